@@ -1,0 +1,53 @@
+"""The data sets of the benchmarks, by name.
+
+A folder of ``.npz`` files, named by the environment variable ``SKAE_DATA`` (``../shared/data`` if
+that exists), else what scikit-learn ships and can fetch from OpenML.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn import datasets
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def folder() -> Path | None:
+    """Where the ``.npz`` files are, or None."""
+    path = Path(os.environ.get("SKAE_DATA", ROOT.parent / "shared" / "data"))
+    return path if path.is_dir() else None
+
+
+def load_file(path: Path) -> np.ndarray:
+    """All dense rows of a file, images flattened; training rows first where there are two parts."""
+    with np.load(path, allow_pickle=False) as arrays:
+        names = [n for n in ("X", "X_train", "X_test", "X_num_train", "X_num_test") if n in arrays]
+        X = np.concatenate([arrays[name] for name in names])
+    return X.reshape(len(X), -1).astype(np.float32)
+
+
+def is_dense(path: Path) -> bool:
+    """Whether a file holds dense rows, not the parts of a CSR matrix."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return not any(name.endswith("indptr") for name in arrays)
+
+
+def dense_sets() -> dict[str, Callable[[], np.ndarray]]:
+    """Functions that load each dense set as an array (n_samples, n_features)."""
+    shipped = {
+        name: lambda load=getattr(datasets, f"load_{name}"): load().data
+        for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")
+    }
+    if (where := folder()) is None:
+        return shipped | {
+            name: lambda name=name: datasets.fetch_openml(
+                name, version=1, as_frame=False, parser="liac-arff"
+            ).data.astype(np.float32)
+            for name in ("letter", "spambase", "isolet", "Fashion-MNIST", "mnist_784", "satimage")
+        }
+    files = [*sorted(where.glob("*.npz")), *sorted(where.glob("adbench/*.npz"))]
+    return shipped | {
+        path.stem: lambda path=path: load_file(path) for path in files if is_dense(path)
+    }

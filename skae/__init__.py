@@ -1,0 +1,14 @@
+"""Autoencoders as scikit-learn transformers."""
+
+from ._autoencoder import AutoencoderTransformer
+from ._compare import ReducerComparison, compare_reducers
+from ._scoring import make_reconstruction_scorer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AutoencoderTransformer",
+    "ReducerComparison",
+    "compare_reducers",
+    "make_reconstruction_scorer",
+]

@@ -1,0 +1,401 @@
+"""The life of an autoencoder as scikit-learn sees it. A leaf adds one equation, `_loss`."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from ._fitting import Outcome, Task, continue_training, diverged, fit_size, make_task
+from ._losses import LOSSES, ReconstructionLoss
+from ._networks import Autoencoder, Codec, PackedModule, in_dtype
+from ._ordering import explained_share
+from ._parameters import SharedParameters
+from ._pca_start import PrincipalComponents
+from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks, threads_for
+from ._training import History, Plan
+from ._validation import check_parameters
+
+
+@contextmanager
+def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+    """Put every attribute back if the body raises, so that no estimator is left half fitted."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedParameters, ABC):
+    """Everything but the equation: a leaf defines `_loss`, and its own parameters if it has any."""
+
+    @abstractmethod
+    def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
+        """The objective for each row of the batch `x`, shape (n_samples,)."""
+
+    def _solved_by(self, start: PrincipalComponents) -> bool:
+        """Whether the linear start is the optimum already, so that there is nothing to train."""
+        return False
+
+    @property
+    def _reconstruction(self) -> ReconstructionLoss:
+        return LOSSES[self.loss]
+
+    def fit(self, X, y=None, *, X_val=None) -> Self:
+        """Learn the code from the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Training rows; NaN means "not observed".
+        y : ignored
+            Present by scikit-learn's convention.
+        X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
+            Rows that judge the epochs, in place of a share of `X`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, or `X`, is not as documented; the message names it.
+        KeyboardInterrupt
+            When interrupted. If training had begun, the best epoch so far is kept and a
+            ConvergenceWarning says so; else the estimator is as before the call.
+        """
+        with all_or_nothing(self), plain_torch():
+            check_parameters(self)
+            before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
+            X = self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
+            X_val = None if X_val is None else self._checked_for_loss(X_val)
+            size = self._largest_size(X, before)
+            plan = Plan.of(self, X.shape[0])
+            with threads_for(self._multiply_adds(X, size) * plan.batch_size):
+                task = make_task(self, X, X_val, size, before)
+                if isinstance(size, float):
+                    outcome = self._search_size(task, plan)
+                else:
+                    outcome = fit_size(self, task, plan, size, before)
+            self._publish(task, outcome)
+        self._tell(outcome.history)
+        return self
+
+    def partial_fit(self, X, y=None) -> Self:
+        """Continue with one pass over the rows of `X`.
+
+        The first call fixes the units and the linear path, so its batch should be typical, and needs
+        at least `n_components` rows. No rows are held out. The learning rate fades with the number
+        of steps. The optimiser's state is kept between calls but not pickled.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            A batch of rows; NaN means "not observed".
+        y : ignored
+            Present by scikit-learn's convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, or `X`, is not as documented; the message names it.
+        """
+        with all_or_nothing(self), plain_torch():
+            check_parameters(self)
+            before = self.network_ if self.__sklearn_is_fitted__() else None
+            X = self._checked_for_loss(
+                X, reset=before is None, ensure_min_samples=2 if before is None else 1
+            )
+            size = self._largest_size(X, before)
+            if isinstance(size, float):
+                raise ValueError(
+                    "`n_components` must be an integer or None in partial_fit, which cannot search "
+                    f"for a share of the variance, got {size}."
+                )
+            plan = Plan.of(self, X.shape[0])
+            with threads_for(self._multiply_adds(X, size) * plan.batch_size):
+                # The batch judges itself: nothing is held out.
+                task = make_task(self, X, X, size if before is None else None, before)
+                seen = None if before is None else self._codes
+                state = None if before is None else getattr(self, "_optimizer_state", None)
+                outcome, self._optimizer_state = continue_training(
+                    self, task, plan, before, seen, state
+                )
+            self._publish(task, outcome)
+        return self
+
+    def transform(self, X) -> np.ndarray:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN means "not observed".
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components_)
+            In the dtype of `X`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` is not as in `fit`.
+        """
+        check_is_fitted(self)
+        return self._in_blocks(self._validated(X), Codec.encode, self.n_components_)
+
+    def inverse_transform(self, X) -> np.ndarray:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components_)
+            Codes, as `transform` returns them.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features_in_)
+            Rows in the units of the training data, in the dtype of the codes.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If the codes have another number of columns.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=list(TORCH_DTYPES), input_name="X", estimator=self)
+        if codes.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
+                f"{codes.shape[1]}."
+            )
+        return self._in_blocks(codes, self._decode, self.n_features_in_)
+
+    def reconstruct(self, X) -> np.ndarray:
+        """Encode and decode rows.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN means "not observed", and comes back filled.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            The same as ``inverse_transform(transform(X))``.
+        """
+        check_is_fitted(self)
+        return self._in_blocks(
+            self._validated(X), lambda codec, x: self._decode(codec, codec.encode(x)), X.shape[1]
+        )
+
+    def score_samples(self, X) -> np.ndarray:
+        """How well each row is reconstructed; higher is better.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN is not charged.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            The negative loss of each row, summed over its observed features: in squared units of
+            `X` for squared error, in nats for log loss and Poisson.
+        """
+        check_is_fitted(self)
+
+        def negative_loss(codec: Codec, x: Tensor) -> Tensor:
+            return -self._reconstruction.loss(codec.decode(codec.encode(x)), x)[:, None]
+
+        return self._in_blocks(self._checked_for_loss(X), negative_loss, 1)[:, 0]
+
+    def score(self, X, y=None) -> float:
+        """The share of the deviance that the reconstructions explain.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN is not charged.
+        y : ignored
+            Present by scikit-learn's convention.
+
+        Returns
+        -------
+        score : float
+            1 is perfect, 0 is no better than the mean of the training rows. For squared error this
+            is the share of variance explained.
+        """
+        check_is_fitted(self)
+        loss = self._reconstruction
+
+        def deviances(codec: Codec, x: Tensor) -> Tensor:
+            mean = torch.from_numpy(self.mean_).to(x)
+            return torch.stack(
+                [
+                    loss.deviance(codec.decode(codec.encode(x)), x),
+                    loss.deviance(loss.link(mean).expand_as(x), x),
+                ],
+                dim=1,
+            )
+
+        per_row = self._in_blocks(self._checked_for_loss(X), deviances, 2)
+        return explained_share(*per_row.sum(axis=0, dtype=np.float64).tolist())
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        # On the host, so that a machine without the device can load it; as arrays, so that
+        # joblib.hash can tell equal estimators. The optimiser's state belongs to this process.
+        state = dict(super().__getstate__())
+        state.pop("_optimizer_state", None)
+        if "network_" in state:
+            state["network_"] = PackedModule.of(state["network_"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "network_" in state:
+            state = state | {"network_": state["network_"].unpack()}
+        super().__setstate__(state)
+
+    def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
+        """`X` as a float array or CSR matrix of the width of `fit`."""
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=list(TORCH_DTYPES),
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=ensure_min_samples,
+        )
+
+    def _checked_for_loss(self, X, **options):
+        """`X` as `_validated`, and within the domain of the loss."""
+        X = self._validated(X, **options)
+        self._reconstruction.check(X.data if sparse.issparse(X) else X)
+        return X
+
+    def _largest_size(self, X, before: Codec | None) -> int | float:
+        """`n_components` as a number, or still as a share, checked against the shape of `X`."""
+        n_samples, n_features = X.shape
+        if before is not None and self.n_components in (self.n_components_, None):
+            return self.n_components_
+        if before is not None:
+            raise ValueError(
+                f"`n_components` must stay {self.n_components_} while training continues, got "
+                f"{self.n_components}; use warm_start=False to begin anew."
+            )
+        largest = min(n_samples, n_features)
+        if self.n_components is None:
+            return largest
+        if self.n_components > largest:
+            raise ValueError(
+                f"`n_components` must be at most min(n_samples, n_features) = {largest}, got "
+                f"{self.n_components}; here n_samples = {n_samples}, n_features = {n_features}."
+            )
+        return self.n_components
+
+    def _multiply_adds(self, X, size: int | float) -> float:
+        """Multiply-adds for a row in one step of training: 3 for each weight, in two mirrored nets."""
+        widths = (X.shape[1], *self.hidden_layer_sizes, int(size) or X.shape[1])
+        return 6.0 * sum(a * b for a, b in pairwise(widths))
+
+    def _search_size(self, task: Task, plan: Plan) -> Outcome:
+        """The smallest code that explains the share, by bisection; PCA's size is enough."""
+        too_small, enough, found = 0, len(task.components.directions), None
+        while found is None or enough - too_small > 1:
+            # PCA's size is known to be enough, so it is tried last, if at all.
+            size = max((too_small + enough) // 2, 1) if enough - too_small > 1 else enough
+            outcome = fit_size(self, task, plan, size)
+            if self.verbose:
+                print(f"n_components={size}: score {outcome.codes.score:.4f}")
+            if outcome.codes.score >= self.n_components or size == enough:
+                enough, found = size, outcome
+            else:
+                too_small = size
+        return found
+
+    def _publish(self, task: Task, outcome: Outcome) -> None:
+        """Set what `fit` has learned, all at once."""
+        order, history = outcome.order, outcome.history
+        self.n_components_ = len(order.explained_variance)
+        self.components_ = outcome.directions
+        self.mean_ = task.moments.mean
+        self.explained_variance_ = order.explained_variance
+        self.explained_variance_ratio_ = order.explained_variance_ratio
+        self.pca_score_ = outcome.codes.pca_score
+        self.loss_curve_ = history.training
+        self.validation_curve_ = history.validation
+        self.n_iter_ = len(history.training)
+        self.best_iter_ = history.best_epoch
+        self.n_samples_seen_ = outcome.codes.n_samples
+        self._codes = outcome.codes
+        self.network_ = outcome.codec
+
+    def _tell(self, history: History) -> None:
+        """Warn of a training that did not end by itself; an interruption is passed on."""
+        kept = f"The weights of epoch {history.best_epoch} are kept (0 is PCA)."
+        if history.diverged:
+            warnings.warn(f"{diverged(self)} {kept}", ConvergenceWarning, stacklevel=3)
+        if history.interrupted:
+            warnings.warn(f"Training was interrupted. {kept}", ConvergenceWarning, stacklevel=3)
+            raise KeyboardInterrupt
+
+    def _report(self, epoch: int, loss: float, error: float) -> None:
+        if self.verbose:
+            print(f"epoch {epoch}: training loss {loss:.6g}, held-out loss {error:.6g}")
+
+    def _decode(self, codec: Codec, code: Tensor) -> Tensor:
+        """Codes to rows in the units of `X`."""
+        return self._reconstruction.mean(codec.decode(code))
+
+    def _in_blocks(self, X, apply: Callable[[Codec, Tensor], Tensor], width: int) -> np.ndarray:
+        """`apply` to the rows of `X`, a block at a time, in the precision of `X`."""
+        result = np.empty((X.shape[0], width), dtype=X.dtype)
+        device = self.network_.shift.device
+        dtype = inference_dtype(X.dtype, device)
+        codec = in_dtype(self.network_, dtype)
+        start = 0
+        with torch.inference_mode():
+            for x in tensor_blocks(X, dtype, device):
+                result[start : start + len(x)] = apply(codec, x).cpu().numpy()
+                start += len(x)
+        return result

@@ -1,0 +1,304 @@
+"""One fit from rows to a trained network with ordered codes: units, start, training, ordering.
+
+Reads an estimator's parameters and its `_loss`; sets nothing on it.
+"""
+
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from ._losses import LOSSES
+from ._networks import Autoencoder, Codec, LinearPath, Scales, dense_pair, gated_pair
+from ._ordering import CodeMoments, Order, align_signs, order_codes
+from ._pca_start import Moments, PrincipalComponents, moments, principal_components
+from ._penalties import elastic_net
+from ._tensors import (
+    BLOCK_ROWS,
+    Rows,
+    as_array,
+    inference_dtype,
+    make_rows,
+    resolve_device,
+    tensor_blocks,
+)
+from ._training import History, Plan, Stepper, rise_and_fade, train, train_epoch
+
+
+class Seeds(NamedTuple):
+    """One seed a stream, so that more noise, or another size of code, never reorders the batches."""
+
+    components: int
+    split: int
+    weights: int
+    order: int
+    noise: int
+
+
+class Task(NamedTuple):
+    """What is learned from: the rows, their moments and components, and the streams of chance."""
+
+    X: Any
+    rows: Rows
+    train: Tensor  # indices into rows
+    held_out_rows: Rows
+    held_out: Tensor  # indices into held_out_rows
+    shift: np.ndarray  # the network works on (X - shift) / scale
+    scale: float
+    moments: Moments
+    components: PrincipalComponents | None  # none while partial_fit continues
+    seeds: Seeds
+    device: torch.device
+
+
+class Outcome(NamedTuple):
+    """What a training leaves behind."""
+
+    codec: Codec
+    codes: CodeMoments  # of the training rows, in the final basis
+    order: Order
+    directions: np.ndarray  # (n_components, n_features)
+    history: History
+
+
+def make_task(estimator, X, X_val, n_components: int | float | None, before: Codec | None) -> Task:
+    """Settle the units, the linear start and the streams of chance; move the rows once.
+
+    Without `n_components`, training goes on from `before` with its mean and its linear path.
+    """
+    seeds = Seeds(*check_random_state(estimator.random_state).randint(2**31 - 1, size=5).tolist())
+    stats = moments(X)
+    components = n_components and principal_components(X, stats, n_components, seeds.components)
+    shift, scale = stats.mean, stats.spread
+    if LOSSES[estimator.loss].degree == 0:
+        shift, scale = np.zeros_like(shift), 1.0
+    if components is None:
+        stats = stats._replace(mean=estimator.mean_)
+    if before is not None:
+        shift, scale = before.shift.cpu().double().numpy(), before.scale.item()
+    device = resolve_device(estimator.device)
+    rows = held_out_rows = make_rows(X, shift, scale, device)
+    train = held_out = torch.arange(len(rows))
+    if X_val is not None:
+        held_out_rows = make_rows(X_val, shift, scale, device)
+        held_out = torch.arange(len(held_out_rows))
+    elif estimator.early_stopping:
+        permutation = torch.randperm(len(rows), generator=_generator(seeds.split))
+        n_held_out = _n_held_out(estimator.validation_fraction, len(rows))
+        held_out, train = permutation.tensor_split([n_held_out])
+    return Task(
+        X, rows, train.to(device), held_out_rows, held_out.to(device),
+        shift, scale, stats, components, seeds, device,
+    )  # fmt: skip
+
+
+def _n_held_out(fraction: float | str, n_rows: int) -> int:
+    # Few rows cannot tell an improvement from chance: with 50 or more they did, see
+    # `better_than_chance`.
+    share = min(max(0.1 * n_rows, 50), 0.25 * n_rows) if fraction == "auto" else fraction * n_rows
+    return min(max(round(share), 1), n_rows - 1)
+
+
+def fit_size(
+    estimator, task: Task, plan: Plan, n_components: int, before: Codec | None = None
+) -> Outcome:
+    """Train a network with a code of this size and put its codes in order."""
+    start = task.components.first(n_components)
+    codec = _untrained(estimator, task, start) if before is None else copy.deepcopy(before)
+    if estimator._solved_by(start):
+        return _put_in_order(estimator, task, codec, History([], [], 0, False, False))
+    core = _float32_copy(codec.core, task)
+    order = _generator(task.seeds.order)
+    history = train(
+        core,
+        _objective(estimator, task, core),
+        lambda: _held_out_errors(estimator, task, core),
+        lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
+        plan,
+        estimator._report,
+    )
+    if history.diverged and history.best_epoch == 0 and estimator.init == "random":
+        raise ValueError(diverged(estimator))
+    return _put_in_order(
+        estimator, task, codec.with_nets_of(core), _in_units_of_X(history, estimator, task)
+    )
+
+
+def continue_training(
+    estimator,
+    task: Task,
+    plan: Plan,
+    before: Codec | None,
+    seen: CodeMoments | None,
+    optimizer_state: dict | None,
+) -> tuple[Outcome, dict]:
+    """One pass over all rows; `seen` and `optimizer_state` come from the passes before it."""
+    codec = _untrained(estimator, task, task.components) if before is None else before
+    core = _float32_copy(codec.core, task)
+    unit = _held_out_errors(estimator, task, core).mean().item()
+    stepper = Stepper(core, plan.solver, rise_and_fade(plan.learning_rate), unit)
+    if optimizer_state:
+        stepper.load_state_dict(optimizer_state)
+    order = torch.randperm(len(task.rows), generator=_generator(task.seeds.order)).to(task.device)
+    loss = train_epoch(stepper, _objective(estimator, task, core), order, plan.batch_size)
+    if not np.isfinite(loss):
+        raise ValueError(diverged(estimator))
+    history = _in_units_of_X(History([loss], [], 1, False, False), estimator, task)
+    outcome = _put_in_order(estimator, task, codec.with_nets_of(core), history, seen)
+    return outcome, stepper.state_dict()
+
+
+def diverged(estimator) -> str:
+    """What to tell the user when the loss was not finite."""
+    return (
+        f"The loss stopped being finite: `learning_rate_init` = {estimator.learning_rate_init} is too "
+        "large for this data; try a tenth of it."
+    )
+
+
+def _untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
+    """A new network, which is PCA as yet, in float64."""
+    core = _make_core(estimator, task, start)
+    return Codec(core, torch.from_numpy(task.shift), task.scale, len(start.directions))
+
+
+def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
+    return copy.deepcopy(core).to(task.device, torch.float32)
+
+
+def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder:
+    """The network in its own units, and the natural sizes of what enters and leaves it."""
+    n_components, n_features = start.directions.shape
+    unit = task.moments.spread / task.scale
+    deviation = task.moments.deviation / task.scale
+    promise = estimator.init == "pca"
+    linear = _linear_path(task, start, active=promise)
+    if promise:
+        code_deviation, residual = start.code_deviation * unit, start.residual_deviation * unit
+        # The nonlinear part begins within what PCA leaves over: steps the size of the data would
+        # first have to find back to where PCA already is.
+        code_step = np.minimum(code_deviation, np.linalg.norm(residual))
+    else:
+        code_deviation = code_step = np.ones(n_components)
+        residual = deviation
+    if LOSSES[estimator.loss].degree == 0:  # logits and log-rates are of order one
+        residual = np.ones(n_features)
+    scales = Scales(
+        *map(torch.from_numpy, (_inverse(deviation), _inverse(code_deviation), code_step, residual))
+    )
+    if estimator.network is None:
+        sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
+        encoder, decoder = dense_pair(
+            sizes, estimator.activation, _generator(task.seeds.weights), starts_at_zero=promise
+        )
+    else:
+        encoder, decoder = gated_pair(
+            estimator.network, n_features, n_components, task.seeds.weights
+        )
+    return Autoencoder(encoder, decoder, linear, scales, LOSSES[estimator.loss].link)
+
+
+def _linear_path(task: Task, start: PrincipalComponents, *, active: bool) -> LinearPath:
+    mean = (task.moments.mean - task.shift) / task.scale
+    directions = torch.from_numpy(start.directions.copy())
+    return LinearPath(torch.from_numpy(mean), directions, active=active)
+
+
+def _inverse(deviation: np.ndarray) -> np.ndarray:
+    """1 / deviation, and 0 for what does not vary."""
+    return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+
+
+def _objective(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:
+    """The loss of each row at an index, plus the penalty on the weights."""
+    noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+    weights = [p for p in core.parameters() if p.ndim > 1]
+    low_precision = estimator.precision == "bfloat16"
+
+    def objective(index: Tensor) -> Tensor:
+        with torch.autocast(task.device.type, torch.bfloat16) if low_precision else nullcontext():
+            loss = estimator._loss(core, task.rows.take(index), noise)
+        if estimator.alpha:
+            loss = loss + elastic_net(weights, estimator.alpha, estimator.l1_ratio)
+        return loss
+
+    return objective
+
+
+def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
+    """The reconstruction loss of each held-out row."""
+    core.eval()
+    loss = LOSSES[estimator.loss].loss
+    with torch.no_grad():
+        batches = (task.held_out_rows.take(index) for index in task.held_out.split(BLOCK_ROWS))
+        errors = torch.cat([loss(core.decode(core.encode(x)), x) for x in batches])
+    core.train()
+    return errors
+
+
+def _in_units_of_X(history: History, estimator, task: Task) -> History:
+    unit = task.scale ** LOSSES[estimator.loss].degree
+    return history._replace(
+        training=[unit * loss for loss in history.training],
+        validation=[unit * error for error in history.validation],
+    )
+
+
+def _put_in_order(
+    estimator, task: Task, codec: Codec, history: History, seen: CodeMoments | None = None
+) -> Outcome:
+    """Measure the training rows, then turn the codes to their principal axes."""
+    codec.eval().to(task.device, inference_dtype(task.X.dtype, task.device))
+    codes = _measure(estimator, task, codec)
+    if seen is not None:
+        codes = seen.plus(codes)
+    order = order_codes(codes)
+    codec.change_basis(order.centre, order.matrix)
+    directions = as_array(codec.directions())
+    signs = align_signs(directions)
+    variances = order.explained_variance
+    units = np.sqrt(variances.clip(min=np.finfo(np.float64).tiny)) if estimator.whiten else 1.0
+    codec.change_basis(np.zeros_like(variances), np.diag(signs / units))
+    codes = codes._replace(
+        code_mean=np.zeros_like(variances),
+        code_scatter=np.diag(variances / units**2) * (codes.n_samples - 1),
+    )
+    return Outcome(codec, codes, order, directions * signs[:, None], history)
+
+
+def _measure(estimator, task: Task, codec: Codec) -> CodeMoments:
+    """The codes of all training rows, and what they, PCA and the mean alone fail to explain."""
+    loss = LOSSES[estimator.loss]
+    pca = codec.core.linear
+    if task.components is not None:  # a warm start keeps its linear path, but X may be new
+        start = task.components.first(len(codec.centre))
+        pca = _linear_path(task, start, active=True).to(codec.shift)
+    mean = torch.from_numpy(task.moments.mean).to(codec.shift)
+    total = None
+    with torch.no_grad():
+        for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
+            code = codec.encode(x)
+            standard = (x - codec.shift) / codec.scale
+            pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
+            block = CodeMoments.of(
+                as_array(code),
+                charge=_total(loss.deviance(codec.decode(code), x)),
+                pca_charge=_total(loss.deviance(pca_raw, x)),
+                mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
+                squares=torch.nansum((x - mean).double().square()).item(),
+            )
+            total = block if total is None else total.plus(block)
+    return total
+
+
+def _total(per_row: Tensor) -> float:
+    return per_row.double().sum().item()
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

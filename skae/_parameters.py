@@ -1,0 +1,160 @@
+"""The parameters that every autoencoder has: defaults, what is allowed, and their documentation."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ._losses import LOSSES
+from ._networks import ACTIVATIONS
+from ._training import SOLVERS
+from ._validation import (
+    BOOLEAN,
+    NONE,
+    Callable_,
+    Exactly,
+    Instance,
+    Integers,
+    Number,
+    OneOf,
+    integer,
+    parameter,
+    positive,
+)
+
+FRACTION = Number(Real, 0, 1, low_open=True, high_open=True)
+
+SHARED_PARAMETERS = """
+    n_components : int, float in (0, 1) or None, default=2
+        Size of the code. A float is a share of the variance: the smallest size is searched, by
+        bisection over complete fits, whose `score` on the training rows reaches it (``verbose``
+        tells each trial). None is ``min(n_samples, n_features)``.
+
+    hidden_layer_sizes : tuple of int, default=(128, 64)
+        Width of each hidden layer of the encoder; the decoder mirrors them. ``()`` is a linear
+        autoencoder, which spans the same subspace as PCA.
+
+    activation : {"gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="silu"
+        What the hidden layers apply.
+
+    loss : {"squared_error", "absolute_error", "log_loss", "poisson"}, default="squared_error"
+        What a reconstruction costs: squared error, as for PCA; absolute error, which forgives
+        outlying entries; binary cross-entropy for data in [0, 1]; Poisson deviance for counts.
+
+    image_shape : None, default=None
+        Reserved for convolutional networks.
+
+    network : callable or None, default=None
+        ``network(n_features, n_components)`` returns two torch modules, encoder and decoder, that
+        replace the dense ones. They are used beside the linear path, each output times a learned
+        gate that starts at zero, so that the promise against PCA holds for them too.
+
+    tied_weights : False, default=False
+        Reserved for decoders that share the encoder's matrices.
+
+    init : {"pca", "random"}, default="pca"
+        "pca" starts at the principal components of all rows, which stay as a linear path beside
+        the network. "random" has no such path and no such promise.
+
+    pretraining : None, default=None
+        Reserved for layer-wise training.
+
+    whiten : bool, default=False
+        Scale each code to unit variance on the training rows.
+
+    alpha : float, default=0.0
+        Strength of the penalty on the learned matrices, added to the mean loss of a row in standard
+        units: ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``.
+
+    l1_ratio : float in [0, 1], default=0.0
+        Share of the L1 norm in that penalty.
+
+    solver : {"adam", "sgd"}, default="adam"
+        The optimiser; "sgd" has Nesterov momentum 0.9.
+
+    learning_rate_init : float, default=0.005
+        The largest step size; it rises over the first steps and then falls to zero linearly.
+
+    batch_size : int or "auto", default="auto"
+        Rows in a step; "auto" is an eighth of the rows, within 16 and 128, and 256 from 20,000
+        rows on. The last rows of an epoch are spread over its batches.
+
+    max_iter : int or None, default=None
+        Largest number of epochs (passes over the training rows). None makes about 3000 steps.
+
+    tol : float, default=1e-4
+        An epoch counts as progress if the held-out error falls by more than this share of the
+        error before training.
+
+    n_iter_no_change : int or None, default=None
+        Epochs without progress after which training stops. None makes about 600 steps.
+
+    early_stopping : bool, default=True
+        Judge the epochs on rows held out from training. If False, all rows train and all judge.
+
+    validation_fraction : float in (0, 1) or "auto", default="auto"
+        Share of the rows held out, unless ``fit`` is given `X_val`. "auto" is a tenth, but at least
+        50 rows as long as that is no more than a quarter.
+
+    warm_start : bool, default=False
+        Continue from the weights of the last fit, in its units and with its linear path.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the weights, the held-out rows, the order of the batches and any noise. The global
+        generators of Python, NumPy and torch are not touched; None draws from NumPy's.
+
+    device : str, default="auto"
+        A torch device; "auto" is CUDA where there is one, else the CPU.
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Arithmetic of training; "auto" is float32. Inference computes in the dtype of `X`.
+
+    verbose : int, default=0
+        Above zero, one line an epoch with the training and the held-out error.
+"""
+
+
+@dataclass(eq=False, repr=False)
+class SharedParameters(BaseEstimator):
+    """The constructor of every autoencoder. Nothing is checked before `fit`."""
+
+    n_components: int | float | None = parameter(2, integer(1), FRACTION, NONE)
+    _: KW_ONLY
+    hidden_layer_sizes: tuple[int, ...] = parameter((128, 64), Integers())
+    activation: str = parameter("silu", OneOf(tuple(ACTIVATIONS)))
+    loss: str = parameter("squared_error", OneOf(tuple(LOSSES)))
+    image_shape: None = parameter(None, NONE)
+    network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, Callable_())
+    tied_weights: bool = parameter(False, Exactly(False))
+    init: str = parameter("pca", OneOf(("pca", "random")))
+    pretraining: None = parameter(None, NONE)
+    whiten: bool = parameter(False, BOOLEAN)
+    alpha: float = parameter(0.0, Number(Real, 0))
+    l1_ratio: float = parameter(0.0, Number(Real, 0, 1))
+    solver: str = parameter("adam", OneOf(tuple(SOLVERS)))
+    learning_rate_init: float = parameter(0.005, positive())
+    batch_size: int | str = parameter("auto", integer(1), OneOf(("auto",)))
+    max_iter: int | None = parameter(None, integer(1), NONE)
+    tol: float = parameter(1e-4, Number(Real, 0))
+    n_iter_no_change: int | None = parameter(None, integer(1), NONE)
+    early_stopping: bool = parameter(True, BOOLEAN)
+    validation_fraction: float | str = parameter("auto", FRACTION, OneOf(("auto",)))
+    warm_start: bool = parameter(False, BOOLEAN)
+    random_state: int | np.random.RandomState | None = parameter(
+        None,
+        NONE,
+        integer(0, 2**32 - 1),
+        Instance(np.random.RandomState, "a numpy.random.RandomState"),
+    )
+    device: str = parameter("auto", Instance(str, "the name of a torch device"))
+    precision: str = parameter("auto", OneOf(("auto", "float32", "bfloat16")))
+    verbose: int = parameter(0, integer(0), BOOLEAN)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Write the shared parameters into the docstring of each leaf, after its own."""
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:
+            cls.__doc__ = cls.__doc__.replace("    {shared_parameters}\n", SHARED_PARAMETERS[1:])

@@ -1,0 +1,152 @@
+"""The border between NumPy and torch: devices, dtypes, generators, threads and rows."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+# Below this many multiply-adds a step, a second thread gained at most 1.4 x on a quiet machine and
+# cost 3 x on a busy one; a fixed single thread also gives the same bits under any `n_jobs`.
+MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
+
+# Rows pushed through the network at once when nothing is learned: bounds the memory of inference.
+BLOCK_ROWS = 4096
+
+# The first is what other dtypes are converted to.
+TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device that a parameter names; "auto" is CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    # torch raises RuntimeError for unknown or absent devices, AssertionError for CUDA-less builds.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"`device` must be 'auto' or a torch device present here, such as 'cpu', got {device!r}."
+        ) from error
+    return resolved
+
+
+class _OneThread:
+    """Counts who asked for one torch thread, so that fits in parallel threads restore the number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._threads_before = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._threads_before = torch.get_num_threads()
+            self._users += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                torch.set_num_threads(self._threads_before)
+
+
+_ONE_THREAD = _OneThread()
+
+
+@contextmanager
+def threads_for(multiply_adds: float) -> Iterator[None]:
+    """One thread for small work, in torch and in BLAS; what the caller had for large work."""
+    if multiply_adds >= MULTIPLY_ADDS_WORTH_THREADS:
+        yield
+    else:
+        with threadpool_limits(1), _ONE_THREAD:
+            yield
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Gradients on, whatever the caller's mode: `no_grad` and `inference_mode` around a fit."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def as_tensor(block: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An array as a tensor; torch takes neither read-only memory nor negative strides."""
+    return torch.from_numpy(np.require(block, requirements=["C", "W"])).to(device, dtype)
+
+
+def as_array(x: Tensor) -> np.ndarray:
+    """A tensor as a float64 array on the host."""
+    return x.detach().cpu().double().numpy()
+
+
+def inference_dtype(dtype: np.dtype, device: torch.device) -> torch.dtype:
+    """The precision of `X`, as far as the device has it."""
+    return TORCH_DTYPES[dtype] if device.type != "mps" else torch.float32
+
+
+def tensor_blocks(X, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
+    """The rows of an array or CSR matrix in order, a block at a time."""
+    return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X.shape[0]))
+
+
+class DenseRows:
+    """The rows of an array, standardised once and kept on the device."""
+
+    def __init__(self, X: np.ndarray, shift: np.ndarray, scale: float, device: torch.device):
+        # Centred in the precision of X: a float32 copy of 1e6 + noise would have lost the noise.
+        standard = np.empty(X.shape, dtype=np.float32)
+        for block in blocks(len(X)):
+            standard[block] = (X[block] - shift) / scale
+        self.all = torch.from_numpy(standard).to(device)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows at `index`, as a batch of shape (len(index), n_features)."""
+        return self.all.index_select(0, index)
+
+
+class SparseRows:
+    """The rows of a CSR matrix, made dense and standardised batch by batch."""
+
+    def __init__(self, X: sparse.csr_array, shift: np.ndarray, scale: float, device: torch.device):
+        self._X, self._shift, self._scale, self._device = X, shift, scale, device
+
+    def __len__(self) -> int:
+        return self._X.shape[0]
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows at `index`, as a batch of shape (len(index), n_features)."""
+        dense = self._X[index.cpu().numpy()].toarray()
+        standard = ((dense - self._shift) / self._scale).astype(np.float32)
+        return torch.from_numpy(standard).to(self._device)
+
+
+Rows = DenseRows | SparseRows
+
+
+def make_rows(X, shift: np.ndarray, scale: float, device: torch.device) -> Rows:
+    """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
+    kind = SparseRows if sparse.issparse(X) else DenseRows
+    return kind(X, shift, scale, device)
+
+
+def blocks(n_rows: int, size: int = BLOCK_ROWS) -> list[slice]:
+    """Slices that cover `n_rows` in order."""
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def dense_block(X, rows: slice) -> np.ndarray:
+    """Some rows of an array or CSR matrix as a plain array."""
+    block = X[rows]
+    return block.toarray() if sparse.issparse(block) else np.asarray(block)

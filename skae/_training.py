@@ -1,0 +1,231 @@
+"""The training loop: epochs, steps, the learning-rate schedule and stopping. Knows no estimator."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+SOLVERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    # Fused: one kernel for all parameters, 5 to 10 % of a step quicker than a loop over them.
+    "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, fused=True),
+    "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True),
+}
+
+# The running average of the weights forgets over some 100 steps; without it the held-out error is
+# 1 to 2 % higher.
+AVERAGING = 0.99
+
+# The first steps are small, while Adam's second moments are still few.
+WARMUP_STEPS = 50
+
+
+# What training needs is steps: many epochs of small data, few of large. Measured, with the other
+# defaults, by `benchmarks/never_worse.py`.
+DEFAULT_STEPS = 3000
+DEFAULT_PATIENCE_STEPS = 600
+
+
+class Plan(NamedTuple):
+    """How long to train, and in which steps."""
+
+    batch_size: int
+    max_epochs: int
+    patience: int  # epochs without an improvement of at least `tol` times the starting error
+    tol: float
+    solver: str
+    learning_rate: float
+
+    @classmethod
+    def of(cls, parameters: Any, n_rows: int) -> "Plan":
+        """What the parameters of an estimator mean for this number of training rows."""
+        batch_size = parameters.batch_size
+        if batch_size == "auto":
+            batch_size = 256 if n_rows >= 20_000 else min(128, max(16, n_rows // 8))
+        steps_per_epoch = math.ceil(n_rows / batch_size)
+        return cls(
+            min(batch_size, n_rows),
+            parameters.max_iter or math.ceil(DEFAULT_STEPS / steps_per_epoch),
+            parameters.n_iter_no_change or math.ceil(DEFAULT_PATIENCE_STEPS / steps_per_epoch),
+            parameters.tol,
+            parameters.solver,
+            parameters.learning_rate_init,
+        )
+
+
+class History(NamedTuple):
+    """What happened: one entry an epoch in each curve; `validation` begins with epoch 0."""
+
+    training: list[float]
+    validation: list[float]
+    best_epoch: int
+    interrupted: bool
+    diverged: bool
+
+
+class Stepper:
+    """Takes optimisation steps on a network, at a learning rate that follows a schedule.
+
+    Losses are divided by `unit`, the error at the start: gradients are then of order one whatever
+    the data, as Adam's epsilon expects.
+    """
+
+    def __init__(
+        self, network: nn.Module, solver: str, schedule: Callable[[int], float], unit: float
+    ):
+        self.weights = _flatten(network)
+        self.average = self.weights.clone()
+        self._optimizer = SOLVERS[solver]([self.weights], lr=schedule(0))
+        self._schedule = schedule
+        self._unit = unit or 1.0
+        self._n_steps = 0
+
+    def step(self, loss: Tensor) -> None:
+        """Move the weights against the gradient of `loss`."""
+        self.weights.grad.zero_()
+        (loss / self._unit).backward()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._schedule(self._n_steps)
+        self._optimizer.step()
+        self._n_steps += 1
+        share = max(1 - AVERAGING, 10 / (self._n_steps + 10))
+        self.average.lerp_(self.weights, share)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network with its averaged weights, for as long as the context lasts."""
+        current = self.weights.clone()
+        self.weights.copy_(self.average)
+        yield
+        self.weights.copy_(current)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later stepper needs to go on from here."""
+        return {"optimizer": self._optimizer.state_dict(), "n_steps": self._n_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where another stepper stopped."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._n_steps = state["n_steps"]
+
+
+def _flatten(network: nn.Module) -> Tensor:
+    """Move all parameters, and their gradients, into one vector each: one kernel for a step."""
+    parameters = list(network.parameters())
+    sizes = [p.numel() for p in parameters]
+    weights = torch.cat([p.detach().reshape(-1) for p in parameters])
+    weights.grad = torch.zeros_like(weights)
+    pieces = zip(parameters, weights.split(sizes), weights.grad.split(sizes), strict=True)
+    for parameter, piece, gradient in pieces:
+        parameter.data = piece.view_as(parameter)
+        parameter.grad = gradient.view_as(parameter)
+    return weights
+
+
+def _unflatten(network: nn.Module) -> None:
+    """Give each parameter memory of its own again, and drop the gradients."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.clone()
+        parameter.grad = None
+
+
+def rise_and_fall(learning_rate: float, n_steps: int) -> Callable[[int], float]:
+    """A linear warm-up, then a linear fall to zero at `n_steps`."""
+    warmup = min(WARMUP_STEPS, n_steps / 4)
+    return lambda step: learning_rate * min(
+        1.0, (step + 1) / (warmup + 1), max(n_steps - step, 0) / (n_steps - warmup)
+    )
+
+
+def rise_and_fade(learning_rate: float) -> Callable[[int], float]:
+    """A linear warm-up, then a slow fall without an end, for streams of unknown length."""
+    return lambda step: learning_rate * min(
+        1.0, (step + 1) / (WARMUP_STEPS + 1), (WARMUP_STEPS * 10 / (step + 1)) ** 0.5
+    )
+
+
+def split_batches(index: Tensor, batch_size: int) -> Sequence[Tensor]:
+    """Batches of nearly equal size, so that none is left with a single row."""
+    return index.tensor_split(math.ceil(len(index) / batch_size))
+
+
+def train_epoch(
+    stepper: Stepper, objective: Callable[[Tensor], Tensor], permutation: Tensor, batch_size: int
+) -> float:
+    """One pass over the rows in this order; returns the mean loss met on the way."""
+    total = torch.zeros((), device=permutation.device)
+    for index in split_batches(permutation, batch_size):
+        loss = objective(index).mean()
+        stepper.step(loss)
+        total += loss.detach() * len(index)
+    return total.item() / len(permutation)  # the only moment in an epoch when the host waits
+
+
+def better_than_chance(after: Tensor, before: Tensor) -> bool:
+    """Whether the mean error fell by more than one standard error of the paired differences.
+
+    Without this rule the luckiest of some hundred epochs beats the start on a few held-out rows:
+    of 116 small samples 13 were then reconstructed worse than by PCA, by up to 14 %; with it, none.
+    """
+    gain = before - after
+    return len(gain) > 1 and bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+
+
+def train(
+    network: nn.Module,
+    objective: Callable[[Tensor], Tensor],
+    held_out_errors: Callable[[], Tensor],
+    permutations: Callable[[], Tensor],
+    plan: Plan,
+    report: Callable[[int, float, float], None],
+) -> History:
+    """Train `network` in place and leave it at the epoch with the lowest held-out error.
+
+    `objective(index)` is the loss of each row at `index`, `held_out_errors()` the error of each
+    held-out row, `permutations()` the next order of the training rows. What is judged and kept are
+    running averages of the weights. The weights before the first step are epoch 0, and yield only to
+    an improvement that is better than chance. A KeyboardInterrupt, or a loss that is not finite,
+    ends the training at the best epoch so far.
+    """
+    before = best = held_out_errors()
+    history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
+    margin = plan.tol * history.validation[0]
+    bar, last_progress = history.validation[0] - margin, 0
+    permutation = permutations()
+    n_steps = plan.max_epochs * math.ceil(len(permutation) / plan.batch_size)
+    schedule = rise_and_fall(plan.learning_rate, n_steps)
+    stepper = Stepper(network, plan.solver, schedule, history.validation[0])
+    start = kept = _snapshot(network)
+    try:
+        for epoch in range(1, plan.max_epochs + 1):
+            loss = train_epoch(stepper, objective, permutation, plan.batch_size)
+            with stepper.averaged():
+                errors = held_out_errors()
+                error = errors.mean().item()
+                if error < min(history.validation):
+                    best, kept = errors, _snapshot(network)
+                    history = history._replace(best_epoch=epoch)
+            if not math.isfinite(loss + error):
+                history = history._replace(diverged=True)
+                break
+            history.training.append(loss)
+            history.validation.append(error)
+            report(epoch, loss, error)
+            if error < bar:
+                bar, last_progress = error - margin, epoch
+            if epoch - last_progress >= plan.patience:
+                break
+            permutation = permutations()
+    except KeyboardInterrupt:
+        history = history._replace(interrupted=True)
+    if not better_than_chance(best, before):
+        kept, history = start, history._replace(best_epoch=0)
+    network.load_state_dict(kept)
+    _unflatten(network)
+    return history
+
+
+def _snapshot(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
