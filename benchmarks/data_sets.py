@@ -37,7 +37,7 @@ def is_dense(path: Path) -> bool:
 def dense_sets() -> dict[str, Callable[[], np.ndarray]]:
     """Functions that load each dense set as an array (n_samples, n_features)."""
     shipped = {
-        name: lambda load=getattr(datasets, f"load_{name}"): load().data
+        name: lambda name=name: getattr(datasets, f"load_{name}")().data
         for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")
     }
     if (where := folder()) is None:

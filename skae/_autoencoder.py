@@ -14,17 +14,17 @@ from ._pca_start import PrincipalComponents
 class AutoencoderTransformer(BaseAutoencoder):
     """Nonlinear dimensionality reduction that takes the place of PCA.
 
-    An encoder maps each row to a few numbers, its *code*, and a decoder maps the code back; both are
-    trained together so that the rows come back as well as they can::
+    An encoder maps each row to a few numbers, its *code*, and a decoder maps the code back; both
+    are trained together so that the rows come back as well as they can::
 
         minimise over g, f    sum over rows of |x - decode(encode(x))|^2
         encode(x) = V (x - mean) + g(x)
         decode(code) = mean + V' code + f(code)
 
-    V holds the principal components of all rows, and the networks g and f start at zero. So training
-    starts at PCA, and it ends there unless held-out rows are reconstructed better: the error is that
-    of PCA or lower. The codes have mean zero, are uncorrelated, and are sorted by the variance that
-    they explain.
+    V holds the principal components of all rows, and the networks g and f start at zero. So
+    training starts at PCA, and it ends there unless held-out rows are reconstructed better: the
+    error is that of PCA or lower. The codes have mean zero, are uncorrelated, and are sorted by the
+    variance that they explain.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     network_ : torch.nn.Module
         The trained network, in the precision of the training data. Its ``encode`` takes rows in the
         units of `X`.
+    n_samples_seen_ : int
+        Number of training rows, over all calls of `partial_fit`.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -16,12 +16,21 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from ._fitting import Outcome, Task, continue_training, diverged, fit_size, make_task
+from ._codec import Codec, PackedModule, in_dtype
+from ._fitting import (
+    Outcome,
+    Task,
+    continue_training,
+    diverged,
+    fit_size,
+    make_task,
+    untrained,
+)
 from ._losses import LOSSES, ReconstructionLoss
-from ._networks import Autoencoder, Codec, PackedModule, in_dtype
+from ._networks import Autoencoder
 from ._ordering import explained_share
 from ._parameters import SharedParameters
-from ._pca_start import PrincipalComponents
+from ._pca_start import PrincipalComponents, principal_components
 from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks, threads_for
 from ._training import History, Plan
 from ._validation import check_parameters
@@ -87,11 +96,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             size = self._largest_size(X, before)
             plan = Plan.of(self, X.shape[0])
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
-                task = make_task(self, X, X_val, size, before)
+                task = make_task(self, X, X_val, before)
+                start = principal_components(X, task.moments, size, task.seeds.components)
                 if isinstance(size, float):
-                    outcome = self._search_size(task, plan)
+                    outcome = self._search_size(task, plan, start, size)
                 else:
-                    outcome = fit_size(self, task, plan, size, before)
+                    outcome = fit_size(self, task, plan, start, before)
             self._publish(task, outcome)
         self._tell(outcome.history)
         return self
@@ -99,8 +109,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def partial_fit(self, X, y=None) -> Self:
         """Continue with one pass over the rows of `X`.
 
-        The first call fixes the units and the linear path, so its batch should be typical, and needs
-        at least `n_components` rows. No rows are held out. The learning rate fades with the number
+        The first call fixes the units and the linear path, so its batch should be typical and have
+        `n_components` rows at least. No rows are held out. The learning rate fades with the number
         of steps. The optimiser's state is kept between calls but not pickled.
 
         Parameters
@@ -134,14 +144,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
                 )
             plan = Plan.of(self, X.shape[0])
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
-                # The batch judges itself: nothing is held out.
-                task = make_task(self, X, X, size if before is None else None, before)
-                seen = None if before is None else self._codes
-                state = None if before is None else getattr(self, "_optimizer_state", None)
-                outcome, self._optimizer_state = continue_training(
-                    self, task, plan, before, seen, state
-                )
-            self._publish(task, outcome)
+                task = make_task(self, X, X, before)  # the batch judges itself
+                if before is None:
+                    start = principal_components(X, task.moments, size, task.seeds.components)
+                    codec, seen, state = untrained(self, task, start), None, None
+                else:
+                    task = task._replace(moments=task.moments._replace(mean=self.mean_))
+                    codec, seen, state = before, self._codes, self._optimizer_state
+                outcome, optimizer_state = continue_training(self, task, plan, codec, seen, state)
+            self._publish(task, outcome, optimizer_state)
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -285,9 +296,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         # On the host, so that a machine without the device can load it; as arrays, so that
         # joblib.hash can tell equal estimators. The optimiser's state belongs to this process.
         state = dict(super().__getstate__())
-        state.pop("_optimizer_state", None)
         if "network_" in state:
-            state["network_"] = PackedModule.of(state["network_"])
+            state |= {"network_": PackedModule.of(state["network_"]), "_optimizer_state": None}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -334,26 +344,28 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         return self.n_components
 
     def _multiply_adds(self, X, size: int | float) -> float:
-        """Multiply-adds for a row in one step of training: 3 for each weight, in two mirrored nets."""
+        """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
         widths = (X.shape[1], *self.hidden_layer_sizes, int(size) or X.shape[1])
         return 6.0 * sum(a * b for a, b in pairwise(widths))
 
-    def _search_size(self, task: Task, plan: Plan) -> Outcome:
+    def _search_size(
+        self, task: Task, plan: Plan, start: PrincipalComponents, share: float
+    ) -> Outcome:
         """The smallest code that explains the share, by bisection; PCA's size is enough."""
-        too_small, enough, found = 0, len(task.components.directions), None
+        too_small, enough, found = 0, len(start.directions), None
         while found is None or enough - too_small > 1:
             # PCA's size is known to be enough, so it is tried last, if at all.
-            size = max((too_small + enough) // 2, 1) if enough - too_small > 1 else enough
-            outcome = fit_size(self, task, plan, size)
+            size = enough if enough - too_small == 1 else (too_small + enough) // 2
+            outcome = fit_size(self, task, plan, start.first(size))
             if self.verbose:
-                print(f"n_components={size}: score {outcome.codes.score:.4f}")
-            if outcome.codes.score >= self.n_components or size == enough:
+                self._print(f"n_components={size}: score {outcome.codes.score:.4f}")
+            if outcome.codes.score >= share or size == enough:
                 enough, found = size, outcome
             else:
                 too_small = size
         return found
 
-    def _publish(self, task: Task, outcome: Outcome) -> None:
+    def _publish(self, task: Task, outcome: Outcome, optimizer_state: Any = None) -> None:
         """Set what `fit` has learned, all at once."""
         order, history = outcome.order, outcome.history
         self.n_components_ = len(order.explained_variance)
@@ -368,6 +380,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         self.best_iter_ = history.best_epoch
         self.n_samples_seen_ = outcome.codes.n_samples
         self._codes = outcome.codes
+        self._optimizer_state = optimizer_state
         self.network_ = outcome.codec
 
     def _tell(self, history: History) -> None:
@@ -381,7 +394,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
 
     def _report(self, epoch: int, loss: float, error: float) -> None:
         if self.verbose:
-            print(f"epoch {epoch}: training loss {loss:.6g}, held-out loss {error:.6g}")
+            self._print(f"epoch {epoch}: training loss {loss:.6g}, held-out loss {error:.6g}")
+
+    def _print(self, line: str) -> None:
+        print(line)
 
     def _decode(self, codec: Codec, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""

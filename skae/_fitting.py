@@ -4,8 +4,9 @@ Reads an estimator's parameters and its `_loss`; sets nothing on it.
 """
 
 import copy
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,11 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from ._codec import Codec
 from ._losses import LOSSES
-from ._networks import Autoencoder, Codec, LinearPath, Scales, dense_pair, gated_pair
+from ._networks import Autoencoder, LinearPath, Scales, dense_pair, gated_pair
 from ._ordering import CodeMoments, Order, align_signs, order_codes
-from ._pca_start import Moments, PrincipalComponents, moments, principal_components
+from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
 from ._tensors import (
     BLOCK_ROWS,
@@ -31,7 +33,7 @@ from ._training import History, Plan, Stepper, rise_and_fade, train, train_epoch
 
 
 class Seeds(NamedTuple):
-    """One seed a stream, so that more noise, or another size of code, never reorders the batches."""
+    """One seed a stream, so that more noise, or another size of code, reorders no batch."""
 
     components: int
     split: int
@@ -41,7 +43,7 @@ class Seeds(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is learned from: the rows, their moments and components, and the streams of chance."""
+    """What is learned from: the rows, the units, the device and the streams of chance."""
 
     X: Any
     rows: Rows
@@ -51,7 +53,6 @@ class Task(NamedTuple):
     shift: np.ndarray  # the network works on (X - shift) / scale
     scale: float
     moments: Moments
-    components: PrincipalComponents | None  # none while partial_fit continues
     seeds: Seeds
     device: torch.device
 
@@ -66,21 +67,15 @@ class Outcome(NamedTuple):
     history: History
 
 
-def make_task(estimator, X, X_val, n_components: int | float | None, before: Codec | None) -> Task:
-    """Settle the units, the linear start and the streams of chance; move the rows once.
-
-    Without `n_components`, training goes on from `before` with its mean and its linear path.
-    """
+def make_task(estimator, X, X_val, before: Codec | None) -> Task:
+    """Settle the units, those of `before` if there is one; move the rows to the device once."""
     seeds = Seeds(*check_random_state(estimator.random_state).randint(2**31 - 1, size=5).tolist())
     stats = moments(X)
-    components = n_components and principal_components(X, stats, n_components, seeds.components)
     shift, scale = stats.mean, stats.spread
     if LOSSES[estimator.loss].degree == 0:
         shift, scale = np.zeros_like(shift), 1.0
-    if components is None:
-        stats = stats._replace(mean=estimator.mean_)
     if before is not None:
-        shift, scale = before.shift.cpu().double().numpy(), before.scale.item()
+        shift, scale = as_array(before.shift), before.scale.item()
     device = resolve_device(estimator.device)
     rows = held_out_rows = make_rows(X, shift, scale, device)
     train = held_out = torch.arange(len(rows))
@@ -93,75 +88,77 @@ def make_task(estimator, X, X_val, n_components: int | float | None, before: Cod
         held_out, train = permutation.tensor_split([n_held_out])
     return Task(
         X, rows, train.to(device), held_out_rows, held_out.to(device),
-        shift, scale, stats, components, seeds, device,
+        shift, scale, stats, seeds, device,
     )  # fmt: skip
 
 
-def _n_held_out(fraction: float | str, n_rows: int) -> int:
-    # Few rows cannot tell an improvement from chance: with 50 or more they did, see
-    # `better_than_chance`.
+def _n_held_out(fraction: Any, n_rows: int) -> int:
+    # Fewer than 50 rows can hardly tell an improvement from chance, see `better_than_chance`.
     share = min(max(0.1 * n_rows, 50), 0.25 * n_rows) if fraction == "auto" else fraction * n_rows
     return min(max(round(share), 1), n_rows - 1)
 
 
 def fit_size(
-    estimator, task: Task, plan: Plan, n_components: int, before: Codec | None = None
+    estimator, task: Task, plan: Plan, start: PrincipalComponents, before: Codec | None = None
 ) -> Outcome:
-    """Train a network with a code of this size and put its codes in order."""
-    start = task.components.first(n_components)
-    codec = _untrained(estimator, task, start) if before is None else copy.deepcopy(before)
+    """Train a network with a code of the size of `start`, and put its codes in order."""
+    codec = untrained(estimator, task, start) if before is None else copy.deepcopy(before)
+    # The baseline, also where the network has no linear path, or an older one.
+    pca = _linear_path(task, start, active=True)
     if estimator._solved_by(start):
-        return _put_in_order(estimator, task, codec, History([], [], 0, False, False))
+        return _put_in_order(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
     order = _generator(task.seeds.order)
-    history = train(
-        core,
-        _objective(estimator, task, core),
-        lambda: _held_out_errors(estimator, task, core),
-        lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
-        plan,
-        estimator._report,
-    )
+    with _modules_own_chance(estimator, task):
+        history = train(
+            core,
+            _objective(estimator, task, core),
+            lambda: _held_out_errors(estimator, task, core),
+            lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
+            plan,
+            estimator._report,
+        )
     if history.diverged and history.best_epoch == 0 and estimator.init == "random":
         raise ValueError(diverged(estimator))
-    return _put_in_order(
-        estimator, task, codec.with_nets_of(core), _in_units_of_X(history, estimator, task)
-    )
+    history = _in_units_of_X(history, estimator, task)
+    return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
 
 
 def continue_training(
     estimator,
     task: Task,
     plan: Plan,
-    before: Codec | None,
+    codec: Codec,
     seen: CodeMoments | None,
     optimizer_state: dict | None,
 ) -> tuple[Outcome, dict]:
     """One pass over all rows; `seen` and `optimizer_state` come from the passes before it."""
-    codec = _untrained(estimator, task, task.components) if before is None else before
     core = _float32_copy(codec.core, task)
     unit = _held_out_errors(estimator, task, core).mean().item()
     stepper = Stepper(core, plan.solver, rise_and_fade(plan.learning_rate), unit)
     if optimizer_state:
         stepper.load_state_dict(optimizer_state)
     order = torch.randperm(len(task.rows), generator=_generator(task.seeds.order)).to(task.device)
-    loss = train_epoch(stepper, _objective(estimator, task, core), order, plan.batch_size)
+    with _modules_own_chance(estimator, task):
+        loss = train_epoch(stepper, _objective(estimator, task, core), order, plan.batch_size)
     if not np.isfinite(loss):
         raise ValueError(diverged(estimator))
+    state = stepper.state_dict()
+    stepper.release()
+    codec = codec.with_nets_of(core)
     history = _in_units_of_X(History([loss], [], 1, False, False), estimator, task)
-    outcome = _put_in_order(estimator, task, codec.with_nets_of(core), history, seen)
-    return outcome, stepper.state_dict()
+    return _put_in_order(estimator, task, codec, codec.core.linear, history, seen), state
 
 
 def diverged(estimator) -> str:
     """What to tell the user when the loss was not finite."""
     return (
-        f"The loss stopped being finite: `learning_rate_init` = {estimator.learning_rate_init} is too "
-        "large for this data; try a tenth of it."
+        "The loss stopped being finite: `learning_rate_init` = "
+        f"{estimator.learning_rate_init} is too large for this data; try a tenth of it."
     )
 
 
-def _untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
+def untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
     """A new network, which is PCA as yet, in float64."""
     core = _make_core(estimator, task, start)
     return Codec(core, torch.from_numpy(task.shift), task.scale, len(start.directions))
@@ -230,6 +227,16 @@ def _objective(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], T
     return objective
 
 
+@contextmanager
+def _modules_own_chance(estimator, task: Task) -> Iterator[None]:
+    """Lend torch's global generator, seeded, to a user's modules (dropout); ours never touch it."""
+    devices = [task.device] if task.device.type == "cuda" else []
+    with torch.random.fork_rng(devices, enabled=estimator.network is not None):
+        if estimator.network is not None:
+            torch.manual_seed(task.seeds.noise)
+        yield
+
+
 def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
     """The reconstruction loss of each held-out row."""
     core.eval()
@@ -250,11 +257,16 @@ def _in_units_of_X(history: History, estimator, task: Task) -> History:
 
 
 def _put_in_order(
-    estimator, task: Task, codec: Codec, history: History, seen: CodeMoments | None = None
+    estimator,
+    task: Task,
+    codec: Codec,
+    pca: LinearPath,
+    history: History,
+    seen: CodeMoments | None = None,
 ) -> Outcome:
     """Measure the training rows, then turn the codes to their principal axes."""
     codec.eval().to(task.device, inference_dtype(task.X.dtype, task.device))
-    codes = _measure(estimator, task, codec)
+    codes = _measure(estimator, task, codec, pca.to(codec.shift))
     if seen is not None:
         codes = seen.plus(codes)
     order = order_codes(codes)
@@ -271,29 +283,26 @@ def _put_in_order(
     return Outcome(codec, codes, order, directions * signs[:, None], history)
 
 
-def _measure(estimator, task: Task, codec: Codec) -> CodeMoments:
+def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> CodeMoments:
     """The codes of all training rows, and what they, PCA and the mean alone fail to explain."""
     loss = LOSSES[estimator.loss]
-    pca = codec.core.linear
-    if task.components is not None:  # a warm start keeps its linear path, but X may be new
-        start = task.components.first(len(codec.centre))
-        pca = _linear_path(task, start, active=True).to(codec.shift)
     mean = torch.from_numpy(task.moments.mean).to(codec.shift)
-    total = None
+    parts = []
     with torch.no_grad():
         for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
             code = codec.encode(x)
             standard = (x - codec.shift) / codec.scale
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
-            block = CodeMoments.of(
-                as_array(code),
-                charge=_total(loss.deviance(codec.decode(code), x)),
-                pca_charge=_total(loss.deviance(pca_raw, x)),
-                mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
-                squares=torch.nansum((x - mean).double().square()).item(),
+            parts.append(
+                CodeMoments.of(
+                    as_array(code),
+                    charge=_total(loss.deviance(codec.decode(code), x)),
+                    pca_charge=_total(loss.deviance(pca_raw, x)),
+                    mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
+                    squares=torch.nansum((x - mean).double().square()).item(),
+                )
             )
-            total = block if total is None else total.plus(block)
-    return total
+    return reduce(CodeMoments.plus, parts)
 
 
 def _total(per_row: Tensor) -> float:

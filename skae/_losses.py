@@ -16,8 +16,8 @@ from torch.nn.functional import softplus
 class ReconstructionLoss(ABC):
     """The charge of a raw output against the observed value, entry by entry and row by row."""
 
-    # The power of `scale` by which the charge grows when X and raw are both shifted and scaled; such a
-    # loss is trained in standard units. Zero: the loss is tied to the units of X, which stay.
+    # The power of the scale by which the charge grows when X and raw are both shifted and scaled;
+    # such a loss is trained in standard units. Zero: the loss is tied to the units of X.
     degree = 0
 
     @abstractmethod
@@ -102,13 +102,13 @@ class LogLoss(ReconstructionLoss):
         low, high = _range(X)
         if low < 0 or high > 1:
             raise ValueError(
-                f"`loss='log_loss'` needs X in [0, 1], got values from {low:g} to {high:g}; scale X "
-                "to [0, 1] (as MinMaxScaler does) or use loss='squared_error'."
+                f"`loss='log_loss'` needs X in [0, 1], got values from {low:g} to {high:g}; scale "
+                "X to [0, 1] (as MinMaxScaler does) or use loss='squared_error'."
             )
 
 
 class Poisson(ReconstructionLoss):
-    """Negative Poisson log-likelihood, rate - x log(rate) + log(x!) with rate = exp(raw), in nats."""
+    """Negative log-likelihood, rate - x log(rate) + log(x!) with rate = exp(raw), in nats."""
 
     margin = 1e-3
 

@@ -1,11 +1,9 @@
 """The networks: a linear path that starts as PCA, beside a nonlinear one that starts at zero."""
 
 import copy
-from collections.abc import Callable, Iterator
-from itertools import chain, pairwise
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -19,20 +17,43 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def mlp(sizes: tuple[int, ...], activation: str, generator: Generator) -> nn.Sequential:
-    """A chain of dense layers of these sizes, the activation between each two."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        layers += [_dense(n_in, n_out, generator), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers[:-1])
+class Tame(nn.Module):
+    """The identity up to two standard deviations, a logarithm beyond.
+
+    In raw data single rows lie 10 or 50 standard deviations out, and there a network goes on at the
+    slope of its last data: some unseen rows came back hundreds of times worse than from PCA. A cut
+    at two also prevents that, but loses what tells such rows apart.
+    """
+
+    limit = 2.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tame each entry."""
+        beyond = torch.log1p((x.abs() - self.limit).clamp_min(0))
+        return x.clamp(-self.limit, self.limit) + x.sign() * beyond
 
 
-def _dense(n_in: int, n_out: int, generator: Generator) -> nn.Linear:
+def mlp(
+    sizes: tuple[int, ...], activation: str, generator: Generator, output_gain: float = 1.0
+) -> nn.Sequential:
+    """A chain of dense layers of these sizes, the activation between each two.
+
+    Without a hidden layer it is linear; else it takes tamed inputs. A gain of zero makes an output
+    of zero, whatever comes in, until it learns.
+    """
+    *hidden, n_out = sizes
+    layers: list[nn.Module] = [Tame()] if len(sizes) > 2 else []
+    for n_in, n_units in pairwise(hidden):
+        # Biases spread the bends of the hidden units over the range of standardised inputs.
+        layers += [_dense(n_in, n_units, generator, 1.0, 0.3), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, _dense(hidden[-1], n_out, generator, output_gain, 0.0))
+
+
+def _dense(n_in: int, n_out: int, generator: Generator, gain: float, bias: float) -> nn.Linear:
     # skip_init, because nn.Linear would draw from torch's global generator.
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    nn.init.normal_(layer.weight, std=n_in**-0.5, generator=generator)
-    # Biases spread the kinks of the hidden units over the range of standardised inputs.
-    nn.init.normal_(layer.bias, std=0.3, generator=generator)
+    nn.init.normal_(layer.weight, std=gain * n_in**-0.5, generator=generator)
+    nn.init.normal_(layer.bias, std=bias, generator=generator)
     return layer
 
 
@@ -40,12 +61,8 @@ def dense_pair(
     sizes: tuple[int, ...], activation: str, generator: Generator, *, starts_at_zero: bool
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder of these layer sizes and the decoder that mirrors it."""
-    pair = mlp(sizes, activation, generator), mlp(sizes[::-1], activation, generator)
-    for net in pair:
-        nn.init.zeros_(net[-1].bias)
-        if starts_at_zero:
-            nn.init.zeros_(net[-1].weight)
-    return pair
+    gain = 0.0 if starts_at_zero else 1.0
+    return mlp(sizes, activation, generator, gain), mlp(sizes[::-1], activation, generator, gain)
 
 
 def gated_pair(
@@ -60,7 +77,9 @@ def gated_pair(
         torch.manual_seed(seed)
         pair = network(n_features, n_components)
     if not (isinstance(pair, tuple) and [isinstance(m, nn.Module) for m in pair] == [True, True]):
-        raise TypeError(f"`network` must return two torch modules, encoder and decoder, got {pair!r}.")
+        raise TypeError(
+            f"`network` must return two torch modules, encoder and decoder, got {pair!r}."
+        )
     encoder, decoder = pair
     for name, module, n_in, n_out in [
         ("encoder", encoder, n_features, n_components),
@@ -71,14 +90,15 @@ def gated_pair(
 
 
 class Gated(nn.Module):
-    """Any module times a learned gate for each output, zero at the start (as in ReZero)."""
+    """Any module, on tamed inputs, times a learned gate for each output that starts at zero."""
 
     def __init__(self, module: nn.Module, n_outputs: int):
         super().__init__()
-        self.module = module
+        self.module = nn.Sequential(Tame(), module)
         self.gate = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Gate the module's output."""
         return self.gate * self.module(x)
 
 
@@ -96,18 +116,21 @@ def _check_shape(name: str, module: nn.Module, n_in: int, n_out: int) -> None:
 class LinearPath(nn.Module):
     """PCA: the fixed linear map to the code and back. Where it is not active it is silent."""
 
+    mean: Tensor  # (n_features,)
+    components: Tensor  # (n_components, n_features)
+
     def __init__(self, mean: Tensor, components: Tensor, *, active: bool):
         super().__init__()
-        self.register_buffer("mean", mean)  # (n_features,)
-        self.register_buffer("components", components)  # (n_components, n_features)
+        self.register_buffer("mean", mean)
+        self.register_buffer("components", components)
         self.active = active
 
     def encode(self, centred: Tensor) -> Tensor | float:
-        """Its share of the code; `centred` is `x - mean`."""
+        """Give its share of the code; `centred` is `x - mean`."""
         return centred @ self.components.T if self.active else 0.0
 
     def decode(self, code: Tensor) -> Tensor:
-        """Its share of the reconstruction."""
+        """Give its share of the reconstruction."""
         return torch.addmm(self.mean, code, self.components) if self.active else self.mean
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -117,12 +140,12 @@ class LinearPath(nn.Module):
 
 
 class Scales(nn.Module):
-    """The natural size of what enters and leaves the nonlinear path, so that it learns at order one.
+    """The natural size of what enters and leaves the nonlinear path, which learns at order one."""
 
-    `inputs`: 1 / standard deviation of each feature; `codes`: 1 / standard deviation of each
-    principal component; `code_step`: how far the nonlinear part may first move each code;
-    `outputs`: what PCA leaves unexplained of each feature, as a standard deviation.
-    """
+    inputs: Tensor  # (n_features,): 1 / standard deviation
+    codes: Tensor  # (n_components,): 1 / standard deviation of the principal component
+    code_step: Tensor  # (n_components,): how far the nonlinear part may first move a code
+    outputs: Tensor  # (n_features,): standard deviation of what PCA leaves unexplained
 
     def __init__(self, inputs: Tensor, codes: Tensor, code_step: Tensor, outputs: Tensor):
         super().__init__()
@@ -138,6 +161,9 @@ class Autoencoder(nn.Module):
     With g = f = 0, where training starts, this is PCA.
     """
 
+    linear: LinearPath
+    scales: Scales
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -151,91 +177,13 @@ class Autoencoder(nn.Module):
         self.linear, self.scales, self.link = linear, scales, link
 
     def encode(self, x: Tensor) -> Tensor:
+        """Rows in the network's units to codes, (n_samples, n_components)."""
         # NaN is "not observed": the network sees the mean there.
         centred = torch.nan_to_num(x - self.linear.mean)
         step = self.encoder(centred * self.scales.inputs)
         return self.linear.encode(centred) + self.scales.code_step * step
 
     def decode(self, code: Tensor) -> Tensor:
+        """Codes to raw rows, (n_samples, n_features)."""
         step = self.decoder(code * self.scales.codes)
         return self.link(self.linear.decode(code)) + self.scales.outputs * step
-
-
-class Codec(nn.Module):
-    """A trained autoencoder as the user sees it: rows in the units of `X`, codes in order.
-
-    The change of basis that orders the codes is one linear map on either side of the code; it
-    undoes itself, so reconstructions do not depend on it.
-    """
-
-    def __init__(self, core: nn.Module, shift: Tensor, scale: float, n_components: int):
-        super().__init__()
-        self.core = core
-        self.register_buffer("shift", shift)  # (n_features,)
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
-        self.register_buffer("centre", torch.zeros(n_components, dtype=torch.float64))
-        self.register_buffer("to_ordered", torch.eye(n_components, dtype=torch.float64))
-        self.register_buffer("to_core", torch.eye(n_components, dtype=torch.float64))
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
-        return (self.core.encode((x - self.shift) / self.scale) - self.centre) @ self.to_ordered
-
-    def decode(self, code: Tensor) -> Tensor:
-        """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
-        return self.shift + self.scale * self.core.decode(code @ self.to_core + self.centre)
-
-    def with_nets_of(self, core: "Autoencoder") -> "Codec":
-        """A copy with trained nets; what is not trained keeps its precision."""
-        codec = copy.deepcopy(self)
-        codec.core.encoder, codec.core.decoder = core.encoder, core.decoder
-        return codec
-
-    def change_basis(self, centre: np.ndarray, matrix: np.ndarray) -> None:
-        """From now on the code is `(today's code - centre) @ matrix`."""
-        tensor = torch.from_numpy(centre).to(self.centre)
-        turn = torch.from_numpy(matrix).to(self.centre)
-        self.centre += tensor @ self.to_core
-        self.to_ordered = self.to_ordered @ turn
-        self.to_core = torch.linalg.inv(turn) @ self.to_core
-
-    def directions(self) -> Tensor:
-        """How `decode` moves with each code, at the mean code; (n_components, n_features)."""
-        # Rows are decoded one by one: pulling feature j back through row j gives the Jacobian.
-        columns = []
-        for feature in torch.arange(len(self.shift)).split(512):
-            code = self.to_core.new_zeros(len(feature), len(self.to_core), requires_grad=True)
-            pulled = self.decode(code)[torch.arange(len(feature)), feature].sum()
-            columns.append(torch.autograd.grad(pulled, code)[0])
-        return torch.cat(columns).T
-
-
-class PackedModule(NamedTuple):
-    """A module as a skeleton without memory and its tensors as arrays: equal modules, equal bytes."""
-
-    skeleton: nn.Module
-    arrays: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> "PackedModule":
-        """Pack a module, wherever it is."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in _tensors(module)}
-        return cls(copy.deepcopy(module).to("meta"), arrays)
-
-    def unpack(self) -> nn.Module:
-        """The module again, on the host."""
-        module = copy.deepcopy(self.skeleton).to_empty(device="cpu")
-        for name, tensor in _tensors(module):
-            # A copy: the array may be memory-mapped and read-only.
-            tensor.copy_(torch.from_numpy(self.arrays[name].copy()))
-        return module
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        yield name, tensor.detach()
-
-
-def in_dtype(codec: Codec, dtype: torch.dtype) -> Codec:
-    """The codec computing in `dtype`: itself if it does already, else a copy."""
-    return codec if codec.scale.dtype == dtype else copy.deepcopy(codec).to(dtype)

@@ -79,9 +79,7 @@ def order_codes(codes: CodeMoments) -> Order:
     explained = max(codes.score, 0.0) * codes.squares / n_free
     # Codes that explain nothing keep their size.
     factor = np.sqrt(explained / variances.sum()) if explained and variances.sum() else 1.0
-    return Order(
-        codes.code_mean, rotation * factor, variances * factor**2, shares * codes.score
-    )
+    return Order(codes.code_mean, rotation * factor, variances * factor**2, shares * codes.score)
 
 
 def align_signs(directions: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from ._training import SOLVERS
 from ._validation import (
     BOOLEAN,
     NONE,
-    Callable_,
+    AnyCallable,
     Exactly,
     Instance,
     Integers,
@@ -33,7 +33,7 @@ SHARED_PARAMETERS = """
         bisection over complete fits, whose `score` on the training rows reaches it (``verbose``
         tells each trial). None is ``min(n_samples, n_features)``.
 
-    hidden_layer_sizes : tuple of int, default=(128, 64)
+    hidden_layer_sizes : tuple of int, default=(128, 128)
         Width of each hidden layer of the encoder; the decoder mirrors them. ``()`` is a linear
         autoencoder, which spans the same subspace as PCA.
 
@@ -123,11 +123,11 @@ class SharedParameters(BaseEstimator):
 
     n_components: int | float | None = parameter(2, integer(1), FRACTION, NONE)
     _: KW_ONLY
-    hidden_layer_sizes: tuple[int, ...] = parameter((128, 64), Integers())
+    hidden_layer_sizes: tuple[int, ...] = parameter((128, 128), Integers())
     activation: str = parameter("silu", OneOf(tuple(ACTIVATIONS)))
     loss: str = parameter("squared_error", OneOf(tuple(LOSSES)))
     image_shape: None = parameter(None, NONE)
-    network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, Callable_())
+    network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, AnyCallable())
     tied_weights: bool = parameter(False, Exactly(False))
     init: str = parameter("pca", OneOf(("pca", "random")))
     pretraining: None = parameter(None, NONE)

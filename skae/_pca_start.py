@@ -1,4 +1,4 @@
-"""Where training starts: the moments of the data, its principal components, what they leave over."""
+"""Where training starts: moments of the data, principal components, what they leave over."""
 
 from typing import NamedTuple
 

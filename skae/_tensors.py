@@ -31,13 +31,14 @@ def resolve_device(device: str) -> torch.device:
     # torch raises RuntimeError for unknown or absent devices, AssertionError for CUDA-less builds.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"`device` must be 'auto' or a torch device present here, such as 'cpu', got {device!r}."
+            "`device` must be 'auto' or a torch device present here, such as 'cpu', "
+            f"got {device!r}."
         ) from error
     return resolved
 
 
 class _OneThread:
-    """Counts who asked for one torch thread, so that fits in parallel threads restore the number."""
+    """Counts who asked for one torch thread, so that parallel fits restore the number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -18,6 +18,10 @@ SOLVERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 # 1 to 2 % higher.
 AVERAGING = 0.99
 
+# A gradient longer than this many times its running norm is cut to that length: it comes from a few
+# far-out rows, and one such step can spoil the reconstruction of others like them for good.
+LONG_GRADIENT = 3.0
+
 # The first steps are small, while Adam's second moments are still few.
 WARMUP_STEPS = 50
 
@@ -75,23 +79,35 @@ class Stepper:
     def __init__(
         self, network: nn.Module, solver: str, schedule: Callable[[int], float], unit: float
     ):
-        self.weights = _flatten(network)
+        self._network = network
+        self.weights, self._gradient = _flatten(network)
         self.average = self.weights.clone()
         self._optimizer = SOLVERS[solver]([self.weights], lr=schedule(0))
         self._schedule = schedule
         self._unit = unit or 1.0
+        self._usual_norm: Tensor | None = None
         self._n_steps = 0
 
     def step(self, loss: Tensor) -> None:
         """Move the weights against the gradient of `loss`."""
-        self.weights.grad.zero_()
+        self._gradient.zero_()
         (loss / self._unit).backward()
+        self._cut_long_gradient()
         for group in self._optimizer.param_groups:
             group["lr"] = self._schedule(self._n_steps)
         self._optimizer.step()
         self._n_steps += 1
         share = max(1 - AVERAGING, 10 / (self._n_steps + 10))
         self.average.lerp_(self.weights, share)
+
+    def _cut_long_gradient(self) -> None:
+        norm = self._gradient.norm()
+        if self._usual_norm is None:
+            self._usual_norm = norm
+        # All on the device: no branch that would make the host wait for the value.
+        cut = torch.minimum(norm, LONG_GRADIENT * self._usual_norm)
+        self._gradient.mul_(cut / norm.clamp_min(1e-30))
+        self._usual_norm = torch.lerp(self._usual_norm, cut, 0.05)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -100,6 +116,12 @@ class Stepper:
         self.weights.copy_(self.average)
         yield
         self.weights.copy_(current)
+
+    def release(self) -> None:
+        """Give each parameter memory of its own again, and drop the gradients."""
+        for parameter in self._network.parameters():
+            parameter.data = parameter.data.clone()
+            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """What a later stepper needs to go on from here."""
@@ -111,38 +133,33 @@ class Stepper:
         self._n_steps = state["n_steps"]
 
 
-def _flatten(network: nn.Module) -> Tensor:
+def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
     """Move all parameters, and their gradients, into one vector each: one kernel for a step."""
     parameters = list(network.parameters())
     sizes = [p.numel() for p in parameters]
     weights = torch.cat([p.detach().reshape(-1) for p in parameters])
-    weights.grad = torch.zeros_like(weights)
-    pieces = zip(parameters, weights.split(sizes), weights.grad.split(sizes), strict=True)
-    for parameter, piece, gradient in pieces:
-        parameter.data = piece.view_as(parameter)
-        parameter.grad = gradient.view_as(parameter)
-    return weights
-
-
-def _unflatten(network: nn.Module) -> None:
-    """Give each parameter memory of its own again, and drop the gradients."""
-    for parameter in network.parameters():
-        parameter.data = parameter.data.clone()
-        parameter.grad = None
+    weights.grad = gradient = torch.zeros_like(weights)
+    pieces = zip(parameters, weights.split(sizes), gradient.split(sizes), strict=True)
+    for parameter, weight_piece, gradient_piece in pieces:
+        parameter.data = weight_piece.view_as(parameter)
+        parameter.grad = gradient_piece.view_as(parameter)
+    return weights, gradient
 
 
 def rise_and_fall(learning_rate: float, n_steps: int) -> Callable[[int], float]:
     """A linear warm-up, then a linear fall to zero at `n_steps`."""
     warmup = min(WARMUP_STEPS, n_steps / 4)
-    return lambda step: learning_rate * min(
-        1.0, (step + 1) / (warmup + 1), max(n_steps - step, 0) / (n_steps - warmup)
+    return lambda step: (
+        learning_rate
+        * min(1.0, (step + 1) / (warmup + 1), max(n_steps - step, 0) / (n_steps - warmup))
     )
 
 
 def rise_and_fade(learning_rate: float) -> Callable[[int], float]:
     """A linear warm-up, then a slow fall without an end, for streams of unknown length."""
-    return lambda step: learning_rate * min(
-        1.0, (step + 1) / (WARMUP_STEPS + 1), (WARMUP_STEPS * 10 / (step + 1)) ** 0.5
+    return lambda step: (
+        learning_rate
+        * min(1.0, (step + 1) / (WARMUP_STEPS + 1), (WARMUP_STEPS * 10 / (step + 1)) ** 0.5)
     )
 
 
@@ -164,13 +181,22 @@ def train_epoch(
 
 
 def better_than_chance(after: Tensor, before: Tensor) -> bool:
-    """Whether the mean error fell by more than one standard error of the paired differences.
+    """Whether rows come back better: on the whole by one standard error, typically by three.
 
-    Without this rule the luckiest of some hundred epochs beats the start on a few held-out rows:
-    of 116 small samples 13 were then reconstructed worse than by PCA, by up to 14 %; with it, none.
+    Held-out rows are few, and in raw data a few of them carry most of the error. So the mean error
+    alone is a matter of luck; the relative change of each row is in [-1, 1] and is not, but knows
+    nothing of the few. Together they left no case worse than PCA of a hundred where the lowest mean
+    error alone left eight, by up to 14 %.
     """
+    if len(before) < 2:
+        return False
     gain = before - after
-    return len(gain) > 1 and bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+    relative = gain / (before + after).clamp_min(1e-30)
+    return _in_standard_errors(gain) > 1 and _in_standard_errors(relative) > 3
+
+
+def _in_standard_errors(change: Tensor) -> float:
+    return (change.mean() / (change.std() / math.sqrt(len(change))).clamp_min(1e-30)).item()
 
 
 def train(
@@ -185,8 +211,8 @@ def train(
 
     `objective(index)` is the loss of each row at `index`, `held_out_errors()` the error of each
     held-out row, `permutations()` the next order of the training rows. What is judged and kept are
-    running averages of the weights. The weights before the first step are epoch 0, and yield only to
-    an improvement that is better than chance. A KeyboardInterrupt, or a loss that is not finite,
+    running averages of the weights. The weights before the first step are epoch 0, and yield only
+    to an improvement that is better than chance. A KeyboardInterrupt, or a loss that is not finite,
     ends the training at the best epoch so far.
     """
     before = best = held_out_errors()
@@ -223,7 +249,7 @@ def train(
     if not better_than_chance(best, before):
         kept, history = start, history._replace(best_epoch=0)
     network.load_state_dict(kept)
-    _unflatten(network)
+    stepper.release()
     return history
 
 

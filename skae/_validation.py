@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+# Python counts them among the integers; as numbers of layers or epochs they are mistakes.
+BOOLEANS = (bool, np.bool_)
+
 
 @dataclass(frozen=True)
 class Number:
-    """A real number, or an integer, in an interval; `low_open` excludes the lower end, and so on."""
+    """A number of a kind in an interval; an open end is itself excluded."""
 
     kind: type
     low: float
@@ -18,7 +21,7 @@ class Number:
     high_open: bool = False
 
     def has_type(self, value: object) -> bool:
-        return isinstance(value, self.kind) and not isinstance(value, bool | np.bool_)
+        return isinstance(value, self.kind) and not isinstance(value, BOOLEANS)
 
     def accepts(self, value: Any) -> bool:
         return (value > self.low if self.low_open else value >= self.low) and (
@@ -67,27 +70,21 @@ class Exactly:
 
 @dataclass(frozen=True)
 class Integers:
-    """A sequence of positive integers, of one of some lengths if `lengths` is given."""
-
-    lengths: tuple[int, ...] | None = None
+    """A list or tuple of positive integers."""
 
     def has_type(self, value: object) -> bool:
         return isinstance(value, list | tuple)
 
     def accepts(self, value: Any) -> bool:
-        return all(
-            isinstance(v, Integral) and not isinstance(v, bool) and v > 0 for v in value
-        ) and (self.lengths is None or len(value) in self.lengths)
+        return all(WIDTH.has_type(v) and WIDTH.accepts(v) for v in value)
 
     def __str__(self) -> str:
-        if self.lengths is None:
-            return "a sequence of positive integers"
-        return f"a sequence of {' or '.join(map(str, self.lengths))} positive integers"
+        return "a sequence of positive integers"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An object of a type, described in words; with `test`, one that passes it."""
+    """An object of some types, described in words."""
 
     types: type | tuple[type, ...]
     words: str
@@ -103,7 +100,7 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Callable_:
+class AnyCallable:
     """Anything that can be called."""
 
     def has_type(self, value: object) -> bool:
@@ -116,10 +113,11 @@ class Callable_:
         return "a callable"
 
 
-Rule = Number | OneOf | Exactly | Integers | Instance | Callable_
+Rule = Number | OneOf | Exactly | Integers | Instance | AnyCallable
 
+WIDTH = Number(Integral, 1)
 NONE = Exactly(None)
-BOOLEAN = Instance((bool, np.bool_), "True or False")
+BOOLEAN = Instance(BOOLEANS, "True or False")
 
 
 def integer(low: float, high: float = float("inf")) -> Number:
@@ -140,9 +138,7 @@ def parameter(default: Any, *allowed: Rule) -> Any:
 def check_parameters(estimator: Any) -> None:
     """Raise a TypeError or a ValueError for the first parameter that is not as declared."""
     for declared in fields(estimator):
-        check_value(
-            declared.name, getattr(estimator, declared.name), declared.metadata["allowed"]
-        )
+        check_value(declared.name, getattr(estimator, declared.name), declared.metadata["allowed"])
 
 
 def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:

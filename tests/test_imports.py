@@ -14,7 +14,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # Lowest first. A module imports from lower layers only. A new file fails until it has a place here.
 LAYERS = [
     {"_tensors", "_validation"},
-    {"_losses", "_penalties", "_corruptions", "_networks"},
+    {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training"},
     {"_parameters", "_pca_start", "_ordering"},
     {"_fitting"},

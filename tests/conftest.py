@@ -1,0 +1,52 @@
+"""Data and estimators that the tests share; the estimators come from `skae.__all__`."""
+
+import inspect
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_digits
+
+import skae
+
+ESTIMATORS = [
+    thing
+    for thing in (getattr(skae, name) for name in skae.__all__)
+    if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
+]
+AUTOENCODERS = [cls for cls in ESTIMATORS if hasattr(cls, "inverse_transform")]
+
+
+def quick(cls, n_components=4, **parameters):
+    """An estimator that learns something within a fraction of a second."""
+    defaults = {"max_iter": 20, "hidden_layer_sizes": (32,), "random_state": 0}
+    return cls(n_components, **(defaults | parameters))
+
+
+@pytest.fixture(params=AUTOENCODERS, ids=lambda cls: cls.__name__)
+def autoencoder(request):
+    """Each autoencoder class in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """300 handwritten digits, (300, 64), values 0 to 16; read-only, as no test may change it."""
+    X = load_digits().data[:300]
+    X.setflags(write=False)
+    return X
+
+
+@pytest.fixture(scope="session")
+def digits_with_gaps(digits):
+    """The digits with a fifth of the values missing."""
+    gaps = np.random.RandomState(0).uniform(size=digits.shape) < 0.2
+    return np.where(gaps, np.nan, digits)
+
+
+@pytest.fixture(scope="session")
+def curve():
+    """400 points near a parabola, (400, 2): one number says it all, but not linearly."""
+    rng = np.random.RandomState(0)
+    t = rng.uniform(-1, 1, size=400)
+    return np.c_[t, t**2] + 0.02 * rng.normal(size=(400, 2))

@@ -1,0 +1,416 @@
+"""What every estimator of the package owes to scikit-learn and to its user."""
+
+import copy
+import pickle
+import random
+import re
+import threading
+import warnings
+from dataclasses import MISSING, fields
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from conftest import AUTOENCODERS, ESTIMATORS, quick
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+
+@parametrize_with_checks([cls(max_iter=20) for cls in ESTIMATORS])
+def test_sklearn_contract(estimator, check):
+    check(estimator)
+
+
+def test_every_parameter_is_documented_with_its_default(autoencoder):
+    for declared in fields(autoencoder):
+        entry = re.search(rf"^    {declared.name} : (.+)$", autoencoder.__doc__, re.MULTILINE)
+        assert entry, f"{declared.name} is not documented"
+        assert declared.default is not MISSING
+        stated = re.search(r"default=(.+)$", entry[1])[1]
+        assert eval(stated) == declared.default, declared.name
+
+
+def test_every_fitted_attribute_is_documented(autoencoder, digits):
+    fitted = quick(autoencoder).fit(pd.DataFrame(digits).rename(columns=str))
+    for name in vars(fitted):
+        if name.endswith("_") and not name.startswith("_"):
+            assert re.search(rf"^    {name} : ", autoencoder.__doc__, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("bad", [object(), -1, "no such thing", [0], float("nan")])
+def test_a_bad_parameter_is_refused_by_name(autoencoder, digits, bad):
+    for declared in fields(autoencoder):
+        rules = declared.metadata["allowed"]
+        if any(rule.has_type(bad) and rule.accepts(bad) for rule in rules):
+            continue
+        before = autoencoder()
+        refused = before.set_params(**{declared.name: bad})
+        with pytest.raises((ValueError, TypeError), match=f"`{declared.name}` must be .* got"):
+            refused.fit(digits)
+        assert not hasattr(refused, "n_features_in_")
+
+
+def test_init_checks_nothing_and_clone_keeps_everything(autoencoder):
+    odd = autoencoder("seven", alpha=-1, device=3)
+    assert clone(odd).get_params() == odd.get_params()
+
+
+def test_two_fits_of_one_seed_agree_to_the_bit(autoencoder, digits):
+    first, second = (quick(autoencoder).fit(digits) for _ in range(2))
+    np.testing.assert_array_equal(first.transform(digits), second.transform(digits))
+    third = clone(first).fit(digits)
+    np.testing.assert_array_equal(first.transform(digits), third.transform(digits))
+
+
+def test_a_random_state_instance_advances(autoencoder, digits):
+    rng = np.random.RandomState(0)
+    first, second = (quick(autoencoder, random_state=rng).fit(digits) for _ in range(2))
+    assert not np.array_equal(first.transform(digits), second.transform(digits))
+
+
+def test_no_seed_follows_the_global_seed_of_numpy(autoencoder, digits):
+    codes = []
+    for _ in range(2):
+        np.random.seed(3)  # noqa: NPY002
+        codes.append(quick(autoencoder, random_state=None).fit_transform(digits))
+    np.testing.assert_array_equal(*codes)
+
+
+def test_parallel_processes_change_no_bit(autoencoder, digits):
+    scores = [
+        cross_val_score(quick(autoencoder, max_iter=3), digits, cv=2, n_jobs=n_jobs)
+        for n_jobs in (1, 2)
+    ]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_global_generators_and_threads_are_left_alone(autoencoder, digits):
+    def state():
+        return (
+            random.getstate(),
+            pickle.dumps(np.random.get_state()),  # noqa: NPY002
+            torch.get_rng_state().tolist(),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+        )
+
+    before = state()
+    quick(autoencoder).fit(digits).score(digits)
+    assert state() == before
+
+
+def test_fits_in_threads_agree_with_fits_in_turn(autoencoder, digits):
+    threads_before = torch.get_num_threads()
+    alone = [quick(autoencoder, random_state=seed).fit_transform(digits) for seed in range(3)]
+    together = joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(lambda seed: quick(autoencoder, random_state=seed).fit_transform(digits))(s)
+        for s in range(3)
+    )
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert torch.get_num_threads() == threads_before
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_torch_mode_does_not_matter(autoencoder, digits, mode):
+    expected = quick(autoencoder).fit_transform(digits)
+    with mode():
+        np.testing.assert_array_equal(quick(autoencoder).fit_transform(digits), expected)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_gives_the_same_answers(autoencoder, digits, protocol):
+    fitted = quick(autoencoder).fit(digits)
+    again = pickle.loads(pickle.dumps(fitted, protocol))
+    for method in ("transform", "reconstruct", "score_samples"):
+        np.testing.assert_array_equal(
+            getattr(again, method)(digits), getattr(fitted, method)(digits)
+        )
+    assert joblib.hash(again) == joblib.hash(fitted)
+
+
+def test_a_memory_mapped_dump_gives_the_same_answers(autoencoder, digits, tmp_path):
+    fitted = quick(autoencoder).fit(digits)
+    joblib.dump(fitted, tmp_path / "model")
+    again = joblib.load(tmp_path / "model", mmap_mode="r")
+    np.testing.assert_array_equal(again.transform(digits), fitted.transform(digits))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pickles_hold_little_but_the_parameters(autoencoder, dtype):
+    X = np.random.RandomState(0).normal(size=(3000, 200)).astype(dtype)
+    small, large = (
+        quick(autoencoder, max_iter=1, hidden_layer_sizes=(128,)).fit(X[:n]) for n in (300, 3000)
+    )
+    sizes = [len(pickle.dumps(fitted)) for fitted in (small, large)]
+    parameters = sum(p.numel() * p.itemsize for p in large.network_.parameters())
+    assert sizes[1] <= 3 * parameters + 64_000
+    assert abs(sizes[1] - sizes[0]) < 1000  # nothing grows with the rows
+
+
+def test_equal_fits_have_equal_hashes_and_deep_copies_work(autoencoder, digits):
+    first, second = (quick(autoencoder).fit(digits) for _ in range(2))
+    assert joblib.hash(first) == joblib.hash(second) == joblib.hash(copy.deepcopy(first))
+
+
+def test_a_refused_fit_leaves_no_trace(autoencoder, digits):
+    estimator = quick(autoencoder, n_components=100)
+    with pytest.raises(ValueError, match="`n_components` must be at most"):
+        estimator.fit(digits)
+    with pytest.raises(NotFittedError):
+        estimator.transform(digits)
+    assert set(vars(estimator)) == set(estimator.get_params())
+
+
+def test_a_refused_second_fit_leaves_the_first(autoencoder, digits):
+    estimator = quick(autoencoder).fit(digits)
+    codes = estimator.transform(digits)
+    with pytest.raises(ValueError, match="infinity"):
+        estimator.fit(np.full((20, 3), np.inf))
+    np.testing.assert_array_equal(estimator.transform(digits), codes)
+
+
+def test_inference_changes_no_attribute(autoencoder, digits):
+    fitted = quick(autoencoder).fit(digits)
+    before = joblib.hash(fitted), set(vars(fitted))
+    codes = fitted.transform(digits)
+    fitted.inverse_transform(codes)
+    fitted.score_samples(digits)
+    fitted.transform(digits.astype(np.float32))
+    assert (joblib.hash(fitted), set(vars(fitted))) == before
+
+
+def test_eight_threads_may_transform_at_once(autoencoder, digits):
+    fitted = quick(autoencoder).fit(digits)
+    expected = fitted.transform(digits)
+    answers = [None] * 8
+
+    def work(i):
+        answers[i] = fitted.transform(digits)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for answer in answers:
+        np.testing.assert_array_equal(answer, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_of_X_is_kept(autoencoder, digits, dtype):
+    X = digits.astype(dtype)
+    fitted = quick(autoencoder).fit(X)
+    codes = fitted.transform(X)
+    assert codes.dtype == fitted.inverse_transform(codes).dtype == fitted.score_samples(X).dtype
+    assert codes.dtype == dtype
+    assert next(fitted.network_.parameters()).dtype == getattr(torch, np.dtype(dtype).name)
+
+
+def test_the_other_precision_gives_the_same_codes(autoencoder, digits):
+    fitted = quick(autoencoder).fit(digits)
+    # float32 carries 7 digits, and a handful of layers loses one or two of them.
+    np.testing.assert_allclose(
+        fitted.transform(digits.astype(np.float32)), fitted.transform(digits), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        np.asfortranarray,
+        lambda X: np.ascontiguousarray(X[::-1])[::-1],
+        lambda X: X.astype(">f8"),
+        lambda X: X.tolist(),
+        lambda X: X.astype(object),
+        lambda X: X.astype(np.uint8),
+    ],
+    ids=["fortran", "negative strides", "big-endian", "lists", "objects", "integers"],
+)
+def test_the_layout_of_X_does_not_matter(autoencoder, digits, layout):
+    expected = quick(autoencoder).fit_transform(digits)
+    X = layout(digits)
+    # BLAS may sum in another order.
+    np.testing.assert_allclose(quick(autoencoder).fit(X).transform(X), expected, atol=1e-6)
+
+
+def test_a_memory_map_is_read_and_not_written(autoencoder, digits, tmp_path):
+    np.save(tmp_path / "X.npy", digits)
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    np.testing.assert_array_equal(
+        quick(autoencoder).fit_transform(X), quick(autoencoder).fit_transform(digits)
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "X.npy"), digits)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix])
+def test_sparse_rows_are_the_same_rows(autoencoder, digits, kind):
+    dense, other = quick(autoencoder).fit(digits), quick(autoencoder).fit(kind(digits))
+    # The same numbers, summed in another order.
+    np.testing.assert_allclose(other.transform(digits), dense.transform(digits), atol=1e-6)
+    for method in ("transform", "reconstruct", "score_samples", "score"):
+        answer = getattr(dense, method)(kind(digits))
+        np.testing.assert_allclose(answer, getattr(dense, method)(digits), rtol=1e-12)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_go_in_and_come_out(autoencoder, digits, library):
+    columns = [f"pixel{i}" for i in range(digits.shape[1])]
+    frame = {"pandas": pd, "polars": pl}[library].DataFrame(
+        dict(zip(columns, digits.T, strict=True))
+    )
+    fitted = quick(autoencoder).set_output(transform=library).fit(frame)
+    codes = fitted.transform(frame)
+    names = [f"{autoencoder.__name__.lower()}{i}" for i in range(4)]
+    assert type(codes) is type(frame)
+    assert list(codes.columns) == list(fitted.get_feature_names_out()) == names
+    assert list(fitted.feature_names_in_) == columns
+    assert fitted.inverse_transform(codes).shape == digits.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.score(frame)
+
+
+def test_renamed_columns_are_refused(autoencoder, digits):
+    frame = pd.DataFrame(digits).rename(columns="pixel{}".format)
+    fitted = quick(autoencoder).fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(frame[frame.columns[::-1]])
+
+
+@pytest.mark.parametrize("method", ["transform", "score", "score_samples", "reconstruct"])
+def test_another_width_is_refused(autoencoder, digits, method):
+    fitted = quick(autoencoder).fit(digits)
+    with pytest.raises(ValueError, match=r"X has 5 features, but .* is expecting 64 features"):
+        getattr(fitted, method)(digits[:, :5])
+
+
+def test_codes_of_another_width_are_refused(autoencoder, digits):
+    fitted = quick(autoencoder).fit(digits)
+    with pytest.raises(ValueError, match=r"n_components_ = 4 columns .* got 5"):
+        fitted.inverse_transform(digits[:, :5])
+
+
+def test_methods_before_fit_say_so(autoencoder, digits):
+    for method in ("transform", "inverse_transform", "reconstruct", "score", "score_samples"):
+        with pytest.raises(NotFittedError):
+            getattr(autoencoder(), method)(digits)
+
+
+def test_one_row_is_refused(autoencoder, digits):
+    with pytest.raises(ValueError, match=r"1 sample.* minimum of 2"):
+        quick(autoencoder).fit(digits[:1])
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 9, 17, 33])
+def test_few_rows_work(autoencoder, digits, n_rows):
+    fitted = quick(autoencoder, n_components=2, batch_size=8).fit(digits[:n_rows])
+    assert np.isfinite(fitted.transform(digits)).all()
+    assert fitted.score(digits[:n_rows]) >= fitted.pca_score_ - 1e-9
+
+
+def test_one_feature_is_one_component(autoencoder, digits):
+    column = digits[:, [20]]
+    with pytest.raises(ValueError, match="n_features = 1"):
+        quick(autoencoder, n_components=2).fit(column)
+    assert quick(autoencoder, n_components=1).fit(column).score(column) == pytest.approx(1)
+
+
+def test_constant_columns_come_back(autoencoder, digits):
+    X = np.c_[digits[:, 20:30], np.full((len(digits), 2), 1e6)]
+    fitted = quick(autoencoder).fit(X)
+    np.testing.assert_allclose(fitted.reconstruct(X)[:, -2:], 1e6, rtol=1e-9)
+
+
+def test_constant_data_are_reconstructed(autoencoder):
+    X = np.full((20, 3), 7.0)
+    fitted = quick(autoencoder, n_components=2).fit(X)
+    np.testing.assert_array_equal(fitted.reconstruct(X), X)
+    assert fitted.score(X) == 1
+
+
+def test_columns_of_1e12_beside_1e_12_are_finite_and_never_worse(autoencoder):
+    X = np.random.RandomState(0).normal(size=(200, 4)) * [1e12, 1.0, 1e-3, 1e-12]
+    fitted = quick(autoencoder, n_components=1).fit(X)
+    assert np.isfinite(fitted.reconstruct(X)).all()
+    assert fitted.score(X) >= fitted.pca_score_ - 1e-9
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-6, 1e6, 1e30])
+def test_units_do_not_matter(autoencoder, digits, factor):
+    one, other = quick(autoencoder).fit(digits), quick(autoencoder).fit(digits * factor)
+    np.testing.assert_allclose(
+        other.transform(digits * factor) / factor, one.transform(digits), atol=0.05
+    )
+
+
+def test_values_too_large_to_square_are_refused(autoencoder, digits):
+    with pytest.raises(ValueError, match="too large to square"):
+        quick(autoencoder).fit(digits * 1e200)
+
+
+def test_a_missing_value_is_seen_as_the_mean(autoencoder, digits):
+    fitted = quick(autoencoder).fit(digits)
+    missing, filled = digits.copy(), digits.copy()
+    missing[:, 10], filled[:, 10] = np.nan, fitted.mean_[10]
+    np.testing.assert_allclose(fitted.transform(missing), fitted.transform(filled), atol=1e-9)
+
+
+def test_a_missing_value_is_not_charged(autoencoder, digits):
+    fitted = quick(autoencoder).fit(digits)
+    missing = digits.copy()
+    missing[:, 10] = np.nan
+    errors = (fitted.reconstruct(missing) - missing) ** 2
+    np.testing.assert_allclose(fitted.score_samples(missing), -np.nansum(errors, axis=1))
+    variation = np.nansum((missing - fitted.mean_) ** 2)
+    assert fitted.score(missing) == pytest.approx(1 - np.nansum(errors) / variation)
+
+
+def test_learning_with_gaps_beats_pca_on_filled_rows(autoencoder, digits_with_gaps):
+    fitted = quick(autoencoder, max_iter=200).fit(digits_with_gaps)
+    assert fitted.score(digits_with_gaps) > fitted.pca_score_
+    assert np.isfinite(fitted.reconstruct(digits_with_gaps)).all()
+
+
+def test_rows_and_columns_without_any_value_are_survived(autoencoder, digits_with_gaps):
+    X = digits_with_gaps.copy()
+    X[:, 3], X[5] = np.nan, np.nan
+    assert np.isfinite(quick(autoencoder).fit(X).reconstruct(X)).all()
+
+
+def test_gaps_in_sparse_rows_are_gaps(autoencoder, digits_with_gaps):
+    dense = quick(autoencoder).fit(digits_with_gaps)
+    other = quick(autoencoder).fit(sparse.csr_array(digits_with_gaps))
+    np.testing.assert_allclose(
+        other.transform(digits_with_gaps), dense.transform(digits_with_gaps), atol=1e-6
+    )
+
+
+def test_tuned_in_a_grid_inside_a_pipeline(autoencoder, digits):
+    pipeline = make_pipeline(StandardScaler(), quick(autoencoder, max_iter=5))
+    name = autoencoder.__name__.lower()
+    search = GridSearchCV(pipeline, {f"{name}__n_components": [2, 8]}, cv=2).fit(digits)
+    assert search.best_params_ == {f"{name}__n_components": 8}
+    assert search.best_estimator_.transform(digits).shape == (300, 8)
+
+
+def test_inference_is_by_row(autoencoder):
+    # 5000 rows are two blocks; a row alone, a block and all at once must agree.
+    X = np.random.RandomState(0).normal(size=(5000, 30))
+    fitted = quick(autoencoder, max_iter=1, hidden_layer_sizes=(64,)).fit(X[:500])
+    together = fitted.transform(X)
+    alone = np.vstack([fitted.transform(X[[i]]) for i in (0, 4095, 4096, 4999)])
+    np.testing.assert_allclose(alone, together[[0, 4095, 4096, 4999]], atol=1e-12)
+    np.testing.assert_array_equal(fitted.reconstruct(X), fitted.inverse_transform(together))
+
+
+def test_there_are_estimators_to_test():
+    assert {"AutoencoderTransformer"} <= {cls.__name__ for cls in AUTOENCODERS}
