@@ -1,0 +1,120 @@
+"""The networks: what they are before they learn, and what they do with odd rows."""
+
+import pytest
+import torch
+from torch import nn
+
+from skae._networks import (
+    ACTIVATIONS,
+    Autoencoder,
+    Gated,
+    LinearPath,
+    Scales,
+    Tame,
+    dense_pair,
+    gated_pair,
+    mlp,
+)
+
+
+def identity(mean):
+    return mean
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def autoencoder(n_features=6, n_components=2, active=True, hidden=(8, 5)):
+    components = torch.linalg.qr(torch.randn(n_features, n_components, generator=generator()))[0].T
+    scales = Scales(*(torch.rand(n, generator=generator()) + 0.5 for n in (6, 2, 2, 6)))
+    pair = dense_pair((n_features, *hidden, n_components), "silu", generator(), starts_at_zero=True)
+    mean = torch.arange(6.0)
+    return Autoencoder(*pair, LinearPath(mean, components, active=active), scales, identity)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_mirrored_pair_starts_at_zero(activation):
+    encoder, decoder = dense_pair((6, 8, 5, 2), activation, generator(), starts_at_zero=True)
+    x, code = torch.randn(3, 6), torch.randn(3, 2)
+    assert torch.equal(encoder(x), torch.zeros(3, 2))
+    assert torch.equal(decoder(code), torch.zeros(3, 6))
+    for net, widths in ((encoder, [8, 5, 2]), (decoder, [5, 8, 6])):
+        assert [m.out_features for m in net if isinstance(m, nn.Linear)] == widths
+
+
+def test_hidden_layers_keep_unit_variance():
+    # Weights have variance 1 / 300, and biases none; 100,000 outputs, not quite independent.
+    net = mlp((300, 500), "identity", generator())
+    out = net(torch.randn(200, 300, generator=torch.Generator().manual_seed(1)))
+    assert out.var().item() == pytest.approx(1, abs=0.1)
+
+
+def test_weights_come_from_the_generator_alone():
+    before = torch.get_rng_state()
+    first, second = (mlp((4, 3, 2), "relu", generator()) for _ in range(2))
+    assert torch.equal(first[1].weight, second[1].weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_untrained_autoencoder_is_its_linear_path():
+    network, x = autoencoder(), torch.randn(4, 6)
+    code = (x - network.linear.mean) @ network.linear.components.T
+    torch.testing.assert_close(network.encode(x), code)
+    restored = network.linear.mean + code @ network.linear.components
+    torch.testing.assert_close(network.decode(code), restored)
+    torch.testing.assert_close(network.linear.reconstruct(x), restored)
+
+
+def test_without_a_linear_path_it_says_the_mean():
+    network = autoencoder(active=False)
+    x = torch.randn(4, 6)
+    assert torch.equal(network.encode(x), torch.zeros(4, 2))
+    torch.testing.assert_close(network.decode(torch.randn(4, 2)), network.linear.mean.expand(4, 6))
+
+
+def test_the_linear_path_is_not_learned():
+    names = {name.split(".")[0] for name, _ in autoencoder().named_parameters()}
+    assert names == {"encoder", "decoder"}
+
+
+def test_tame_is_the_identity_within_two_and_a_logarithm_beyond():
+    x = torch.tensor([-1.9, 0.0, 2.0, 3.0, -3.0], dtype=torch.float64)
+    log2 = torch.log(torch.tensor(2.0, dtype=torch.float64)).item()
+    expected = torch.tensor([-1.9, 0, 2, 2 + log2, -2 - log2], dtype=torch.float64)
+    torch.testing.assert_close(Tame()(x), expected)
+
+
+def test_tame_is_smooth_and_rising():
+    x = torch.linspace(-60, 60, 4001, dtype=torch.float64, requires_grad=True)
+    slope = torch.autograd.grad(Tame()(x).sum(), x)[0]
+    assert (slope > 0).all()
+    assert (slope <= 1).all()
+    assert slope.diff().abs().max() < 0.05  # no jump where the pieces meet
+
+
+def test_a_gated_module_is_silent_until_its_gate_opens():
+    gated = Gated(nn.Linear(3, 2), 2)
+    x = torch.randn(5, 3)
+    assert torch.equal(gated(x), torch.zeros(5, 2))
+    with torch.no_grad():
+        gated.gate.fill_(1.0)
+    torch.testing.assert_close(gated(x), gated.module(x))
+
+
+def test_a_users_pair_is_seeded_and_leaves_the_global_generator_alone():
+    def network(p, k):
+        return nn.Linear(p, k), nn.Linear(k, p)
+
+    before = torch.get_rng_state()
+    first, second = (gated_pair(network, 6, 2, seed=3)[0] for _ in range(2))
+    assert torch.equal(first.module[1].weight, second.module[1].weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_module_that_raises_is_named():
+    def network(p, k):
+        return nn.Linear(p + 1, k), nn.Linear(k, p)
+
+    with pytest.raises(ValueError, match=r"`network` .* its encoder .* but it raised"):
+        gated_pair(network, 6, 2, seed=0)
