@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._codec import Codec
 from ._losses import LOSSES
-from ._networks import Autoencoder, LinearPath, Scales, dense_pair, gated_pair
+from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair
 from ._ordering import CodeMoments, Order, align_signs, order_codes
 from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
@@ -191,11 +191,12 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
     if estimator.network is None:
         sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
         encoder, decoder = dense_pair(
-            sizes, estimator.activation, _generator(task.seeds.weights), starts_at_zero=promise
+            sizes, estimator.activation, _generator(task.seeds.weights), beside_pca=promise
         )
     else:
-        encoder, decoder = gated_pair(
-            estimator.network, n_features, n_components, task.seeds.weights
+        seed = task.seeds.weights
+        encoder, decoder = own_pair(
+            estimator.network, n_features, n_components, seed, beside_pca=promise
         )
     return Autoencoder(encoder, decoder, linear, scales, LOSSES[estimator.loss].link)
 

@@ -18,19 +18,25 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Tame(nn.Module):
-    """The identity up to two standard deviations, a logarithm beyond.
+    """The identity up to `limit`, a logarithm beyond."""
 
-    In raw data single rows lie 10 or 50 standard deviations out, and there a network goes on at the
-    slope of its last data: some unseen rows came back hundreds of times worse than from PCA. A cut
-    at two also prevents that, but loses what tells such rows apart.
-    """
-
-    limit = 2.0
+    def __init__(self, limit: float):
+        super().__init__()
+        self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
         """Tame each entry."""
         beyond = torch.log1p((x.abs() - self.limit).clamp_min(0))
         return x.clamp(-self.limit, self.limit) + x.sign() * beyond
+
+
+# In raw data single rows lie 10 or 50 standard deviations out, and there a network goes on at the
+# slope of its last data: some unseen rows came back hundreds of times worse than from PCA. A cut at
+# two also prevents that, but loses what tells such rows apart.
+INPUT_LIMIT = 2.0
+# Beside PCA, the encoder moves a code by what PCA leaves over (see `Scales`), and seldom by more:
+# a free one learned to move codes along features that were missing in the rows it learned from.
+STEP_LIMIT = 1.0
 
 
 def mlp(
@@ -42,7 +48,7 @@ def mlp(
     of zero, whatever comes in, until it learns.
     """
     *hidden, n_out = sizes
-    layers: list[nn.Module] = [Tame()] if len(sizes) > 2 else []
+    layers: list[nn.Module] = [Tame(INPUT_LIMIT)] if len(sizes) > 2 else []
     for n_in, n_units in pairwise(hidden):
         # Biases spread the bends of the hidden units over the range of standardised inputs.
         layers += [_dense(n_in, n_units, generator, 1.0, 0.3), ACTIVATIONS[activation]()]
@@ -58,20 +64,25 @@ def _dense(n_in: int, n_out: int, generator: Generator, gain: float, bias: float
 
 
 def dense_pair(
-    sizes: tuple[int, ...], activation: str, generator: Generator, *, starts_at_zero: bool
+    sizes: tuple[int, ...], activation: str, generator: Generator, *, beside_pca: bool
 ) -> tuple[nn.Module, nn.Module]:
-    """An encoder of these layer sizes and the decoder that mirrors it."""
-    gain = 0.0 if starts_at_zero else 1.0
-    return mlp(sizes, activation, generator, gain), mlp(sizes[::-1], activation, generator, gain)
+    """An encoder of these layer sizes and the decoder that mirrors it; silent beside PCA."""
+    gain = 0.0 if beside_pca else 1.0
+    encoder = mlp(sizes, activation, generator, gain)
+    if beside_pca and len(sizes) > 2:
+        encoder.append(Tame(STEP_LIMIT))
+    return encoder, mlp(sizes[::-1], activation, generator, gain)
 
 
-def gated_pair(
+def own_pair(
     network: Callable[[int, int], tuple[nn.Module, nn.Module]],
     n_features: int,
     n_components: int,
     seed: int,
+    *,
+    beside_pca: bool,
 ) -> tuple[nn.Module, nn.Module]:
-    """The user's encoder and decoder, silent at the start."""
+    """The user's own encoder and decoder; silent beside PCA."""
     # Only here: modules that are not ours can draw from nothing but torch's global generator.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -80,13 +91,12 @@ def gated_pair(
         raise TypeError(
             f"`network` must return two torch modules, encoder and decoder, got {pair!r}."
         )
-    encoder, decoder = pair
-    for name, module, n_in, n_out in [
-        ("encoder", encoder, n_features, n_components),
-        ("decoder", decoder, n_components, n_features),
-    ]:
-        _check_shape(name, module, n_in, n_out)
-    return Gated(encoder, n_components), Gated(decoder, n_features)
+    _check_shape("encoder", pair[0], n_features, n_components)
+    _check_shape("decoder", pair[1], n_components, n_features)
+    if not beside_pca:
+        return pair
+    encoder, decoder = Gated(pair[0], n_components), Gated(pair[1], n_features)
+    return nn.Sequential(encoder, Tame(STEP_LIMIT)), decoder
 
 
 class Gated(nn.Module):
@@ -94,7 +104,7 @@ class Gated(nn.Module):
 
     def __init__(self, module: nn.Module, n_outputs: int):
         super().__init__()
-        self.module = nn.Sequential(Tame(), module)
+        self.module = nn.Sequential(Tame(INPUT_LIMIT), module)
         self.gate = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from skae._networks import (
     Scales,
     Tame,
     dense_pair,
-    gated_pair,
     mlp,
+    own_pair,
 )
 
 
@@ -28,14 +28,14 @@ def generator():
 def autoencoder(n_features=6, n_components=2, active=True, hidden=(8, 5)):
     components = torch.linalg.qr(torch.randn(n_features, n_components, generator=generator()))[0].T
     scales = Scales(*(torch.rand(n, generator=generator()) + 0.5 for n in (6, 2, 2, 6)))
-    pair = dense_pair((n_features, *hidden, n_components), "silu", generator(), starts_at_zero=True)
+    pair = dense_pair((n_features, *hidden, n_components), "silu", generator(), beside_pca=True)
     mean = torch.arange(6.0)
     return Autoencoder(*pair, LinearPath(mean, components, active=active), scales, identity)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_mirrored_pair_starts_at_zero(activation):
-    encoder, decoder = dense_pair((6, 8, 5, 2), activation, generator(), starts_at_zero=True)
+    encoder, decoder = dense_pair((6, 8, 5, 2), activation, generator(), beside_pca=True)
     x, code = torch.randn(3, 6), torch.randn(3, 2)
     assert torch.equal(encoder(x), torch.zeros(3, 2))
     assert torch.equal(decoder(code), torch.zeros(3, 6))
@@ -78,16 +78,16 @@ def test_the_linear_path_is_not_learned():
     assert names == {"encoder", "decoder"}
 
 
-def test_tame_is_the_identity_within_two_and_a_logarithm_beyond():
+def test_tame_is_the_identity_up_to_its_limit_and_a_logarithm_beyond():
     x = torch.tensor([-1.9, 0.0, 2.0, 3.0, -3.0], dtype=torch.float64)
     log2 = torch.log(torch.tensor(2.0, dtype=torch.float64)).item()
     expected = torch.tensor([-1.9, 0, 2, 2 + log2, -2 - log2], dtype=torch.float64)
-    torch.testing.assert_close(Tame()(x), expected)
+    torch.testing.assert_close(Tame(2.0)(x), expected)
 
 
 def test_tame_is_smooth_and_rising():
     x = torch.linspace(-60, 60, 4001, dtype=torch.float64, requires_grad=True)
-    slope = torch.autograd.grad(Tame()(x).sum(), x)[0]
+    slope = torch.autograd.grad(Tame(2.0)(x).sum(), x)[0]
     assert (slope > 0).all()
     assert (slope <= 1).all()
     assert slope.diff().abs().max() < 0.05  # no jump where the pieces meet
@@ -107,9 +107,29 @@ def test_a_users_pair_is_seeded_and_leaves_the_global_generator_alone():
         return nn.Linear(p, k), nn.Linear(k, p)
 
     before = torch.get_rng_state()
-    first, second = (gated_pair(network, 6, 2, seed=3)[0] for _ in range(2))
-    assert torch.equal(first.module[1].weight, second.module[1].weight)
+    first, second = (own_pair(network, 6, 2, seed=3, beside_pca=False)[0] for _ in range(2))
+    assert torch.equal(first.weight, second.weight)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_beside_pca_a_users_pair_is_silent_at_the_start():
+    encoder, decoder = own_pair(
+        lambda p, k: (nn.Linear(p, k), nn.Linear(k, p)), 6, 2, seed=0, beside_pca=True
+    )
+    assert torch.equal(encoder(torch.randn(3, 6)), torch.zeros(3, 2))
+    assert torch.equal(decoder(torch.randn(3, 2)), torch.zeros(3, 6))
+
+
+def test_beside_pca_the_encoder_takes_moderate_steps():
+    encoder, _ = dense_pair((6, 8, 2), "silu", generator(), beside_pca=True)
+    nn.init.constant_(encoder[-2].bias, 1000.0)
+    # One, and the logarithm of one more than the 999 beyond it.
+    torch.testing.assert_close(encoder(torch.zeros(1, 6)), torch.full((1, 2), 7.90775527898))
+
+
+def test_without_hidden_layers_the_pair_is_linear():
+    for net in dense_pair((6, 2), "silu", generator(), beside_pca=True):
+        assert [type(layer) for layer in net] == [nn.Linear]
 
 
 def test_a_module_that_raises_is_named():
@@ -117,4 +137,4 @@ def test_a_module_that_raises_is_named():
         return nn.Linear(p + 1, k), nn.Linear(k, p)
 
     with pytest.raises(ValueError, match=r"`network` .* its encoder .* but it raised"):
-        gated_pair(network, 6, 2, seed=0)
+        own_pair(network, 6, 2, seed=0, beside_pca=True)
