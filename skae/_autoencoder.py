@@ -1,11 +1,13 @@
 """The plain autoencoder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ._base import BaseAutoencoder
+from ._gradients import SquaredErrorGradient, can_write_out
 from ._networks import Autoencoder
 from ._pca_start import PrincipalComponents
 
@@ -89,6 +91,11 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         return self._reconstruction.loss(network.decode(network.encode(x)), x)
+
+    def _written_gradient(self, core: Autoencoder) -> Callable[[Tensor], Tensor] | None:
+        if self.loss == "squared_error" and can_write_out(core):
+            return SquaredErrorGradient(core)
+        return None
 
     def _solved_by(self, start: PrincipalComponents) -> bool:
         linear = self.network is None and not self.hidden_layer_sizes

@@ -55,6 +55,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         """The objective for each row of the batch `x`, shape (n_samples,)."""
 
+    def _written_gradient(self, core: Autoencoder) -> Callable[[Tensor], Tensor] | None:
+        """The mean of `_loss` and its gradient, written out, if there is such a shortcut."""
+        return None
+
     def _solved_by(self, start: PrincipalComponents) -> bool:
         """Whether the linear start is the optimum already, so that there is nothing to train."""
         return False

@@ -29,7 +29,7 @@ from ._tensors import (
     resolve_device,
     tensor_blocks,
 )
-from ._training import History, Plan, Stepper, rise_and_fade, train, train_epoch
+from ._training import History, Plan, Stepper, by_autograd, rise_and_fade, train, train_epoch
 
 
 class Seeds(NamedTuple):
@@ -112,7 +112,7 @@ def fit_size(
     with _modules_own_chance(estimator, task):
         history = train(
             core,
-            _objective(estimator, task, core),
+            _gradient(estimator, task, core),
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
@@ -140,7 +140,7 @@ def continue_training(
         stepper.load_state_dict(optimizer_state)
     order = torch.randperm(len(task.rows), generator=_generator(task.seeds.order)).to(task.device)
     with _modules_own_chance(estimator, task):
-        loss = train_epoch(stepper, _objective(estimator, task, core), order, plan.batch_size)
+        loss = train_epoch(stepper, _gradient(estimator, task, core), order, plan.batch_size)
     if not np.isfinite(loss):
         raise ValueError(diverged(estimator))
     state = stepper.state_dict()
@@ -210,6 +210,14 @@ def _linear_path(task: Task, start: PrincipalComponents, *, active: bool) -> Lin
 def _inverse(deviation: np.ndarray) -> np.ndarray:
     """1 / deviation, and 0 for what does not vary."""
     return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+
+
+def _gradient(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:
+    """The gradient of the objective at some rows, written out where the leaf has it so."""
+    written = None if estimator.alpha else estimator._written_gradient(core)
+    if written is not None and estimator.precision != "bfloat16":
+        return lambda index: written(task.rows.take(index))
+    return by_autograd(_objective(estimator, task, core))
 
 
 def _objective(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:

@@ -72,8 +72,8 @@ class History(NamedTuple):
 class Stepper:
     """Takes optimisation steps on a network, at a learning rate that follows a schedule.
 
-    Losses are divided by `unit`, the error at the start: gradients are then of order one whatever
-    the data, as Adam's epsilon expects.
+    Gradients are divided by `unit`, the error at the start: they are then of order one whatever the
+    data, as Adam's epsilon expects.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Stepper:
         self._usual_norm: Tensor | None = None
         self._n_steps = 0
 
-    def step(self, loss: Tensor) -> None:
-        """Move the weights against the gradient of `loss`."""
+    def step(self, gradient: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
+        """Move the weights against the gradient at some rows; returns their mean loss."""
         self._gradient.zero_()
-        (loss / self._unit).backward()
+        loss = gradient(index)
         self._cut_long_gradient()
         for group in self._optimizer.param_groups:
             group["lr"] = self._schedule(self._n_steps)
@@ -99,6 +99,7 @@ class Stepper:
         self._n_steps += 1
         share = max(1 - AVERAGING, 10 / (self._n_steps + 10))
         self.average.lerp_(self.weights, share)
+        return loss
 
     def _cut_long_gradient(self) -> None:
         norm = self._gradient.norm()
@@ -106,7 +107,7 @@ class Stepper:
             self._usual_norm = norm
         # All on the device: no branch that would make the host wait for the value.
         cut = torch.minimum(norm, LONG_GRADIENT * self._usual_norm)
-        self._gradient.mul_(cut / norm.clamp_min(1e-30))
+        self._gradient.mul_(cut / (norm.clamp_min(1e-30) * self._unit))
         self._usual_norm = torch.lerp(self._usual_norm, cut, 0.05)
 
     @contextmanager
@@ -168,15 +169,24 @@ def split_batches(index: Tensor, batch_size: int) -> Sequence[Tensor]:
     return index.tensor_split(math.ceil(len(index) / batch_size))
 
 
+def by_autograd(objective: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The mean of a loss by row, as a function that leaves its gradient in the parameters."""
+
+    def gradient(index: Tensor) -> Tensor:
+        loss = objective(index).mean()
+        loss.backward()
+        return loss.detach()
+
+    return gradient
+
+
 def train_epoch(
-    stepper: Stepper, objective: Callable[[Tensor], Tensor], permutation: Tensor, batch_size: int
+    stepper: Stepper, gradient: Callable[[Tensor], Tensor], permutation: Tensor, batch_size: int
 ) -> float:
     """One pass over the rows in this order; returns the mean loss met on the way."""
     total = torch.zeros((), device=permutation.device)
     for index in split_batches(permutation, batch_size):
-        loss = objective(index).mean()
-        stepper.step(loss)
-        total += loss.detach() * len(index)
+        total += stepper.step(gradient, index) * len(index)
     return total.item() / len(permutation)  # the only moment in an epoch when the host waits
 
 
@@ -201,7 +211,7 @@ def _in_standard_errors(change: Tensor) -> float:
 
 def train(
     network: nn.Module,
-    objective: Callable[[Tensor], Tensor],
+    gradient: Callable[[Tensor], Tensor],
     held_out_errors: Callable[[], Tensor],
     permutations: Callable[[], Tensor],
     plan: Plan,
@@ -209,11 +219,12 @@ def train(
 ) -> History:
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
-    `objective(index)` is the loss of each row at `index`, `held_out_errors()` the error of each
-    held-out row, `permutations()` the next order of the training rows. What is judged and kept are
-    running averages of the weights. The weights before the first step are epoch 0, and yield only
-    to an improvement that is better than chance. A KeyboardInterrupt, or a loss that is not finite,
-    ends the training at the best epoch so far.
+    `gradient(index)` returns the mean loss of the rows at `index` and leaves its gradient in the
+    parameters, `held_out_errors()` is the error of each held-out row, `permutations()` the next
+    order of the training rows. What is judged and kept are running averages of the weights. The
+    weights before the first step are epoch 0, and yield only to an improvement that is better than
+    chance. A KeyboardInterrupt, or a loss that is not finite, ends the training at the best epoch
+    so far.
     """
     before = best = held_out_errors()
     history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
@@ -226,7 +237,7 @@ def train(
     start = kept = _snapshot(network)
     try:
         for epoch in range(1, plan.max_epochs + 1):
-            loss = train_epoch(stepper, objective, permutation, plan.batch_size)
+            loss = train_epoch(stepper, gradient, permutation, plan.batch_size)
             with stepper.averaged():
                 errors = held_out_errors()
                 error = errors.mean().item()

@@ -11,6 +11,7 @@ from skae._training import (
     Plan,
     Stepper,
     better_than_chance,
+    by_autograd,
     rise_and_fade,
     rise_and_fall,
     split_batches,
@@ -49,12 +50,16 @@ def learn(point, plan, held_out=ROWS[300:], report=lambda *_: None, objective=No
 
     return train(
         point,
-        objective or (lambda index: point.loss(ROWS[index])),
+        by_autograd(objective or (lambda index: point.loss(ROWS[index]))),
         held_out_errors,
         lambda: torch.randperm(300, generator=order),
         plan,
         report,
     )
+
+
+def gradient_of(point, rows=ROWS):
+    return by_autograd(lambda index: point.loss(rows[index])), torch.arange(len(rows))
 
 
 def plan(**changes):
@@ -140,7 +145,7 @@ def test_an_interruption_ends_at_the_best_epoch():
 def test_an_epoch_reports_the_mean_loss_of_its_rows():
     point = Point()
     stepper = Stepper(point, "adam", lambda step: 0.0, unit=1.0)  # nothing moves
-    loss = train_epoch(stepper, lambda i: point.loss(ROWS[i]), torch.arange(400), 64)
+    loss = train_epoch(stepper, by_autograd(lambda i: point.loss(ROWS[i])), torch.arange(400), 64)
     assert loss == pytest.approx(ROWS.square().sum(1).mean().item(), rel=1e-5)
 
 
@@ -150,9 +155,9 @@ def test_a_far_out_batch_moves_the_weights_little():
         # Nothing moves in the first 20 steps, in which the usual length is learned.
         stepper = Stepper(point, "sgd", lambda step: 0.01 * (step == 20), unit=1.0)
         for _ in range(20):
-            stepper.step(point.loss(ROWS).mean())
+            stepper.step(*gradient_of(point))
         before = point.at.detach().clone()
-        stepper.step(point.loss(ROWS * factor).mean())
+        stepper.step(*gradient_of(point, ROWS * factor))
         return (point.at.detach() - before).norm().item()
 
     # The gradient is cut to three times the usual length, and momentum holds the step below that.
@@ -162,7 +167,7 @@ def test_a_far_out_batch_moves_the_weights_little():
 def test_parameters_are_views_of_one_vector_until_released():
     point = Point()
     stepper = Stepper(point, "adam", lambda step: 0.1, unit=1.0)
-    stepper.step(point.loss(ROWS).mean())
+    stepper.step(*gradient_of(point))
     assert torch.equal(stepper.weights, point.at.detach())
     stepper.release()
     assert point.at.grad is None
@@ -173,7 +178,7 @@ def test_the_averaged_weights_are_lent_and_given_back():
     point = Point()
     stepper = Stepper(point, "adam", lambda step: 0.1, unit=1.0)
     for _ in range(5):
-        stepper.step(point.loss(ROWS).mean())
+        stepper.step(*gradient_of(point))
     current = point.at.detach().clone()
     with stepper.averaged():
         assert (point.at.detach().abs() < current.abs()).all()  # it lags behind
@@ -187,16 +192,16 @@ def test_a_stepper_goes_on_from_the_state_of_another():
     straight, broken = Point(), Point()
     stepper = stepper_on(straight)
     for _ in range(6):
-        stepper.step(straight.loss(ROWS).mean())
+        stepper.step(*gradient_of(straight))
     first = stepper_on(broken)
     for _ in range(3):
-        first.step(broken.loss(ROWS).mean())
+        first.step(*gradient_of(broken))
     state = first.state_dict()
     first.release()
     second = stepper_on(broken)
     second.load_state_dict(state)
     for _ in range(3):
-        second.step(broken.loss(ROWS).mean())
+        second.step(*gradient_of(broken))
     assert torch.equal(straight.at.detach(), broken.at.detach())
 
 

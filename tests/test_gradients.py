@@ -1,0 +1,62 @@
+"""Backward passes written out, held to autograd's numbers."""
+
+import pytest
+import torch
+from torch import nn
+
+from skae._gradients import BACKWARD, SquaredErrorGradient, can_write_out
+from skae._losses import LOSSES
+from skae._networks import ACTIVATIONS, Autoencoder, LinearPath, Scales, Tame, dense_pair
+
+
+def network(activation="silu", active=True, hidden=(7, 5)):
+    """A network that does something in every part, in float64."""
+    rng = torch.Generator().manual_seed(0)
+    pair = dense_pair((6, *hidden, 2), activation, rng, beside_pca=active)
+    linear = LinearPath(
+        torch.randn(6, generator=rng), torch.randn(2, 6, generator=rng), active=active
+    )
+    scales = Scales(*(torch.rand(n, generator=rng) + 0.5 for n in (6, 2, 2, 6)))
+    core = Autoencoder(*pair, linear, scales, lambda mean: mean).double()
+    for parameter in core.parameters():
+        nn.init.normal_(parameter, generator=rng)
+        parameter.grad = torch.zeros_like(parameter)
+    return core
+
+
+def rows():
+    x = 3 * torch.randn(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x[0, 2] = x[5, 0] = torch.nan
+    return x
+
+
+@pytest.mark.parametrize("activation", set(ACTIVATIONS) - {"gelu"})
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 5)])
+def test_the_gradient_is_that_of_autograd(activation, active, hidden):
+    core, x = network(activation, active, hidden), rows()
+    expected = LOSSES["squared_error"].loss(core.decode(core.encode(x)), x).mean()
+    gradients = torch.autograd.grad(expected, list(core.parameters()))
+    loss = SquaredErrorGradient(core)(x)
+    torch.testing.assert_close(loss, expected)
+    for parameter, gradient in zip(core.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("kind", set(BACKWARD) - {nn.Linear, Tame})
+def test_each_layer_pulls_back_its_derivative(kind):
+    # No entry at the bend of relu.
+    x = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(4, 6).requires_grad_()
+    gradient = torch.arange(24.0, dtype=torch.float64).reshape(4, 6)
+    expected = torch.autograd.grad(kind()(x), x, gradient)[0]
+    layer = kind()
+    found = BACKWARD[kind](layer, x.detach(), layer(x.detach()), gradient)
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_has_no_backward_pass_here_is_left_to_autograd():
+    assert can_write_out(network())
+    assert not can_write_out(network("gelu"))
+    core = network()
+    core.encoder = nn.Linear(6, 2)
+    assert not can_write_out(core)
