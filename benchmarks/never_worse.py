@@ -144,7 +144,7 @@ def main() -> None:
         arguments.output.write_text(json.dumps(results, indent=1) + "\n")
     for figure, value in summary(results).items():
         print(f"{figure}: {value:.4g}")
-    if arguments.sets == list(sets):
+    if set(arguments.sets) == set(sets):
         PAGE.write_text(page(results))
 
 

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -330,22 +331,26 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _largest_size(self, X, before: Codec | None) -> int | float:
         """`n_components` as a number, or still as a share, checked against the shape of `X`."""
         n_samples, n_features = X.shape
-        if before is not None and self.n_components in (self.n_components_, None):
-            return self.n_components_
+        asked = self.n_components
+        share = asked is not None and not isinstance(asked, Integral)
         if before is not None:
-            raise ValueError(
-                f"`n_components` must stay {self.n_components_} while training continues, got "
-                f"{self.n_components}; use warm_start=False to begin anew."
-            )
+            if not share and asked not in (self.n_components_, None):
+                raise ValueError(
+                    f"`n_components` must stay {self.n_components_} while training continues, got "
+                    f"{asked}; use warm_start=False to begin anew."
+                )
+            return self.n_components_
         largest = min(n_samples, n_features)
-        if self.n_components is None:
+        if asked is None:
             return largest
-        if self.n_components > largest:
+        if share:
+            return float(asked)
+        if asked > largest:
             raise ValueError(
                 f"`n_components` must be at most min(n_samples, n_features) = {largest}, got "
-                f"{self.n_components}; here n_samples = {n_samples}, n_features = {n_features}."
+                f"{asked}; here n_samples = {n_samples}, n_features = {n_features}."
             )
-        return self.n_components
+        return int(asked)
 
     def _multiply_adds(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
@@ -361,6 +366,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             # PCA's size is known to be enough, so it is tried last, if at all.
             size = enough if enough - too_small == 1 else (too_small + enough) // 2
             outcome = fit_size(self, task, plan, start.first(size))
+            if outcome.history.interrupted:
+                return outcome
             if self.verbose:
                 self._print(f"n_components={size}: score {outcome.codes.score:.4f}")
             if outcome.codes.score >= share or size == enough:

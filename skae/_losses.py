@@ -134,8 +134,9 @@ class Poisson(ReconstructionLoss):
 
 
 def _range(X: np.ndarray) -> tuple[float, float]:
-    # fmin and fmax pass over NaN without a warning when all is NaN.
-    return float(np.fmin.reduce(X, axis=None)), float(np.fmax.reduce(X, axis=None))
+    # fmin and fmax pass over NaN, without a warning when there is nothing else.
+    low, high = (f.reduce(X, axis=None, initial=np.nan) for f in (np.fmin, np.fmax))
+    return float(low), float(high)
 
 
 LOSSES: dict[str, ReconstructionLoss] = {

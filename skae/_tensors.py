@@ -1,5 +1,6 @@
 """The border between NumPy and torch: devices, dtypes, generators, threads and rows."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ BLOCK_ROWS = 4096
 
 # The first is what other dtypes are converted to.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
+
+
+# A child that is forked after torch has used its threads waits for threads that are not there;
+# with one thread of its own it needs none (pytorch issue 17199).
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def resolve_device(device: str) -> torch.device:

@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import AutoencoderTransformer
+from skae._tensors import DenseRows
 
 
 def test_a_linear_autoencoder_is_pca(digits):
@@ -152,6 +153,15 @@ def test_a_share_of_variance_gives_the_smallest_size_that_reaches_it(digits, cap
     smaller = quick(AutoencoderTransformer, n_components=size - 1, max_iter=60).fit(digits)
     assert smaller.score(digits) < 0.8
     assert f"n_components={size}: score 0." in capsys.readouterr().out
+
+
+def test_a_share_may_be_any_real_number(digits):
+    share = np.float32(0.5)
+    fitted = quick(AutoencoderTransformer, n_components=share, max_iter=5).fit(digits)
+    assert (
+        fitted.n_components_
+        == quick(AutoencoderTransformer, n_components=0.5, max_iter=5).fit(digits).n_components_
+    )
 
 
 def test_no_size_means_all_of_them(digits):
@@ -339,7 +349,8 @@ def test_a_warm_start_keeps_its_size(digits):
     estimator = quick(AutoencoderTransformer, warm_start=True).fit(digits)
     with pytest.raises(ValueError, match="`n_components` must stay 4"):
         estimator.set_params(n_components=3).fit(digits)
-    assert estimator.transform(digits).shape == (300, 4)
+    for same in (4, None, 0.9):
+        assert estimator.set_params(n_components=same).fit(digits).n_components_ == 4
 
 
 def test_a_huge_learning_rate_falls_back_to_pca_with_a_warning(digits):
@@ -356,16 +367,16 @@ def test_a_huge_learning_rate_from_a_random_start_is_an_error(digits):
 
 
 def interrupt_at(monkeypatch, call):
-    """Press Ctrl-C when `_loss` is called for the given time."""
-    loss, calls = AutoencoderTransformer._loss, []
+    """Press Ctrl-C when a batch is taken for the given time."""
+    take, calls = DenseRows.take, []
 
-    def interrupted(self, network, x, noise):
+    def interrupted(self, index):
         calls.append(None)
         if len(calls) == call:
             raise KeyboardInterrupt
-        return loss(self, network, x, noise)
+        return take(self, index)
 
-    monkeypatch.setattr(AutoencoderTransformer, "_loss", interrupted)
+    monkeypatch.setattr(DenseRows, "take", interrupted)
 
 
 def test_an_interrupted_training_keeps_its_best_epoch(digits, monkeypatch):
@@ -392,6 +403,17 @@ def test_an_interruption_before_training_leaves_the_previous_fit(digits, monkeyp
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(digits[:, :10])
     np.testing.assert_array_equal(estimator.transform(digits), codes)
+
+
+def test_an_interrupted_search_for_a_size_stops(digits, monkeypatch):
+    interrupt_at(monkeypatch, 60)
+    estimator = quick(AutoencoderTransformer, n_components=0.8)
+    with (
+        pytest.warns(ConvergenceWarning, match="interrupted"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        estimator.fit(digits)
+    assert estimator.transform(digits).shape == (300, estimator.n_components_)
 
 
 def test_verbose_tells_each_epoch(digits, capsys):

@@ -1,6 +1,7 @@
 """What every estimator of the package owes to scikit-learn and to its user."""
 
 import copy
+import multiprocessing
 import pickle
 import random
 import re
@@ -16,10 +17,11 @@ import pytest
 import torch
 from conftest import AUTOENCODERS, ESTIMATORS, quick
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -400,6 +402,45 @@ def test_tuned_in_a_grid_inside_a_pipeline(autoencoder, digits):
     search = GridSearchCV(pipeline, {f"{name}__n_components": [2, 8]}, cv=2).fit(digits)
     assert search.best_params_ == {f"{name}__n_components": 8}
     assert search.best_estimator_.transform(digits).shape == (300, 8)
+
+
+def test_a_pipeline_transforms_the_validation_rows_too(autoencoder, digits):
+    with config_context(enable_metadata_routing=True):
+        estimator = quick(autoencoder).set_fit_request(X_val=True)
+        pipeline = Pipeline(
+            [("scale", StandardScaler()), ("code", estimator)], transform_input=["X_val"]
+        )
+        pipeline.fit(digits[:200], X_val=digits[200:])
+    scaler = StandardScaler().fit(digits[:200])
+    by_hand = quick(autoencoder).fit(
+        scaler.transform(digits[:200]), X_val=scaler.transform(digits[200:])
+    )
+    np.testing.assert_array_equal(
+        pipeline.transform(digits), by_hand.transform(scaler.transform(digits))
+    )
+
+
+def _fit_in_child(cls, X, queue):
+    queue.put(quick(cls, max_iter=2).fit_transform(X))
+
+
+def test_a_forked_child_can_fit(autoencoder, digits):
+    # Large enough for two threads in the parent, whose threads the child does not have.
+    wide, threads_before = np.tile(digits, (2, 10)), torch.get_num_threads()
+    torch.set_num_threads(2)
+    quick(autoencoder, max_iter=1, hidden_layer_sizes=(512,), batch_size=256).fit(wide)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_fit_in_child, args=(autoencoder, digits, queue))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork
+        child.start()
+    child.join(timeout=60)
+    torch.set_num_threads(threads_before)
+    if child.is_alive():
+        child.kill()
+        pytest.fail("the child hangs")
+    np.testing.assert_array_equal(queue.get(), quick(autoencoder, max_iter=2).fit_transform(digits))
 
 
 def test_inference_is_by_row(autoencoder):

@@ -92,5 +92,6 @@ def test_values_outside_the_domain_are_refused_with_a_remedy(name, bad):
         LOSSES[name].check(np.array(bad))
 
 
-def test_missing_values_are_in_every_domain(name):
+def test_no_values_and_missing_values_are_in_every_domain(name):
+    LOSSES[name].check(np.array([]))
     LOSSES[name].check(np.array([[np.nan, 0.5], [np.nan, 1.0]]))
