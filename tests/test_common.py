@@ -23,12 +23,36 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 
 @parametrize_with_checks([cls(max_iter=20) for cls in ESTIMATORS])
 def test_sklearn_contract(estimator, check):
     check(estimator)
+
+
+# Checks that scikit-learn runs on its own estimators but does not yield to others.
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_dataframe_column_names_consistency,
+        estimator_checks.check_estimators_partial_fit_n_features,
+        estimator_checks.check_get_feature_names_out_error,
+        estimator_checks.check_global_output_transform_pandas,
+        estimator_checks.check_global_set_output_transform_polars,
+        estimator_checks.check_inplace_ensure_writeable,
+        estimator_checks.check_set_output_transform,
+        estimator_checks.check_set_output_transform_pandas,
+        estimator_checks.check_set_output_transform_polars,
+        estimator_checks.check_transformer_get_feature_names_out,
+        estimator_checks.check_transformer_get_feature_names_out_pandas,
+    ],
+    ids=lambda check: check.__name__,
+)
+@pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
+def test_the_rest_of_the_sklearn_contract(autoencoder, check):
+    check(autoencoder.__name__, autoencoder(max_iter=5))
 
 
 def test_every_parameter_is_documented_with_its_default(autoencoder):
