@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -45,17 +45,17 @@ def resolve_device(device: str) -> torch.device:
 
 
 class _OneThread:
-    """Counts who asked for one torch thread, so that parallel fits restore the number."""
+    """One thread in torch and BLAS while anybody asks for it; the last to leave restores both."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
-        self._threads_before = 1
 
     def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
-                self._threads_before = torch.get_num_threads()
+                self._torch_threads = torch.get_num_threads()
+                self._limits = threadpool_limits(1)
             self._users += 1
             torch.set_num_threads(1)
 
@@ -63,20 +63,16 @@ class _OneThread:
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                torch.set_num_threads(self._threads_before)
+                self._limits.restore_original_limits()
+                torch.set_num_threads(self._torch_threads)
 
 
 _ONE_THREAD = _OneThread()
 
 
-@contextmanager
-def threads_for(multiply_adds: float) -> Iterator[None]:
-    """One thread for small work, in torch and in BLAS; what the caller had for large work."""
-    if multiply_adds >= MULTIPLY_ADDS_WORTH_THREADS:
-        yield
-    else:
-        with threadpool_limits(1), _ONE_THREAD:
-            yield
+def threads_for(multiply_adds: float) -> AbstractContextManager[None]:
+    """One thread for small work; what the caller has for large work."""
+    return nullcontext() if multiply_adds >= MULTIPLY_ADDS_WORTH_THREADS else _ONE_THREAD
 
 
 @contextmanager

@@ -269,7 +269,9 @@ def test_the_users_own_network_is_trained_beside_pca(digits):
     fitted = quick(AutoencoderTransformer, network=own_network, max_iter=200).fit(digits)
     assert torch.equal(torch.get_rng_state(), random_before)
     assert fitted.score(digits) > fitted.pca_score_
-    again = quick(AutoencoderTransformer, network=own_network, max_iter=200).fit(digits)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        again = quick(AutoencoderTransformer, network=own_network, max_iter=200).fit(digits)
     np.testing.assert_array_equal(again.transform(digits), fitted.transform(digits))
 
 
@@ -343,6 +345,13 @@ def test_a_warm_start_goes_on_from_where_it_was(digits):
     assert estimator.validation_curve_[0] == pytest.approx(min(first), rel=1e-4)
     assert min(estimator.validation_curve_) <= min(first)
     assert not np.array_equal(estimator.transform(digits), codes)
+
+
+def test_a_warm_start_is_compared_with_pca_of_its_own_rows(digits):
+    estimator = quick(AutoencoderTransformer, max_iter=5, warm_start=True).fit(digits[:150])
+    estimator.fit(digits[150:])
+    expected = PCA(4).fit(digits[150:]).explained_variance_ratio_.sum()
+    assert estimator.pca_score_ == pytest.approx(expected)
 
 
 def test_a_warm_start_keeps_its_size(digits):

@@ -180,6 +180,8 @@ def test_pickles_hold_little_but_the_parameters(autoencoder, dtype):
     parameters = sum(p.numel() * p.itemsize for p in large.network_.parameters())
     assert sizes[1] <= 3 * parameters + 64_000
     assert abs(sizes[1] - sizes[0]) < 1000  # nothing grows with the rows
+    streamed = quick(autoencoder, hidden_layer_sizes=(128,)).partial_fit(X)
+    assert abs(len(pickle.dumps(streamed)) - sizes[1]) < 1000  # nor is the optimiser kept
 
 
 def test_equal_fits_have_equal_hashes_and_deep_copies_work(autoencoder, digits):
