@@ -41,6 +41,10 @@ class Codec(nn.Module):
         """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
         return self.shift + self.scale * self.core.decode(code @ self.to_core + self.centre)
 
+    def distance(self, code: Tensor) -> Tensor:
+        """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
+        return self.core.distance(code @ self.to_core + self.centre)
+
     def with_nets_of(self, core: Any) -> "Codec":
         """A copy with trained nets; what is not trained keeps its precision."""
         codec = copy.deepcopy(self)

@@ -165,7 +165,9 @@ def untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
 
 
 def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
-    return copy.deepcopy(core).to(task.device, torch.float32)
+    core = copy.deepcopy(core).to(task.device, torch.float32)
+    core.reach.fill_(torch.inf)  # no row is far while it is learned from
+    return core
 
 
 def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder:
@@ -275,9 +277,13 @@ def _put_in_order(
 ) -> Outcome:
     """Measure the training rows, then turn the codes to their principal axes."""
     codec.eval().to(task.device, inference_dtype(task.X.dtype, task.device))
-    codes = _measure(estimator, task, codec, pca.to(codec.shift))
+    reach_before = codec.core.reach.clone()
+    codec.core.reach.fill_(torch.inf)
+    codes, reach = _measure(estimator, task, codec, pca.to(codec.shift))
     if seen is not None:
-        codes = seen.plus(codes)
+        codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
+    if codec.core.linear.active:  # else there is nothing to fall back on
+        codec.core.reach.copy_(reach)
     order = order_codes(codes)
     codec.change_basis(order.centre, order.matrix)
     directions = as_array(codec.directions())
@@ -292,14 +298,15 @@ def _put_in_order(
     return Outcome(codec, codes, order, directions * signs[:, None], history)
 
 
-def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> CodeMoments:
-    """The codes of all training rows, and what they, PCA and the mean alone fail to explain."""
+def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[CodeMoments, Tensor]:
+    """The codes of all training rows, what they, PCA and the mean leave over, and their reach."""
     loss = LOSSES[estimator.loss]
     mean = torch.from_numpy(task.moments.mean).to(codec.shift)
-    parts = []
+    parts, distances = [], []
     with torch.no_grad():
         for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
             code = codec.encode(x)
+            distances.append(codec.distance(code).max())
             standard = (x - codec.shift) / codec.scale
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
             parts.append(
@@ -311,7 +318,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> CodeMoment
                     squares=torch.nansum((x - mean).double().square()).item(),
                 )
             )
-    return reduce(CodeMoments.plus, parts)
+    return reduce(CodeMoments.plus, parts), torch.stack(distances).max()
 
 
 def _total(per_row: Tensor) -> float:

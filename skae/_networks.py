@@ -168,11 +168,13 @@ class Scales(nn.Module):
 class Autoencoder(nn.Module):
     """code = V (x - mean) + g(x);  raw = link(mean + V' code) + f(code).
 
-    With g = f = 0, where training starts, this is PCA.
+    With g = f = 0, where training starts, this is PCA. And it is PCA again for codes far from all
+    those that it was trained on: f fades out between once and twice the `reach` of the latter.
     """
 
     linear: LinearPath
     scales: Scales
+    reach: Tensor  # the largest `distance` of a training row; infinite during training
 
     def __init__(
         self,
@@ -185,6 +187,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.linear, self.scales, self.link = linear, scales, link
+        self.register_buffer("reach", torch.tensor(torch.inf))
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the network's units to codes, (n_samples, n_components)."""
@@ -195,5 +198,10 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows, (n_samples, n_features)."""
-        step = self.decoder(code * self.scales.codes)
+        fade = (2 - self.distance(code) / self.reach).clamp(0, 1)
+        step = self.decoder(code * self.scales.codes) * fade
         return self.link(self.linear.decode(code)) + self.scales.outputs * step
+
+    def distance(self, code: Tensor) -> Tensor:
+        """How far codes lie from the mean code, in standard deviations; (n_samples, 1)."""
+        return torch.linalg.vector_norm(code * self.scales.codes, dim=1, keepdim=True)

@@ -135,6 +135,20 @@ def test_components_are_the_decoders_derivative_at_the_mean(digits):
     np.testing.assert_allclose(fitted.components_, (up - down) / 2e-4, atol=1e-6)
 
 
+def test_no_training_row_is_beyond_reach_and_far_codes_are_decoded_linearly(digits):
+    fitted = quick(AutoencoderTransformer, max_iter=200).fit(digits)
+    assert fitted.best_iter_ > 0
+    codes = fitted.transform(digits)
+    near, far = (fitted.inverse_transform(factor * codes[:1]) for factor in (1, 100))
+    farther = fitted.inverse_transform(199 * codes[:1])
+    linear = far + (farther - far) / 99 * -99  # back along the line to the codes themselves
+    assert np.abs(linear - near).max() > 0.1  # where the network does something else
+    farthest = fitted.inverse_transform(298 * codes[:1])
+    np.testing.assert_allclose(farthest - farther, farther - far, atol=1e-9)
+    distance = fitted.network_.distance(torch.from_numpy(codes)).max()
+    torch.testing.assert_close(distance, fitted.network_.core.reach)
+
+
 def test_whitening_changes_the_codes_and_no_reconstruction(digits):
     plain, white = (quick(AutoencoderTransformer, whiten=w).fit(digits) for w in (False, True))
     np.testing.assert_allclose(white.transform(digits).var(axis=0, ddof=1), 1)

@@ -73,6 +73,24 @@ def test_without_a_linear_path_it_says_the_mean():
     torch.testing.assert_close(network.decode(torch.randn(4, 2)), network.linear.mean.expand(4, 6))
 
 
+def test_codes_beyond_reach_are_decoded_as_pca_does():
+    network = autoencoder()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, generator=generator())
+    code = torch.randn(5, 2, generator=generator())
+    free = network.decode(code)
+    linear = network.linear.decode(code)
+    distance = network.distance(code)
+    expected = (code * network.scales.codes).square().sum(1, keepdim=True).sqrt()
+    torch.testing.assert_close(distance, expected)
+    for reach, share in [(torch.inf, 1.0), (distance.max(), 1.0), (distance.min() / 2, 0.0)]:
+        network.reach.fill_(reach)
+        torch.testing.assert_close(network.decode(code), linear + share * (free - linear))
+    network.reach.fill_(distance[0, 0] / 1.25)  # a quarter beyond: three quarters are left
+    found = network.decode(code[:1])
+    torch.testing.assert_close(found, linear[:1] + 0.75 * (free - linear)[:1])
+
+
 def test_the_linear_path_is_not_learned():
     names = {name.split(".")[0] for name, _ in autoencoder().named_parameters()}
     assert names == {"encoder", "decoder"}
