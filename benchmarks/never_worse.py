@@ -5,8 +5,8 @@ where the width allows. Missing values are not charged; PCA sees the mean there.
 
     python benchmarks/never_worse.py [--sets NAME ...] [--seeds 0 1 2] [--jobs 2]
 
-prints a line a case and a summary, puts the cases into `benchmarks/results/never_worse.json` in place
-of older ones, and writes the table in `docs/never_worse_than_pca.md`.
+prints a line a case and a summary, puts the cases into `benchmarks/results/never_worse.json` in the
+place of older ones, and writes the table in `docs/never_worse_than_pca.md`.
 """
 
 import argparse
