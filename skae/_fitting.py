@@ -283,7 +283,7 @@ def _put_in_order(
     if seen is not None:
         codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
     if codec.core.linear.active:  # else there is nothing to fall back on
-        codec.core.reach.copy_(reach)
+        codec.core.reach.copy_(reach.clamp_min(1e-30))  # constant data reach nowhere
     order = order_codes(codes)
     codec.change_basis(order.centre, order.matrix)
     directions = as_array(codec.directions())
