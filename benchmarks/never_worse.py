@@ -95,6 +95,7 @@ def summary(results: list[dict]) -> dict[str, float]:
 def page(results: list[dict]) -> str:
     """The results as a page of documentation."""
     figures = summary(results)
+    missing = set(dense_sets()) - {r["set"] for r in results}
     lines = [
         "# Never worse than PCA, measured",
         "",
@@ -102,7 +103,8 @@ def page(results: list[dict]) -> str:
         "`sklearn.decomposition.PCA` with as many components, fitted on the same rows. Below 1 is",
         "better than PCA. Made by `python benchmarks/never_worse.py` (on 2 CPU cores, no GPU).",
         "",
-        *(f"- {name}: {value:.4g}" for name, value in figures.items()),
+        *(f"- {name}: {_figure(value)}" for name, value in figures.items()),
+        *(f"- not run on this occasion: {name}" for name in sorted(missing)),
         "",
         "Each cell: geometric mean over the seeds (the largest).",
         "",
@@ -116,6 +118,10 @@ def page(results: list[dict]) -> str:
         head = f"| {name} | {mine[0]['rows']} | {mine[0]['features']} | {n_seeds} | "
         lines.append(head + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _figure(value: float) -> str:
+    return f"{value}" if isinstance(value, int) else f"{value:.4f}"
 
 
 COLUMNS = list(product(("raw", "standardised"), SIZES))
@@ -150,7 +156,7 @@ def main() -> None:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         PAGE.write_text(page(results))
     for figure, value in summary(results).items():
-        print(f"{figure}: {value:.4g}")
+        print(f"{figure}: {_figure(value)}")
 
 
 def merged(old: list[dict], new: list[dict]) -> list[dict]:
