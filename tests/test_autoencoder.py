@@ -402,14 +402,19 @@ def interrupt_at(monkeypatch, call):
     monkeypatch.setattr(DenseRows, "take", interrupted)
 
 
-def test_an_interrupted_training_keeps_its_best_epoch(digits, monkeypatch):
-    interrupt_at(monkeypatch, 500)
-    estimator = quick(AutoencoderTransformer, max_iter=200)
+def fit_interrupted(estimator, X):
+    """Fit, and see that the interruption is told of and passed on."""
     with (
         pytest.warns(ConvergenceWarning, match="interrupted"),
         pytest.raises(KeyboardInterrupt),
     ):
-        estimator.fit(digits)
+        estimator.fit(X)
+
+
+def test_an_interrupted_training_keeps_its_best_epoch(digits, monkeypatch):
+    interrupt_at(monkeypatch, 500)
+    estimator = quick(AutoencoderTransformer, max_iter=200)
+    fit_interrupted(estimator, digits)
     assert 0 < estimator.best_iter_ <= estimator.n_iter_ < 200
     assert estimator.score(digits) > estimator.pca_score_
     assert estimator.explained_variance_ratio_.sum() == pytest.approx(estimator.score(digits))
@@ -431,11 +436,7 @@ def test_an_interruption_before_training_leaves_the_previous_fit(digits, monkeyp
 def test_an_interrupted_search_for_a_size_stops(digits, monkeypatch):
     interrupt_at(monkeypatch, 60)
     estimator = quick(AutoencoderTransformer, n_components=0.8)
-    with (
-        pytest.warns(ConvergenceWarning, match="interrupted"),
-        pytest.raises(KeyboardInterrupt),
-    ):
-        estimator.fit(digits)
+    fit_interrupted(estimator, digits)
     assert estimator.transform(digits).shape == (300, estimator.n_components_)
 
 
