@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -96,6 +97,15 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor.detach()
 
 
+# The copies live as long as what they are copies of, and are no part of it: not pickled, not copied.
+_COPIES: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+
+
 def in_dtype(codec: Codec, dtype: torch.dtype) -> Codec:
-    """The codec computing in `dtype`: itself if it does already, else a copy."""
-    return codec if codec.scale.dtype == dtype else copy.deepcopy(codec).to(dtype)
+    """The trained codec computing in `dtype`: itself if it does already, else a copy made once."""
+    if codec.scale.dtype == dtype:
+        return codec
+    copied = _COPIES.get(codec)
+    if copied is None or copied.scale.dtype != dtype:
+        copied = _COPIES[codec] = copy.deepcopy(codec).to(dtype)
+    return copied

@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_regressor
-from sklearn.manifold import trustworthiness
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
 
 from ._scoring import as_numbers, as_restored, dense, explained_variance, observed_mean
@@ -310,6 +307,9 @@ def _restored_share(reducer: Any, codes: np.ndarray, fold: _Fold) -> float:
 
 def _trustworthiness(rows: np.ndarray | None, codes: np.ndarray, n_neighbors: int) -> float:
     """Trustworthiness of at most `_MAX_TRUSTWORTHINESS_ROWS` evenly spaced rows."""
+    # Imports within functions: at the top they would make `import skae` several times slower.
+    from sklearn.manifold import trustworthiness
+
     if rows is None:
         return np.nan
     n_kept = min(len(rows), _MAX_TRUSTWORTHINESS_ROWS)
@@ -329,6 +329,8 @@ def _splits(
     cv: Any, X: Any, y: Any, classes: bool, random_state: Any
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Pairs of train and test indices; a number of folds is shuffled, as rows may be sorted."""
+    from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+
     if cv is None:
         cv = 5
     if isinstance(cv, Integral):
@@ -339,6 +341,8 @@ def _splits(
 
 def _neighbours_model(y: Any, classes: bool, n_neighbors: int) -> Any:
     """Return the k-NN model for `y`, None without a `y`."""
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
     if y is None:
         return None
     return (KNeighborsClassifier if classes else KNeighborsRegressor)(n_neighbors)

@@ -21,7 +21,7 @@ from ._ordering import CodeMoments, Order, align_signs, order_codes
 from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
 from ._tensors import (
-    BLOCK_ROWS,
+    BLOCK_ENTRIES,
     Rows,
     as_array,
     inference_dtype,
@@ -187,13 +187,18 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
         residual = deviation
     if LOSSES[estimator.loss].degree == 0:  # logits and log-rates are of order one
         residual = np.ones(n_features)
-    scales = Scales(
-        *map(torch.from_numpy, (_inverse(deviation), _inverse(code_deviation), code_step, residual))
-    )
+    inputs, whitening = _inverse(deviation), None
+    if estimator.network is None and estimator.hidden_layer_sizes and start.whitening is not None:
+        inputs, whitening = np.full(n_features, 1 / unit), torch.from_numpy(start.whitening)
+    scales = Scales(*map(torch.from_numpy, (inputs, _inverse(code_deviation), code_step, residual)))
     if estimator.network is None:
         sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
         encoder, decoder = dense_pair(
-            sizes, estimator.activation, _generator(task.seeds.weights), beside_pca=promise
+            sizes,
+            estimator.activation,
+            _generator(task.seeds.weights),
+            beside_pca=promise,
+            whitening=whitening,
         )
     else:
         seed = task.seeds.weights
@@ -253,7 +258,8 @@ def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
     core.eval()
     loss = LOSSES[estimator.loss].loss
     with torch.no_grad():
-        batches = (task.held_out_rows.take(index) for index in task.held_out.split(BLOCK_ROWS))
+        indices = task.held_out.split(max(BLOCK_ENTRIES // task.X.shape[1], 1))
+        batches = (task.held_out_rows.take(index) for index in indices)
         errors = torch.cat([loss(core.decode(core.encode(x)), x) for x in batches])
     core.train()
     return errors

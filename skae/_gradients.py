@@ -9,17 +9,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ._networks import Autoencoder, Tame
+from ._networks import Autoencoder, Tame, Whitening
 
 
 def _tame(layer: Tame, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
-    return gradient / (x.abs() - (layer.limit - 1)).clamp_min(1)
+    return gradient / nn.functional.softshrink(x, layer.limit).abs().add_(1)
 
 
 # For a layer, what came in, what went out, and the gradient there: the gradient of what came in.
 BACKWARD: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: lambda layer, x, y, gradient: gradient @ layer.weight,
     Tame: _tame,
+    Whitening: lambda layer, x, y, gradient: gradient @ layer.matrix.T,
     nn.Identity: lambda layer, x, y, gradient: gradient,
     nn.ReLU: lambda layer, x, y, gradient: gradient * (x > 0),
     nn.Sigmoid: lambda layer, x, y, gradient: gradient * (y * (1 - y)),

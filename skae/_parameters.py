@@ -90,7 +90,7 @@ SHARED_PARAMETERS = """
         error before training.
 
     n_iter_no_change : int or None, default=None
-        Epochs without progress after which training stops. None makes about 600 steps.
+        Epochs without progress after which training stops. None makes about 300 steps.
 
     early_stopping : bool, default=True
         Judge the epochs on rows held out from training. If False, all rows train and all judge.

@@ -15,8 +15,8 @@ from torch import Tensor
 # cost 3 x on a busy one; a fixed single thread also gives the same bits under any `n_jobs`.
 MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
 
-# Rows pushed through the network at once when nothing is learned: bounds the memory of inference.
-BLOCK_ROWS = 4096
+# Entries of a block of rows when nothing is learned: bounds the memory, and stays in the cache.
+BLOCK_ENTRIES = 2**19
 
 # The first is what other dtypes are converted to.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
@@ -97,33 +97,17 @@ def inference_dtype(dtype: np.dtype, device: torch.device) -> torch.dtype:
     return TORCH_DTYPES[dtype] if device.type != "mps" else torch.float32
 
 
-def tensor_blocks(X, dtype: torch.dtype, device: torch.device) -> Iterator[Tensor]:
-    """The rows of an array or CSR matrix in order, a block at a time."""
-    return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X.shape[0]))
+def tensor_blocks(
+    X, dtype: torch.dtype, device: torch.device, width: int | None = None
+) -> Iterator[Tensor]:
+    """The rows of an array or CSR matrix in order, a block at a time; see `blocks`."""
+    return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width))
 
 
-class DenseRows:
-    """The rows of an array, standardised once and kept on the device."""
+class HostRows:
+    """The rows of an array or CSR matrix, gathered and standardised batch by batch: no copy."""
 
-    def __init__(self, X: np.ndarray, shift: np.ndarray, scale: float, device: torch.device):
-        # Centred in the precision of X: a float32 copy of 1e6 + noise would have lost the noise.
-        standard = np.empty(X.shape, dtype=np.float32)
-        for block in blocks(len(X)):
-            standard[block] = (X[block] - shift) / scale
-        self.all = torch.from_numpy(standard).to(device)
-
-    def __len__(self) -> int:
-        return len(self.all)
-
-    def take(self, index: Tensor) -> Tensor:
-        """The rows at `index`, as a batch of shape (len(index), n_features)."""
-        return self.all.index_select(0, index)
-
-
-class SparseRows:
-    """The rows of a CSR matrix, made dense and standardised batch by batch."""
-
-    def __init__(self, X: sparse.csr_array, shift: np.ndarray, scale: float, device: torch.device):
+    def __init__(self, X, shift: np.ndarray, scale: float, device: torch.device):
         self._X, self._shift, self._scale, self._device = X, shift, scale, device
 
     def __len__(self) -> int:
@@ -131,26 +115,43 @@ class SparseRows:
 
     def take(self, index: Tensor) -> Tensor:
         """The rows at `index`, as a batch of shape (len(index), n_features)."""
-        dense = self._X[index.cpu().numpy()].toarray()
-        standard = ((dense - self._shift) / self._scale).astype(np.float32)
+        batch = dense_block(self._X, index.cpu().numpy())
+        # Centred in the precision of X: a float32 copy of 1e6 + noise would have lost the noise.
+        standard = ((batch - self._shift) / self._scale).astype(np.float32)
         return torch.from_numpy(standard).to(self._device)
 
 
-Rows = DenseRows | SparseRows
+class DeviceRows:
+    """The rows of an array, standardised once and kept on an accelerator."""
+
+    def __init__(self, host: HostRows, X):
+        indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
+        self._all = torch.cat([host.take(index) for index in indices])
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows at `index`, as a batch of shape (len(index), n_features)."""
+        return self._all.index_select(0, index)
+
+
+Rows = HostRows | DeviceRows
 
 
 def make_rows(X, shift: np.ndarray, scale: float, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
-    kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, shift, scale, device)
+    rows = HostRows(X, shift, scale, device)
+    return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)
 
 
-def blocks(n_rows: int, size: int = BLOCK_ROWS) -> list[slice]:
-    """Slices that cover `n_rows` in order."""
+def blocks(X, width: int | None = None) -> list[slice]:
+    """Slices that cover the rows of `X` in order; `width` is that of what becomes of them."""
+    n_rows, size = X.shape[0], max(BLOCK_ENTRIES // max(width or X.shape[1], 1), 1)
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
-def dense_block(X, rows: slice) -> np.ndarray:
+def dense_block(X, rows) -> np.ndarray:
     """Some rows of an array or CSR matrix as a plain array."""
     block = X[rows]
     return block.toarray() if sparse.issparse(block) else np.asarray(block)

@@ -29,7 +29,7 @@ WARMUP_STEPS = 50
 # What training needs is steps: many epochs of small data, few of large. Measured, with the other
 # defaults, by `benchmarks/never_worse.py`.
 DEFAULT_STEPS = 3000
-DEFAULT_PATIENCE_STEPS = 600
+DEFAULT_PATIENCE_STEPS = 300
 
 
 class Plan(NamedTuple):

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._tensors import DenseRows
+from skae._tensors import HostRows
 
 
 def test_a_linear_autoencoder_is_pca(digits):
@@ -391,7 +391,7 @@ def test_a_huge_learning_rate_from_a_random_start_is_an_error(digits):
 
 def interrupt_at(monkeypatch, call):
     """Press Ctrl-C when a batch is taken for the given time."""
-    take, calls = DenseRows.take, []
+    take, calls = HostRows.take, []
 
     def interrupted(self, index):
         calls.append(None)
@@ -399,7 +399,7 @@ def interrupt_at(monkeypatch, call):
             raise KeyboardInterrupt
         return take(self, index)
 
-    monkeypatch.setattr(DenseRows, "take", interrupted)
+    monkeypatch.setattr(HostRows, "take", interrupted)
 
 
 def fit_interrupted(estimator, X):

@@ -1,6 +1,9 @@
 """The codec: units, changes of basis, packing."""
 
+import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -64,4 +67,14 @@ def test_another_precision_is_a_copy_and_the_same_is_not(codec):
     assert in_dtype(codec, torch.float64) is codec
     single = in_dtype(codec, torch.float32)
     assert single.scale.dtype == torch.float32
+    assert in_dtype(codec, torch.float32) is single
     assert codec.scale.dtype == torch.float64
+
+
+def test_a_copy_is_forgotten_with_its_original(codec):
+    original = copy.deepcopy(codec)
+    copied = weakref.ref(in_dtype(original, torch.float32))
+    assert copied() is not None
+    del original
+    gc.collect()
+    assert copied() is None

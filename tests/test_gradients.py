@@ -6,13 +6,15 @@ from torch import nn
 
 from skae._gradients import BACKWARD, SquaredErrorGradient, can_write_out
 from skae._losses import LOSSES
-from skae._networks import ACTIVATIONS, Autoencoder, LinearPath, Scales, Tame, dense_pair
+from skae._networks import ACTIVATIONS, Autoencoder, LinearPath, Scales, Tame, Whitening, dense_pair
 
 
-def network(activation="silu", active=True, hidden=(7, 5)):
+def network(activation="silu", active=True, hidden=(7, 5), whitened=False):
     """A network that does something in every part, in float64."""
     rng = torch.Generator().manual_seed(0)
-    pair = dense_pair((6, *hidden, 2), activation, rng, beside_pca=active)
+    whitening = torch.randn(6, 4, generator=rng) if whitened else None
+    sizes = (6, *hidden, 2)
+    pair = dense_pair(sizes, activation, rng, beside_pca=active, whitening=whitening)
     linear = LinearPath(
         torch.randn(6, generator=rng), torch.randn(2, 6, generator=rng), active=active
     )
@@ -32,9 +34,9 @@ def rows():
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu"])
 @pytest.mark.parametrize("active", [True, False])
-@pytest.mark.parametrize("hidden", [(), (7,), (7, 5)])
-def test_the_gradient_is_that_of_autograd(activation, active, hidden):
-    core, x = network(activation, active, hidden), rows()
+@pytest.mark.parametrize(("hidden", "whitened"), [((), False), ((7,), True), ((7, 5), False)])
+def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened):
+    core, x = network(activation, active, hidden, whitened), rows()
     expected = LOSSES["squared_error"].loss(core.decode(core.encode(x)), x).mean()
     gradients = torch.autograd.grad(expected, list(core.parameters()))
     loss = SquaredErrorGradient(core)(x)
@@ -43,14 +45,22 @@ def test_the_gradient_is_that_of_autograd(activation, active, hidden):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-@pytest.mark.parametrize("kind", [k for k in BACKWARD if k not in (nn.Linear, Tame)])
-def test_each_layer_pulls_back_its_derivative(kind):
+LAYERS = {kind: kind for kind in BACKWARD} | {
+    nn.Linear: lambda: nn.Linear(6, 3).double(),
+    Tame: lambda: Tame(1.0),
+    Whitening: lambda: Whitening(torch.arange(18.0, dtype=torch.float64).reshape(6, 3)),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=[kind.__name__ for kind in LAYERS])
+def test_each_layer_pulls_back_its_derivative(make):
     # No entry at the bend of relu.
     x = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(4, 6).requires_grad_()
-    gradient = torch.arange(24.0, dtype=torch.float64).reshape(4, 6)
-    expected = torch.autograd.grad(kind()(x), x, gradient)[0]
-    layer = kind()
-    found = BACKWARD[kind](layer, x.detach(), layer(x.detach()), gradient)
+    layer = make()
+    y = layer(x)
+    gradient = torch.arange(float(y.numel()), dtype=torch.float64).reshape(y.shape)
+    expected = torch.autograd.grad(y, x, gradient)[0]
+    found = BACKWARD[type(layer)](layer, x.detach(), y.detach(), gradient)
     torch.testing.assert_close(found, expected)
 
 

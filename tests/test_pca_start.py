@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from skae._pca_start import moments, principal_components
+from skae._pca_start import WHITENING_DAMPING, moments, principal_components
 
 
 def test_moments_pass_over_missing_values(digits_with_gaps):
@@ -84,17 +84,49 @@ def test_every_shape_reaches_the_optimum(shape):
     assert share == pytest.approx(explained, rel=1e-4)
 
 
-def test_large_sparse_rows_are_not_made_dense(monkeypatch):
+@pytest.mark.parametrize("widest_covariance", [50, 10])
+def test_large_sparse_rows_are_not_made_dense(monkeypatch, widest_covariance):
     monkeypatch.setattr("skae._pca_start.DOUBLE_PRECISION_ENTRIES", 1000)
+    monkeypatch.setattr("skae._pca_start.COVARIANCE_FEATURES", widest_covariance)
     monkeypatch.setattr("skae._pca_start._standard", None)  # what would make them dense
-    X = sparse.random_array((200, 50), density=0.2, rng=0, format="csr")
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((200, 50), density=0.2, rng=rng, format="csr") @ np.diag(
+        1 / (1 + np.arange(50.0))
+    )
+    X = sparse.csr_array(X)
     X.data[3] = np.nan
     start = principal_components(X, moments(X), 3, seed=0)
     filled = X.toarray()
     filled = np.where(np.isnan(filled), moments(X).mean, filled)
     np.testing.assert_allclose(
-        np.abs(start.directions), np.abs(PCA(3).fit(filled).components_), atol=1e-6
+        np.abs(start.directions), np.abs(PCA(3).fit(filled).components_), atol=1e-5
     )
+
+
+def test_whitening_gives_uncorrelated_components_of_damped_variance(monkeypatch):
+    monkeypatch.setattr("skae._pca_start.WHITENED_FEATURES", 20)
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(100, 30)) @ rng.normal(size=(30, 30)) + 5
+    stats = moments(X)
+    whitening = principal_components(X, stats, 2, seed=0).whitening
+    assert whitening.shape == (30, 20)
+    covariance = np.cov((X - stats.mean) / stats.spread @ whitening, rowvar=False, bias=True)
+    variances = PCA(20).fit(X / stats.spread).explained_variance_ * 0.99  # of 100 rows, not 99
+    damped = variances / (variances + WHITENING_DAMPING * variances.mean())
+    np.testing.assert_allclose(covariance, np.diag(damped), atol=1e-12)
+
+
+def test_narrow_data_are_not_whitened(digits):
+    assert principal_components(digits, moments(digits), 2, seed=0).whitening is None
+
+
+def test_a_tiny_residual_is_not_lost_in_rounding():
+    rng = np.random.RandomState(0)
+    X = (rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6))).astype(np.float32)
+    X += 1e-3 * rng.normal(size=X.shape).astype(np.float32)
+    start = principal_components(X, moments(X), 2, seed=0)
+    residual = (X - PCA(2).fit(X).inverse_transform(PCA(2).fit_transform(X))).std(axis=0)
+    np.testing.assert_allclose(start.residual_deviation * moments(X).spread, residual, rtol=1e-3)
 
 
 def test_complete_data_of_low_rank_leave_nothing_to_learn():

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_info
 
 from skae._tensors import (
     MULTIPLY_ADDS_WORTH_THREADS,
+    DeviceRows,
     as_tensor,
     blocks,
     make_rows,
@@ -82,10 +83,21 @@ def test_rows_are_standardised_in_the_precision_of_X(kind):
     np.testing.assert_array_equal(batch, [[-0.5, 0.5], [0.5, -0.5], [-0.5, 0.5]])
 
 
-@pytest.mark.parametrize(("n", "size"), [(0, 4), (1, 4), (8, 4), (9, 4)])
-def test_blocks_cover_all_rows_in_order(n, size):
-    covered = [i for rows in blocks(n, size) for i in range(n)[rows]]
+@pytest.mark.parametrize("n", [0, 1, 8, 9])
+def test_blocks_cover_all_rows_in_order(n, monkeypatch):
+    monkeypatch.setattr("skae._tensors.BLOCK_ENTRIES", 12)
+    X = np.zeros((n, 3))
+    covered = [i for rows in blocks(X) for i in range(n)[rows]]
     assert covered == list(range(n))
+    assert all(rows.stop - rows.start <= 4 for rows in blocks(X))
+    assert all(rows.stop - rows.start == 1 for rows in blocks(X, 100))
+
+
+def test_rows_on_an_accelerator_are_the_same_rows():
+    X = np.arange(12.0).reshape(4, 3)
+    host = make_rows(X, X.mean(axis=0), 2.0, CPU)
+    index = torch.tensor([3, 0])
+    torch.testing.assert_close(DeviceRows(host, X).take(index), host.take(index))
 
 
 def test_the_automatic_device_is_there():
