@@ -68,7 +68,10 @@ def sections(results: Path) -> list[str]:
             ]
         if module is time_to_quality:
             lines += ["![Test error against seconds](time_to_quality.png)"]
-        lines += module.section(records)
+        try:
+            lines += module.section(records)
+        except KeyError as missing:  # the run was stopped
+            lines += [f"Not complete: no record of {missing}."]
     return lines
 
 
