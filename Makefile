@@ -12,13 +12,18 @@ export MKL_NUM_THREADS ?= 1
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv/.bench-installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# One after the other, with the threads that each library takes by default.
+BENCHMARKS := time_to_quality classic small_fit search inference growth
+BENCH := env -u OMP_NUM_THREADS -u OPENBLAS_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-report clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP)  ## PCA against an autoencoder on the digits: a table and a picture
 	@MPLBACKEND=Agg $(BIN)/python examples/plot_pca_vs_autoencoder.py
@@ -31,8 +36,13 @@ lint: $(STAMP)  ## linters and types
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy --no-error-summary
 
-bench: $(STAMP)  ## test error over PCA's on many data sets
+bench: $(BENCH_STAMP)  ## speed and memory beside other libraries, and test error over PCA's (hours)
+	@for name in $(BENCHMARKS); do $(BENCH) benchmarks/$$name.py || exit 1; done
 	@$(BIN)/python benchmarks/never_worse.py
+	@$(BIN)/python benchmarks/report.py
+
+bench-report: $(BENCH_STAMP)  ## docs/performance.md from the results that are there
+	@$(BIN)/python benchmarks/report.py
 
 clean:  ## remove the environment and what tools left behind
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
@@ -45,4 +55,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(PIP) torch
 	@$(PIP) -e ".[test,plot]"
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	@echo "installing the libraries to compare with"
+	@$(PIP) -e ".[bench]"
 	@touch $@

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from sklearn import datasets
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,3 +53,34 @@ def dense_sets() -> dict[str, Callable[[], np.ndarray]]:
     return shipped | {
         path.stem: lambda path=path: load_file(path) for path in files if is_dense(path)
     }
+
+
+OPENML_NAMES = {"mnist": "mnist_784", "fashion_mnist": "Fashion-MNIST"}
+
+
+def load(name: str) -> np.ndarray:
+    """A dense set in float32."""
+    sets = dense_sets()
+    return sets[name if name in sets else OPENML_NAMES.get(name, name)]().astype(np.float32)
+
+
+def present(names: list[str]) -> list[str]:
+    """Those of the sets that can be had; the others are named."""
+    sets = dense_sets()
+    for name in (there := {n: n in sets or OPENML_NAMES.get(n) in sets for n in names}):
+        if not there[name]:
+            print(f"{name}: not in the data folder, left out")
+    return [name for name in names if there[name]]
+
+
+def images(name: str, n_test: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images with pixels in [0, 1]; the last rows are the test set."""
+    X = load(name) / np.float32(255)
+    return X[:-n_test], X[-n_test:]
+
+
+def standardised(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows and 25 % test rows, scaled by the training rows."""
+    X_train, X_test = train_test_split(load(name), test_size=0.25, random_state=seed)
+    scaler = StandardScaler().fit(X_train)
+    return scaler.transform(X_train), scaler.transform(X_test)

@@ -1,0 +1,180 @@
+"""What the benchmarks share: fresh processes, a clock that stops, results on disk, tables."""
+
+import argparse
+import json
+import os
+import pickle
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PACKAGES = ("torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae")
+
+
+def in_fresh_process(function: Callable, *arguments: Any) -> Any:
+    """What a function of one of these files returns in a new interpreter, which ends with it."""
+    # Not by multiprocessing: such a process, if it has workers of its own (`n_jobs=2`), waits at
+    # its end until they have been idle for five minutes.
+    call = (Path(function.__code__.co_filename).stem, function.__name__, arguments)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "call.pickle"
+        path.write_bytes(pickle.dumps(call))
+        subprocess.run([sys.executable, __file__, path], check=True)
+        return pickle.loads(path.read_bytes())
+
+
+def answer(path: Path) -> None:
+    """The other side of `in_fresh_process`: put the result in the place of the call."""
+    module, name, arguments = pickle.loads(path.read_bytes())
+    result = getattr(import_module(module), name)(*arguments)
+    path.write_bytes(pickle.dumps(result))
+
+
+def seconds(function: Callable, *arguments: Any) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def interleaved(functions: dict[str, Callable], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each function in turn, after one call of each; a slow spell hits all alike."""
+    for function in functions.values():
+        function()
+    times = {name: [] for name in functions}
+    for _ in range(repetitions):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return times
+
+
+def median_ratio(times: list[float], others: list[float]) -> float:
+    """Median of the ratios of two interleaved series."""
+    return float(np.median(np.divide(times, others)))
+
+
+class TimeUp(Exception):
+    """Raised in an arm whose time is up."""
+
+
+class Curve:
+    """The test error after each epoch, against seconds of training; tests are not on the clock."""
+
+    def __init__(self, X_test: np.ndarray, limit: float = float("inf")):
+        self.points: list[dict] = []
+        self._X_test, self._limit = X_test, limit
+        self._start = time.perf_counter()
+
+    def __call__(self, epoch: int, reconstruct: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Take the error after an epoch."""
+        now = time.perf_counter()
+        spent = now - self._start
+        error = mean_squared_error(reconstruct(self._X_test), self._X_test)
+        self.points.append({"epoch": epoch, "seconds": spent, "error": error})
+        if spent > self._limit:
+            raise TimeUp
+        self._start += time.perf_counter() - now
+
+
+def mean_squared_error(reconstruction: np.ndarray, X: np.ndarray) -> float:
+    """Per entry, in squared units of `X`."""
+    return float(np.mean((reconstruction.astype(np.float64) - X) ** 2))
+
+
+class Results:
+    """The records of a benchmark, in a file that is written after each of them."""
+
+    def __init__(self, name: str, *, quick: bool):
+        folder = RESULTS / "quick" if quick else RESULTS
+        self._path = folder / f"{name}.json"
+        self._run = datetime.now().isoformat(timespec="seconds")
+        self.records = read(self._path)["records"] if self._path.exists() else {}
+
+    def save(self, key: str, **record: Any) -> None:
+        """Put a record in the place of an older one, and print it."""
+        self.records[key] = {"run": self._run, **record}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"machine": machine(), "records": self.records}
+        self._path.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"{key}: {json.dumps(record)[:160]}", flush=True)
+
+
+def read(path: Path) -> dict:
+    """A file of results."""
+    return json.loads(path.read_text())
+
+
+def runs(records: dict) -> list[str]:
+    """When the records were made: seconds of different runs must not be compared."""
+    return sorted({record["run"] for record in records.values()})
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"Python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks have."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("--quick", action="store_true", help="a smoke run of seconds")
+    return result
+
+
+def markdown_table(header: tuple[str, ...], rows: list[tuple]) -> list[str]:
+    """A table, its first column to the left and its numbers with three digits."""
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return ["| " + " | ".join(map(figure, line)) + " |" for line in lines]
+
+
+def figure(value: Any) -> str:
+    """A number with three digits, anything else as it is."""
+    if value is None:
+        return "not measured"
+    if value != value:
+        return "not reached"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def bar_line(
+    name: str, value: float | None, *, below: float | None = None, above: float | None = None
+) -> str:
+    """A figure beside its bar, as an item of a list."""
+    if below is None and above is None:
+        return f"- {name}: **{figure(value)}**"
+    bar = f"at most {below:g}" if above is None else f"at least {above:g}"
+    if value is None:
+        return f"- {name}: not measured (bar: {bar})"
+    met = value <= below if above is None else value >= above
+    return f"- {name}: **{figure(value)}** (bar: {bar}; {'met' if met else 'missed'})"
+
+
+if __name__ == "__main__":
+    answer(Path(sys.argv[1]))

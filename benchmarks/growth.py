@@ -1,0 +1,179 @@
+"""How seconds, memory and the pickle grow with the rows and the columns; and the import.
+
+    python benchmarks/growth.py [--quick]
+
+Each shape is fitted in a fresh process of its own, once with the default number of epochs and once
+with ``max_iter=1``; a fit to a hundred rows before sets torch up, off the clock. Memory is the
+largest resident set of the process (`ru_maxrss`) above that after the imports, so that it holds the
+float32 data, what torch sets up and the fit; it is also given in units of these data. The import is
+timed in fresh interpreters, in turn with those that import only scikit-learn and torch.
+"""
+
+import pickle
+import resource
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import psutil
+from _timing import (
+    Results,
+    bar_line,
+    in_fresh_process,
+    interleaved,
+    markdown_table,
+    parser,
+    seconds,
+)
+
+from skae import AutoencoderTransformer
+
+ROWS = [(n, 32) for n in (10**3, 10**4, 10**5, 10**6)]
+COLUMNS = [(2000, n) for n in (10, 100, 1000, 10_000)]
+IMAGES = (100_000, 784)
+BASELINE = "import sklearn, torch"
+BAR_MEMORY, BAR_IMPORT = 1.3, 0.05
+MIB = 2**20
+
+
+def peak() -> int:
+    """Largest resident set so far, in bytes; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def run(n_rows: int, n_features: int, max_iter: int | None) -> dict:
+    """One fit and one `transform` in this process."""
+    imported = psutil.Process().memory_info().rss
+    rng = np.random.default_rng(0)
+    small = rng.standard_normal((100, 10), dtype=np.float32)
+    set_up_seconds = seconds(AutoencoderTransformer(max_iter=1).fit, small)
+    set_up = psutil.Process().memory_info().rss
+    X = rng.standard_normal((n_rows, n_features), dtype=np.float32)
+    loaded = psutil.Process().memory_info().rss
+    model = AutoencoderTransformer(8, max_iter=max_iter, random_state=0)
+    fit_seconds = seconds(model.fit, X)
+    fit_peak = peak()
+    return {
+        "fit_seconds": fit_seconds,
+        "epochs": model.n_iter_,
+        "transform_seconds": seconds(model.transform, X),
+        "set_up_seconds": set_up_seconds,
+        "imported": imported,
+        "set_up": set_up,
+        "loaded": loaded,
+        "fit_peak": fit_peak,
+        "transform_peak": peak(),
+        "data": X.nbytes,
+        "pickle": len(pickle.dumps(model)),
+    }
+
+
+def imports(repetitions: int) -> dict[str, list[float]]:
+    """Seconds of fresh interpreters with and without skae."""
+    statements = {"baseline": BASELINE, "skae": f"{BASELINE}, skae"}
+    return interleaved(
+        {
+            name: lambda statement=statement: subprocess.run(
+                [sys.executable, "-c", statement], check=True
+            )
+            for name, statement in statements.items()
+        },
+        repetitions,
+    )
+
+
+def import_costs() -> dict[str, float]:
+    """Milliseconds that modules take which skae loads beyond the baseline, by package."""
+    report = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", f"{BASELINE}\nimport skae"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stderr
+    lines = [line.split("|") for line in report.splitlines() if line.count("|") == 2]
+    # A module stands below all that it imports; the baseline ends with torch itself.
+    names = [name.strip() for _, _, name in lines]
+    costs = Counter()
+    for (microseconds, _, _), name in list(zip(lines, names, strict=True))[
+        names.index("torch") + 1 :
+    ]:
+        package = ".".join(name.split(".")[:2])
+        costs[package] += int(microseconds.removeprefix("import time:")) / 1000
+    return dict(costs.most_common(12))
+
+
+def main() -> None:
+    quick = parser(__doc__).parse_args().quick
+    results = Results("growth", quick=quick)
+    shapes = [(1000, 32), (10_000, 32), (2000, 100)] if quick else [*ROWS, *COLUMNS, IMAGES]
+    for n_rows, n_features in shapes:
+        for epochs in (1,) if quick else (None, 1):
+            record = in_fresh_process(run, n_rows, n_features, epochs)
+            key = f"{n_rows}x{n_features}/{epochs or 'default'}"
+            results.save(key, rows=n_rows, features=n_features, max_iter=epochs, **record)
+    results.save("import", seconds=imports(2 if quick else 21))
+    results.save("import costs", milliseconds=import_costs())
+
+
+def section(records: dict) -> list[str]:
+    """The figures as lines of the page."""
+    shapes = {key: r for key, r in records.items() if "rows" in r}
+    times = {name: np.array(t) for name, t in records["import"]["seconds"].items()}
+    added = float(np.median(times["skae"] - times["baseline"]))
+    header = (
+        "rows x columns", "`max_iter`", "epochs", "`fit` seconds", "`transform` seconds",
+        "`fit` MiB above the import", "in units of the data", "pickle MiB",
+    )  # fmt: skip
+    table = [
+        (
+            f"{r['rows']} x {r['features']}", r["max_iter"] or "default", r["epochs"],
+            r["fit_seconds"], r["transform_seconds"], (r["fit_peak"] - r["imported"]) / MIB,
+            in_units(r), r["pickle"] / MIB,
+        )
+        for r in shapes.values()
+    ]  # fmt: skip
+    first = next(iter(shapes.values()))
+    pickles = {
+        r["rows"]: r["pickle"] for r in shapes.values() if r["features"] == 32 and r["max_iter"]
+    }
+    largest = shapes.get(f"{IMAGES[0]}x{IMAGES[1]}/1")
+    costs = list(records["import costs"]["milliseconds"].items())
+    return [
+        bar_line(
+            f"memory of a fit to {IMAGES[0]} x {IMAGES[1]} float32, in units of the data",
+            largest and in_units(largest),
+            below=BAR_MEMORY,
+        ),
+        bar_line(
+            "the same above what torch sets up once",
+            largest and (largest["fit_peak"] - largest["set_up"]) / largest["data"],
+        ),
+        bar_line(
+            f"bytes of a pickle after {max(pickles)} rows minus those after {min(pickles)}",
+            pickles[max(pickles)] - pickles[min(pickles)],
+            below=0,
+        ),
+        bar_line("seconds that `import skae` adds", added, below=BAR_IMPORT),
+        "",
+        "The first fit of a process sets torch up, once: "
+        f"{first['set_up_seconds']:.2g} s in this run and "
+        f"{(first['set_up'] - first['imported']) / MIB:.0f} MiB, "
+        "which the memory below includes and the seconds do not.",
+        "",
+        *markdown_table(header, table),
+        "",
+        "What the import loads beyond scikit-learn and torch, milliseconds of a traced run:",
+        "",
+        *markdown_table(("package", "ms, this run"), costs),
+    ]
+
+
+def in_units(record: dict) -> float:
+    """The memory of a fit above the import, over that of the data."""
+    return (record["fit_peak"] - record["imported"]) / record["data"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Write `docs/performance.md` and its picture from the results of the benchmarks.
+
+python benchmarks/report.py [--results FOLDER] [--docs FOLDER]
+"""
+
+import argparse
+from pathlib import Path
+
+import classic
+import growth
+import inference
+import matplotlib.pyplot as plt
+import numpy as np
+import search
+import small_fit
+import time_to_quality
+from _timing import RESULTS, bar_line, markdown_table, read, runs
+from data_sets import ROOT
+
+SECTIONS = {
+    time_to_quality: "Error against seconds",
+    classic: "A deep autoencoder",
+    small_fit: "A small fit",
+    search: "A search",
+    inference: "Inference",
+    growth: "Growth, memory and import",
+}
+# Colours that differ in lightness too (Okabe and Ito), each with a marker of its own.
+STYLES = {
+    "skae": ("black", "o"),
+    "torch loop": ("#999999", "x"),
+    "skorch": ("#e69f00", "s"),
+    "Keras": ("#0072b2", "^"),
+    "PyOD": ("#009e73", "v"),
+    "pythae": ("#d55e00", "D"),
+    "MLPRegressor": ("#56b4e9", "P"),
+}
+NOTES = Path(__file__).with_name("notes.md")
+
+HEAD = """# Performance
+
+Written by `benchmarks/report.py` from `benchmarks/results/`; `make bench` measures everything anew,
+`make bench-report` only writes this page. Every bar stands beside its figure, met or missed.
+
+Each arm runs in a process of its own, one after the other, with the threads that the machine gives
+by default; imports, data and what is set up once are off the clock, and so are tests. Seconds
+differ from machine to machine and from hour to hour: compare them within a run, as ratios. Test
+rows are used for the errors shown and for nothing else. Batch sizes of the other libraries are
+their defaults, their step sizes Adam's 0.001; what else was set, in their favour, stands in
+`benchmarks/peers.py`.
+"""
+
+
+def sections(results: Path) -> list[str]:
+    lines = []
+    for module, title in SECTIONS.items():
+        lines += ["", f"## {title}", "", *description(module), ""]
+        path = file(results, module)
+        if not path.exists():
+            lines += ["Not measured yet."]
+            continue
+        records = read(path)["records"]
+        if len(when := runs(records)) > 1:
+            lines += [
+                f"The records are from {len(when)} runs, {when[0]} to {when[-1]}: take ratios with "
+                "care.",
+                "",
+            ]
+        if module is time_to_quality:
+            lines += ["![Test error against seconds](time_to_quality.png)"]
+        try:
+            lines += module.section(records)
+        except KeyError as missing:  # the run was stopped
+            lines += [f"Not complete: no record of {missing}."]
+    return lines
+
+
+def description(module) -> list[str]:
+    """The docstring of a benchmark, as it stands, its command as code."""
+    return [
+        f"`{line.strip()}`" if "python bench" in line else line
+        for line in module.__doc__.strip().splitlines()
+    ]
+
+
+def small_data(results: Path) -> list[str]:
+    """Seconds of the default fits of `never_worse.py`."""
+    path = results / "never_worse.json"
+    if not path.exists():
+        return ["Not measured yet."]
+    cases = [case for case in read(path) if case["rows"] < 10_000]
+    seconds = np.array([case["seconds"] for case in cases])
+    ratios = np.array([case["ratio"] for case in cases])
+    return [
+        f"`python benchmarks/never_worse.py`: {len(cases)} default fits to fewer than 10,000 rows,",
+        "two at a time with a thread each, on [real sets](never_worse_than_pca.md).",
+        "",
+        bar_line("median seconds of a fit", float(np.median(seconds))),
+        bar_line("geometric mean of the seconds", float(np.exp(np.log(seconds).mean()))),
+        bar_line("longest", float(seconds.max())),
+        bar_line("test error over PCA's, geometric mean", float(np.exp(np.log(ratios).mean()))),
+        f"- the same, maximum: **{ratios.max():.4f}**",
+    ]
+
+
+def machines(results: Path) -> list[str]:
+    """What each benchmark ran on."""
+    found = {m: read(path)["machine"] for m in SECTIONS if (path := file(results, m)).exists()}
+    if not found:
+        return []
+    packages = list(next(iter(found.values()))["versions"])
+    rows = [
+        (f"`{module.__name__}.py`", of["cores"], *(of["versions"][name] for name in packages))
+        for module, of in found.items()
+    ]
+    return markdown_table(("", "cores", *packages), rows)
+
+
+def file(results: Path, module) -> Path:
+    return results / f"{module.__name__}.json"
+
+
+def picture(records: dict, path: Path) -> None:
+    """Error against seconds for the image sets, told apart by markers as well as by colour."""
+    names = [n for n in time_to_quality.IMAGES if any(r["set"] == n for r in records.values())]
+    if not names:
+        return
+    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 4.5), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for arm, (colour, marker) in STYLES.items():
+            curves = [r for r in records.values() if (r["set"], r["arm"]) == (name, arm)]
+            for record in curves[:1]:
+                points = sorted((p["seconds"], p["error"]) for p in record["points"])
+                axis.plot(
+                    *zip(*points, strict=True),
+                    color=colour,
+                    linewidth=2.5 if arm == "skae" else 1,
+                    marker=marker,
+                    markersize=5,
+                    label=arm,
+                )
+        axis.set(xscale="log", yscale="log", title=name)
+        axis.set(xlabel="seconds of training, this run", ylabel="test error of an entry")
+        axis.grid(alpha=0.3, which="both")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--results", type=Path, default=RESULTS)
+    options.add_argument("--docs", type=Path, default=ROOT / "docs")
+    arguments = options.parse_args()
+    results = arguments.results
+    arguments.docs.mkdir(parents=True, exist_ok=True)
+    if (path := file(results, time_to_quality)).exists():
+        picture(read(path)["records"], arguments.docs / "time_to_quality.png")
+    lines = [
+        HEAD,
+        *machines(results),
+        *sections(results),
+        *["", "## Small data", "", *small_data(results)],
+        *["", "## What did not help", "", NOTES.read_text().strip()],
+    ]
+    (arguments.docs / "performance.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Seconds of a default fit to the digits (1797 x 64): alone, and with another process at work.
+
+    python benchmarks/small_fit.py [--fits 7] [--quick]
+
+The median over the fits of a fresh process. The other process multiplies matrices without end, on
+one core or with as many threads as torch takes by default.
+"""
+
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+from _timing import Results, bar_line, in_fresh_process, markdown_table, parser, seconds
+from sklearn.datasets import load_digits
+
+from skae import AutoencoderTransformer
+
+BAR = 1.5
+NEIGHBOURS = {"alone": 0, "another process on one core": 1, "another process on all cores": None}
+
+
+def fits(n_fits: int) -> list[float]:
+    """Seconds of each fit in this process; the first one sets torch up."""
+    X = load_digits().data
+    return [seconds(AutoencoderTransformer(random_state=seed).fit, X) for seed in range(n_fits)]
+
+
+def work(n_threads: int | None) -> None:
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    x = torch.ones(1000, 1000)
+    while True:
+        x @ x
+
+
+@contextmanager
+def busy(n_threads: int | None):
+    """Another process at work; none for zero threads."""
+    process = get_context("spawn").Process(target=work, args=(n_threads,), daemon=True)
+    if n_threads != 0:
+        process.start()
+    try:
+        yield
+    finally:
+        if process.pid is not None:
+            process.terminate()
+            process.join()
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--fits", type=int, default=7)
+    arguments = options.parse_args()
+    results = Results("small_fit", quick=arguments.quick)
+    for name, n_threads in NEIGHBOURS.items():
+        with busy(n_threads):
+            times = in_fresh_process(fits, 2 if arguments.quick else arguments.fits)
+        results.save(name, seconds=times)
+
+
+def section(records: dict) -> list[str]:
+    """The figures as lines of the page."""
+    medians = {name: float(np.median(r["seconds"])) for name, r in records.items()}
+    rows = [(name, median, median / medians["alone"]) for name, median in medians.items()]
+    return [
+        bar_line("seconds of a default fit to the digits, alone", medians["alone"], below=BAR),
+        bar_line(
+            "the same beside a process on one core, over alone",
+            medians["another process on one core"] / medians["alone"],
+            below=1.1,
+        ),
+        "",
+        *markdown_table(("", "median seconds, this run", "over alone"), rows),
+    ]
+
+
+if __name__ == "__main__":
+    main()
