@@ -36,7 +36,7 @@ from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks,
 from ._training import History, Plan
 from ._validation import check_parameters
 
-
+# Up to here `X` is looked at by us alone, if it is an array of the right kind.
 FEW_ENTRIES = 10_000
 
 
@@ -315,7 +315,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
 
     def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
         """`X` as a float array or CSR matrix of the width of `fit`."""
-        if not reset and 1 == ensure_min_samples and self._is_valid_already(X):
+        if not reset and ensure_min_samples == 1 and self._is_valid_already(X):
             return X
         return validate_data(
             self,

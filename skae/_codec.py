@@ -97,8 +97,8 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor.detach()
 
 
-# The copies live as long as what they are copies of, and are no part of it: not pickled, not copied.
-_COPIES: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+# Copies live as long as their original and are no part of it: neither pickled nor copied.
+_COPIES: WeakKeyDictionary[Codec, Codec] = WeakKeyDictionary()
 
 
 def in_dtype(codec: Codec, dtype: torch.dtype) -> Codec:
