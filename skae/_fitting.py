@@ -317,7 +317,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
             parts.append(
                 CodeMoments.of(
-                    as_array(code),
+                    code,
                     charge=_total(loss.deviance(codec.decode(code), x)),
                     pca_charge=_total(loss.deviance(pca_raw, x)),
                     mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),

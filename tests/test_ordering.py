@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 
 from skae._ordering import CodeMoments, align_signs, explained_share, order_codes
@@ -14,7 +15,8 @@ def codes():
 
 
 def moments_of(codes, charge=20.0, squares=100.0):
-    return CodeMoments.of(codes, charge=charge, pca_charge=50.0, mean_charge=100.0, squares=squares)
+    totals = {"charge": charge, "pca_charge": 50.0, "mean_charge": 100.0, "squares": squares}
+    return CodeMoments.of(torch.from_numpy(codes), **totals)
 
 
 def test_blocks_add_up_to_the_whole(codes):
