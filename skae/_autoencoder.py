@@ -36,6 +36,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     See Also
     --------
     sklearn.decomposition.PCA : The best linear code.
+    DenoisingAutoencoder : Takes noise out of rows.
+    ContractiveAutoencoder : Codes that move little when rows change a little.
     compare_reducers : Both side by side on held-out rows.
 
     References
