@@ -51,7 +51,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         chance, and returns the batch with noise. NaN stays NaN; a callable may add some, which
         the network sees as the mean.
 
-    corruption_level : float, default=0.5
+    corruption_level : float, default=0.25
         For "gaussian" the standard deviation of the noise, at least 0, as a multiple of the spread
         of `X` (the root mean square of its columns' standard deviations). For the other names the
         probability, in [0, 1], that an entry is replaced. A callable has its own level.
@@ -95,7 +95,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     """
 
     corruption: str | Corruption = parameter("gaussian", OneOf(tuple(CORRUPTIONS)), AnyCallable())
-    corruption_level: float = parameter(0.5, Number(Real, 0))
+    corruption_level: float = parameter(0.25, Number(Real, 0))
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         shown = self._shown(network, x, noise)
@@ -140,9 +140,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
 def _columns(task: Task) -> Columns:
     """What is usual in the columns of the training rows."""
     low, high = (_extreme(f, task) for f in (np.fmin, np.fmax))
+    # Not `moments.spread`, which is one for constant data: those have no noise.
+    spread = np.sqrt(np.mean(task.moments.deviation**2))
     known = [(value - task.shift) / task.scale for value in (np.zeros_like(low), low, high)]
-    scales = [np.float64(task.moments.spread / task.scale), np.float64(task.scale)]
-    return Columns(*(torch.from_numpy(np.asarray(value)) for value in (*known, *scales)))
+    scales = [np.asarray(spread / task.scale), np.asarray(task.scale)]
+    return Columns(*map(torch.from_numpy, (*known, *scales)))
 
 
 def _extreme(f: np.ufunc, task: Task) -> np.ndarray:
