@@ -94,6 +94,11 @@ def test_swapping_parts_what_belongs_together(columns):
     assert (swapped[:, 0] != swapped[:, 1]).all()
 
 
+def test_no_row_swaps_with_itself(columns):
+    few = torch.arange(3.0)[:, None].expand(3, N_FEATURES)
+    assert all((corrupt("swap", few, 1.0, columns, seed) != few).all() for seed in range(10))
+
+
 def test_a_row_alone_has_nothing_to_swap_with(x, columns):
     assert torch.equal(corrupt("swap", x[:1], 1.0, columns), x[:1])
 

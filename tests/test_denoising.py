@@ -200,3 +200,16 @@ def test_streaming_and_warm_starts_denoise_too(digits):
     warm = quick(DenoisingAutoencoder, warm_start=True).fit(digits)
     first = min(warm.validation_curve_)
     assert warm.fit(digits).validation_curve_[0] == pytest.approx(first, rel=1e-4)
+
+
+def test_rows_with_noise_enter_the_network_at_order_one(digits):
+    fitted = quick(DenoisingAutoencoder, max_iter=1, corruption_level=1.0).fit(digits)
+    core, codec = fitted.network_.core, fitted.network_
+    x = (torch.from_numpy(digits.copy()) - codec.shift) / codec.scale
+    shown = fitted._shown(core, x, torch.Generator().manual_seed(1))
+    sizes = ((shown - core.linear.mean) * core.scales.inputs).square().mean(0).sqrt()
+    constant = torch.from_numpy(digits.std(axis=0) == 0)
+    assert constant.any()
+    assert (sizes[constant] == 0).all()
+    # 300 rows: the size of a column is known to some 5 %.
+    assert (sizes[~constant] - 1).abs().max() < 0.2
