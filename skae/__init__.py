@@ -2,12 +2,16 @@
 
 from ._autoencoder import AutoencoderTransformer
 from ._compare import ReducerComparison, compare_reducers
+from ._contractive import ContractiveAutoencoder
+from ._denoising import DenoisingAutoencoder
 from ._scoring import make_reconstruction_scorer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AutoencoderTransformer",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
     "ReducerComparison",
     "compare_reducers",
     "make_reconstruction_scorer",

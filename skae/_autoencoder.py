@@ -1,15 +1,12 @@
 """The plain autoencoder."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ._base import BaseAutoencoder
-from ._gradients import SquaredErrorGradient, can_write_out
 from ._networks import Autoencoder
-from ._pca_start import PrincipalComponents
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -34,40 +31,13 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Attributes
     ----------
-    n_components_ : int
-        Size of the code.
-    components_ : ndarray of shape (n_components_, n_features_in_)
-        How the reconstruction moves with each code, at the mean code; in the units of `X` for each
-        unit of a code before whitening. For a linear autoencoder these are the principal axes.
-    mean_ : ndarray of shape (n_features_in_,)
-        Mean of the training rows.
-    explained_variance_ : ndarray of shape (n_components_,)
-        Variance of each code over the training rows, in squared units of `X`, before whitening.
-    explained_variance_ratio_ : ndarray of shape (n_components_,)
-        The same as shares; they add up to the `score` on the training rows.
-    pca_score_ : float
-        The `score` of PCA on the training rows at the same size of code.
-    loss_curve_ : list of float
-        Mean training loss of a row in each epoch, in the units of `score_samples`.
-    validation_curve_ : list of float
-        Mean loss of a held-out row before training and after each epoch.
-    n_iter_ : int
-        Number of epochs run. Zero if PCA was already the optimum.
-    best_iter_ : int
-        The epoch whose weights were kept; zero is PCA.
-    network_ : torch.nn.Module
-        The trained network, in the precision of the training data. Its ``encode`` takes rows in the
-        units of `X`.
-    n_samples_seen_ : int
-        Number of training rows, over all calls of `partial_fit`.
-    n_features_in_ : int
-        Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if `X` had them as strings.
+    {shared_attributes}
 
     See Also
     --------
     sklearn.decomposition.PCA : The best linear code.
+    DenoisingAutoencoder : Takes noise out of rows.
+    ContractiveAutoencoder : Codes that move little when rows change a little.
     compare_reducers : Both side by side on held-out rows.
 
     References
@@ -92,16 +62,6 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         return self._reconstruction.loss(network.decode(network.encode(x)), x)
 
-    def _written_gradient(self, core: Autoencoder) -> Callable[[Tensor], Tensor] | None:
-        if self.loss == "squared_error" and can_write_out(core):
-            return SquaredErrorGradient(core)
-        return None
-
-    def _solved_by(self, start: PrincipalComponents) -> bool:
-        linear = self.network is None and not self.hidden_layer_sizes
-        return (
-            self.loss == "squared_error"
-            and self.init == "pca"
-            and start.complete
-            and (start.is_exact or (linear and not self.alpha))
-        )
+    @property
+    def _is_plain(self) -> bool:
+        return True

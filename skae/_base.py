@@ -59,13 +59,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         """The objective for each row of the batch `x`, shape (n_samples,)."""
 
-    def _written_gradient(self, core: Autoencoder) -> Callable[[Tensor], Tensor] | None:
-        """The mean of `_loss` and its gradient, written out, if there is such a shortcut."""
-        return None
-
-    def _solved_by(self, start: PrincipalComponents) -> bool:
-        """Whether the linear start is the optimum already, so that there is nothing to train."""
+    @property
+    def _is_plain(self) -> bool:
+        """Whether `_loss` is the loss of the reconstruction and no more: that has shortcuts."""
         return False
+
+    def _shown(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
+        """What the network is shown of the batch `x` while it learns."""
+        return x
+
+    def _equip(self, network: Autoencoder, task: Task) -> None:
+        """Give a new network what else the objective needs to know of the data."""
+
+    def _check_parameters(self) -> None:
+        """Raise unless each parameter is as declared; a leaf adds what must hold together."""
+        check_parameters(self)
 
     @property
     def _reconstruction(self) -> ReconstructionLoss:
@@ -97,7 +105,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             ConvergenceWarning says so; else the estimator is as before the call.
         """
         with all_or_nothing(self), plain_torch():
-            check_parameters(self)
+            self._check_parameters()
             before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
             X = self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
             X_val = None if X_val is None else self._checked_for_loss(X_val)
@@ -139,7 +147,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             If a parameter, or `X`, is not as documented; the message names it.
         """
         with all_or_nothing(self), plain_torch():
-            check_parameters(self)
+            self._check_parameters()
             before = self.network_ if self.__sklearn_is_fitted__() else None
             X = self._checked_for_loss(
                 X, reset=before is None, ensure_min_samples=2 if before is None else 1

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ._codec import Codec
+from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
 from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair
 from ._ordering import CodeMoments, Order, align_signs, order_codes
@@ -105,7 +106,7 @@ def fit_size(
     codec = untrained(estimator, task, start) if before is None else copy.deepcopy(before)
     # The baseline, also where the network has no linear path, or an older one.
     pca = _linear_path(task, start, active=True)
-    if estimator._solved_by(start):
+    if _solved(estimator, start):
         return _put_in_order(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
     order = _generator(task.seeds.order)
@@ -122,6 +123,18 @@ def fit_size(
         raise ValueError(diverged(estimator))
     history = _in_units_of_X(history, estimator, task)
     return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
+
+
+def _solved(estimator, start: PrincipalComponents) -> bool:
+    """Whether PCA is the optimum already, so that there is nothing to train."""
+    linear = estimator.network is None and not estimator.hidden_layer_sizes
+    return (
+        estimator._is_plain
+        and estimator.loss == "squared_error"
+        and estimator.init == "pca"
+        and start.complete
+        and (start.is_exact or (linear and not estimator.alpha))
+    )
 
 
 def continue_training(
@@ -161,6 +174,7 @@ def diverged(estimator) -> str:
 def untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
     """A new network, which is PCA as yet, in float64."""
     core = _make_core(estimator, task, start)
+    estimator._equip(core, task)
     return Codec(core, torch.from_numpy(task.shift), task.scale, len(start.directions))
 
 
@@ -220,9 +234,10 @@ def _inverse(deviation: np.ndarray) -> np.ndarray:
 
 
 def _gradient(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:
-    """The gradient of the objective at some rows, written out where the leaf has it so."""
-    written = None if estimator.alpha else estimator._written_gradient(core)
-    if written is not None and estimator.precision != "bfloat16":
+    """The gradient of the objective at some rows, written out for the plain squared error."""
+    plain = estimator._is_plain and estimator.loss == "squared_error" and not estimator.alpha
+    if plain and estimator.precision != "bfloat16" and can_write_out(core):
+        written = SquaredErrorGradient(core)
         return lambda index: written(task.rows.take(index))
     return by_autograd(_objective(estimator, task, core))
 
@@ -254,13 +269,13 @@ def _modules_own_chance(estimator, task: Task) -> Iterator[None]:
 
 
 def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
-    """The reconstruction loss of each held-out row."""
+    """The objective for each held-out row, under the same noise each time."""
     core.eval()
-    loss = LOSSES[estimator.loss].loss
+    noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
     with torch.no_grad():
         indices = task.held_out.split(max(BLOCK_ENTRIES // task.X.shape[1], 1))
         batches = (task.held_out_rows.take(index) for index in indices)
-        errors = torch.cat([loss(core.decode(core.encode(x)), x) for x in batches])
+        errors = torch.cat([estimator._loss(core, x, noise) for x in batches])
     core.train()
     return errors
 
@@ -308,12 +323,15 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
     """The codes of all training rows, what they, PCA and the mean leave over, and their reach."""
     loss = LOSSES[estimator.loss]
     mean = torch.from_numpy(task.moments.mean).to(codec.shift)
+    noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
     parts, distances = [], []
     with torch.no_grad():
         for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
             code = codec.encode(x)
             distances.append(codec.distance(code).max())
             standard = (x - codec.shift) / codec.scale
+            if (shown := estimator._shown(codec.core, standard, noise)) is not standard:
+                distances.append(codec.core.distance(codec.core.encode(shown)).max())
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
             parts.append(
                 CodeMoments.of(

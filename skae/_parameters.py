@@ -117,6 +117,40 @@ SHARED_PARAMETERS = """
 """
 
 
+SHARED_ATTRIBUTES = """
+    n_components_ : int
+        Size of the code.
+    components_ : ndarray of shape (n_components_, n_features_in_)
+        How the reconstruction moves with each code, at the mean code; in the units of `X` for each
+        unit of a code before whitening. For a linear autoencoder these are the principal axes.
+    mean_ : ndarray of shape (n_features_in_,)
+        Mean of the training rows.
+    explained_variance_ : ndarray of shape (n_components_,)
+        Variance of each code over the training rows, in squared units of `X`, before whitening.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        The same as shares; they add up to the `score` on the training rows.
+    pca_score_ : float
+        The `score` of PCA on the training rows at the same size of code.
+    loss_curve_ : list of float
+        Mean training loss of a row in each epoch, in the units of `score_samples`.
+    validation_curve_ : list of float
+        Mean loss of a held-out row before training and after each epoch.
+    n_iter_ : int
+        Number of epochs run. Zero if PCA was already the optimum.
+    best_iter_ : int
+        The epoch whose weights were kept; zero is PCA.
+    network_ : torch.nn.Module
+        The trained network, in the precision of the training data. Its ``encode`` takes rows in the
+        units of `X`.
+    n_samples_seen_ : int
+        Number of training rows, over all calls of `partial_fit`.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had them as strings.
+"""
+
+
 @dataclass(eq=False, repr=False)
 class SharedParameters(BaseEstimator):
     """The constructor of every autoencoder. Nothing is checked before `fit`."""
@@ -154,7 +188,9 @@ class SharedParameters(BaseEstimator):
     verbose: int = parameter(0, integer(0), BOOLEAN)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Write the shared parameters into the docstring of each leaf, after its own."""
+        """Write what all leaves share into the docstring of each."""
         super().__init_subclass__(**kwargs)
         if cls.__doc__:
-            cls.__doc__ = cls.__doc__.replace("    {shared_parameters}\n", SHARED_PARAMETERS[1:])
+            cls.__doc__ = cls.__doc__.replace(
+                "    {shared_parameters}\n", SHARED_PARAMETERS[1:]
+            ).replace("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:])

@@ -11,3 +11,27 @@ def elastic_net(weights: Iterable[Tensor], alpha: float, l1_ratio: float) -> Ten
     l1 = torch.stack([w.abs().sum() for w in weights]).sum()
     l2 = torch.stack([w.square().sum() for w in weights]).sum()
     return alpha * (l1_ratio * l1 + (1 - l1_ratio) / 2 * l2)
+
+
+def squared_jacobian_norm(code: Tensor, x: Tensor, directions: Tensor) -> Tensor:
+    """Sum over directions u of |J'u|^2, with J = d code / d x, for each row.
+
+    With the axes of the code as directions, (n_components, n_components), it is the squared
+    Frobenius norm of J; with one of `random_directions`, (1, n_samples, n_components), an unbiased
+    estimate, for a fraction of the work. `x` must require a gradient.
+    """
+    pulled = (
+        torch.autograd.grad(code, x, u.expand_as(code), create_graph=True)[0] for u in directions
+    )
+    return torch.stack([gradient.square().sum(1) for gradient in pulled]).sum(0)
+
+
+def random_directions(code: Tensor, generator: torch.Generator) -> Tensor:
+    """One direction u for each row of `code`, with E[uu'] = I; shape (1, *code.shape).
+
+    All have the length sqrt(n_components). Normal vectors differ in length, which is all the
+    variance there is where J'J is close to the identity on the code, as for PCA.
+    """
+    normal = torch.randn(code.shape, generator=generator, dtype=code.dtype, device=code.device)
+    length = normal.norm(dim=1, keepdim=True)
+    return (normal * (code.shape[1] ** 0.5 / length))[None]

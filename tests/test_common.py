@@ -480,4 +480,6 @@ def test_inference_is_by_row(autoencoder):
 
 
 def test_there_are_estimators_to_test():
-    assert {"AutoencoderTransformer"} <= {cls.__name__ for cls in AUTOENCODERS}
+    assert {"AutoencoderTransformer", "ContractiveAutoencoder", "DenoisingAutoencoder"} <= {
+        cls.__name__ for cls in AUTOENCODERS
+    }
