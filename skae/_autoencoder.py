@@ -63,5 +63,5 @@ class AutoencoderTransformer(BaseAutoencoder):
         return self._reconstruction.loss(network.decode(network.encode(x)), x)
 
     @property
-    def _is_plain(self) -> bool:
+    def _only_reconstructs(self) -> bool:
         return True

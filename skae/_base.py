@@ -60,9 +60,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         """The objective for each row of the batch `x`, shape (n_samples,)."""
 
     @property
-    def _is_plain(self) -> bool:
-        """Whether `_loss` is the loss of the reconstruction and no more: that has shortcuts."""
+    def _only_reconstructs(self) -> bool:
+        """Whether `_loss` is the loss of what is made of `_shown` rows, and no more."""
         return False
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether, besides, rows are shown as they are."""
+        return self._only_reconstructs
 
     def _shown(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         """What the network is shown of the batch `x` while it learns."""

@@ -87,5 +87,5 @@ class ContractiveAutoencoder(BaseAutoencoder):
         return reconstruction + self.contraction * norm
 
     @property
-    def _is_plain(self) -> bool:
+    def _only_reconstructs(self) -> bool:
         return self.contraction == 0

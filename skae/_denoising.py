@@ -117,6 +117,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         return columns.from_units_of_X(shown).to(x)
 
     @property
+    def _only_reconstructs(self) -> bool:
+        return True
+
+    @property
     def _is_plain(self) -> bool:
         return isinstance(self.corruption, str) and self.corruption_level == 0
 

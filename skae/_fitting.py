@@ -234,11 +234,22 @@ def _inverse(deviation: np.ndarray) -> np.ndarray:
 
 
 def _gradient(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:
-    """The gradient of the objective at some rows, written out for the plain squared error."""
-    plain = estimator._is_plain and estimator.loss == "squared_error" and not estimator.alpha
-    if plain and estimator.precision != "bfloat16" and can_write_out(core):
+    """The gradient of the objective at some rows, written out for the squared error alone."""
+    squared_error = estimator._only_reconstructs and estimator.loss == "squared_error"
+    if (
+        squared_error
+        and not estimator.alpha
+        and estimator.precision != "bfloat16"
+        and can_write_out(core)
+    ):
         written = SquaredErrorGradient(core)
-        return lambda index: written(task.rows.take(index))
+        noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+
+        def gradient(index: Tensor) -> Tensor:
+            x = task.rows.take(index)
+            return written(estimator._shown(core, x, noise), x)
+
+        return gradient
     return by_autograd(_objective(estimator, task, core))
 
 

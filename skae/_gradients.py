@@ -65,7 +65,7 @@ def can_write_out(core: Autoencoder) -> bool:
 
 
 class SquaredErrorGradient:
-    """Mean squared error of an `Autoencoder`'s rows, and its gradient in the parameters.
+    """Mean squared error of what an `Autoencoder` makes of rows, and its gradient.
 
     `encode` and `decode` as in `Autoencoder`, then the chain rule from the bottom up; each line of
     the second half answers one of the first.
@@ -76,10 +76,13 @@ class SquaredErrorGradient:
         self._encoder, self._decoder = Chain(core.encoder), Chain(core.decoder)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the mean loss of the rows `x`, leaving its gradient in each parameter's `grad`."""
+    def __call__(self, shown: Tensor, x: Tensor) -> Tensor:
+        """Return the mean loss against the rows `x` of what is made of the rows `shown`.
+
+        The gradient is left in each parameter's `grad`.
+        """
         linear, scales = self._core.linear, self._core.scales
-        centred = torch.nan_to_num(x - linear.mean)
+        centred = torch.nan_to_num(shown - linear.mean)
         step = self._encoder.forward(centred * scales.inputs)
         code = linear.encode(centred) + scales.code_step * step
         change = self._decoder.forward(code * scales.codes)
