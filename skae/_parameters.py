@@ -79,18 +79,20 @@ SHARED_PARAMETERS = """
         The largest step size; it rises over the first steps and then falls to zero linearly.
 
     batch_size : int or "auto", default="auto"
-        Rows in a step; "auto" is an eighth of the rows, within 16 and 128, and 256 from 20,000
-        rows on. The last rows of an epoch are spread over its batches.
+        Rows in a step; "auto" is an eighth of the rows, within 16 and 128. The last rows of an
+        epoch are spread over its batches.
 
     max_iter : int or None, default=None
-        Largest number of epochs (passes over the training rows). None makes about 3000 steps.
+        Largest number of epochs (passes over the training rows). None makes about 3000 steps, and
+        15 epochs at least.
 
     tol : float, default=1e-4
         An epoch counts as progress if the held-out error falls by more than this share of the
         error before training.
 
     n_iter_no_change : int or None, default=None
-        Epochs without progress after which training stops. None makes about 300 steps.
+        Epochs without progress after which training stops. None makes about 300 steps, and three
+        epochs at least.
 
     early_stopping : bool, default=True
         Judge the epochs on rows held out from training. If False, all rows train and all judge.
