@@ -79,6 +79,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _check_parameters(self) -> None:
         """Raise unless each parameter is as declared; a leaf adds what must hold together."""
         check_parameters(self)
+        if self.tied_weights and self.network is not None:
+            raise ValueError(
+                "`tied_weights` must be False with a `network` of your own, got True: share the "
+                "matrices inside its modules instead."
+            )
 
     @property
     def _reconstruction(self) -> ReconstructionLoss:

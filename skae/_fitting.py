@@ -17,7 +17,7 @@ from torch import Tensor
 from ._codec import Codec
 from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
-from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair
+from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, tied_pair
 from ._ordering import CodeMoments, Order, align_signs, order_codes
 from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
@@ -202,22 +202,21 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
     if LOSSES[estimator.loss].degree == 0:  # logits and log-rates are of order one
         residual = np.ones(n_features)
     inputs, whitening = _inverse(deviation), None
-    if estimator.network is None and estimator.hidden_layer_sizes and start.whitening is not None:
+    dense = estimator.network is None and not estimator.tied_weights
+    if dense and estimator.hidden_layer_sizes and start.whitening is not None:
         inputs, whitening = np.full(n_features, 1 / unit), torch.from_numpy(start.whitening)
     scales = Scales(*map(torch.from_numpy, (inputs, _inverse(code_deviation), code_step, residual)))
-    if estimator.network is None:
-        sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
-        encoder, decoder = dense_pair(
-            sizes,
-            estimator.activation,
-            _generator(task.seeds.weights),
-            beside_pca=promise,
-            whitening=whitening,
-        )
-    else:
-        seed = task.seeds.weights
+    sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
+    seed, activation = task.seeds.weights, estimator.activation
+    if estimator.network is not None:
         encoder, decoder = own_pair(
             estimator.network, n_features, n_components, seed, beside_pca=promise
+        )
+    elif estimator.tied_weights:
+        encoder, decoder = tied_pair(sizes, activation, _generator(seed), beside_pca=promise)
+    else:
+        encoder, decoder = dense_pair(
+            sizes, activation, _generator(seed), beside_pca=promise, whitening=whitening
         )
     return Autoencoder(encoder, decoder, linear, scales, LOSSES[estimator.loss].link)
 

@@ -103,6 +103,32 @@ def dense_pair(
     return encoder, mlp(sizes[::-1], activation, generator, gain)
 
 
+class Transposed(nn.Module):
+    """A dense layer whose matrix is that of another, transposed: the same memory."""
+
+    def __init__(self, other: nn.Linear):
+        super().__init__()
+        # In a tuple: as a submodule its parameters would be listed, saved and moved twice.
+        self._other = (other,)
+        self.bias = nn.Parameter(torch.zeros(other.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the transposed matrix and a bias of its own."""
+        return nn.functional.linear(x, self._other[0].weight.t(), self.bias)
+
+
+def tied_pair(
+    sizes: tuple[int, ...], activation: str, generator: Generator, *, beside_pca: bool
+) -> tuple[nn.Module, nn.Module]:
+    """An encoder of these layer sizes, and the decoder of its matrices transposed."""
+    encoder = mlp(sizes, activation, generator)
+    layers: list[nn.Module] = [Tame(INPUT_LIMIT)] if len(sizes) > 2 else []
+    for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
+        layers += [Transposed(layer), ACTIVATIONS[activation]()]
+    decoder = nn.Sequential(*layers[:-1])
+    return _gated(encoder, sizes[-1], decoder, sizes[0]) if beside_pca else (encoder, decoder)
+
+
 def own_pair(
     network: Callable[[int, int], tuple[nn.Module, nn.Module]],
     n_features: int,
@@ -124,21 +150,28 @@ def own_pair(
     _check_shape("decoder", pair[1], n_components, n_features)
     if not beside_pca:
         return pair
-    encoder, decoder = Gated(pair[0], n_components), Gated(pair[1], n_features)
-    return nn.Sequential(encoder, Tame(STEP_LIMIT)), decoder
+    encoder, decoder = (nn.Sequential(Tame(INPUT_LIMIT), module) for module in pair)
+    return _gated(encoder, n_components, decoder, n_features)
 
 
-class Gated(nn.Module):
-    """Any module, on tamed inputs, times a learned gate for each output that starts at zero."""
+def _gated(
+    encoder: nn.Sequential, n_components: int, decoder: nn.Sequential, n_features: int
+) -> tuple[nn.Module, nn.Module]:
+    """The pair made silent beside PCA, where a last layer of zeros is not to be had."""
+    encoder.extend([Gate(n_components), Tame(STEP_LIMIT)])
+    return encoder, decoder.append(Gate(n_features))
 
-    def __init__(self, module: nn.Module, n_outputs: int):
+
+class Gate(nn.Module):
+    """A learned factor for each output, which starts at zero."""
+
+    def __init__(self, n_outputs: int):
         super().__init__()
-        self.module = nn.Sequential(Tame(INPUT_LIMIT), module)
-        self.gate = nn.Parameter(torch.zeros(n_outputs))
+        self.factor = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate the module's output."""
-        return self.gate * self.module(x)
+        """Let each output through as far as has been learned."""
+        return self.factor * x
 
 
 def _check_shape(name: str, module: nn.Module, n_in: int, n_out: int) -> None:

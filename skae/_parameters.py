@@ -15,7 +15,6 @@ from ._validation import (
     BOOLEAN,
     NONE,
     AnyCallable,
-    Exactly,
     Instance,
     Integers,
     Number,
@@ -52,8 +51,9 @@ SHARED_PARAMETERS = """
         replace the dense ones. They are used beside the linear path, each output times a learned
         gate that starts at zero, so that the promise against PCA holds for them too.
 
-    tied_weights : False, default=False
-        Reserved for decoders that share the encoder's matrices.
+    tied_weights : bool, default=False
+        Let the decoder use the encoder's matrices, transposed: half as many parameters. Not for
+        `network`.
 
     init : {"pca", "random"}, default="pca"
         "pca" starts at the principal components of all rows, which stay as a linear path beside
@@ -164,7 +164,7 @@ class SharedParameters(BaseEstimator):
     loss: str = parameter("squared_error", OneOf(tuple(LOSSES)))
     image_shape: None = parameter(None, NONE)
     network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, AnyCallable())
-    tied_weights: bool = parameter(False, Exactly(False))
+    tied_weights: bool = parameter(False, BOOLEAN)
     init: str = parameter("pca", OneOf(("pca", "random")))
     pretraining: None = parameter(None, NONE)
     whiten: bool = parameter(False, BOOLEAN)

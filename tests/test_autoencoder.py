@@ -1,5 +1,6 @@
 """The plain autoencoder: PCA as its special case, and what it does better."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -276,6 +277,30 @@ def own_network(n_features, n_components):
     )
     decoder = nn.Sequential(nn.Linear(n_components, 50), nn.ReLU(), nn.Linear(50, n_features))
     return encoder, decoder
+
+
+def test_tied_weights_are_fewer_and_still_beat_pca(digits):
+    def n_parameters(estimator):
+        return sum(p.numel() for p in estimator.network_.parameters())
+
+    tied, free = (
+        quick(AutoencoderTransformer, max_iter=60, tied_weights=tied).fit(digits)
+        for tied in (True, False)
+    )
+    assert n_parameters(tied) < 0.6 * n_parameters(free)
+    assert tied.score(digits) > tied.pca_score_ + 0.01
+    again = pickle.loads(pickle.dumps(tied))
+    np.testing.assert_array_equal(again.reconstruct(digits), tied.reconstruct(digits))
+    assert n_parameters(again) == n_parameters(tied)
+    again.set_params(warm_start=True).fit(digits)
+    encoder, decoder = again.network_.core.encoder, again.network_.core.decoder
+    assert decoder[1]._other[0] is encoder[3]
+
+
+def test_tied_weights_and_a_network_of_the_users_are_refused(digits):
+    estimator = quick(AutoencoderTransformer, tied_weights=True, network=lambda p, k: None)
+    with pytest.raises(ValueError, match="`tied_weights` must be False with a `network`"):
+        estimator.fit(digits)
 
 
 def test_the_users_own_network_is_trained_beside_pca(digits):

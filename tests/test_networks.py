@@ -1,5 +1,7 @@
 """The networks: what they are before they learn, and what they do with odd rows."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,13 +9,15 @@ from torch import nn
 from skae._networks import (
     ACTIVATIONS,
     Autoencoder,
-    Gated,
+    Gate,
     LinearPath,
     Scales,
     Tame,
+    Transposed,
     dense_pair,
     mlp,
     own_pair,
+    tied_pair,
 )
 
 
@@ -111,13 +115,45 @@ def test_tame_is_smooth_and_rising():
     assert slope.diff().abs().max() < 0.05  # no jump where the pieces meet
 
 
-def test_a_gated_module_is_silent_until_its_gate_opens():
-    gated = Gated(nn.Linear(3, 2), 2)
-    x = torch.randn(5, 3)
-    assert torch.equal(gated(x), torch.zeros(5, 2))
+def test_a_gate_is_silent_until_it_opens():
+    gate, x = Gate(2), torch.randn(5, 2)
+    assert torch.equal(gate(x), torch.zeros(5, 2))
     with torch.no_grad():
-        gated.gate.fill_(1.0)
-    torch.testing.assert_close(gated(x), gated.module(x))
+        gate.factor.fill_(1.0)
+    assert torch.equal(gate(x), x)
+
+
+def test_a_users_pair_starts_at_zero_beside_pca():
+    pair = own_pair(lambda p, k: (nn.Linear(p, k), nn.Linear(k, p)), 6, 2, seed=0, beside_pca=True)
+    assert torch.equal(pair[0](torch.randn(3, 6)), torch.zeros(3, 2))
+    assert torch.equal(pair[1](torch.randn(3, 2)), torch.zeros(3, 6))
+
+
+@pytest.mark.parametrize("hidden", [(), (8, 5)])
+def test_a_tied_pair_starts_at_zero_with_half_the_matrices(hidden):
+    encoder, decoder = tied_pair((6, *hidden, 2), "silu", generator(), beside_pca=True)
+    assert torch.equal(encoder(torch.randn(3, 6)), torch.zeros(3, 2))
+    assert torch.equal(decoder(torch.randn(3, 2)), torch.zeros(3, 6))
+    assert sum(p.ndim == 2 for p in encoder.parameters()) == len(hidden) + 1
+    assert all(p.ndim == 1 for p in decoder.parameters())
+
+
+def test_a_tied_decoder_applies_the_encoders_matrices_transposed():
+    encoder, decoder = tied_pair((6, 8, 2), "identity", generator(), beside_pca=False)
+    first, last = (layer.weight for layer in encoder if isinstance(layer, nn.Linear))
+    code = torch.randn(3, 2) / 10  # within the limits of `Tame`
+    torch.testing.assert_close(decoder(code), code @ last @ first)
+
+
+@pytest.mark.parametrize("move", [copy.deepcopy, lambda net: net.double(), lambda net: net])
+def test_a_tied_pair_stays_tied(move):
+    net = move(nn.Sequential(*tied_pair((6, 8, 2), "silu", generator(), beside_pca=False)))
+    source, other = net[0][1], net[1][3]
+    assert isinstance(other, Transposed)
+    x = torch.randn(2, 8, dtype=source.weight.dtype)
+    with torch.no_grad():
+        source.weight.zero_()
+    torch.testing.assert_close(other(x), other.bias.expand(2, 6))
 
 
 def test_a_users_pair_is_seeded_and_leaves_the_global_generator_alone():
