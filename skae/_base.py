@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from math import prod
 from numbers import Integral
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._codec import Codec, PackedModule, in_dtype
+from ._convolution import multiply_adds
 from ._fitting import (
     Outcome,
     Task,
@@ -79,10 +81,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _check_parameters(self) -> None:
         """Raise unless each parameter is as declared; a leaf adds what must hold together."""
         check_parameters(self)
-        if self.tied_weights and self.network is not None:
+        if self.network is not None and (self.tied_weights or self.image_shape is not None):
+            name, value = ("tied_weights", False) if self.tied_weights else ("image_shape", None)
             raise ValueError(
-                "`tied_weights` must be False with a `network` of your own, got True: share the "
-                "matrices inside its modules instead."
+                f"`{name}` must be {value} with a `network` of your own, got "
+                f"{getattr(self, name)!r}: build that into its modules instead."
             )
 
     @property
@@ -369,6 +372,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _largest_size(self, X, before: Codec | None) -> int | float:
         """`n_components` as a number, or still as a share, checked against the shape of `X`."""
         n_samples, n_features = X.shape
+        if self.image_shape is not None and prod(self.image_shape) != n_features:
+            raise ValueError(
+                f"`image_shape` must be of n_features = {n_features} pixels in all, got "
+                f"{self.image_shape}, which are {prod(self.image_shape)}."
+            )
         asked = self.n_components
         share = asked is not None and not isinstance(asked, Integral)
         if before is not None:
@@ -392,8 +400,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
 
     def _multiply_adds(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
-        widths = (X.shape[1], *self.hidden_layer_sizes, int(size) or X.shape[1])
-        return 6.0 * sum(a * b for a, b in pairwise(widths))
+        size, hidden = int(size) or X.shape[1], tuple(self.hidden_layer_sizes)
+        if self.image_shape is not None:
+            return 6.0 * multiply_adds(self.image_shape, hidden, size)
+        return 6.0 * sum(a * b for a, b in pairwise((X.shape[1], *hidden, size)))
 
     def _search_size(
         self, task: Task, plan: Plan, start: PrincipalComponents, share: float

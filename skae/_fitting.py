@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ._codec import Codec
+from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
 from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, tied_pair
@@ -127,7 +128,7 @@ def fit_size(
 
 def _solved(estimator, start: PrincipalComponents) -> bool:
     """Whether PCA is the optimum already, so that there is nothing to train."""
-    linear = estimator.network is None and not estimator.hidden_layer_sizes
+    linear = estimator.network is None and not estimator.hidden_layer_sizes  # images too
     return (
         estimator._is_plain
         and estimator.loss == "squared_error"
@@ -202,15 +203,28 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
     if LOSSES[estimator.loss].degree == 0:  # logits and log-rates are of order one
         residual = np.ones(n_features)
     inputs, whitening = _inverse(deviation), None
-    dense = estimator.network is None and not estimator.tied_weights
+    images = estimator.image_shape is not None
+    dense = estimator.network is None and not estimator.tied_weights and not images
     if dense and estimator.hidden_layer_sizes and start.whitening is not None:
-        inputs, whitening = np.full(n_features, 1 / unit), torch.from_numpy(start.whitening)
+        whitening = torch.from_numpy(start.whitening)
+    if whitening is not None or images:  # one scale for all: a kernel meets every pixel
+        inputs = np.full(n_features, 1 / unit)
     scales = Scales(*map(torch.from_numpy, (inputs, _inverse(code_deviation), code_step, residual)))
     sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
     seed, activation = task.seeds.weights, estimator.activation
     if estimator.network is not None:
         encoder, decoder = own_pair(
             estimator.network, n_features, n_components, seed, beside_pca=promise
+        )
+    elif images:
+        encoder, decoder = convolutional_pair(
+            estimator.image_shape,
+            estimator.hidden_layer_sizes,
+            n_components,
+            activation,
+            _generator(seed),
+            beside_pca=promise,
+            tied=estimator.tied_weights,
         )
     elif estimator.tied_weights:
         encoder, decoder = tied_pair(sizes, activation, _generator(seed), beside_pca=promise)

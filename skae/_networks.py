@@ -69,11 +69,12 @@ def mlp(
     layers: list[nn.Module] = [Tame(INPUT_LIMIT)] if len(sizes) > 2 else []
     for n_in, n_units in pairwise(hidden):
         # Biases spread the bends of the hidden units over the range of standardised inputs.
-        layers += [_dense(n_in, n_units, generator, 1.0, 0.3), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers, _dense(hidden[-1], n_out, generator, output_gain, 0.0))
+        layers += [dense(n_in, n_units, generator, 1.0, 0.3), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, dense(hidden[-1], n_out, generator, output_gain, 0.0))
 
 
-def _dense(n_in: int, n_out: int, generator: Generator, gain: float, bias: float) -> nn.Linear:
+def dense(n_in: int, n_out: int, generator: Generator, gain: float, bias: float) -> nn.Linear:
+    """A dense layer with random weights."""
     # skip_init, because nn.Linear would draw from torch's global generator.
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
     nn.init.normal_(layer.weight, std=gain * n_in**-0.5, generator=generator)
@@ -126,7 +127,7 @@ def tied_pair(
     for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
         layers += [Transposed(layer), ACTIVATIONS[activation]()]
     decoder = nn.Sequential(*layers[:-1])
-    return _gated(encoder, sizes[-1], decoder, sizes[0]) if beside_pca else (encoder, decoder)
+    return gated(encoder, sizes[-1], decoder, sizes[0]) if beside_pca else (encoder, decoder)
 
 
 def own_pair(
@@ -151,10 +152,10 @@ def own_pair(
     if not beside_pca:
         return pair
     encoder, decoder = (nn.Sequential(Tame(INPUT_LIMIT), module) for module in pair)
-    return _gated(encoder, n_components, decoder, n_features)
+    return gated(encoder, n_components, decoder, n_features)
 
 
-def _gated(
+def gated(
     encoder: nn.Sequential, n_components: int, decoder: nn.Sequential, n_features: int
 ) -> tuple[nn.Module, nn.Module]:
     """The pair made silent beside PCA, where a last layer of zeros is not to be had."""

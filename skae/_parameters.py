@@ -43,8 +43,10 @@ SHARED_PARAMETERS = """
         What a reconstruction costs: squared error, as for PCA; absolute error, which forgives
         outlying entries; binary cross-entropy for data in [0, 1]; Poisson deviance for counts.
 
-    image_shape : None, default=None
-        Reserved for convolutional networks.
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(channels, height, width)`` of the images that the rows of `X` are,
+        flattened. `hidden_layer_sizes` are then the channels of convolutions, each of which halves
+        height and width. None is for rows that are no images.
 
     network : callable or None, default=None
         ``network(n_features, n_components)`` returns two torch modules, encoder and decoder, that
@@ -162,7 +164,7 @@ class SharedParameters(BaseEstimator):
     hidden_layer_sizes: tuple[int, ...] = parameter((128, 128), Integers())
     activation: str = parameter("silu", OneOf(tuple(ACTIVATIONS)))
     loss: str = parameter("squared_error", OneOf(tuple(LOSSES)))
-    image_shape: None = parameter(None, NONE)
+    image_shape: tuple[int, ...] | None = parameter(None, Integers(lengths=(2, 3)), NONE)
     network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, AnyCallable())
     tied_weights: bool = parameter(False, BOOLEAN)
     init: str = parameter("pca", OneOf(("pca", "random")))

@@ -70,16 +70,20 @@ class Exactly:
 
 @dataclass(frozen=True)
 class Integers:
-    """A list or tuple of positive integers."""
+    """A list or tuple of positive integers, of one of some lengths if there are any."""
+
+    lengths: tuple[int, ...] = ()
 
     def has_type(self, value: object) -> bool:
         return isinstance(value, list | tuple)
 
     def accepts(self, value: Any) -> bool:
-        return all(WIDTH.has_type(v) and WIDTH.accepts(v) for v in value)
+        right_length = not self.lengths or len(value) in self.lengths
+        return right_length and all(WIDTH.has_type(v) and WIDTH.accepts(v) for v in value)
 
     def __str__(self) -> str:
-        return "a sequence of positive integers"
+        count = " or ".join(map(str, self.lengths))
+        return f"a sequence of {count} positive integers".replace("  ", " ")
 
 
 @dataclass(frozen=True)
