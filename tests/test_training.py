@@ -1,6 +1,8 @@
 """The training loop on problems small enough to know the answer."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -65,6 +67,34 @@ def gradient_of(point, rows=ROWS):
 def plan(**changes):
     usual = Plan(32, max_epochs=60, patience=60, tol=1e-4, solver="adam", learning_rate=0.05)
     return usual._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("solver", "torchs"),
+    [
+        ("adam", lambda w: torch.optim.Adam(w, lr=0.1)),
+        ("sgd", lambda w: torch.optim.SGD(w, lr=0.1, momentum=0.9, nesterov=True)),
+    ],
+)
+def test_a_solver_steps_as_that_of_torch(solver, torchs):
+    ours, theirs = torch.ones(3), torch.ones(3)
+    steps, optimizer = SOLVERS[solver](ours), torchs([theirs])
+    for gradient in torch.randn(20, 3, generator=torch.Generator().manual_seed(0)):
+        theirs.grad = gradient.clone()
+        optimizer.step()
+        steps.step(ours, gradient, 0.1)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_fit_does_not_import_the_compiler_of_torch():
+    # It takes seconds, longer than most fits.
+    program = (
+        "import sys; import numpy as np; from skae import AutoencoderTransformer;"
+        "X = np.random.RandomState(0).normal(size=(50, 3)); X[:, 2] = X[:, 0] ** 2;"
+        "AutoencoderTransformer(max_iter=2).fit(X).reconstruct(X);"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
