@@ -72,7 +72,7 @@ def moments(X) -> Moments:
         if sparse.issparse(X):
             scaler.fit(X)
         else:  # in blocks: all at once would take several times the memory of X
-            for rows in blocks(X):
+            for rows in _long_blocks(X):
                 scaler.partial_fit(X[rows])
     never_observed = np.isnan(scaler.mean_)
     if not np.isfinite(scaler.var_[~never_observed]).all():
@@ -107,6 +107,11 @@ def principal_components(
     return PrincipalComponents(directions, *_row_by_row(X, moments, directions))
 
 
+def _long_blocks(X) -> list[slice]:
+    """Blocks of four times the usual length: here nothing is derived from them but small sums."""
+    return blocks(X, max(X.shape[1] // 4, 1))
+
+
 def _from_covariance(X, moments: Moments, n_components: int | float) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
     covariance, complete = _covariance(X, moments)
@@ -116,8 +121,9 @@ def _from_covariance(X, moments: Moments, n_components: int | float) -> Principa
         reached = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
         n_components = int(np.searchsorted(reached, n_components, side="right")) + 1
         n_components = min(n_components, len(variances))
-    vectors = vectors * np.sign(np.take_along_axis(vectors, *_largest(vectors)))
     directions, kept = vectors.T[:n_components].copy(), variances[:n_components]
+    largest = np.abs(directions).argmax(axis=1)  # positive, as in scikit-learn's PCA
+    directions *= np.sign(directions[np.arange(n_components), largest])[:, None]
     whitening = None
     if X.shape[1] > WHITENED_FEATURES:
         leading = variances[:WHITENED_FEATURES]
@@ -135,15 +141,10 @@ def _from_covariance(X, moments: Moments, n_components: int | float) -> Principa
     )
 
 
-def _largest(vectors: np.ndarray) -> tuple[np.ndarray, int]:
-    """Where each column is largest in magnitude, for `np.take_along_axis`."""
-    return np.abs(vectors).argmax(axis=0)[None], 0
-
-
 def _covariance(X, moments: Moments) -> tuple[np.ndarray, bool]:
     """Mean product of each two features, in standard units; whether no value was missing."""
     total, complete, dtype = np.zeros((X.shape[1], X.shape[1])), True, _dtype(X)
-    for rows in blocks(X):
+    for rows in _long_blocks(X):
         block = ((dense_block(X, rows) - moments.mean) / moments.spread).astype(dtype, copy=False)
         if np.isnan(block).any():
             complete, block = False, np.nan_to_num(block)
@@ -156,7 +157,7 @@ def _row_by_row(X, moments: Moments, directions: np.ndarray) -> tuple[np.ndarray
     squares = np.zeros(X.shape[1])
     n_observed = np.zeros(X.shape[1])
     code_squares = np.zeros(len(directions))
-    for rows in blocks(X):
+    for rows in _long_blocks(X):
         block = (dense_block(X, rows) - moments.mean) / moments.spread
         observed = ~np.isnan(block)
         block = np.nan_to_num(block)
@@ -186,7 +187,7 @@ def _dtype(X) -> type:
 
 def _standard(X, moments: Moments, dtype: type) -> np.ndarray:
     standard = np.empty(X.shape, dtype=dtype)
-    for rows in blocks(X):
+    for rows in _long_blocks(X):
         standard[rows] = np.nan_to_num((dense_block(X, rows) - moments.mean) / moments.spread)
     return standard
 

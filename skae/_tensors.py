@@ -16,7 +16,7 @@ from torch import Tensor
 MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
 
 # Entries of a block of rows when nothing is learned: bounds the memory, and stays in the cache.
-BLOCK_ENTRIES = 2**19
+BLOCK_ENTRIES = 2**17
 
 # The first is what other dtypes are converted to.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
