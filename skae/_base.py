@@ -469,7 +469,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         codec = in_dtype(self.network_, dtype)
         start, result = 0, np.empty((X.shape[0], width), dtype=X.dtype)
         with torch.inference_mode():
-            for x in tensor_blocks(X, dtype, device, self.n_features_in_):
+            # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower.
+            for x in tensor_blocks(X, dtype, device, width=self.n_features_in_, times=8):
                 result[start : start + len(x)] = apply(codec, x).cpu().numpy()
                 start += len(x)
         return result

@@ -72,7 +72,7 @@ def moments(X) -> Moments:
         if sparse.issparse(X):
             scaler.fit(X)
         else:  # in blocks: all at once would take several times the memory of X
-            for rows in _long_blocks(X):
+            for rows in blocks(X, times=4):
                 scaler.partial_fit(X[rows])
     never_observed = np.isnan(scaler.mean_)
     if not np.isfinite(scaler.var_[~never_observed]).all():
@@ -107,11 +107,6 @@ def principal_components(
     return PrincipalComponents(directions, *_row_by_row(X, moments, directions))
 
 
-def _long_blocks(X) -> list[slice]:
-    """Blocks of four times the usual length: here nothing is derived from them but small sums."""
-    return blocks(X, max(X.shape[1] // 4, 1))
-
-
 def _from_covariance(X, moments: Moments, n_components: int | float) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
     covariance, complete = _covariance(X, moments)
@@ -144,7 +139,7 @@ def _from_covariance(X, moments: Moments, n_components: int | float) -> Principa
 def _covariance(X, moments: Moments) -> tuple[np.ndarray, bool]:
     """Mean product of each two features, in standard units; whether no value was missing."""
     total, complete, dtype = np.zeros((X.shape[1], X.shape[1])), True, _dtype(X)
-    for rows in _long_blocks(X):
+    for rows in blocks(X, times=4):
         block = ((dense_block(X, rows) - moments.mean) / moments.spread).astype(dtype, copy=False)
         if np.isnan(block).any():
             complete, block = False, np.nan_to_num(block)
@@ -157,7 +152,7 @@ def _row_by_row(X, moments: Moments, directions: np.ndarray) -> tuple[np.ndarray
     squares = np.zeros(X.shape[1])
     n_observed = np.zeros(X.shape[1])
     code_squares = np.zeros(len(directions))
-    for rows in _long_blocks(X):
+    for rows in blocks(X, times=4):
         block = (dense_block(X, rows) - moments.mean) / moments.spread
         observed = ~np.isnan(block)
         block = np.nan_to_num(block)
@@ -187,7 +182,7 @@ def _dtype(X) -> type:
 
 def _standard(X, moments: Moments, dtype: type) -> np.ndarray:
     standard = np.empty(X.shape, dtype=dtype)
-    for rows in _long_blocks(X):
+    for rows in blocks(X, times=4):
         standard[rows] = np.nan_to_num((dense_block(X, rows) - moments.mean) / moments.spread)
     return standard
 

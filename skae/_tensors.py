@@ -98,10 +98,10 @@ def inference_dtype(dtype: np.dtype, device: torch.device) -> torch.dtype:
 
 
 def tensor_blocks(
-    X, dtype: torch.dtype, device: torch.device, width: int | None = None
+    X, dtype: torch.dtype, device: torch.device, *, width: int | None = None, times: int = 1
 ) -> Iterator[Tensor]:
     """The rows of an array or CSR matrix in order, a block at a time; see `blocks`."""
-    return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width))
+    return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width, times))
 
 
 class HostRows:
@@ -145,9 +145,12 @@ def make_rows(X, shift: np.ndarray, scale: float, device: torch.device) -> Rows:
     return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)
 
 
-def blocks(X, width: int | None = None) -> list[slice]:
-    """Slices that cover the rows of `X` in order; `width` is that of what becomes of them."""
-    n_rows, size = X.shape[0], max(BLOCK_ENTRIES // max(width or X.shape[1], 1), 1)
+def blocks(X, width: int | None = None, times: int = 1) -> list[slice]:
+    """Slices that cover the rows of `X` in order; `width` is that of what becomes of them.
+
+    `times` as long as usual, where little is derived from each.
+    """
+    n_rows, size = X.shape[0], max(times * BLOCK_ENTRIES // max(width or X.shape[1], 1), 1)
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
