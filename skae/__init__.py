@@ -5,10 +5,12 @@ from ._compare import ReducerComparison, compare_reducers
 from ._contractive import ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder
 from ._scoring import make_reconstruction_scorer
+from ._variational import VAE
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "VAE",
     "AutoencoderTransformer",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",

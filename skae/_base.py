@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
+from torch.nn import Module
 
 from ._codec import Codec, PackedModule, in_dtype
 from ._convolution import multiply_adds
@@ -30,8 +31,8 @@ from ._fitting import (
     untrained,
 )
 from ._losses import LOSSES, ReconstructionLoss
-from ._networks import Autoencoder
-from ._ordering import explained_share
+from ._networks import Autoencoder, LinearPath, Scales
+from ._ordering import CodeMoments, Order, explained_share, order_codes
 from ._parameters import SharedParameters
 from ._pca_start import PrincipalComponents, principal_components
 from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks, threads_for
@@ -65,6 +66,28 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _only_reconstructs(self) -> bool:
         """Whether `_loss` is the loss of what is made of `_shown` rows, and no more."""
         return False
+
+    @property
+    def _starts_at_pca(self) -> bool:
+        """Whether the network begins as PCA, which stays as a linear path."""
+        return self.init == "pca"
+
+    # How many outputs the encoder has for each component.
+    _n_heads: ClassVar[int] = 1
+
+    def _assemble(
+        self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
+    ) -> Autoencoder:
+        """The network of these parts, before it is trained."""
+        return Autoencoder(encoder, decoder, linear, scales, self._reconstruction.link)
+
+    def _order(self, codec: Codec, codes: CodeMoments) -> Order:
+        """The basis of the codes that the user sees."""
+        return order_codes(codes)
+
+    def _in_units_of_X(self, loss: float, task: Task) -> float:
+        """A mean of `_loss`, which is in the network's units, in those of `score_samples`."""
+        return loss * task.scale**self._reconstruction.degree
 
     @property
     def _is_plain(self) -> bool:

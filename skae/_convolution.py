@@ -63,6 +63,7 @@ def convolutional_pair(
     *,
     beside_pca: bool,
     tied: bool,
+    n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
     """A convolutional encoder, its last layer dense, and the decoder that mirrors it.
 
@@ -73,7 +74,7 @@ def convolutional_pair(
         _filled(nn.utils.skip_init(nn.Conv2d, a[0], b[0], **GEOMETRY), a[0] * KERNEL**2, generator)
         for a, b in pairwise(sizes)
     ]
-    to_code = dense(prod(sizes[-1]), n_components, generator, 1.0, 0.0)
+    to_code = dense(prod(sizes[-1]), n_heads * n_components, generator, 1.0, 0.0)
     encoder: list[nn.Module] = [Tame(INPUT_LIMIT), nn.Unflatten(1, sizes[0])]
     for convolution in convolutions:
         encoder += [convolution, ACTIVATIONS[activation]()]
@@ -92,7 +93,9 @@ def convolutional_pair(
         decoder += [ACTIVATIONS[activation](), layer]
     decoder += [nn.Flatten()]
     pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
-    return gated(pair[0], n_components, pair[1], prod(sizes[0])) if beside_pca else pair
+    if not beside_pca:
+        return pair
+    return gated(pair[0], n_heads * n_components, pair[1], prod(sizes[0]))
 
 
 def _deconvolution(before: Shape, after: Shape, generator: Generator) -> nn.ConvTranspose2d:

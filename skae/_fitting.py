@@ -4,9 +4,11 @@ Reads an estimator's parameters and its `_loss`; sets nothing on it.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import reduce
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
 from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, tied_pair
-from ._ordering import CodeMoments, Order, align_signs, order_codes
+from ._ordering import CodeMoments, Order, align_signs
 from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
 from ._tensors import (
@@ -111,16 +113,17 @@ def fit_size(
         return _put_in_order(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
     order = _generator(task.seeds.order)
+    n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
     with _modules_own_chance(estimator, task):
         history = train(
             core,
-            _gradient(estimator, task, core),
+            _gradient(estimator, task, core, n_steps),
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
             estimator._report,
         )
-    if history.diverged and history.best_epoch == 0 and estimator.init == "random":
+    if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
         raise ValueError(diverged(estimator))
     history = _in_units_of_X(history, estimator, task)
     return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
@@ -132,7 +135,7 @@ def _solved(estimator, start: PrincipalComponents) -> bool:
     return (
         estimator._is_plain
         and estimator.loss == "squared_error"
-        and estimator.init == "pca"
+        and estimator._starts_at_pca
         and start.complete
         and (start.is_exact or (linear and not estimator.alpha))
     )
@@ -190,7 +193,7 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
     n_components, n_features = start.directions.shape
     unit = task.moments.spread / task.scale
     deviation = task.moments.deviation / task.scale
-    promise = estimator.init == "pca"
+    promise = estimator._starts_at_pca
     linear = _linear_path(task, start, active=promise)
     if promise:
         code_deviation, residual = start.code_deviation * unit, start.residual_deviation * unit
@@ -211,28 +214,25 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
         inputs = np.full(n_features, 1 / unit)
     scales = Scales(*map(torch.from_numpy, (inputs, _inverse(code_deviation), code_step, residual)))
     sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
+    shared = {"beside_pca": promise, "n_heads": estimator._n_heads}
     seed, activation = task.seeds.weights, estimator.activation
     if estimator.network is not None:
-        encoder, decoder = own_pair(
-            estimator.network, n_features, n_components, seed, beside_pca=promise
-        )
+        pair = own_pair(estimator.network, n_features, n_components, seed, **shared)
     elif images:
-        encoder, decoder = convolutional_pair(
+        pair = convolutional_pair(
             estimator.image_shape,
             estimator.hidden_layer_sizes,
             n_components,
             activation,
             _generator(seed),
-            beside_pca=promise,
             tied=estimator.tied_weights,
+            **shared,
         )
     elif estimator.tied_weights:
-        encoder, decoder = tied_pair(sizes, activation, _generator(seed), beside_pca=promise)
+        pair = tied_pair(sizes, activation, _generator(seed), **shared)
     else:
-        encoder, decoder = dense_pair(
-            sizes, activation, _generator(seed), beside_pca=promise, whitening=whitening
-        )
-    return Autoencoder(encoder, decoder, linear, scales, LOSSES[estimator.loss].link)
+        pair = dense_pair(sizes, activation, _generator(seed), whitening=whitening, **shared)
+    return estimator._assemble(*pair, linear, scales, task)
 
 
 def _linear_path(task: Task, start: PrincipalComponents, *, active: bool) -> LinearPath:
@@ -246,7 +246,9 @@ def _inverse(deviation: np.ndarray) -> np.ndarray:
     return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
 
 
-def _gradient(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:
+def _gradient(
+    estimator, task: Task, core: Autoencoder, n_steps: float = 0
+) -> Callable[[Tensor], Tensor]:
     """The gradient of the objective at some rows, written out for the squared error alone."""
     squared_error = estimator._only_reconstructs and estimator.loss == "squared_error"
     if (
@@ -263,16 +265,20 @@ def _gradient(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Te
             return written(estimator._shown(core, x, noise), x)
 
         return gradient
-    return by_autograd(_objective(estimator, task, core))
+    return by_autograd(_objective(estimator, task, core, n_steps))
 
 
-def _objective(estimator, task: Task, core: Autoencoder) -> Callable[[Tensor], Tensor]:
-    """The loss of each row at an index, plus the penalty on the weights."""
+def _objective(
+    estimator, task: Task, core: Autoencoder, n_steps: float
+) -> Callable[[Tensor], Tensor]:
+    """The loss of each row at an index, plus the penalty on the weights; called once a step."""
+    steps = count()
     noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
     weights = [p for p in core.parameters() if p.ndim > 1]
     low_precision = estimator.precision == "bfloat16"
 
     def objective(index: Tensor) -> Tensor:
+        core.progress = next(steps) / n_steps if n_steps else 1.0
         with torch.autocast(task.device.type, torch.bfloat16) if low_precision else nullcontext():
             loss = estimator._loss(core, task.rows.take(index), noise)
         if estimator.alpha:
@@ -305,10 +311,9 @@ def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
 
 
 def _in_units_of_X(history: History, estimator, task: Task) -> History:
-    unit = task.scale ** LOSSES[estimator.loss].degree
     return history._replace(
-        training=[unit * loss for loss in history.training],
-        validation=[unit * error for error in history.validation],
+        training=[estimator._in_units_of_X(loss, task) for loss in history.training],
+        validation=[estimator._in_units_of_X(error, task) for error in history.validation],
     )
 
 
@@ -329,17 +334,14 @@ def _put_in_order(
         codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
     if codec.core.linear.active:  # else there is nothing to fall back on
         codec.core.reach.copy_(reach.clamp_min(1e-30))  # constant data reach nowhere
-    order = order_codes(codes)
+    order = estimator._order(codec, codes)
     codec.change_basis(order.centre, order.matrix)
     directions = as_array(codec.directions())
     signs = align_signs(directions)
     variances = order.explained_variance
     units = np.sqrt(variances.clip(min=np.finfo(np.float64).tiny)) if estimator.whiten else 1.0
     codec.change_basis(np.zeros_like(variances), np.diag(signs / units))
-    codes = codes._replace(
-        code_mean=np.zeros_like(variances),
-        code_scatter=np.diag(variances / units**2) * (codes.n_samples - 1),
-    )
+    codes = codes.in_basis(order.centre, order.matrix * (signs / units))
     return Outcome(codec, codes, order, directions * signs[:, None], history)
 
 

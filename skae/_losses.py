@@ -5,6 +5,7 @@ log-rate (Poisson). One object owns both the charge of a raw output and the mean
 for, so the two cannot disagree.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -36,6 +37,14 @@ class ReconstructionLoss(ABC):
     def link(self, mean: Tensor) -> Tensor:
         """The raw output that stands for a reconstruction; values out of range are clipped."""
 
+    @abstractmethod
+    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
+        """Rows from the likelihood that belongs to the loss."""
+
+    def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
+        """The same for each row, in nats, shape (n_samples,); here the loss is one already."""
+        return self.loss(raw, x)
+
     def check(self, X: np.ndarray) -> None:
         """Raise a ValueError if values of `X` (NaN aside) cannot have this loss."""
 
@@ -54,9 +63,11 @@ def _sum_observed(pointwise, raw: Tensor, x: Tensor) -> Tensor:
 
 
 class SquaredError(ReconstructionLoss):
-    """(x - raw)^2, as PCA measures it."""
+    """(x - raw)^2, as PCA measures it; its likelihood is the normal one."""
 
     degree = 2
+    # The density is exp(-|x - raw|^degree / (degree scale^degree)) over e^log_volume times scale.
+    log_volume = math.log(2 * math.pi) / 2
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return (x - raw).square()
@@ -70,14 +81,27 @@ class SquaredError(ReconstructionLoss):
     def link(self, mean: Tensor) -> Tensor:
         return mean
 
+    def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
+        n_observed = (~torch.isnan(x)).sum(1)
+        standard = self.loss(raw, x) / (self.degree * (self.degree * log_scale).exp())
+        return standard + n_observed * (log_scale + self.log_volume)
+
+    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
+        return raw + log_scale.exp() * torch.empty_like(raw).normal_(generator=noise)
+
 
 class AbsoluteError(SquaredError):
-    """|x - raw|: forgives outlying entries."""
+    """|x - raw|: forgives outlying entries; its likelihood is Laplace's."""
 
     degree = 1
+    log_volume = math.log(2)
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return (x - raw).abs()
+
+    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
+        above, below = (torch.empty_like(raw).exponential_(generator=noise) for _ in range(2))
+        return raw + log_scale.exp() * (above - below)
 
 
 class LogLoss(ReconstructionLoss):
@@ -97,6 +121,9 @@ class LogLoss(ReconstructionLoss):
 
     def link(self, mean: Tensor) -> Tensor:
         return torch.logit(mean, eps=self.margin)
+
+    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
+        return torch.bernoulli(self.mean(raw), generator=noise)
 
     def check(self, X: np.ndarray) -> None:
         low, high = _range(X)
@@ -123,6 +150,9 @@ class Poisson(ReconstructionLoss):
 
     def link(self, mean: Tensor) -> Tensor:
         return mean.clamp_min(self.margin).log()
+
+    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
+        return torch.poisson(self.mean(raw), generator=noise)
 
     def check(self, X: np.ndarray) -> None:
         low, _ = _range(X)

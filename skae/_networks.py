@@ -1,6 +1,7 @@
 """The networks: a linear path that starts as PCA, beside a nonlinear one that starts at zero."""
 
 import copy
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -89,14 +90,16 @@ def dense_pair(
     *,
     beside_pca: bool,
     whitening: Tensor | None = None,
+    n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder of these layer sizes and the decoder that mirrors it; silent beside PCA.
 
-    With a `whitening`, (n_features, n_whitened), the encoder reads rows through it.
+    With a `whitening`, (n_features, n_whitened), the encoder reads rows through it. It has
+    `n_heads` outputs for each component.
     """
     gain = 0.0 if beside_pca else 1.0
     read = sizes[0] if whitening is None else whitening.shape[1]
-    encoder = mlp((read, *sizes[1:]), activation, generator, gain)
+    encoder = mlp((read, *sizes[1:-1], n_heads * sizes[-1]), activation, generator, gain)
     if beside_pca and len(sizes) > 2:
         encoder.append(Tame(STEP_LIMIT))
     if whitening is not None:
@@ -114,20 +117,27 @@ class Transposed(nn.Module):
         self.bias = nn.Parameter(torch.zeros(other.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the transposed matrix and a bias of its own."""
-        return nn.functional.linear(x, self._other[0].weight.t(), self.bias)
+        """Apply the transposed matrix and a bias of its own; leading rows, if `x` has fewer."""
+        return nn.functional.linear(x, self._other[0].weight[: x.shape[1]].t(), self.bias)
 
 
 def tied_pair(
-    sizes: tuple[int, ...], activation: str, generator: Generator, *, beside_pca: bool
+    sizes: tuple[int, ...],
+    activation: str,
+    generator: Generator,
+    *,
+    beside_pca: bool,
+    n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder of these layer sizes, and the decoder of its matrices transposed."""
-    encoder = mlp(sizes, activation, generator)
+    encoder = mlp((*sizes[:-1], n_heads * sizes[-1]), activation, generator)
     layers: list[nn.Module] = [Tame(INPUT_LIMIT)] if len(sizes) > 2 else []
     for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
         layers += [Transposed(layer), ACTIVATIONS[activation]()]
     decoder = nn.Sequential(*layers[:-1])
-    return gated(encoder, sizes[-1], decoder, sizes[0]) if beside_pca else (encoder, decoder)
+    if not beside_pca:
+        return encoder, decoder
+    return gated(encoder, n_heads * sizes[-1], decoder, sizes[0])
 
 
 def own_pair(
@@ -137,6 +147,7 @@ def own_pair(
     seed: int,
     *,
     beside_pca: bool,
+    n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
     """The user's own encoder and decoder; silent beside PCA."""
     # Only here: modules that are not ours can draw from nothing but torch's global generator.
@@ -147,12 +158,12 @@ def own_pair(
         raise TypeError(
             f"`network` must return two torch modules, encoder and decoder, got {pair!r}."
         )
-    _check_shape("encoder", pair[0], n_features, n_components)
+    _check_shape("encoder", pair[0], n_features, n_heads * n_components)
     _check_shape("decoder", pair[1], n_components, n_features)
     if not beside_pca:
         return pair
     encoder, decoder = (nn.Sequential(Tame(INPUT_LIMIT), module) for module in pair)
-    return gated(encoder, n_components, decoder, n_features)
+    return gated(encoder, n_heads * n_components, decoder, n_features)
 
 
 def gated(
@@ -238,6 +249,7 @@ class Autoencoder(nn.Module):
     linear: LinearPath
     scales: Scales
     reach: Tensor  # the largest `distance` of a training row; infinite during training
+    progress = 1.0  # the share of the planned steps that are done, for objectives with a schedule
 
     def __init__(
         self,
@@ -268,3 +280,79 @@ class Autoencoder(nn.Module):
     def distance(self, code: Tensor) -> Tensor:
         """How far codes lie from the mean code, in standard deviations; (n_samples, 1)."""
         return torch.linalg.vector_norm(code * self.scales.codes, dim=1, keepdim=True)
+
+
+class PosteriorHead(nn.Module):
+    """An encoder with two outputs a component: a step of the mean, and the log variance."""
+
+    def __init__(self, module: nn.Module, log_var: Tensor):
+        super().__init__()
+        self.module = module
+        self.log_var = nn.Parameter(log_var)  # (n_components,)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the step and the log variance, each (n_samples, n_components)."""
+        step, change = self.module(x).chunk(2, dim=1)
+        return step, self.log_var + change
+
+
+class NoisyDecoder(nn.Module):
+    """A decoder and the learned scale of the noise on what it says: `floor` at least."""
+
+    def __init__(self, module: nn.Module, scale: float, floor: float):
+        super().__init__()
+        self.module = module
+        self.log_floor = math.log(floor)
+        log_excess = math.log(max(scale - floor, 1e-3 * floor))
+        self.log_excess = nn.Parameter(torch.tensor(log_excess, dtype=torch.float64))
+
+    @property
+    def log_scale(self) -> Tensor:
+        """The logarithm of the scale, one number."""
+        return torch.logaddexp(self.log_excess, torch.full_like(self.log_excess, self.log_floor))
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Decode without noise."""
+        return self.module(code)
+
+
+class VariationalAutoencoder(Autoencoder):
+    """Codes with prior N(0, I): z ~ N(a V (x - mean) + g(x), e^h(x)), raw = W z + f(z).
+
+    The gains on the linear path make it probabilistic PCA where g = f = 0 and h is constant. Its
+    decoder does not fade out: it is trained wherever the prior has mass.
+    """
+
+    encoder: PosteriorHead
+    decoder: NoisyDecoder
+    gain_in: Tensor  # (n_components,)
+    gain_out: Tensor  # (n_components,)
+
+    def __init__(
+        self,
+        encoder: PosteriorHead,
+        decoder: NoisyDecoder,
+        linear: LinearPath,
+        scales: Scales,
+        link: Callable[[Tensor], Tensor],
+        gains: tuple[Tensor, Tensor],
+    ):
+        super().__init__(encoder, decoder, linear, scales, link)
+        self.register_buffer("gain_in", gains[0])
+        self.register_buffer("gain_out", gains[1])
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the code, each (n_samples, n_components)."""
+        centred = torch.nan_to_num(x - self.linear.mean)
+        step, log_var = self.encoder(centred * self.scales.inputs)
+        mean = self.gain_in * self.linear.encode(centred) + self.scales.code_step * step
+        return mean, log_var
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Rows in the network's units to posterior means, (n_samples, n_components)."""
+        return self.posterior(x)[0]
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes to raw rows, (n_samples, n_features)."""
+        linear = self.link(self.linear.decode(code * self.gain_out))
+        return linear + self.scales.outputs * self.decoder(code)

@@ -43,6 +43,13 @@ class CodeMoments(NamedTuple):
             self.squares + other.squares,
         )
 
+    def in_basis(self, centre: np.ndarray, matrix: np.ndarray) -> "CodeMoments":
+        """The moments of `(code - centre) @ matrix`."""
+        return self._replace(
+            code_mean=(self.code_mean - centre) @ matrix,
+            code_scatter=matrix.T @ self.code_scatter @ matrix,
+        )
+
     @property
     def score(self) -> float:
         """The share of the deviance from the mean that the reconstructions explain."""

@@ -35,3 +35,8 @@ def random_directions(code: Tensor, generator: torch.Generator) -> Tensor:
     normal = torch.randn(code.shape, generator=generator, dtype=code.dtype, device=code.device)
     length = normal.norm(dim=1, keepdim=True)
     return (normal * (code.shape[1] ** 0.5 / length))[None]
+
+
+def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL divergence of N(mean, diag exp(log_var)) from N(0, I), in nats; shape (n_samples,)."""
+    return (mean.square() + log_var.exp() - 1 - log_var).sum(1) / 2

@@ -95,3 +95,33 @@ def test_values_outside_the_domain_are_refused_with_a_remedy(name, bad):
 def test_no_values_and_missing_values_are_in_every_domain(name):
     LOSSES[name].check(np.array([]))
     LOSSES[name].check(np.array([[np.nan, 0.5], [np.nan, 1.0]]))
+
+
+DENSITIES = {
+    "squared_error": lambda raw, scale: torch.distributions.Normal(raw, scale),
+    "absolute_error": lambda raw, scale: torch.distributions.Laplace(raw, scale),
+    "log_loss": lambda raw, scale: torch.distributions.Bernoulli(logits=raw, validate_args=False),
+    "poisson": lambda raw, scale: torch.distributions.Poisson(raw.exp()),
+}
+
+
+def test_likelihoods_are_those_of_torch_and_pass_over_gaps(name):
+    log_scale = torch.tensor(-0.4, dtype=torch.float64)
+    expected = -DENSITIES[name](RAW, log_scale.exp()).log_prob(X[name])
+    found = LOSSES[name].negative_log_likelihood(RAW, X[name], log_scale)
+    torch.testing.assert_close(found, expected.sum(1))
+    gaps = X[name].clone()
+    gaps[0, 1] = torch.nan
+    found = LOSSES[name].negative_log_likelihood(RAW, gaps, log_scale)
+    torch.testing.assert_close(found, expected.sum(1) - torch.stack([expected[0, 1], found[0] * 0]))
+
+
+def test_draws_have_the_moments_of_their_likelihood(name):
+    log_scale, n = torch.tensor(-0.4, dtype=torch.float64), 20_000
+    noise = torch.Generator().manual_seed(0)
+    drawn = LOSSES[name].draw(RAW[:1].expand(n, 3), log_scale, noise)
+    density = DENSITIES[name](RAW[:1], log_scale.exp())
+    # Five standard errors of a mean, and those of a variance as if kurtosis were six.
+    error = (density.variance / n).sqrt()
+    assert ((drawn.mean(0) - density.mean[0]).abs() < 5 * error[0]).all()
+    np.testing.assert_allclose(drawn.var(0), density.variance[0], rtol=5 * (5 / n) ** 0.5)

@@ -192,3 +192,9 @@ def test_a_module_that_raises_is_named():
 
     with pytest.raises(ValueError, match=r"`network` .* its encoder .* but it raised"):
         own_pair(network, 6, 2, seed=0, beside_pca=True)
+
+
+def test_an_encoder_may_have_two_heads():
+    encoder, decoder = dense_pair((6, 8, 2), "silu", generator(), beside_pca=True, n_heads=2)
+    assert encoder(torch.randn(3, 6)).shape == (3, 4)
+    assert decoder(torch.randn(3, 2)).shape == (3, 6)

@@ -80,3 +80,13 @@ def test_signs_make_the_largest_entry_positive():
 )
 def test_the_share_explained(charge, mean_charge, share):
     assert explained_share(charge, mean_charge) == share
+
+
+def test_moments_in_another_basis_are_those_of_the_changed_codes(codes):
+    centre, matrix = np.array([0.5, -1.0, 2.0]), np.random.RandomState(1).normal(size=(3, 3))
+    found, expected = (
+        moments_of(codes).in_basis(centre, matrix),
+        moments_of((codes - centre) @ matrix),
+    )
+    np.testing.assert_allclose(found.code_mean, expected.code_mean)
+    np.testing.assert_allclose(found.code_scatter, expected.code_scatter)

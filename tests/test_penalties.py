@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skae._penalties import elastic_net, random_directions, squared_jacobian_norm
+from skae._penalties import elastic_net, gaussian_kl, random_directions, squared_jacobian_norm
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,17 @@ def test_the_norm_has_a_gradient(encoded):
     squared_jacobian_norm(x @ weight, x, torch.eye(1).double()).sum().backward()
     # Of 7 rows' |w|^2: 7 * 2 * w.
     torch.testing.assert_close(weight.grad, torch.full_like(weight, 28.0))
+
+
+def test_the_gaussian_kl_is_that_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    mean, log_var = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(
+        normal(mean, (log_var / 2).exp()), normal(torch.zeros_like(mean), 1.0)
+    )
+    torch.testing.assert_close(gaussian_kl(mean, log_var), expected.sum(1))
+
+
+def test_the_gaussian_kl_of_the_prior_is_zero():
+    torch.testing.assert_close(gaussian_kl(torch.zeros(4, 3), torch.zeros(4, 3)), torch.zeros(4))
