@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,16 +19,17 @@ from torch.nn import Module
 from ._base import BaseAutoencoder
 from ._codec import Codec
 from ._fitting import Outcome, Task
-from ._networks import (
-    Autoencoder,
-    LinearPath,
-    NoisyDecoder,
-    PosteriorHead,
-    Scales,
-    VariationalAutoencoder,
-)
+from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order
 from ._penalties import gaussian_kl
+from ._probabilistic import (
+    NoisyDecoder,
+    PosteriorHead,
+    Start,
+    VariationalAutoencoder,
+    probabilistic_pca,
+    random_start,
+)
 from ._tensors import BLOCK_ENTRIES, as_array
 from ._training import History
 from ._validation import BOOLEAN, Number, check_value, integer, parameter
@@ -321,7 +322,7 @@ class VAE(BaseAutoencoder):
     def _assemble(
         self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
     ) -> Autoencoder:
-        start = _probabilistic_pca(scales, task) if linear.active else _random_start(scales)
+        start = _probabilistic_pca(scales, task) if linear.active else random_start(scales)
         # From the units of principal components to those of the prior.
         steps, ones = scales.code_step * scales.codes, torch.ones_like(scales.codes)
         # Laplace's scale is that of its absolute error, less than its standard deviation.
@@ -465,35 +466,9 @@ def _mean_observed(X) -> float:
     return X.shape[1] - float(n_missing) / X.shape[0]
 
 
-class Start(NamedTuple):
-    """Where the linear path and the noise begin, in the network's units."""
-
-    noise_scale: float
-    gain_in: Tensor  # (n_components,): from principal components to posterior means
-    gain_out: Tensor  # (n_components,): from codes to principal components
-    log_var: Tensor  # (n_components,): of the posterior
-
-
-def _random_start(scales: Scales) -> Start:
-    """No linear path, and the noise of the data themselves."""
-    none = torch.zeros_like(scales.codes)
-    return Start(1.0, none, none.clone(), none.clone())
-
-
 def _probabilistic_pca(scales: Scales, task: Task) -> Start:
-    """The optimum for linear networks (Tipping and Bishop, 1999)."""
     # As scikit-learn's PCA counts variances: so `score_samples` agrees with its own.
     unbiased = len(task.rows) / max(len(task.rows) - 1, 1)
     deviations = torch.where(scales.codes > 0, 1 / scales.codes, 0.0)
-    variances = unbiased * deviations.square()
     total = unbiased * float(np.square(task.moments.deviation / task.scale).sum())
-    n_left = len(task.shift) - len(variances)
-    left_over = max(total - variances.sum().item(), 0.0) / max(n_left, 1)
-    noise = max(left_over, RESOLUTION**2)
-    signal = (variances - noise).clamp_min(0.0)
-    return Start(
-        math.sqrt(noise),
-        signal.sqrt() / (signal + noise),
-        signal.sqrt(),
-        torch.log(noise / (signal + noise)),
-    )
+    return probabilistic_pca(unbiased * deviations.square(), total, len(task.shift), RESOLUTION)

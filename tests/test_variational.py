@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import VAE
-from skae._networks import NoisyDecoder
+from skae._probabilistic import NoisyDecoder
 from skae._variational import RESOLUTION, _balanced_noise, _draw_binary, _importance_bound
 
 
