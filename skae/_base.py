@@ -307,6 +307,28 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
 
         return self._in_blocks(self._checked_for_loss(X), negative_loss, 1)[:, 0]
 
+    def score_features(self, X) -> np.ndarray:
+        """How well each entry is reconstructed; higher is better.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN is not charged.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_features)
+            The negative loss of each entry; for squared error, the squared difference.
+        """
+        check_is_fitted(self)
+
+        def negative_loss(codec: Codec, x: Tensor) -> Tensor:
+            charge = self._reconstruction.pointwise(codec.decode(codec.encode(x)), x.nan_to_num())
+            return torch.where(torch.isnan(x), 0.0, -charge)
+
+        X = self._checked_for_loss(X)
+        return self._in_blocks(X, negative_loss, X.shape[1])
+
     def score(self, X, y=None) -> float:
         """The share of the deviance that the reconstructions explain.
 

@@ -107,7 +107,7 @@ def tensor_blocks(
 class HostRows:
     """The rows of an array or CSR matrix, gathered and standardised batch by batch: no copy."""
 
-    def __init__(self, X, shift: np.ndarray, scale: float, device: torch.device):
+    def __init__(self, X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device):
         self._X, self._shift, self._scale, self._device = X, shift, scale, device
 
     def __len__(self) -> int:
@@ -139,7 +139,7 @@ class DeviceRows:
 Rows = HostRows | DeviceRows
 
 
-def make_rows(X, shift: np.ndarray, scale: float, device: torch.device) -> Rows:
+def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
     rows = HostRows(X, shift, scale, device)
     return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)

@@ -87,6 +87,21 @@ class Integers:
 
 
 @dataclass(frozen=True)
+class PositiveNumbers:
+    """A list or tuple of at least one number above zero."""
+
+    def has_type(self, value: object) -> bool:
+        return isinstance(value, list | tuple)
+
+    def accepts(self, value: Any) -> bool:
+        rule = positive()
+        return len(value) > 0 and all(rule.has_type(v) and rule.accepts(v) for v in value)
+
+    def __str__(self) -> str:
+        return "a sequence of at least one real number > 0"
+
+
+@dataclass(frozen=True)
 class Instance:
     """An object of some types, described in words."""
 
@@ -117,7 +132,7 @@ class AnyCallable:
         return "a callable"
 
 
-Rule = Number | OneOf | Exactly | Integers | Instance | AnyCallable
+Rule = Number | OneOf | Exactly | Integers | PositiveNumbers | Instance | AnyCallable
 
 WIDTH = Number(Integral, 1)
 NONE = Exactly(None)

@@ -1,0 +1,347 @@
+"""Over-complete denoisers of several noise levels, trained as one."""
+
+import copy
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Generator, Tensor, nn
+
+from ._base import all_or_nothing
+from ._codec import PackedModule
+from ._networks import ACTIVATIONS
+from ._parameters import RANDOM_STATE
+from ._pca_start import Moments, moments
+from ._stacked import StackedNetworks
+from ._tensors import (
+    TORCH_DTYPES,
+    inference_dtype,
+    make_rows,
+    plain_torch,
+    resolve_device,
+    tensor_blocks,
+    threads_for,
+)
+from ._training import Stepper, by_autograd, rise_and_fall
+from ._validation import (
+    Instance,
+    Integers,
+    OneOf,
+    PositiveNumbers,
+    check_parameters,
+    integer,
+    parameter,
+    positive,
+)
+
+# What is usually left of a feature counts as at least this share of its standard deviation: one
+# that comes back to rounding would outweigh all others.
+LEAST_USUAL_ERROR = 1e-3
+
+
+class Denoisers(nn.Module):
+    """Networks that take noise out of rows, each of its own level, and what they leave over."""
+
+    shift: Tensor  # (n_features,)
+    scale: Tensor  # (n_features,)
+    levels: Tensor  # (n_networks, 1, 1), in standard deviations of a feature
+    usual_error: Tensor  # (n_networks, 1, n_features): root mean square over the training rows
+
+    def __init__(self, networks: StackedNetworks, levels: tuple[float, ...], units: Moments):
+        super().__init__()
+        self.networks = networks
+        # A feature that never varied counts in units of its size.
+        size = np.where(units.mean == 0, 1.0, np.abs(units.mean))
+        scale = np.where(units.deviation > 0, units.deviation, size)
+        usual = torch.ones(len(levels), 1, len(scale), dtype=torch.float64)
+        self.register_buffer("shift", torch.from_numpy(units.mean))
+        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("levels", torch.tensor(levels, dtype=torch.float64)[:, None, None])
+        self.register_buffer("usual_error", usual)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Standardised rows as each network gives them back, (n_networks, n_rows, n_features)."""
+        return self.networks(x / (1 + self.levels.square()).sqrt())  # of variance one with noise
+
+    def loss(self, x: Tensor, noise: Generator) -> Tensor:
+        """The squared error of rows that are restored from noise, summed over the networks."""
+        size, target = (len(self.levels), *x.shape), x.nan_to_num()
+        shown = target + self.levels * torch.randn(size, generator=noise, device=x.device)
+        left_over = torch.where(torch.isnan(x), 0.0, self.restore(shown) - target)
+        return left_over.square().sum((0, 2))
+
+    def left_over(self, x: Tensor) -> Tensor:
+        """What each network does not give back of rows as they are; 0 where they are missing."""
+        standard = (x - self.shift) / self.scale
+        return torch.where(torch.isnan(x), 0.0, standard - self.restore(standard.nan_to_num()))
+
+    def errors(self, x: Tensor) -> Tensor:
+        """How each feature adds to the mean over the networks of a row's error, (n, n_features).
+
+        A network's error is the root mean square over the row's features of what is left over, each
+        in units of what usually is.
+        """
+        squares = (self.left_over(x) / self.usual_error).square()
+        squares = squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
+        error = squares.sum(2, keepdim=True).sqrt()
+        return torch.where(error > 0, squares / error, 0.0).mean(0)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class DenoisingEnsemble(BaseEstimator):
+    """Denoisers of several noise levels whose errors tell unusual rows from usual ones.
+
+    Each network learns to take normal noise of its own level out of standardised rows. None has a
+    bottleneck: what keeps a network from copying its input is the noise, and what it learns is the
+    way from a point back to where rows are dense. So a row that has a long way to go is unusual. A
+    network of a low level knows the details of the dense region, one of a high level its outline;
+    the score is the mean of what all say::
+
+        r_k = (x - D_k(x)) / u_k
+        score = - mean over networks k of sqrt(mean over features of r_k^2)
+
+    where D_k is the network of level s_k, trained by ``min |D_k(x + s_k * noise) - x|^2``, and u_k
+    is the root mean square of x - D_k(x) over the training rows, feature by feature. A score of -1
+    is that of a typical training row.
+
+    All networks are trained at once, as one stacked computation. The training is short: a few
+    unusual rows among those in `fit` are then not learned by heart, and stay unusual.
+
+    Parameters
+    ----------
+    noise_levels : sequence of float, default=(0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+        One network each: the standard deviation of its noise, in standard deviations of a feature.
+        Levels of 0.1 and less know the training rows in more detail and are for rows that are all
+        clean; levels of 1 and more are not led astray by unusual rows among them.
+
+    hidden_layer_sizes : tuple of int, default=(256, 256)
+        Width of each hidden layer of each network.
+
+    activation : {"gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="tanh"
+        What the hidden layers apply. A bounded one cannot follow a row that is far from all others.
+
+    learning_rate_init : float, default=0.01
+        The largest step size; it rises over the first steps and then falls to zero linearly.
+
+    batch_size : int, default=64
+        Rows in a step.
+
+    n_steps : int, default=300
+        Number of steps.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the weights, of the batches and of the noise.
+
+    device : str, default="auto"
+        A torch device; "auto" is CUDA where there is one, else the CPU.
+
+    Attributes
+    ----------
+    denoisers_ : torch.nn.Module
+        The trained networks.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had them as strings.
+
+    See Also
+    --------
+    AutoencoderOutlierDetector : Decides by such scores which rows are outliers.
+    DenoisingAutoencoder : One denoiser that goes through a small code.
+
+    References
+    ----------
+    .. [1] G. Alain and Y. Bengio, "What regularized auto-encoders learn from the data-generating
+       distribution", Journal of Machine Learning Research, 2014.
+    .. [2] T. Sattarov, M. Schreyer and D. Borth, "Diffusion-scheduled denoising autoencoders for
+       anomaly detection in tabular data", KDD, 2025.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import DenoisingEnsemble
+    >>> X, y = load_digits(return_X_y=True)
+    >>> ensemble = DenoisingEnsemble(random_state=0).fit(X[y != 8])
+    >>> scores = ensemble.score_samples(X)
+    >>> bool(scores[y == 8].mean() < scores[y != 8].mean())
+    True
+    """
+
+    noise_levels: tuple[float, ...] = parameter((0.5, 0.7, 1.0, 1.5, 2.0, 3.0), PositiveNumbers())
+    hidden_layer_sizes: tuple[int, ...] = parameter((256, 256), Integers())
+    activation: str = parameter("tanh", OneOf(tuple(ACTIVATIONS)))
+    learning_rate_init: float = parameter(0.01, positive())
+    batch_size: int = parameter(64, integer(1))
+    n_steps: int = parameter(300, integer(1))
+    random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
+    device: str = parameter("auto", Instance(str, "the name of a torch device"))
+
+    def fit(self, X, y=None) -> Self:
+        """Learn where the rows of `X` are dense.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Training rows; NaN means "not observed".
+        y : ignored
+            Present by scikit-learn's convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, or `X`, is not as documented; the message names it.
+        """
+        with all_or_nothing(self), plain_torch():
+            check_parameters(self)
+            X = self._validated(X, reset=True, ensure_min_samples=2)
+            seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3).tolist()
+            device = resolve_device(self.device)
+            sizes = (X.shape[1], *self.hidden_layer_sizes, X.shape[1])
+            weights = torch.Generator().manual_seed(seeds[0])
+            n_networks = len(self.noise_levels)
+            networks = StackedNetworks(n_networks, sizes, self.activation, weights)
+            denoisers = Denoisers(networks, tuple(self.noise_levels), moments(X)).to(device)
+            n_weights = n_networks * sum(a * b for a, b in pairwise(sizes))
+            with threads_for(3.0 * n_weights * self.batch_size):
+                self._train(denoisers, X, *seeds[1:])
+                denoisers.to(inference_dtype(X.dtype, device))
+                denoisers.usual_error.copy_(self._usual_error(denoisers, X))
+            if not torch.isfinite(denoisers.usual_error).all():
+                raise ValueError(
+                    "The loss stopped being finite: `learning_rate_init` = "
+                    f"{self.learning_rate_init} is too large for this data; try a tenth of it."
+                )
+            self.denoisers_ = denoisers
+        return self
+
+    def _train(self, denoisers: Denoisers, X, order: int, noise: int) -> None:
+        shift, scale = (t.cpu().numpy() for t in (denoisers.shift, denoisers.scale))
+        rows = make_rows(X, shift, scale, denoisers.shift.device)
+        learner = copy.deepcopy(denoisers).float()
+        chance = torch.Generator(denoisers.shift.device).manual_seed(noise)
+        gradient = by_autograd(lambda index: learner.loss(rows.take(index), chance))
+        schedule = rise_and_fall(self.learning_rate_init, self.n_steps)
+        unit = float(len(self.noise_levels) * X.shape[1])
+        stepper = Stepper(learner.networks, "adam", schedule, unit)
+        batches = torch.randint(
+            len(rows),
+            (self.n_steps, min(self.batch_size, len(rows))),
+            generator=torch.Generator().manual_seed(order),
+        )
+        for index in batches.to(denoisers.shift.device):
+            stepper.step(gradient, index)
+        denoisers.networks.load_state_dict(learner.networks.state_dict())
+
+    def _usual_error(self, denoisers: Denoisers, X) -> Tensor:
+        """The root mean square of what is left over of the training rows, for each feature."""
+        total, count = torch.zeros_like(denoisers.usual_error), torch.zeros_like(denoisers.shift)
+        with torch.no_grad():
+            for x in self._blocks(denoisers, X):
+                total += denoisers.left_over(x).square().sum(1, keepdim=True)
+                count += (~torch.isnan(x)).sum(0)
+        return (total / count.clamp_min(1)).sqrt().clamp_min(LEAST_USUAL_ERROR)
+
+    def score_samples(self, X) -> np.ndarray:
+        """How usual each row is; lower is more unusual, -1 is typical.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN is not charged.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            The score of each row, at most 0.
+        """
+        return self.score_features(X).sum(axis=1)
+
+    def score_features(self, X) -> np.ndarray:
+        """What each feature adds to the score of a row.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN is not charged.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_features)
+            Numbers of at most 0 that add up to `score_samples`.
+        """
+        return -self._applied(X, Denoisers.errors)
+
+    def reconstruct(self, X) -> np.ndarray:
+        """Move rows to where rows are dense: the mean of what the networks give back.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN comes back filled.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            Rows in the units of `X`.
+        """
+
+        def restored(denoisers: Denoisers, x: Tensor) -> Tensor:
+            standard = ((x - denoisers.shift) / denoisers.scale).nan_to_num()
+            return denoisers.restore(standard).mean(0) * denoisers.scale + denoisers.shift
+
+        return self._applied(X, restored)
+
+    def _validated(self, X, **options) -> Any:
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=list(TORCH_DTYPES),
+            ensure_all_finite="allow-nan",
+            **options,
+        )
+
+    def _applied(self, X, apply) -> np.ndarray:
+        """`apply(denoisers, x)` to the rows of `X`, a block at a time, in the precision of `X`."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        dtype = inference_dtype(X.dtype, self.denoisers_.shift.device)
+        denoisers = self.denoisers_
+        if denoisers.shift.dtype != dtype:
+            denoisers = copy.deepcopy(denoisers).to(dtype)
+        with torch.inference_mode():
+            results = [apply(denoisers, x).cpu() for x in self._blocks(denoisers, X)]
+        return torch.cat(results).numpy().astype(X.dtype, copy=False)
+
+    def _blocks(self, denoisers: Denoisers, X):
+        width = len(denoisers.levels) * max(X.shape[1], *self.hidden_layer_sizes, 1)
+        shift = denoisers.shift
+        return tensor_blocks(X, shift.dtype, shift.device, width=width, times=8)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        # On the host and as arrays, as in `BaseAutoencoder`.
+        state = dict(super().__getstate__())
+        if "denoisers_" in state:
+            state["denoisers_"] = PackedModule.of(state["denoisers_"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "denoisers_" in state:
+            state = state | {"denoisers_": state["denoisers_"].unpack()}
+        super().__setstate__(state)
