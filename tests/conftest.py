@@ -25,6 +25,12 @@ def quick(cls, n_components=4, **parameters):
     return cls(n_components, **(defaults | parameters))
 
 
+def brief(cls):
+    """An estimator of any kind with a short training; what it holds is as by default."""
+    parameters = cls().get_params()
+    return cls(**{name: 20 for name in ("max_iter", "n_steps") if name in parameters})
+
+
 @pytest.fixture(params=AUTOENCODERS, ids=lambda cls: cls.__name__)
 def autoencoder(request):
     """Each autoencoder class in turn."""
