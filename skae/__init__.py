@@ -1,9 +1,13 @@
 """Autoencoders as scikit-learn transformers."""
 
 from ._autoencoder import AutoencoderTransformer
+from ._code_displays import DictionaryDisplay, LatentTraversalDisplay
 from ._compare import ReducerComparison, compare_reducers
+from ._comparison_display import ReducerComparisonDisplay
 from ._contractive import ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder
+from ._displays import ExplainedVarianceDisplay, LatentSpaceDisplay, LossCurveDisplay
+from ._reconstruction_display import ReconstructionDisplay
 from ._scoring import make_reconstruction_scorer
 from ._variational import VAE
 
@@ -14,7 +18,14 @@ __all__ = [
     "AutoencoderTransformer",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
+    "DictionaryDisplay",
+    "ExplainedVarianceDisplay",
+    "LatentSpaceDisplay",
+    "LatentTraversalDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
     "ReducerComparison",
+    "ReducerComparisonDisplay",
     "compare_reducers",
     "make_reconstruction_scorer",
 ]

@@ -76,6 +76,11 @@ class BaseAutoencoder(
         """Whether the network begins as PCA, which stays as a linear path."""
         return self.init == "pca"
 
+    # In notebooks scikit-learn shows what a parameter or an attribute is only beside a link to its
+    # page; this one leads nowhere else.
+    _doc_link_module: ClassVar[str] = "skae"
+    _doc_link_template: ClassVar[str] = "#{estimator_name}"
+
     # How many outputs the encoder has for each component.
     _n_heads: ClassVar[int] = 1
 

@@ -28,7 +28,7 @@ def diagnose(fitted, X, deviation: np.ndarray) -> list[Finding]:
         _drowned_columns(fitted, X, deviation),
         _rising_error(fitted),
         _no_gain(fitted),
-        _below_pca(fitted) if fitted._is_plain else None,
+        _below_pca(fitted) if fitted._only_reconstructs and fitted._is_plain else None,
     )
     return [finding for finding in found if finding is not None]
 

@@ -22,8 +22,9 @@ LAYERS = [
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
-    {"_scoring"},
-    {"_compare", "_displays"},
+    {"_scoring", "_plotting"},
+    {"_displays", "_code_displays", "_reconstruction_display", "_comparison_display"},
+    {"_compare"},
     {"__init__"},
 ]
 LAYER_OF = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
