@@ -147,6 +147,8 @@ class ExplainedVarianceDisplay:
         What each principal component explains.
     pca_score : float or None, default=None
         What all of them explain; drawn where `pca_ratio` is not known.
+    name : str, default="autoencoder"
+        What the first curve is called.
 
     Attributes
     ----------
