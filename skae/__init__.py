@@ -4,6 +4,7 @@ from ._autoencoder import AutoencoderTransformer
 from ._compare import ReducerComparison, compare_reducers
 from ._contractive import ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder
+from ._persistence import load, save
 from ._scoring import make_reconstruction_scorer
 from ._variational import VAE
 
@@ -16,5 +17,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "ReducerComparison",
     "compare_reducers",
+    "load",
     "make_reconstruction_scorer",
+    "save",
 ]

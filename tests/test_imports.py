@@ -13,7 +13,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 # Lowest first. A module imports from lower layers only. A new file fails until it has a place here.
 LAYERS = [
-    {"_tensors", "_validation"},
+    {"_tensors", "_validation", "_safetensors"},
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training", "_gradients", "_convolution", "_probabilistic", "_packing"},
     {"_parameters", "_pca_start", "_ordering"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
     {"_scoring"},
-    {"_compare", "_displays"},
+    {"_compare", "_displays", "_persistence"},
     {"__init__"},
 ]
 LAYER_OF = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
