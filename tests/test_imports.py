@@ -13,16 +13,16 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 # Lowest first. A module imports from lower layers only. A new file fails until it has a place here.
 LAYERS = [
-    {"_tensors", "_validation", "_safetensors"},
+    {"_tensors", "_validation", "_safetensors", "_numpy_program"},
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training", "_gradients", "_convolution", "_probabilistic", "_packing"},
-    {"_parameters", "_pca_start", "_ordering"},
+    {"_parameters", "_pca_start", "_ordering", "_graph"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
-    {"_scoring"},
-    {"_compare", "_displays", "_persistence"},
+    {"_scoring", "_programs"},
+    {"_compare", "_displays", "_persistence", "_export"},
     {"__init__"},
 ]
 LAYER_OF = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
