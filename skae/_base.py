@@ -105,12 +105,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _check_parameters(self) -> None:
         """Raise unless each parameter is as declared; a leaf adds what must hold together."""
         check_parameters(self)
-        if self.network is not None and (self.tied_weights or self.image_shape is not None):
-            name, value = ("tied_weights", False) if self.tied_weights else ("image_shape", None)
-            raise ValueError(
-                f"`{name}` must be {value} with a `network` of your own, got "
-                f"{getattr(self, name)!r}: build that into its modules instead."
-            )
+        for name, value in {
+            "tied_weights": False,
+            "image_shape": None,
+            "pretraining": None,
+        }.items():
+            if self.network is not None and (asked := getattr(self, name)) != value:
+                raise ValueError(
+                    f"`{name}` must be {value} with a `network` of your own, got {asked!r}: build "
+                    "that into its modules instead."
+                )
 
     @property
     def _reconstruction(self) -> ReconstructionLoss:
@@ -194,6 +198,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
                 raise ValueError(
                     "`n_components` must be an integer or None in partial_fit, which cannot search "
                     f"for a share of the variance, got {size}."
+                )
+            if self.pretraining is not None and before is None:
+                raise ValueError(
+                    "`pretraining` must be None in the first partial_fit, which passes over its "
+                    f"rows once, got {self.pretraining!r}; begin with fit instead."
                 )
             plan = Plan.of(self, X.shape[0])
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,10 +145,11 @@ class VAE(BaseAutoencoder):
     _n_heads = 2  # mean and log variance
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        network = cast(VariationalAutoencoder, network)
-        beta = self.beta * self._warmth(network)
         if self.binarize:
             x = _draw_binary(x, noise)
+        if not isinstance(network, VariationalAutoencoder):  # hidden layers have no posterior
+            return self._reconstruction.loss(network.decode(network.encode(x)), x)
+        beta = self.beta * self._warmth(network)
         mean, log_var = network.posterior(x)
         if self.n_importance_samples > 1:
             samples = _normal((self.n_importance_samples, *mean.shape), mean, noise)

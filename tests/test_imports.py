@@ -16,6 +16,7 @@ LAYERS = [
     {"_tensors", "_validation", "_safetensors", "_numpy_program"},
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training", "_gradients", "_convolution", "_probabilistic", "_packing"},
+    {"_pretraining"},
     {"_parameters", "_pca_start", "_ordering", "_graph"},
     {"_fitting"},
     {"_base"},
