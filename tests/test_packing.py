@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import quick
+from conftest import AUTOENCODERS, quick
 from torch import nn
 
+from skae import AutoencoderTransformer
 from skae._networks import Tame
 from skae._packing import PackedModule
 
@@ -22,9 +23,16 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(params=VARIANTS)
-def network(request, autoencoder, digits):
-    return quick(autoencoder, max_iter=2, **VARIANTS[request.param]).fit(digits).network_
+CASES = [
+    *((AutoencoderTransformer, variant) for variant in VARIANTS),
+    *((cls, "dense") for cls in AUTOENCODERS if cls is not AutoencoderTransformer),
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].__name__}-{case[1]}")
+def network(request, digits):
+    cls, variant = request.param
+    return quick(cls, max_iter=1, **VARIANTS[variant]).fit(digits).network_
 
 
 def test_a_packed_network_is_plain_values_and_comes_back_to_the_bit(network, digits):
