@@ -28,7 +28,6 @@ from sklearn.preprocessing import (
 
 from ._base import BaseAutoencoder
 from ._codec import Codec
-from ._safetensors import NAMES, from_bytes, to_bytes
 
 # Changes when files of an older skae can no longer be read as they are.
 FORMAT = 1
@@ -47,7 +46,10 @@ SCIKIT_LEARN: tuple[type[BaseEstimator], ...] = (
     SimpleImputer,
     StandardScaler,
 )
-NO_DIGEST = "0" * 64
+# Little endian, as the arrays in a file are.
+DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {
+    np.dtype(name) for name in ("<f2", "<f4", "<f8", "?")
+}
 
 
 def save(estimator: Any, path: str | os.PathLike) -> None:
@@ -70,6 +72,8 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     TypeError
         If some part of the estimator is code, such as a callable parameter, or is of a type that
         files cannot hold; the message names the part. joblib and pickle can hold those.
+    ImportError
+        Without the package safetensors.
     OSError
         If the file cannot be written; then nothing is left of it.
 
@@ -101,11 +105,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
         "versions": {"skae": _package().__version__, "torch": torch.__version__.split("+")[0]},
         "content": _encoded(estimator, "", arrays),
     }
-    # The digest comes first of all texts, so that its place is known when they are not.
-    metadata = {"sha256": NO_DIGEST, "skae": json.dumps(content, allow_nan=False)}
-    raw = to_bytes(arrays, metadata)
-    digest = hashlib.sha256(raw).hexdigest()
-    _write_atomically(Path(path), raw.replace(NO_DIGEST.encode(), digest.encode(), 1))
+    _write_atomically(Path(path), _to_bytes(json.dumps(content, allow_nan=False), arrays))
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -125,6 +125,8 @@ def load(path: str | os.PathLike) -> Any:
     ------
     ValueError
         If the file is not one of `save`, is damaged, or was written by a newer version.
+    ImportError
+        Without the package safetensors.
     OSError
         If the file cannot be read.
 
@@ -133,10 +135,10 @@ def load(path: str | os.PathLike) -> Any:
     save : Writes the file, and has an example.
     """
     raw = Path(path).read_bytes()
+    library = _safetensors()
     try:
-        arrays, metadata = from_bytes(raw)
-        content = _checked_content(raw, metadata)
-        estimator = _decoded(content, arrays)
+        arrays = library.load(raw)
+        estimator = _decoded(_checked_content(raw, arrays), arrays)
     # Whatever may be wrong with a file that anybody may have written.
     except Exception as error:
         raise ValueError(
@@ -148,14 +150,38 @@ def load(path: str | os.PathLike) -> Any:
     return estimator
 
 
-def _checked_content(raw: bytes, metadata: dict[str, str]) -> Any:
-    """What the header says of the estimator, if it is of this format and no bit has changed."""
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "skae.save and skae.load need one more package: pip install skae[save]"
+        ) from error
+    return safetensors.numpy
+
+
+def _to_bytes(text: str, arrays: dict[str, np.ndarray]) -> bytes:
+    """A file with an estimator in JSON and its arrays."""
+    return _safetensors().save(arrays, {"skae": text, "sha256": _digest(text, arrays)})
+
+
+def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
+    """Of all that `load` makes use of."""
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _checked_content(raw: bytes, arrays: dict[str, np.ndarray]) -> Any:
+    """What the header says of the estimator, if it is of this format and nothing has changed."""
+    # The library reads texts from files only; a header is JSON behind 8 bytes with its length.
+    metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
     content = json.loads(metadata["skae"])
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']!r}, and this version reads {FORMAT}")
-    digest = metadata["sha256"]
-    blank = raw.replace(digest.encode(), NO_DIGEST.encode(), 1)
-    if hashlib.sha256(blank).hexdigest() != digest:
+    if _digest(metadata["skae"], arrays) != metadata["sha256"]:
         raise ValueError("its contents have changed since it was written")
     return content["content"]
 
@@ -227,13 +253,13 @@ def _encoded(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"kind": "record", "class": cls.__name__, "value": table(value._asdict())}
     if cls in _classes().values():
         return {"kind": "estimator", "class": cls.__name__, "value": table(value.__getstate__())}
-    if isinstance(value, np.dtype) and value.newbyteorder("<") in NAMES:
+    if isinstance(value, np.dtype) and value.newbyteorder("<") in DTYPES:
         return {"kind": "dtype", "value": value.str}
     if isinstance(value, np.ndarray) and (value.dtype.kind == "U" or _are_texts(value)):
         values = {"shape": list(value.shape), "value": value.ravel().tolist()}
         return {"kind": "strings", "dtype": value.dtype.str} | values
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.newbyteorder("<") in NAMES:
-        arrays[place] = np.asarray(value)
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.newbyteorder("<") in DTYPES:
+        arrays[place] = np.array(value, value.dtype.newbyteorder("<"), order="C")
         if not isinstance(value, np.ndarray):
             return {"kind": "scalar", "value": place}
         # The order in memory, too: sums over the other way round may differ in the last bit.
