@@ -7,6 +7,8 @@ from ._comparison_display import ReducerComparisonDisplay
 from ._contractive import ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder
 from ._displays import ExplainedVarianceDisplay, LatentSpaceDisplay, LossCurveDisplay
+from ._export import register_onnx_converters, to_numpy, to_onnx
+from ._persistence import load, save
 from ._reconstruction_display import ReconstructionDisplay
 from ._scoring import make_reconstruction_scorer
 from ._variational import VAE
@@ -27,5 +29,10 @@ __all__ = [
     "ReducerComparison",
     "ReducerComparisonDisplay",
     "compare_reducers",
+    "load",
     "make_reconstruction_scorer",
+    "register_onnx_converters",
+    "save",
+    "to_numpy",
+    "to_onnx",
 ]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ._callbacks import CallbackSupportMixin, Watch, with_callbacks
-from ._codec import Codec, PackedModule, in_dtype
+from ._codec import Codec, in_dtype
 from ._convolution import multiply_adds
 from ._diagnosis import Finding, collapsed_codes, diagnose
 from ._fitting import (
@@ -35,6 +35,7 @@ from ._fitting import (
 from ._losses import LOSSES, ReconstructionLoss
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order, explained_share, order_codes
+from ._packing import PackedModule
 from ._parameters import SharedParameters
 from ._pca_start import PrincipalComponents, principal_components
 from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks, threads_for

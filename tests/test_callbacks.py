@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _callbacks, make_reconstruction_scorer
+from skae import AutoencoderTransformer, _callbacks, load, make_reconstruction_scorer, save
 from skae._callbacks import duration
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
@@ -91,6 +91,15 @@ def test_watching_changes_nothing(autoencoder, digits):
     assert set(vars(watched)) - set(vars(alone)) == {"_skl_callbacks"}
     watched.set_callbacks()
     assert set(vars(watched)) == set(vars(alone))
+
+
+def test_a_saved_estimator_has_no_callbacks(digits, tmp_path):
+    pytest.importorskip("safetensors")
+    fitted = quick(AutoencoderTransformer).set_callbacks(Recorder()).fit(digits)
+    save(fitted, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert "_skl_callbacks" not in vars(loaded)
+    np.testing.assert_array_equal(loaded.transform(digits), fitted.transform(digits))
 
 
 @pytest.mark.parametrize(
@@ -197,3 +206,12 @@ def test_where_scikit_learn_has_no_callbacks_nothing_is_asked_of_it(monkeypatch)
 
     assert not hasattr(Estimator, "set_callbacks")
     Estimator().fit().trial(3).end(fitted=False)  # asks nothing of the estimator
+
+
+def test_the_view_in_notebooks_tells_what_attributes_are(autoencoder, digits):
+    shown = quick(autoencoder, max_iter=2).fit(digits)._repr_html_()
+    table = shown[shown.index("Fitted attributes") :]
+    names = [name for name in vars(quick(autoencoder, max_iter=2).fit(digits)) if name[-1] == "_"]
+    for name in names:
+        assert f"{name}: " in table, name
+    assert "The `score` of PCA on the training rows at the same size of code." in table

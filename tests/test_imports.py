@@ -13,18 +13,18 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 # Lowest first. A module imports from lower layers only. A new file fails until it has a place here.
 LAYERS = [
-    {"_tensors", "_validation"},
+    {"_tensors", "_validation", "_numpy_program"},
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
-    {"_training", "_gradients", "_convolution", "_probabilistic"},
+    {"_training", "_gradients", "_convolution", "_probabilistic", "_packing"},
     {"_pretraining"},
-    {"_parameters", "_pca_start", "_ordering", "_callbacks", "_diagnosis"},
+    {"_parameters", "_pca_start", "_ordering", "_graph", "_callbacks", "_diagnosis"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
-    {"_scoring", "_plotting"},
+    {"_scoring", "_programs", "_plotting"},
     {"_displays", "_code_displays", "_reconstruction_display", "_comparison_display"},
-    {"_compare"},
+    {"_compare", "_persistence", "_export"},
     {"__init__"},
 ]
 LAYER_OF = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
