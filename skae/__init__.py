@@ -5,6 +5,7 @@ from ._compare import ReducerComparison, compare_reducers
 from ._contractive import ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder
 from ._scoring import make_reconstruction_scorer
+from ._sparse import SparseAutoencoder
 from ._variational import VAE
 
 __version__ = "0.1.0"
@@ -15,6 +16,7 @@ __all__ = [
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "ReducerComparison",
+    "SparseAutoencoder",
     "compare_reducers",
     "make_reconstruction_scorer",
 ]

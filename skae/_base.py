@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 from torch.nn import Module
 
-from ._codec import Codec, PackedModule, in_dtype
+from ._codec import Codec, OrderedCodec, PackedModule, in_dtype
 from ._convolution import multiply_adds
 from ._fitting import (
     Outcome,
@@ -28,6 +28,7 @@ from ._fitting import (
     diverged,
     fit_size,
     make_task,
+    turn_to_axes,
     untrained,
 )
 from ._losses import LOSSES, ReconstructionLoss
@@ -84,6 +85,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _order(self, codec: Codec, codes: CodeMoments) -> Order:
         """The basis of the codes that the user sees."""
         return order_codes(codes)
+
+    _codec: ClassVar[type[Codec]] = OrderedCodec
+    _moments: ClassVar[type] = CodeMoments  # what is remembered of the codes of training rows
+
+    def _in_order(self, codec: Codec, codes: CodeMoments, history: History) -> Outcome:
+        """What a training leaves behind, in the basis that the user sees."""
+        return turn_to_axes(self, cast(OrderedCodec, codec), codes, history)
+
+    def _n_principal(self, X, size: int | float) -> int | float:
+        """How many principal components the start takes, for a code of this size."""
+        return size
+
+    def _code_size(self, start: PrincipalComponents) -> int:
+        """The size of the code that begins at `start`."""
+        return len(start.directions)
 
     def _in_units_of_X(self, loss: float, task: Task) -> float:
         """A mean of `_loss`, which is in the network's units, in those of `score_samples`."""
@@ -149,7 +165,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             plan = Plan.of(self, X.shape[0])
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
                 task = make_task(self, X, X_val, before)
-                start = principal_components(X, task.moments, size, task.seeds.components)
+                start = self._start(X, task, size)
                 if isinstance(size, float):
                     outcome = self._search_size(task, plan, start, size)
                 else:
@@ -198,7 +214,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
                 task = make_task(self, X, X, before)  # the batch judges itself
                 if before is None:
-                    start = principal_components(X, task.moments, size, task.seeds.components)
+                    start = self._start(X, task, size)
                     codec, seen, state = untrained(self, task, start), None, None
                 else:
                     task = task._replace(moments=task.moments._replace(mean=self.mean_))
@@ -228,14 +244,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        return self._in_blocks(self._validated(X), Codec.encode, self.n_components_)
+        return self._in_blocks(
+            self._validated(X), lambda codec, x: codec.encode(x), self.n_components_
+        )
 
     def inverse_transform(self, X) -> np.ndarray:
         """Decode codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components_)
+        X : array-like or CSR matrix of shape (n_samples, n_components_)
             Codes, as `transform` returns them.
 
         Returns
@@ -251,7 +269,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             If the codes have another number of columns.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=list(TORCH_DTYPES), input_name="X", estimator=self)
+        codes = check_array(
+            X, accept_sparse="csr", dtype=list(TORCH_DTYPES), input_name="X", estimator=self
+        )
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
@@ -409,10 +429,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
                     f"{asked}; use warm_start=False to begin anew."
                 )
             return self.n_components_
-        largest = min(n_samples, n_features)
+        return self._size_for(n_samples, n_features)
+
+    def _size_for(self, n_samples: int, n_features: int) -> int | float:
+        """The size of a new code, or still a share, for data of this shape."""
+        asked, largest = self.n_components, min(n_samples, n_features)
         if asked is None:
             return largest
-        if share:
+        if not isinstance(asked, Integral):
             return float(asked)
         if asked > largest:
             raise ValueError(
@@ -420,6 +444,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
                 f"{asked}; here n_samples = {n_samples}, n_features = {n_features}."
             )
         return int(asked)
+
+    def _start(self, X, task: Task, size: int | float) -> PrincipalComponents:
+        wanted = self._n_principal(X, size)
+        return principal_components(X, task.moments, wanted, task.seeds.components)
 
     def _multiply_adds(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""

@@ -16,7 +16,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ._codec import Codec
+from ._codec import Codec, OrderedCodec
 from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
@@ -110,7 +110,7 @@ def fit_size(
     # The baseline, also where the network has no linear path, or an older one.
     pca = _linear_path(task, start, active=True)
     if _solved(estimator, start):
-        return _put_in_order(estimator, task, codec, pca, History([], [], 0, False, False))
+        return _conclude(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
     order = _generator(task.seeds.order)
     n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
@@ -126,7 +126,7 @@ def fit_size(
     if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
         raise ValueError(diverged(estimator))
     history = _in_units_of_X(history, estimator, task)
-    return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
+    return _conclude(estimator, task, codec.with_nets_of(core), pca, history)
 
 
 def _solved(estimator, start: PrincipalComponents) -> bool:
@@ -164,7 +164,7 @@ def continue_training(
     stepper.release()
     codec = codec.with_nets_of(core)
     history = _in_units_of_X(History([loss], [], 1, False, False), estimator, task)
-    return _put_in_order(estimator, task, codec, codec.core.linear, history, seen), state
+    return _conclude(estimator, task, codec, codec.core.linear, history, seen), state
 
 
 def diverged(estimator) -> str:
@@ -179,7 +179,8 @@ def untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
     """A new network, which is PCA as yet, in float64."""
     core = _make_core(estimator, task, start)
     estimator._equip(core, task)
-    return Codec(core, torch.from_numpy(task.shift), task.scale, len(start.directions))
+    shift, size = torch.from_numpy(task.shift), estimator._code_size(start)
+    return estimator._codec(core, shift, task.scale, size)
 
 
 def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
@@ -190,7 +191,7 @@ def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
 
 def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder:
     """The network in its own units, and the natural sizes of what enters and leaves it."""
-    n_components, n_features = start.directions.shape
+    n_components, n_features = estimator._code_size(start), start.directions.shape[1]
     unit = task.moments.spread / task.scale
     deviation = task.moments.deviation / task.scale
     promise = estimator._starts_at_pca
@@ -317,7 +318,7 @@ def _in_units_of_X(history: History, estimator, task: Task) -> History:
     )
 
 
-def _put_in_order(
+def _conclude(
     estimator,
     task: Task,
     codec: Codec,
@@ -325,7 +326,7 @@ def _put_in_order(
     history: History,
     seen: CodeMoments | None = None,
 ) -> Outcome:
-    """Measure the training rows, then turn the codes to their principal axes."""
+    """Measure the training rows, then put the codes in order."""
     codec.eval().to(task.device, inference_dtype(task.X.dtype, task.device))
     reach_before = codec.core.reach.clone()
     codec.core.reach.fill_(torch.inf)
@@ -334,6 +335,11 @@ def _put_in_order(
         codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
     if codec.core.linear.active:  # else there is nothing to fall back on
         codec.core.reach.copy_(reach.clamp_min(1e-30))  # constant data reach nowhere
+    return estimator._in_order(codec, codes, history)
+
+
+def turn_to_axes(estimator, codec: OrderedCodec, codes: CodeMoments, history: History) -> Outcome:
+    """Let the codes be what `_order` wants, with signs that make the directions positive."""
     order = estimator._order(codec, codes)
     codec.change_basis(order.centre, order.matrix)
     directions = as_array(codec.directions())
@@ -360,7 +366,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
                 distances.append(codec.core.distance(codec.core.encode(shown)).max())
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
             parts.append(
-                CodeMoments.of(
+                estimator._moments.of(
                     code,
                     charge=_total(loss.deviance(codec.decode(code), x)),
                     pca_charge=_total(loss.deviance(pca_raw, x)),
@@ -368,7 +374,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
                     squares=torch.nansum((x - mean).double().square()).item(),
                 )
             )
-    return reduce(CodeMoments.plus, parts), torch.stack(distances).max()
+    return reduce(estimator._moments.plus, parts), torch.stack(distances).max()
 
 
 def _total(per_row: Tensor) -> float:

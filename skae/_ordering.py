@@ -61,6 +61,39 @@ class CodeMoments(NamedTuple):
         return explained_share(self.pca_charge, self.mean_charge)
 
 
+class CodeUse(NamedTuple):
+    """How much each unit is used by some rows, and how well they reconstruct; can be added up."""
+
+    n_samples: int
+    n_active: np.ndarray  # (n_components,): the rows in which the unit is active
+    code_sum: np.ndarray  # (n_components,)
+    code_squares: np.ndarray  # (n_components,)
+    charge: float  # the deviance of the reconstructions, summed over rows
+    pca_charge: float  # of those of PCA
+    mean_charge: float  # of predicting `mean_`
+    squares: float  # sum of (X - mean_)^2
+
+    @classmethod
+    def of(cls, codes: Tensor, **totals: float) -> "CodeUse":
+        """The use of the units in one block of codes, (n_samples, n_components), and its totals."""
+        sums = ((codes > 0).sum(0), codes.sum(0), codes.square().sum(0))
+        return cls(len(codes), *map(as_array, sums), **totals)
+
+    def plus(self, other: "CodeUse") -> "CodeUse":
+        """That of both sets of rows together."""
+        return CodeUse(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    @property
+    def score(self) -> float:
+        """The share of the deviance from the mean that the reconstructions explain."""
+        return explained_share(self.charge, self.mean_charge)
+
+    @property
+    def pca_score(self) -> float:
+        """The share that the principal components explain."""
+        return explained_share(self.pca_charge, self.mean_charge)
+
+
 class Order(NamedTuple):
     """A change of basis, `(code - centre) @ matrix`, and what the new codes explain."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_networks import autoencoder
 
-from skae._codec import Codec, PackedModule, in_dtype
+from skae._codec import OrderedCodec, PackedModule, in_dtype
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def codec():
     core = autoencoder()
     for parameter in core.parameters():  # a network that does something
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=0.3)
-    return Codec(core, torch.arange(6.0), 2.5, 2).double()
+    return OrderedCodec(core, torch.arange(6.0), 2.5, 2).double()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 LAYERS = [
     {"_tensors", "_validation"},
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
-    {"_training", "_gradients", "_convolution", "_probabilistic"},
+    {"_training", "_gradients", "_convolution", "_probabilistic", "_sparse_codes"},
     {"_parameters", "_pca_start", "_ordering"},
     {"_fitting"},
     {"_base"},
