@@ -93,6 +93,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         """What a training leaves behind, in the basis that the user sees."""
         return turn_to_axes(self, cast(OrderedCodec, codec), codes, history)
 
+    def _settle(self, codec: Codec, task: Task) -> None:
+        """Fix what depends on the rows and the trained weights, before the codes are measured."""
+
     def _n_principal(self, X, size: int | float) -> int | float:
         """How many principal components the start takes, for a code of this size."""
         return size

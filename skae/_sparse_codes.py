@@ -41,8 +41,8 @@ class TopK(Sparsity):
 class BatchTopK(Sparsity):
     """The largest of a whole batch, `n_nonzero` a row in the mean.
 
-    Inference goes by a threshold, the running mean of the least of them: so a row does not depend
-    on the others.
+    Inference goes by a threshold, so that a row does not depend on the others: the running mean of
+    the least of them, until it is fixed.
     """
 
     threshold: Tensor  # one number
@@ -54,12 +54,13 @@ class BatchTopK(Sparsity):
     def forward(self, drive: Tensor) -> Tensor:
         threshold = self.threshold
         if self.training:
-            threshold = self._threshold_of(drive.detach())
+            threshold = self.threshold_of(drive.detach())
             share = torch.where(self.threshold > 0, 0.02, 1.0)  # the first one counts in full
             self.threshold.lerp_(threshold.to(self.threshold), share)
         return torch.where(drive > threshold, drive, 0.0)
 
-    def _threshold_of(self, drive: Tensor) -> Tensor:
+    def threshold_of(self, drive: Tensor) -> Tensor:
+        """What all but `n_nonzero` units a row do not exceed, zero at least."""
         n_silent = drive.numel() - self.n_nonzero * len(drive)
         if n_silent == 0:
             return torch.zeros_like(self.threshold)

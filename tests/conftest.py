@@ -15,8 +15,11 @@ ESTIMATORS = [
     if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
 ]
 AUTOENCODERS = [cls for cls in ESTIMATORS if hasattr(cls, "inverse_transform")]
-# Those that are out for the best reconstruction, in codes of the units of X; not for a density.
-RECONSTRUCTING = [cls for cls in AUTOENCODERS if not hasattr(cls, "log_likelihood")]
+# Those that are out for the best reconstruction, in codes of the units of X; not for a density
+# or for sparse codes.
+RECONSTRUCTING = [
+    cls for cls in AUTOENCODERS if not hasattr(cls, "log_likelihood") and not hasattr(cls, "sparsity")
+]
 
 
 def quick(cls, n_components=4, **parameters):
