@@ -126,7 +126,9 @@ def fit_size(
     if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
         raise ValueError(diverged(estimator))
     history = _in_units_of_X(history, estimator, task)
-    codec = codec.with_nets_of(core).eval().to(task.device, inference_dtype(task.X.dtype, task.device))
+    codec = (
+        codec.with_nets_of(core).eval().to(task.device, inference_dtype(task.X.dtype, task.device))
+    )
     estimator._settle(codec, task)
     return _conclude(estimator, task, codec, pca, history)
 

@@ -212,7 +212,9 @@ class SparseAutoencoder(BaseAutoencoder):
         g = Silent() if plain else Sequential(encoder, Gate(n_components))
         f = Silent() if plain else Sequential(decoder, Gate(n_features))
         weight = _some_rows(task, linear.mean, n_components)
-        sparsity = SPARSITIES[self.sparsity](self._n_nonzero(n_components, n_features), n_components)
+        sparsity = SPARSITIES[self.sparsity](
+            self._n_nonzero(n_components, n_features), n_components
+        )
         units = Units(None if self.tied_weights else weight.clone(), g, sparsity)
         coder = SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
         coder.max_idle = IDLE_EPOCHS * len(task.train)
@@ -261,7 +263,7 @@ class SparseAutoencoder(BaseAutoencoder):
         super()._publish(task, outcome, optimizer_state)
         n_active = outcome.codes.n_active
         self.activation_frequency_ = n_active / outcome.codes.n_samples
-        self.dead_components_ = np.flatnonzero(n_active == 0)
+        self.dead_components_ = np.flatnonzero(n_active == 0).copy()  # a view has another hash
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -281,6 +283,7 @@ def _some_rows(task: Task, mean: Tensor, n_components: int) -> Tensor:
     away = torch.nan_to_num(task.rows.take(task.train[rows]).cpu().double() - mean)
     # No two are to be the same, nor zero; and each row is to have more than itself to learn from.
     noise = torch.randn(away.shape, generator=chance, dtype=away.dtype)
+    noise *= torch.from_numpy(task.moments.deviation)  # none where nothing varies
     return normalize(normalize(away, dim=1) + normalize(noise, dim=1) * NOISE, dim=1)
 
 
