@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 from torch.nn import Module
 
-from ._codec import Codec, OrderedCodec, PackedModule, in_dtype
+from ._codec import Codec, OrderedCodec, in_dtype
 from ._convolution import multiply_adds
 from ._fitting import (
     Outcome,
@@ -34,6 +34,7 @@ from ._fitting import (
 from ._losses import LOSSES, ReconstructionLoss
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order, explained_share, order_codes
+from ._packing import PackedModule
 from ._parameters import SharedParameters
 from ._pca_start import PrincipalComponents, principal_components
 from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks, threads_for
@@ -123,12 +124,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _check_parameters(self) -> None:
         """Raise unless each parameter is as declared; a leaf adds what must hold together."""
         check_parameters(self)
-        if self.network is not None and (self.tied_weights or self.image_shape is not None):
-            name, value = ("tied_weights", False) if self.tied_weights else ("image_shape", None)
-            raise ValueError(
-                f"`{name}` must be {value} with a `network` of your own, got "
-                f"{getattr(self, name)!r}: build that into its modules instead."
-            )
+        for name, value in {
+            "tied_weights": False,
+            "image_shape": None,
+            "pretraining": None,
+        }.items():
+            if self.network is not None and (asked := getattr(self, name)) != value:
+                raise ValueError(
+                    f"`{name}` must be {value} with a `network` of your own, got {asked!r}: build "
+                    "that into its modules instead."
+                )
 
     @property
     def _reconstruction(self) -> ReconstructionLoss:
@@ -212,6 +217,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
                 raise ValueError(
                     "`n_components` must be an integer or None in partial_fit, which cannot search "
                     f"for a share of the variance, got {size}."
+                )
+            if self.pretraining is not None and before is None:
+                raise ValueError(
+                    "`pretraining` must be None in the first partial_fit, which passes over its "
+                    f"rows once, got {self.pretraining!r}; begin with fit instead."
                 )
             plan = Plan.of(self, X.shape[0])
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
@@ -439,7 +449,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         asked, largest = self.n_components, min(n_samples, n_features)
         if asked is None:
             return largest
-        if not isinstance(asked, Integral):
+        share = not isinstance(asked, Integral)
+        if share:
             return float(asked)
         if asked > largest:
             raise ValueError(

@@ -1,9 +1,7 @@
-"""A trained autoencoder as its user sees it, and how it is kept."""
+"""A trained autoencoder as its user sees it."""
 
 import copy
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -90,32 +88,6 @@ class OrderedCodec(Codec):
         self.centre += moved @ self.to_core
         self.to_ordered = self.to_ordered @ turn
         self.to_core = torch.linalg.inv(turn) @ self.to_core
-
-
-class PackedModule(NamedTuple):
-    """A module as a skeleton without memory and its tensors as arrays: equal bytes if equal."""
-
-    skeleton: nn.Module
-    arrays: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> "PackedModule":
-        """Pack a module, wherever it is."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in _tensors(module)}
-        return cls(copy.deepcopy(module).to("meta"), arrays)
-
-    def unpack(self) -> nn.Module:
-        """The module again, on the host."""
-        module = copy.deepcopy(self.skeleton).to_empty(device="cpu")
-        for name, tensor in _tensors(module):
-            # A copy: the array may be memory-mapped and read-only.
-            tensor.copy_(torch.from_numpy(self.arrays[name].copy()))
-        return module
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        yield name, tensor.detach()
 
 
 # Copies live as long as their original and are no part of it: neither pickled nor copied.

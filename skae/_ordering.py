@@ -1,5 +1,6 @@
 """Codes in order: centred, uncorrelated, sorted by the variance that they explain."""
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -76,12 +77,12 @@ class CodeUse(NamedTuple):
     @classmethod
     def of(cls, codes: Tensor, **totals: float) -> "CodeUse":
         """The use of the units in one block of codes, (n_samples, n_components), and its totals."""
-        sums = ((codes > 0).sum(0), codes.sum(0), codes.square().sum(0))
-        return cls(len(codes), *map(as_array, sums), **totals)
+        n_active, total, squares = (codes > 0).sum(0), codes.sum(0), codes.square().sum(0)
+        return cls(len(codes), as_array(n_active), as_array(total), as_array(squares), **totals)
 
     def plus(self, other: "CodeUse") -> "CodeUse":
         """That of both sets of rows together."""
-        return CodeUse(*(mine + its for mine, its in zip(self, other, strict=True)))
+        return CodeUse(*map(operator.add, self, other))
 
     @property
     def score(self) -> float:

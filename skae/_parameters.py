@@ -62,8 +62,10 @@ SHARED_PARAMETERS = """
         "pca" starts at the principal components of all rows, which stay as a linear path beside
         the network. "random" has no such path and no such promise.
 
-    pretraining : None, default=None
-        Reserved for layer-wise training.
+    pretraining : {"layerwise"} or None, default=None
+        "layerwise" trains the hidden layers one after the other, outermost first, each to
+        reconstruct `X` through the layers outside it, which are held; then the whole network. Each
+        layer takes up to `max_iter` epochs. Not for `network`.
 
     whiten : bool, default=False
         Scale each code to unit variance on the training rows.
@@ -169,7 +171,7 @@ class SharedParameters(BaseEstimator):
     network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, AnyCallable())
     tied_weights: bool = parameter(False, BOOLEAN)
     init: str = parameter("pca", OneOf(("pca", "random")))
-    pretraining: None = parameter(None, NONE)
+    pretraining: str | None = parameter(None, NONE, OneOf(("layerwise",)))
     whiten: bool = parameter(False, BOOLEAN)
     alpha: float = parameter(0.0, Number(Real, 0))
     l1_ratio: float = parameter(0.0, Number(Real, 0, 1))

@@ -60,8 +60,8 @@ class SparseAutoencoder(BaseAutoencoder):
     "batch_topk"  above one threshold for all units, such     none
                   that `n_nonzero_coefs` are in the mean
     "l1"          above zero                                  the sum of the code
-    "kl"          above zero                                  divergence of each unit's mean logistic
-                                                              activation from `n_nonzero_coefs` /
+    "kl"          above zero                                  divergence of the units' mean logistic
+                                                              activations from `n_nonzero_coefs` /
                                                               `n_components`, summed over units
     "jumprelu"    above a learned threshold of its own        the number of active units
     ============  ==========================================  ====================================
@@ -69,8 +69,8 @@ class SparseAutoencoder(BaseAutoencoder):
     By default there are no hidden layers: g and f are not there, and what is learned is a
     dictionary with an encoder. With hidden layers g and f start at zero beside it.
 
-    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch is
-    pulled up on the row that it fits best, and learns what the others leave over there.
+    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch
+    is pulled up on the row that it fits best, and learns what the others leave over there.
 
     Parameters
     ----------
@@ -212,17 +212,17 @@ class SparseAutoencoder(BaseAutoencoder):
         g = Silent() if plain else Sequential(encoder, Gate(n_components))
         f = Silent() if plain else Sequential(decoder, Gate(n_features))
         weight = _some_rows(task, linear.mean, n_components)
+        max_idle = IDLE_EPOCHS * len(task.train)
         sparsity = SPARSITIES[self.sparsity](
             self._n_nonzero(n_components, n_features), n_components
         )
-        units = Units(None if self.tied_weights else weight.clone(), g, sparsity)
-        coder = SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
-        coder.max_idle = IDLE_EPOCHS * len(task.train)
-        return coder
+        units = Units(None if self.tied_weights else weight.clone(), g, sparsity, max_idle)
+        return SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
-        if (weight := network.encoder.weight) is not None:
-            weight.data *= _best_factor(cast(SparseCoder, network), task)
+        coder = cast(SparseCoder, network)
+        if coder.encoder.weight is not None:
+            coder.encoder.weight.data *= _best_factor(coder, task)
 
     def _settle(self, codec: Codec, task: Task) -> None:
         sparsity = codec.core.encoder.sparsity
@@ -261,7 +261,7 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _publish(self, task: Task, outcome: Outcome, optimizer_state: Any = None) -> None:
         super()._publish(task, outcome, optimizer_state)
-        n_active = outcome.codes.n_active
+        n_active = cast(CodeUse, outcome.codes).n_active
         self.activation_frequency_ = n_active / outcome.codes.n_samples
         self.dead_components_ = np.flatnonzero(n_active == 0).copy()  # a view has another hash
 
@@ -309,7 +309,7 @@ def _revival(network: SparseCoder, drive: Tensor, code: Tensor, left_over: Tenso
     """
     units = network.encoder
     units.count_idle(code)
-    idle = (units.idle > network.max_idle).nonzero()[:, 0]
+    idle = (units.idle > units.max_idle).nonzero()[:, 0]
     if not len(idle):
         return drive.new_zeros(())
     nearest, row = drive[:, idle].max(0)

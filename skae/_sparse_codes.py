@@ -158,8 +158,11 @@ class Units(nn.Module):
     weight: Tensor | None  # (n_components, n_features); None for that of the dictionary
     idle: Tensor  # (n_components,): training rows since the unit was last active
 
-    def __init__(self, weight: Tensor | None, network: nn.Module, sparsity: Sparsity):
+    def __init__(
+        self, weight: Tensor | None, network: nn.Module, sparsity: Sparsity, max_idle: float
+    ):
         super().__init__()
+        self.max_idle = max_idle  # a unit that was idle for more rows is revived
         self.weight = None if weight is None else nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(sparsity.n_components, dtype=torch.float64))
         self.network, self.sparsity = network, sparsity

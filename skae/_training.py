@@ -138,7 +138,7 @@ class Stepper:
         return loss
 
     def _cut_long_gradient(self) -> None:
-        norm = self._gradient.norm()
+        norm = torch.linalg.vector_norm(self._gradient)
         if self._usual_norm is None:
             self._usual_norm = norm
         # All on the device: no branch that would make the host wait for the value.
@@ -156,7 +156,7 @@ class Stepper:
 
     def release(self) -> None:
         """Give each parameter memory of its own again, and drop the gradients."""
-        for parameter in self._network.parameters():
+        for parameter in _learned(self._network):
             parameter.data = parameter.data.clone()
             parameter.grad = None
 
@@ -172,7 +172,7 @@ class Stepper:
 
 def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
     """Move all parameters, and their gradients, into one vector each: one kernel for a step."""
-    parameters = list(network.parameters())
+    parameters = _learned(network)
     sizes = [p.numel() for p in parameters]
     weights = torch.cat([p.detach().reshape(-1) for p in parameters])
     gradient = torch.zeros_like(weights)
@@ -181,6 +181,10 @@ def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
         parameter.data = weight_piece.view_as(parameter)
         parameter.grad = gradient_piece.view_as(parameter)
     return weights, gradient
+
+
+def _learned(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def rise_and_fall(learning_rate: float, n_steps: int) -> Callable[[int], float]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ._base import BaseAutoencoder
-from ._codec import Codec
+from ._codec import Codec, OrderedCodec
 from ._fitting import Outcome, Task
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order
@@ -145,10 +145,11 @@ class VAE(BaseAutoencoder):
     _n_heads = 2  # mean and log variance
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        network = cast(VariationalAutoencoder, network)
-        beta = self.beta * self._warmth(network)
         if self.binarize:
             x = _draw_binary(x, noise)
+        if not isinstance(network, VariationalAutoencoder):  # hidden layers have no posterior
+            return self._reconstruction.loss(network.decode(network.encode(x)), x)
+        beta = self.beta * self._warmth(network)
         mean, log_var = network.posterior(x)
         if self.n_importance_samples > 1:
             samples = _normal((self.n_importance_samples, *mean.shape), mean, noise)
@@ -231,7 +232,7 @@ class VAE(BaseAutoencoder):
         def mean_and_std(codec: Codec, x: Tensor) -> Tensor:
             _, log_var = codec.core.posterior((x - codec.shift) / codec.scale)
             # Sorting the codes and choosing their signs is all that the change of basis does.
-            std = (log_var / 2).exp() @ codec.to_ordered.abs()
+            std = (log_var / 2).exp() @ cast(OrderedCodec, codec).to_ordered.abs()
             return torch.cat([codec.encode(x), std], dim=1)
 
         both = self._in_blocks(self._validated(X), mean_and_std, 2 * self.n_components_)

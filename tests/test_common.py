@@ -490,8 +490,10 @@ def test_inference_is_by_row(autoencoder):
         {"tied_weights": True},
         {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)},
         {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "tied_weights": True},
+        {"pretraining": "layerwise"},
+        {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "pretraining": "layerwise"},
     ],
-    ids=["tied", "images", "tied images"],
+    ids=["tied", "images", "tied images", "pretrained", "pretrained images"],
 )
 def test_every_objective_learns_with_every_architecture(autoencoder, architecture, digits):
     fitted = quick(autoencoder, max_iter=40, **architecture).fit(digits)
