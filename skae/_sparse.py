@@ -25,9 +25,11 @@ from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History
 from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter
 
-# Units that were idle for so many training sets are revived, see `_revival`. Its weights hardly
+# Units are revived, see `_revival`, that were idle for so many rows, in those that a unit would wait
+# for if all had an equal share, or for so many training sets if that is less. The weights hardly
 # matter: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is left
 # over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on digits.
+IDLE_SHARES = 100.0
 IDLE_EPOCHS = 1.0
 REVIVAL = 1 / 32
 WAKING = 1.1  # times the least active unit: well beyond it
@@ -214,10 +216,10 @@ class SparseAutoencoder(BaseAutoencoder):
         g = Silent() if plain else Sequential(encoder, Gate(n_components))
         f = Silent() if plain else Sequential(decoder, Gate(n_features))
         weight = _some_rows(task, linear.mean, n_components)
-        max_idle = IDLE_EPOCHS * len(task.train)
-        sparsity = SPARSITIES[self.sparsity](
-            self._n_nonzero(n_components, n_features), n_components
-        )
+        n_nonzero = self._n_nonzero(n_components, n_features)
+        sparsity = SPARSITIES[self.sparsity](n_nonzero, n_components)
+        max_idle = IDLE_SHARES * n_components / n_nonzero
+        max_idle = min(max_idle, IDLE_EPOCHS * len(task.train))
         units = Units(None if self.tied_weights else weight.clone(), g, sparsity, max_idle)
         return SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
 
