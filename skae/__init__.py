@@ -1,6 +1,7 @@
 """Autoencoders as scikit-learn transformers."""
 
 from ._autoencoder import AutoencoderTransformer
+from ._classifier import AutoencoderClassifier
 from ._compare import ReducerComparison, compare_reducers
 from ._contractive import ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "VAE",
+    "AutoencoderClassifier",
     "AutoencoderTransformer",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
