@@ -46,7 +46,7 @@ SPREADING, N_SPREADING_STEPS = 0.99, 50
 # The share of the rows with true labels in each batch, as long as other rows learn from guesses.
 TRUE_SHARE = 1 / 3
 
-DEFAULT_STEPS, DEFAULT_EPOCHS = 3000, 5
+DEFAULT_STEPS, DEFAULT_EPOCHS = 1000, 5
 
 
 @dataclass(eq=False, repr=False)
@@ -95,7 +95,7 @@ class AutoencoderClassifier(
         Rows in a step.
 
     max_iter : int or None, default=None
-        Number of epochs. None makes about 3000 steps, and five epochs at least.
+        Number of epochs. None makes about 1000 steps, and five epochs at least.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the noise, the order of the rows and the pre-training, unless `estimator` has a
@@ -413,10 +413,12 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np.ndarray:
     """The class that most reaches each row along the graph, or -1 where none arrives."""
     given = np.eye(labels.max() + 1)[labels] * (labels >= 0)[:, None]
-    step, share = SPREADING * similarities(codes, n_neighbors), given
+    step, reached = SPREADING * similarities(codes, n_neighbors), given
     for _ in range(N_SPREADING_STEPS):
-        share = step @ share + given
-    return np.where(share.any(axis=1), share.argmax(axis=1), UNLABELLED)
+        reached = step @ reached + given
+    # Each class in proportion to its known labels: one in a dense region would take over others.
+    balanced = reached * (given.sum(axis=0) / reached.sum(axis=0))
+    return np.where(reached.any(axis=1), balanced.argmax(axis=1), UNLABELLED)
 
 
 def similarities(codes: np.ndarray, n_neighbors: int) -> sparse.csr_array:
