@@ -139,14 +139,14 @@ def compare_reducers(
     n_neighbors: int = 5,
     random_state: int | np.random.RandomState | None = None,
 ) -> ReducerComparison:
-    r"""Compare reducers side by side on rows that they have not seen.
+    """Compare reducers side by side on rows that they have not seen.
 
     Each reducer is cloned, fitted on the training rows of each fold and judged on the others. All
     reducers see the same folds. The measures are:
 
-    - *explained variance*: :math:`1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2` over the
-      observed entries of the unseen rows, where :math:`\bar x` is the mean of the training rows.
-      1 is perfect, 0 is no better than the mean. It needs `inverse_transform`.
+    - *explained variance*: ``1 - sum (x - restored)^2 / sum (x - mean)^2`` over the observed
+      entries of the unseen rows, with the mean of the training rows. 1 is perfect, 0 is no better
+      than the mean. It needs `inverse_transform`.
     - *trustworthiness*: the share of the neighbours among the codes that are neighbours in `X`
       too, in the units of `X` (:func:`sklearn.manifold.trustworthiness`), from at most 2000
       evenly spaced rows of a fold.

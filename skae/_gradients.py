@@ -89,7 +89,7 @@ class SquaredErrorGradient:
         self._core = core
         self._encoder, self._decoder = Chain(core.encoder), Chain(core.decoder)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, shown: Tensor, x: Tensor) -> Tensor:
         """Return the mean loss against the rows `x` of what is made of the rows `shown`.
 

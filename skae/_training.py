@@ -138,7 +138,7 @@ class Stepper:
         return loss
 
     def _cut_long_gradient(self) -> None:
-        norm = self._gradient.norm()
+        norm = torch.linalg.vector_norm(self._gradient)
         if self._usual_norm is None:
             self._usual_norm = norm
         # All on the device: no branch that would make the host wait for the value.
