@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -18,7 +17,6 @@ from sklearn.base import (
     clone,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.neighbors import kneighbors_graph
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.extmath import softmax
 from sklearn.utils.multiclass import check_classification_targets
@@ -29,22 +27,20 @@ from torch.nn.functional import cross_entropy
 from ._base import BaseAutoencoder, all_or_nothing
 from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
+from ._networks import Scales
 from ._pca_start import moments
+from ._spreading import UNLABELLED, spread_labels
 from ._tensors import TORCH_DTYPES, as_array, make_rows, plain_torch, threads_for
 from ._training import Stepper, by_autograd, rise_and_fall, train_epoch
 from ._validation import NONE, Instance, Number, check_parameters, integer, parameter, positive
 
-UNLABELLED = -1
-
 # The default autoencoder's code, where rows and columns allow it.
 N_COMPONENTS = 64
 
-# How much of a label a row keeps of its neighbours', and how often it is handed on: a label gets
-# through a cluster of thousands of rows, and 0.9 left errors a third higher.
-SPREADING, N_SPREADING_STEPS = 0.99, 50
-
 # The share of the rows with true labels in each batch, as long as other rows learn from guesses.
 TRUE_SHARE = 1 / 3
+
+LEAST_STEP = 0.3
 
 DEFAULT_STEPS, DEFAULT_EPOCHS = 1000, 5
 
@@ -309,6 +305,7 @@ class AutoencoderClassifier(
         """Train a copy of the encoder, and a softmax on it, on known and guessed labels."""
         self.encoder_ = copy.deepcopy(self.estimator_)
         codec = self.encoder_.network_
+        free_steps(codec.core.scales)
         unit, device = codec.scale.item(), codec.shift.device
         size = float(np.sqrt(codes.var(axis=0).mean())) or 1.0
         network = SoftmaxOnCodes(codec, size, len(self.classes_))
@@ -338,10 +335,10 @@ class AutoencoderClassifier(
                 )
                 for _ in range(self.n_iter_)
             ]
-        if not np.isfinite(self.loss_curve_).all():
+        if not self.loss_curve_[-1] < 2 * math.log(len(self.classes_)):  # twice that of a guess
             raise ValueError(
-                "The loss stopped being finite: `learning_rate_init` = "
-                f"{self.learning_rate_init} is too large for this data; try a tenth of it."
+                f"Training diverged: `learning_rate_init` = {self.learning_rate_init} is too large "
+                "for this data; try a tenth of it."
             )
         with stepper.averaged():
             self.coef_, self.intercept_ = network.softmax_of_codes()
@@ -360,6 +357,16 @@ class AutoencoderClassifier(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def free_steps(scales: Scales) -> None:
+    """Let the encoder move each code by a good part of its size.
+
+    A code that PCA gives exactly needs no step for a reconstruction, but it does for classes: with
+    as many components as columns the encoder would stay linear.
+    """
+    deviation = torch.where(scales.codes > 0, 1 / scales.codes, 0.0)
+    scales.code_step = torch.maximum(scales.code_step, LEAST_STEP * deviation)
 
 
 class SoftmaxOnCodes(nn.Module):
@@ -395,8 +402,8 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = np.full(len(y), True) if text else y != UNLABELLED
     if len(set(y[known].tolist())) == 1 and not known.all():
         warnings.warn(
-            f"`y` has no values but {y[known][0]!r} and -1, so these are taken as two classes: -1 "
-            "means no label only beside two or more others.",
+            f"`y` has no values but {y[known].tolist()[0]!r} and -1, so these are taken as two "
+            "classes: -1 means no label only beside two or more others.",
             UserWarning,
             stacklevel=3,
         )
@@ -408,29 +415,6 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     labels = np.full(len(y), UNLABELLED)
     labels[known] = positions
     return classes, labels
-
-
-def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np.ndarray:
-    """The class that most reaches each row along the graph, or -1 where none arrives."""
-    given = np.eye(labels.max() + 1)[labels] * (labels >= 0)[:, None]
-    step, reached = SPREADING * similarities(codes, n_neighbors), given
-    for _ in range(N_SPREADING_STEPS):
-        reached = step @ reached + given
-    # Each class in proportion to its known labels: one in a dense region would take over others.
-    balanced = reached * (given.sum(axis=0) / reached.sum(axis=0))
-    return np.where(reached.any(axis=1), balanced.argmax(axis=1), UNLABELLED)
-
-
-def similarities(codes: np.ndarray, n_neighbors: int) -> sparse.csr_array:
-    """D^-1/2 W D^-1/2 of the graph of nearest neighbours; symmetric, each row on its own scale."""
-    graph = kneighbors_graph(codes, min(n_neighbors, len(codes) - 1), mode="distance").tocoo()
-    usual = np.sqrt(np.bincount(graph.row, graph.data**2) / n_neighbors)
-    usual = np.maximum(usual, max(0.01 * usual.mean(), 1e-30))  # copies have no distance
-    weights = np.exp(-(graph.data**2) / (usual[graph.row] * usual[graph.col]))
-    W = sparse.csr_array((weights, (graph.row, graph.col)), shape=graph.shape)
-    W = W.maximum(W.T)
-    D = sparse.dia_array((W.sum(axis=1).clip(1e-30)[None] ** -0.5, 0), shape=W.shape)
-    return D @ W @ D
 
 
 def one_epoch(labels: np.ndarray, guesses: np.ndarray) -> Tensor:

@@ -17,7 +17,7 @@ LAYERS = [
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training", "_gradients", "_convolution", "_probabilistic"},
     {"_pretraining"},
-    {"_parameters", "_pca_start", "_ordering"},
+    {"_parameters", "_pca_start", "_ordering", "_spreading"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
