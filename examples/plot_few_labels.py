@@ -11,7 +11,7 @@ Run it with the path of the picture, by default ``few_labels.png``.
 
 # %%
 # Half of the digits train. All of them pre-train one autoencoder, which never sees a label; then
-# each classifier is given a few labels of each class, drawn five times.
+# each classifier is given a few labels of each class, drawn three times.
 
 import sys
 from pathlib import Path
@@ -30,7 +30,7 @@ X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X / 16, y, test_size=0.5, stratify=y, random_state=0)
 autoencoder = DenoisingAutoencoder(32, corruption_level=0.5, random_state=0).fit(X)
 
-counts, draws = (1, 2, 5, 10, 20), 5
+counts, draws = (1, 2, 5, 10, 20), 3
 accuracy = {name: np.zeros((draws, len(counts))) for name in ("skae", "SVC", "logistic")}
 for draw in range(draws):
     rng = np.random.RandomState(draw)
@@ -39,12 +39,12 @@ for draw in range(draws):
         known = np.concatenate([rows[:count] for rows in order])
         few = np.full(len(y), -1)  # -1 means "no label"
         few[known] = y[known]
-        ours = AutoencoderClassifier(FrozenEstimator(autoencoder), random_state=draw).fit(X, few)
+        ours = AutoencoderClassifier(FrozenEstimator(autoencoder), max_iter=30, random_state=draw)
         others = {
             "SVC": SVC().fit(X[known], y[known]),
             "logistic": LogisticRegression(max_iter=1000).fit(X[known], y[known]),
         }
-        for name, classifier in {"skae": ours, **others}.items():
+        for name, classifier in {"skae": ours.fit(X, few), **others}.items():
             accuracy[name][draw, column] = classifier.score(X_test, y_test)
 
 # %%
