@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Self
@@ -19,7 +18,6 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.extmath import softmax
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -29,7 +27,7 @@ from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
 from ._networks import Scales
 from ._pca_start import moments
-from ._spreading import UNLABELLED, spread_labels
+from ._spreading import encode_labels, spread_labels
 from ._tensors import TORCH_DTYPES, as_array, make_rows, plain_torch, threads_for
 from ._training import Stepper, by_autograd, rise_and_fall, train_epoch
 from ._validation import NONE, Instance, Number, check_parameters, integer, parameter, positive
@@ -101,11 +99,9 @@ class AutoencoderClassifier(
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels that rows can get.
-    estimator_ : estimator
-        The fitted autoencoder, before it saw labels.
     encoder_ : estimator
-        A copy of it with the encoder that learned the labels. What `transform` uses; its decoder
-        does not belong to these codes.
+        The autoencoder, pre-trained, whose encoder has then learned the labels; `transform` is its
+        own. Its decoder is that of the pre-training and does not belong to these codes.
     coef_ : ndarray of shape (n_classes, n_components)
         Weights of the softmax, for codes as `transform` gives them.
     intercept_ : ndarray of shape (n_classes,)
@@ -199,9 +195,10 @@ class AutoencoderClassifier(
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.
-            self.estimator_ = self._pretrained(X, rows.shape, rng.randint(2**31 - 1))
-            codes = np.asarray(self.estimator_.transform(X))
+            autoencoder = self._pretrained(X, rows.shape, rng.randint(2**31 - 1))
+            codes = np.asarray(autoencoder.transform(X))
             guesses = self._guess(codes, labels, rng)
+            self.encoder_ = copy.deepcopy(autoencoder)  # a frozen one stays as it is
             self._learn(rows, codes, labels, guesses, rng.randint(2**31 - 1))
         return self
 
@@ -302,8 +299,7 @@ class AutoencoderClassifier(
         return np.where(labels >= 0, labels, guesses)
 
     def _learn(self, X, codes, labels: np.ndarray, guesses: np.ndarray, seed: int) -> None:
-        """Train a copy of the encoder, and a softmax on it, on known and guessed labels."""
-        self.encoder_ = copy.deepcopy(self.estimator_)
+        """Train the encoder, and a softmax on it, on known and guessed labels."""
         codec = self.encoder_.network_
         free_steps(codec.core.scales)
         unit, device = codec.scale.item(), codec.shift.device
@@ -389,32 +385,6 @@ class SoftmaxOnCodes(nn.Module):
     def softmax_of_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases for codes as `transform` gives them."""
         return as_array(self.head.weight) / self.code_size, as_array(self.head.bias)
-
-
-def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes, and for each row the position of its class, or -1."""
-    text = y.dtype.kind in "US"
-    if text and "-1" in y.astype(str):
-        raise ValueError(
-            "`y` must not hold '-1' as a string: give strings and the number -1, for rows without "
-            "a label, in an array with dtype=object."
-        )
-    known = np.full(len(y), True) if text else y != UNLABELLED
-    if len(set(y[known].tolist())) == 1 and not known.all():
-        warnings.warn(
-            f"`y` has no values but {y[known].tolist()[0]!r} and -1, so these are taken as two "
-            "classes: -1 means no label only beside two or more others.",
-            UserWarning,
-            stacklevel=3,
-        )
-        known[:] = True
-    check_classification_targets(y[known])
-    classes, positions = np.unique(y[known], return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"`y` must have at least two classes, got 1 class: {classes.tolist()}.")
-    labels = np.full(len(y), UNLABELLED)
-    labels[known] = positions
-    return classes, labels
 
 
 def one_epoch(labels: np.ndarray, guesses: np.ndarray) -> Tensor:

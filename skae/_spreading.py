@@ -1,14 +1,43 @@
-"""Labels spread from few rows to all others along a graph of nearest neighbours."""
+"""Labels: which rows have one, and how they spread to others along a graph of neighbours."""
+
+import warnings
 
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
+from sklearn.utils.multiclass import check_classification_targets
 
 UNLABELLED = -1
 
 # How much of a label a row keeps of its neighbours', and how often it is handed on: a label gets
 # through a cluster of thousands of rows, and 0.9 left errors a third higher.
 SPREADING, N_SPREADING_STEPS = 0.99, 50
+
+
+def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, and for each row the position of its class, or -1."""
+    text = y.dtype.kind in "US"
+    if text and "-1" in y.astype(str):
+        raise ValueError(
+            "`y` must not hold '-1' as a string: give strings and the number -1, for rows without "
+            "a label, in an array with dtype=object."
+        )
+    known = np.full(len(y), True) if text else y != UNLABELLED
+    if len(set(y[known].tolist())) == 1 and not known.all():
+        warnings.warn(
+            f"`y` has no values but {y[known].tolist()[0]!r} and -1, so these are taken as two "
+            "classes: -1 means no label only beside two or more others.",
+            UserWarning,
+            stacklevel=3,
+        )
+        known[:] = True
+    check_classification_targets(y[known])
+    classes, positions = np.unique(y[known], return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"`y` must have at least two classes, got 1 class: {classes.tolist()}.")
+    labels = np.full(len(y), UNLABELLED)
+    labels[known] = positions
+    return classes, labels
 
 
 def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np.ndarray:
