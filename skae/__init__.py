@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 # is first asked for: who reduces rows waits for no exporter, and `import skae` not even for torch.
 _HOMES = {
     "VAE": "_variational",
+    "AutoencoderClassifier": "_classifier",
     "AutoencoderTransformer": "_autoencoder",
     "ContractiveAutoencoder": "_contractive",
     "DenoisingAutoencoder": "_denoising",

@@ -1,6 +1,7 @@
 """What type checkers see of the package; see `__init__.py`."""
 
 from ._autoencoder import AutoencoderTransformer as AutoencoderTransformer
+from ._classifier import AutoencoderClassifier as AutoencoderClassifier
 from ._code_displays import DictionaryDisplay as DictionaryDisplay
 from ._code_displays import LatentTraversalDisplay as LatentTraversalDisplay
 from ._compare import ReducerComparison as ReducerComparison

@@ -25,6 +25,13 @@ RECONSTRUCTING = [
 COMPRESSING = [cls for cls in AUTOENCODERS if not hasattr(cls, "sparsity")]
 
 
+def brief(cls):
+    """An estimator for scikit-learn's checks, which fit dozens of them."""
+    if hasattr(cls(), "estimator"):
+        return cls(skae.AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,)))
+    return cls(max_iter=20)
+
+
 def quick(cls, n_components=4, **parameters):
     """An estimator that learns something within a fraction of a second."""
     defaults = {"max_iter": 20, "hidden_layer_sizes": (32,), "random_state": 0}

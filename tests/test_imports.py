@@ -18,7 +18,7 @@ LAYERS = [
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training", "_gradients", "_convolution", "_probabilistic", "_sparse_codes", "_packing"},
     {"_pretraining"},
-    {"_parameters", "_pca_start", "_ordering", "_graph", "_callbacks", "_diagnosis"},
+    {"_parameters", "_pca_start", "_ordering", "_spreading", "_graph", "_callbacks", "_diagnosis"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
