@@ -14,8 +14,17 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 # Lowest first. A module imports from lower layers only. A new file fails until it has a place here.
 LAYERS = [
     {"_tensors", "_validation"},
-    {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
+    {
+        "_losses",
+        "_penalties",
+        "_corruptions",
+        "_networks",
+        "_codec",
+        "_conditional_gaussian",
+        "_radial",
+    },
     {"_training", "_gradients", "_convolution", "_probabilistic"},
+    {"_completion"},
     {"_parameters", "_pca_start", "_ordering"},
     {"_fitting"},
     {"_base"},
