@@ -1,6 +1,5 @@
 """Filling of missing cells."""
 
-import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, Self
@@ -273,7 +272,11 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         return ~np.isnan(self.initial_imputer_.statistics_)
 
     def _is_missing(self, cells: np.ndarray) -> np.ndarray:
-        return np.isnan(cells) if math.isnan(self.missing_values) else cells == self.missing_values
+        return np.isnan(cells) if self._nan_is_missing else cells == self.missing_values
+
+    @property
+    def _nan_is_missing(self) -> bool:
+        return self.missing_values != self.missing_values
 
     def _generator(self) -> torch.Generator:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -285,7 +288,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             X,
             reset=reset,
             dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan" if math.isnan(self.missing_values) else True,
+            ensure_all_finite="allow-nan" if self._nan_is_missing else True,
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -293,7 +296,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = math.isnan(self.missing_values)
+        tags.input_tags.allow_nan = self._nan_is_missing
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

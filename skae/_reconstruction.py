@@ -14,6 +14,8 @@ from ._validation import NONE, Estimator, check_parameters, parameter
 
 MAX_COMPONENTS = 64
 
+RESTORING = Estimator(("fit", "transform", "inverse_transform"))
+
 
 @dataclass(eq=False, repr=False)
 class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -56,7 +58,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     (150, 4)
     """
 
-    estimator: Any = parameter(None, NONE, Estimator(("fit", "transform", "inverse_transform")))
+    estimator: Any = parameter(None, NONE, RESTORING)
 
     def fit(self, X, y=None) -> Self:
         """Fit the reducer.
@@ -123,7 +125,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        held = get_tags(AutoencoderTransformer() if self.estimator is None else self.estimator)
+        restoring = RESTORING.has_type(self.estimator)  # else None, or about to be refused
+        held = get_tags(self.estimator if restoring else AutoencoderTransformer())
         tags.input_tags.sparse = held.input_tags.sparse
         tags.input_tags.allow_nan = held.input_tags.allow_nan
         tags.target_tags.required = held.target_tags.required

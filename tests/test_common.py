@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import AUTOENCODERS, ESTIMATORS, RECONSTRUCTING, quick
+from conftest import AUTOENCODERS, RECONSTRUCTING, quick
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -27,7 +27,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 
-@parametrize_with_checks([cls(max_iter=20) for cls in ESTIMATORS])
+@parametrize_with_checks([cls(max_iter=20) for cls in AUTOENCODERS])
 def test_sklearn_contract(estimator, check):
     check(estimator)
 
