@@ -4,8 +4,9 @@ Columns are scaled to [0, 1]. Cells are hidden: 10, 20 and 50 % completely at ra
 cells of half of the columns, the likelier the larger (or the smaller) a column of the other half
 is. Three quarters of the rows, 1000 at most, are fitted and filled ("fitted"); as many others at
 most have gaps of the same kind and are only filled ("unseen"). Root mean squared error of the
-hidden cells, over up to five draws of rows and gaps where rows are few. Every imputer has one configuration: `AutoencoderImputer` and `IterativeImputer` with
-their defaults, the trees being scikit-learn's `ExtraTreesRegressor`.
+hidden cells, over up to five draws of rows and gaps where rows are few. Every imputer has one
+configuration: `AutoencoderImputer` and `IterativeImputer` with their defaults, the trees being
+scikit-learn's `ExtraTreesRegressor`.
 
 With `--real`, gaps that were not made: accuracy of a logistic regression and a random forest on the
 filled columns of titanic and mice_protein, cross-validated (whole mice in one fold).

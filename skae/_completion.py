@@ -2,12 +2,11 @@
 
 import math
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ._conditional_gaussian import ConditionalGaussian
 from ._networks import Tame
 from ._radial import MAX_UNITS, RadialUnits, choose_units, decoders
 from ._training import Stepper, better_than_chance, by_autograd, rise_and_fall
@@ -26,9 +25,17 @@ PATIENCE = 6  # checks
 POOL_ENTRIES = 2**21
 JUDGING_ROWS = 2048
 RADIAL_ROWS = 32_768
+UNITS_BY_COLUMNS = 2**16
 
 # How strongly factors of single columns are drawn to the common ones.
 DRAW = 0.5
+
+
+class Gaussian(Protocol):
+    """What makes the first completion."""
+
+    def fill(self, x: Tensor, missing: Tensor) -> Tensor:
+        """Rows with the conditional mean at their missing cells."""
 
 
 class Pool(NamedTuple):
@@ -117,9 +124,7 @@ def hide(missing: Tensor, noise: torch.Generator) -> Tensor:
     return torch.where(like_others, others, anything) & ~missing
 
 
-def make_pool(
-    x: Tensor, missing: Tensor, gaussian: ConditionalGaussian, noise: torch.Generator
-) -> Pool:
+def make_pool(x: Tensor, missing: Tensor, gaussian: Gaussian, noise: torch.Generator) -> Pool:
     """Each row several times, with other cells hidden each time; some of the rows if many."""
     n_rows = max(POOL_ENTRIES // x.shape[1], 1)
     times = math.ceil(n_rows / len(x)) if n_rows > len(x) else 1
@@ -132,7 +137,7 @@ def make_pool(
 
 
 def learn_correction(
-    x: Tensor, missing: Tensor, gaussian: ConditionalGaussian, noise: torch.Generator
+    x: Tensor, missing: Tensor, gaussian: Gaussian, noise: torch.Generator
 ) -> tuple[Correction, Tensor]:
     """Learn to tell hidden cells, several times, each time from all rows but those of one fold.
 
@@ -146,7 +151,9 @@ def learn_correction(
     judges = pool.take(torch.randperm(len(pool.row), generator=noise)[:JUDGING_ROWS])
 
     some = pool.take(torch.arange(min(len(pool.row), RADIAL_ROWS)))
-    centres = gaussian.fill(x, missing)[torch.randperm(len(x), generator=noise)[:MAX_UNITS]]
+    # Each column has a regression of its own on them.
+    n_units = min(MAX_UNITS, max(UNITS_BY_COLUMNS // x.shape[1], 1))
+    centres = gaussian.fill(x, missing)[torch.randperm(len(x), generator=noise)[:n_units]]
     seen = some.filled, some.wanted, some.hidden, fold[some.row]
     units, penalty = choose_units(centres.float(), *seen)
     decoder = decoders(units.encode(some.filled), *seen[1:], N_NETWORKS, penalty)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ._base import all_or_nothing
 from ._codec import PackedModule
-from ._completion import learn_correction, make_pool, weigh
+from ._completion import Gaussian, learn_correction, make_pool, weigh
 from ._conditional_gaussian import ConditionalGaussian, fit_gaussian
+from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._tensors import plain_torch, threads_for
@@ -24,6 +25,8 @@ from ._validation import BOOLEAN, NONE, Estimator, Instance, check_parameters, p
 
 # With fewer rows there is nothing to judge a correction by.
 FEWEST_ROWS = 20
+# Above this width a full covariance, solved for each row, takes longer than all the rest.
+WIDE = 128
 # How often an estimator restores the rows that it has completed before.
 ROUNDS = 10
 
@@ -34,8 +37,9 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
 
     Three steps, each of which has to beat the one before it:
 
-    1. A Gaussian is fitted to the observed cells by EM, and missing cells are filled with their
-       conditional mean given the observed ones of their row.
+    1. A Gaussian (of 32 factors, if there are more than 128 columns) is fitted to the observed
+       cells by EM, and missing cells are filled with their conditional mean given the observed
+       ones of their row.
     2. More cells are hidden, many times, and the rows completed by the Gaussian are read by
        autoencoders that learn to tell what was hidden: a layer of radial units with a decoder in
        closed form, and five dense networks that also see which cells were filled.
@@ -43,7 +47,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
        decides how much of its correction is made in each column, and whether any is.
 
     Rows that were not in `fit` can be filled, with any pattern of gaps, also in columns that were
-    complete in `fit`. Observed cells come back as they are.
+    complete in `fit`. Observed cells come back as they are. What is filled, draws excepted, is
+    within the range of the column's observed cells in `fit`.
 
     Parameters
     ----------
@@ -161,7 +166,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
             stats = moments(np.where(missing, np.nan, cells))
             self._mean, self._deviation = stats.mean, stats.deviation
             x, gaps = self._standard(cells, missing), torch.from_numpy(missing)
-            gaussian = fit_gaussian(x, gaps)
+            self._low, self._high = x.numpy().min(axis=0), x.numpy().max(axis=0)
+            gaussian = (fit_low_rank_gaussian if x.shape[1] > WIDE else fit_gaussian)(x, gaps)
             self._gaussian = tuple(part.numpy() for part in gaussian)
             self._correction: Any = None
             self.estimator_: Any = None
@@ -195,10 +201,14 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         with config_context(transform_output="default"):
             result = self.initial_imputer_.transform(X)
         missing = self._is_missing(cells)
-        x, gaps = self._standard(cells, missing), torch.from_numpy(missing)
-        gaussian = ConditionalGaussian(*map(torch.tensor, self._gaussian))
+        # Beyond what was observed in `fit` nothing is known: one far-out cell of a row would else
+        # be followed, linearly, by all that is filled there.
+        low, high = torch.tensor(self._low), torch.tensor(self._high)
+        x, gaps = self._standard(cells, missing).clamp(low, high), torch.from_numpy(missing)
+        kind = LowRankGaussian if x.shape[1] > WIDE else ConditionalGaussian
+        gaussian = kind(*map(torch.tensor, self._gaussian))
         with torch.no_grad(), threads_for(0):
-            filled = self._corrected(gaussian.fill(x, gaps), gaps)
+            filled = self._corrected(gaussian.fill(x, gaps), gaps).clamp(low, high)
             if self.sample_posterior:
                 narrower = torch.from_numpy(np.sqrt(self.error_ratio_))
                 filled = filled + narrower * gaussian.sample(x, gaps, self._generator())
@@ -221,7 +231,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.initial_imputer_.get_feature_names_out(input_features)
 
-    def _learn(self, x: Tensor, missing: Tensor, gaussian: ConditionalGaussian) -> None:
+    def _learn(self, x: Tensor, missing: Tensor, gaussian: Gaussian) -> None:
         """Set the correction, and what it leaves of the error."""
         noise = self._generator()
         if self.estimator is None:

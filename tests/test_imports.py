@@ -21,6 +21,7 @@ LAYERS = [
         "_networks",
         "_codec",
         "_conditional_gaussian",
+        "_low_rank_gaussian",
         "_radial",
     },
     {"_training", "_gradients", "_convolution", "_probabilistic"},

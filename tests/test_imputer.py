@@ -146,6 +146,15 @@ def test_units_of_columns_do_not_matter(holed):
     np.testing.assert_allclose(other / factors, one, rtol=1e-3)
 
 
+def test_what_is_filled_is_within_what_was_observed(holed):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    far = np.array([[1e6, np.nan, -1e6, np.nan]])
+    filled = imputer.transform(far)[0]
+    assert (np.nanmin(holed, axis=0)[[1, 3]] - 1e-9 <= filled[[1, 3]]).all()
+    assert (filled[[1, 3]] <= np.nanmax(holed, axis=0)[[1, 3]] + 1e-9).all()
+    np.testing.assert_array_equal(filled[[0, 2]], far[0, [0, 2]])
+
+
 def test_a_row_alone_is_filled_as_among_others(holed):
     imputer = AutoencoderImputer(random_state=0).fit(holed)
     alone = np.vstack([imputer.transform(holed[[i]]) for i in range(20)])
