@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -73,6 +74,12 @@ def test_sklearn_contract(estimator, check):
 @pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
 def test_the_rest_of_the_sklearn_contract(check):
     check("AutoencoderImputer", AutoencoderImputer(PCA(1)))
+
+
+def test_every_parameter_and_attribute_is_documented(holed):
+    for name in [*AutoencoderImputer().get_params(), *vars(AutoencoderImputer().fit(holed))]:
+        if not name.startswith("_"):
+            assert re.search(rf"^    {name} : ", AutoencoderImputer.__doc__, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
