@@ -13,6 +13,7 @@ export MKL_NUM_THREADS ?= 1
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv/.bench-installed
+DOCS_STAMP := .venv/.docs-installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # One after the other, with the threads that each library takes by default.
@@ -20,7 +21,7 @@ BENCHMARKS := time_to_quality classic small_fit search inference growth
 BENCH := env -u OMP_NUM_THREADS -u OPENBLAS_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-report clean
+.PHONY: help demo test lint bench bench-report docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' Makefile
@@ -44,8 +45,12 @@ bench: $(BENCH_STAMP)  ## speed and memory beside other libraries, and test erro
 bench-report: $(BENCH_STAMP)  ## docs/performance.md from the results that are there
 	@$(BIN)/python benchmarks/report.py
 
+docs: $(DOCS_STAMP)  ## the pages, in docs/_build/html
+	@MPLBACKEND=Agg $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 clean:  ## remove the environment and what tools left behind
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv docs/_build docs/api docs/gallery .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first, pinned by `constraints.txt`: an unpinned one may bring gigabytes of CUDA
 # libraries to a machine without a GPU.
@@ -54,10 +59,15 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) torch
-	@$(PIP) -e ".[test,plot]"
+	@$(PIP) -e ".[test,plot,onnx,save]"
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)
 	@echo "installing the libraries to compare with"
 	@$(PIP) -e ".[bench]"
+	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	@echo "installing Sphinx"
+	@$(PIP) -e ".[docs]"
 	@touch $@

@@ -3,8 +3,9 @@ Cleaned rows for a classifier
 =============================
 
 Does it help a classifier to clean its rows first? On digits with strong noise it does: nearest
-neighbours find the right class more often among rows restored by PCA, and more often still among
-rows restored by a denoising autoencoder, which needs no clean image either.
+neighbours are right more often among rows restored by PCA or by a denoising autoencoder than among
+the rows as they are. The two are alike here, at the best of several sizes each; neither has seen a
+clean image.
 
 Run it with the path of the picture, by default ``reconstruction.png``.
 """
@@ -26,16 +27,16 @@ from sklearn.pipeline import make_pipeline
 from skae import DenoisingAutoencoder, ReconstructionTransformer
 
 X, y = load_digits(return_X_y=True)
-noisy = X + np.random.RandomState(0).normal(scale=8, size=X.shape)
+noisy = X + np.random.RandomState(0).normal(scale=5, size=X.shape)
 train, test = train_test_split(np.arange(len(X)), test_size=0.3, stratify=y, random_state=0)
 
 # %%
 # One step before the classifier, or none.
 
-denoiser = DenoisingAutoencoder(16, corruption_level=1.0, alpha=0.3, random_state=0)
+denoiser = DenoisingAutoencoder(16, corruption_level=1.5, alpha=1.0, random_state=0)
 cleaners = {
     "as they are": None,
-    "PCA, 16 components": ReconstructionTransformer(PCA(16)),
+    "PCA, 24 components": ReconstructionTransformer(PCA(24)),
     "denoising autoencoder": ReconstructionTransformer(denoiser),
 }
 rows = {"without noise": X[test]}

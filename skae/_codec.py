@@ -1,9 +1,7 @@
-"""A trained autoencoder as its user sees it, and how it is kept."""
+"""A trained autoencoder as its user sees it."""
 
 import copy
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -69,32 +67,6 @@ class Codec(nn.Module):
             pulled = self.decode(code)[torch.arange(len(feature)), feature].sum()
             columns.append(torch.autograd.grad(pulled, code)[0])
         return torch.cat(columns).T
-
-
-class PackedModule(NamedTuple):
-    """A module as a skeleton without memory and its tensors as arrays: equal bytes if equal."""
-
-    skeleton: nn.Module
-    arrays: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> "PackedModule":
-        """Pack a module, wherever it is."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in _tensors(module)}
-        return cls(copy.deepcopy(module).to("meta"), arrays)
-
-    def unpack(self) -> nn.Module:
-        """The module again, on the host."""
-        module = copy.deepcopy(self.skeleton).to_empty(device="cpu")
-        for name, tensor in _tensors(module):
-            # A copy: the array may be memory-mapped and read-only.
-            tensor.copy_(torch.from_numpy(self.arrays[name].copy()))
-        return module
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        yield name, tensor.detach()
 
 
 # Copies live as long as their original and are no part of it: neither pickled nor copied.

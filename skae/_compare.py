@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.base import clone, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
+from ._comparison_display import ReducerComparisonDisplay
 from ._scoring import as_numbers, as_restored, dense, explained_variance, observed_mean
 
 # Trustworthiness compares all pairs of rows: at 2000 rows that is two 32 MB matrices and a quarter
@@ -98,6 +99,40 @@ class ReducerComparison:
         rows = [scores._asdict() for scores in self.mean().values()]
         return pd.DataFrame(rows, index=pd.Index(self.folds, name="reducer"))
 
+    def plot(self, ax: Any = None) -> ReducerComparisonDisplay:
+        """Draw a panel for each measure, with the spread over the folds.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Whose place the panels take; None is for a new figure.
+
+        Returns
+        -------
+        display : ReducerComparisonDisplay
+
+        Raises
+        ------
+        ImportError
+            Where matplotlib is not installed.
+        """
+        mean, std = ({name: s._asdict() for name, s in f().items()} for f in (self.mean, self.std))
+        labels = {
+            field: label
+            for field, label in self._labels().items()
+            if field != "n_components" and not all(np.isnan(s[field]) for s in mean.values())
+        }
+
+        def by_measure(scores: dict[str, dict[str, float]]) -> dict[str, list[float]]:
+            return {label: [s[field] for s in scores.values()] for field, label in labels.items()}
+
+        return ReducerComparisonDisplay(
+            names=list(self.folds),
+            mean=by_measure(mean),
+            std=by_measure(std),
+            logarithmic=("fit s", "transform s"),
+        ).plot(ax)
+
     def __repr__(self) -> str:
         mean, std = self.mean(), self.std()
         columns = [["reducer", *self.folds]]
@@ -139,14 +174,14 @@ def compare_reducers(
     n_neighbors: int = 5,
     random_state: int | np.random.RandomState | None = None,
 ) -> ReducerComparison:
-    r"""Compare reducers side by side on rows that they have not seen.
+    """Compare reducers side by side on rows that they have not seen.
 
     Each reducer is cloned, fitted on the training rows of each fold and judged on the others. All
     reducers see the same folds. The measures are:
 
-    - *explained variance*: :math:`1 - \sum (x - \hat x)^2 / \sum (x - \bar x)^2` over the
-      observed entries of the unseen rows, where :math:`\bar x` is the mean of the training rows.
-      1 is perfect, 0 is no better than the mean. It needs `inverse_transform`.
+    - *explained variance*: ``1 - sum (x - restored)^2 / sum (x - mean)^2`` over the observed
+      entries of the unseen rows, with the mean of the training rows. 1 is perfect, 0 is no better
+      than the mean. It needs `inverse_transform`.
     - *trustworthiness*: the share of the neighbours among the codes that are neighbours in `X`
       too, in the units of `X` (:func:`sklearn.manifold.trustworthiness`), from at most 2000
       evenly spaced rows of a fold.

@@ -1,7 +1,6 @@
 """Networks that correct a first completion of incomplete rows. Knows no estimator."""
 
 import math
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -52,6 +51,20 @@ class Pool(NamedTuple):
         return Pool(*(part[index] for part in self))
 
 
+class StackedLinear(nn.Module):
+    """One dense layer of each network."""
+
+    def __init__(self, n_in: int, n_out: int, noise: torch.Generator, gain: float = 1.0):
+        super().__init__()
+        weight = torch.randn(N_NETWORKS, n_in, n_out, generator=noise) / math.sqrt(n_in)
+        bias = 0.3 * torch.randn(N_NETWORKS, 1, n_out, generator=noise)
+        self.weight, self.bias = nn.Parameter(gain * weight), nn.Parameter(gain * bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply each network's layer to its own rows, (N_NETWORKS, n, n_in)."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
 class StackedNetworks(nn.Module):
     """Networks of one shape, run at once; each makes one correction of the completed rows.
 
@@ -60,25 +73,19 @@ class StackedNetworks(nn.Module):
 
     def __init__(self, n_features: int, width: int, noise: torch.Generator):
         super().__init__()
-        sizes = (2 * n_features, width, width)
         self.tame = Tame(2.0)
-        self.matrices = nn.ParameterList(
-            torch.randn(N_NETWORKS, a, b, generator=noise) / math.sqrt(a)
-            for a, b in pairwise(sizes)
+        self.layers = nn.Sequential(
+            StackedLinear(2 * n_features, width, noise),
+            nn.SiLU(),
+            StackedLinear(width, width, noise),
+            nn.SiLU(),
+            StackedLinear(width, n_features, noise, gain=0.0),
         )
-        self.matrices.append(torch.zeros(N_NETWORKS, width, n_features))
-        self.biases = nn.ParameterList(
-            0.3 * torch.randn(N_NETWORKS, 1, b, generator=noise) for b in sizes[1:]
-        )
-        self.biases.append(torch.zeros(N_NETWORKS, 1, n_features))
 
     def forward(self, filled: Tensor, unseen: Tensor) -> Tensor:
         """Correct rows (n, d) of which cells (n, d) were filled: (N_NETWORKS, n, d)."""
-        h = torch.cat([self.tame(filled), unseen], 1).expand(N_NETWORKS, -1, -1)
-        *hidden, last = zip(self.biases, self.matrices, strict=True)
-        for bias, matrix in hidden:
-            h = nn.functional.silu(torch.baddbmm(bias, h, matrix))
-        return torch.baddbmm(last[0], h, last[1])
+        shown = torch.cat([self.tame(filled), unseen], 1)
+        return self.layers(shown.expand(N_NETWORKS, -1, -1))
 
 
 class Correction(nn.Module):

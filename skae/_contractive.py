@@ -25,7 +25,8 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
     J = d encode / d x is that of the whole encoder, the principal components V included: what
     g learns is to take back those movements of the code that the reconstruction can do without.
-    PCA has |J|_F^2 = `n_components`. Small noise of standard deviation s moves a code by s |J|_F.
+    PCA has ``|J|_F^2 = n_components``. Small noise of standard deviation s moves a code by
+    ``s |J|_F``.
 
     As in :class:`AutoencoderTransformer`, training starts at PCA, and PCA is kept unless held-out
     rows do better; but better means this objective, so that an error above PCA's may be the price
@@ -51,7 +52,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    The norm is estimated without bias: |J'u|^2 for one random direction u of the code for each
+    The norm is estimated without bias: ``|J'u|^2`` for one random direction u of the code for each
     row, which costs one pass back through the encoder instead of `n_components`. For one component
     it is exact. Shrinking all codes, which would make any slope small, does not pay: the linear
     path of the decoder expects codes at the scale of V.

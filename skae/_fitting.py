@@ -5,7 +5,7 @@ Reads an estimator's parameters and its `_loss`; sets nothing on it.
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import reduce
 from itertools import count
@@ -16,6 +16,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from ._callbacks import Watch
 from ._codec import Codec
 from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
@@ -24,6 +25,7 @@ from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, ti
 from ._ordering import CodeMoments, Order, align_signs
 from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
+from ._pretraining import Stage, stages
 from ._tensors import (
     BLOCK_ENTRIES,
     Rows,
@@ -33,7 +35,16 @@ from ._tensors import (
     resolve_device,
     tensor_blocks,
 )
-from ._training import History, Plan, Stepper, by_autograd, rise_and_fade, train, train_epoch
+from ._training import (
+    History,
+    Observer,
+    Plan,
+    Stepper,
+    by_autograd,
+    rise_and_fade,
+    train,
+    train_epoch,
+)
 
 
 class Seeds(NamedTuple):
@@ -103,30 +114,50 @@ def _n_held_out(fraction: Any, n_rows: int) -> int:
 
 
 def fit_size(
-    estimator, task: Task, plan: Plan, start: PrincipalComponents, before: Codec | None = None
+    estimator,
+    task: Task,
+    plan: Plan,
+    start: PrincipalComponents,
+    watch: Watch,
+    before: Codec | None = None,
 ) -> Outcome:
     """Train a network with a code of the size of `start`, and put its codes in order."""
-    codec = untrained(estimator, task, start) if before is None else copy.deepcopy(before)
+    codec = untrained(estimator, task, start, plan) if before is None else copy.deepcopy(before)
     # The baseline, also where the network has no linear path, or an older one.
     pca = _linear_path(task, start, active=True)
     if _solved(estimator, start):
         return _put_in_order(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
+
+    def finish(core: Autoencoder, history: History) -> Outcome:
+        history = _in_units_of_X(history, estimator, task)
+        return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
+
+    def learned(weights: dict[str, Tensor], history: History) -> dict[str, Any]:
+        trained = copy.deepcopy(core)
+        trained.load_state_dict(weights)
+        return estimator._learned(task, finish(trained, history))
+
+    observer = watch.epochs(lambda loss: estimator._in_units_of_X(loss, task), learned)
+    history = _train(estimator, task, plan, core, observer)
+    if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
+        raise ValueError(diverged(estimator))
+    return finish(core, history)
+
+
+def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Observer) -> History:
+    """Train a network on the task's rows, in place."""
     order = _generator(task.seeds.order)
     n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
     with _modules_own_chance(estimator, task):
-        history = train(
+        return train(
             core,
             _gradient(estimator, task, core, n_steps),
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
-            estimator._report,
+            observer,
         )
-    if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
-        raise ValueError(diverged(estimator))
-    history = _in_units_of_X(history, estimator, task)
-    return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
 
 
 def _solved(estimator, start: PrincipalComponents) -> bool:
@@ -175,9 +206,9 @@ def diverged(estimator) -> str:
     )
 
 
-def untrained(estimator, task: Task, start: PrincipalComponents) -> Codec:
-    """A new network, which is PCA as yet, in float64."""
-    core = _make_core(estimator, task, start)
+def untrained(estimator, task: Task, start: PrincipalComponents, plan: Plan | None = None) -> Codec:
+    """A new network, which is PCA as yet, in float64; with a `plan` for it, pretrained."""
+    core = _make_core(estimator, task, start, plan)
     estimator._equip(core, task)
     return Codec(core, torch.from_numpy(task.shift), task.scale, len(start.directions))
 
@@ -188,7 +219,7 @@ def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
     return core
 
 
-def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder:
+def _make_core(estimator, task: Task, start: PrincipalComponents, plan: Plan | None) -> Autoencoder:
     """The network in its own units, and the natural sizes of what enters and leaves it."""
     n_components, n_features = start.directions.shape
     unit = task.moments.spread / task.scale
@@ -203,8 +234,9 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
     else:
         code_deviation = code_step = np.ones(n_components)
         residual = deviation
+    outputs = deviation
     if LOSSES[estimator.loss].degree == 0:  # logits and log-rates are of order one
-        residual = np.ones(n_features)
+        residual = outputs = np.ones(n_features)
     inputs, whitening = _inverse(deviation), None
     images = estimator.image_shape is not None
     dense = estimator.network is None and not estimator.tied_weights and not images
@@ -231,8 +263,31 @@ def _make_core(estimator, task: Task, start: PrincipalComponents) -> Autoencoder
     elif estimator.tied_weights:
         pair = tied_pair(sizes, activation, _generator(seed), **shared)
     else:
+        shared["gate"] = estimator.pretraining is not None
         pair = dense_pair(sizes, activation, _generator(seed), whitening=whitening, **shared)
+    if estimator.pretraining is not None and plan is not None:
+        units = linear.mean, scales.inputs, torch.from_numpy(outputs)
+        _pretrain(estimator, task, plan, stages(pair, *units, LOSSES[estimator.loss].link))
     return estimator._assemble(*pair, linear, scales, task)
+
+
+def _pretrain(estimator, task: Task, plan: Plan, stages: Iterable[Stage]) -> None:
+    """Train the new layers of each stage, while those outside them stay as they are."""
+    for depth, (stage, new) in enumerate(stages, 1):
+        estimator._equip(stage, task)
+        stage.requires_grad_(False)
+        new.requires_grad_()
+        core = _float32_copy(stage, task)
+        history = _train(estimator, task, plan, core, Observer())
+        if history.interrupted:
+            raise KeyboardInterrupt
+        if estimator.verbose:
+            error = estimator._in_units_of_X(min(history.validation), task)
+            estimator._print(f"layer {depth}: held-out loss {error:.6g}")
+        with torch.no_grad():
+            for ours, trained in zip(stage.parameters(), core.parameters(), strict=True):
+                ours.copy_(trained)
+        stage.requires_grad_()
 
 
 def _linear_path(task: Task, start: PrincipalComponents, *, active: bool) -> LinearPath:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ._networks import Autoencoder, Tame, Whitening
+from ._networks import Autoencoder, Gate, Tame, Whitening
 
 
 def _tame(layer: Tame, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
@@ -21,6 +21,7 @@ def _tame(layer: Tame, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
 # For a layer, what came in, what went out, and the gradient there: the gradient of what came in.
 BACKWARD: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: lambda layer, x, y, gradient: gradient @ layer.weight,
+    Gate: lambda layer, x, y, gradient: gradient * layer.factor,
     Tame: _tame,
     Whitening: lambda layer, x, y, gradient: gradient @ layer.matrix.T,
     nn.Identity: lambda layer, x, y, gradient: gradient,
@@ -62,6 +63,8 @@ class Chain:
             if isinstance(layer, nn.Linear):
                 torch.mm(gradient.t(), x, out=layer.weight.grad)
                 torch.sum(gradient, 0, out=layer.bias.grad)
+            elif isinstance(layer, Gate):
+                torch.sum(gradient * x, 0, out=layer.factor.grad)
             if i > self._first or to_input:
                 gradient = BACKWARD[type(layer)](layer, x, y, gradient)
         return gradient
@@ -86,7 +89,7 @@ class SquaredErrorGradient:
         self._core = core
         self._encoder, self._decoder = Chain(core.encoder), Chain(core.decoder)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, shown: Tensor, x: Tensor) -> Tensor:
         """Return the mean loss against the rows `x` of what is made of the rows `shown`.
 

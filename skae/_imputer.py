@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._base import all_or_nothing
-from ._codec import PackedModule
 from ._completion import Gaussian, learn_correction, make_pool, weigh
 from ._conditional_gaussian import ConditionalGaussian, fit_gaussian
 from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
+from ._packing import PackedModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._tensors import plain_torch, threads_for

@@ -90,20 +90,25 @@ def dense_pair(
     beside_pca: bool,
     whitening: Tensor | None = None,
     n_heads: int = 1,
+    gate: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder of these layer sizes and the decoder that mirrors it; silent beside PCA.
 
     With a `whitening`, (n_features, n_whitened), the encoder reads rows through it. It has
-    `n_heads` outputs for each component.
+    `n_heads` outputs for each component. With `gate` gates are what silences it, and not weights
+    of zero, so that all weights can be trained before.
     """
-    gain = 0.0 if beside_pca else 1.0
+    gain = 0.0 if beside_pca and not gate else 1.0
     read = sizes[0] if whitening is None else whitening.shape[1]
     encoder = mlp((read, *sizes[1:-1], n_heads * sizes[-1]), activation, generator, gain)
-    if beside_pca and len(sizes) > 2:
+    decoder = mlp(sizes[::-1], activation, generator, gain)
+    if beside_pca and gate:
+        gated(encoder, n_heads * sizes[-1], decoder, sizes[0])
+    elif beside_pca and len(sizes) > 2:
         encoder.append(Tame(STEP_LIMIT))
     if whitening is not None:
         encoder.insert(0, Whitening(whitening))
-    return encoder, mlp(sizes[::-1], activation, generator, gain)
+    return encoder, decoder
 
 
 class Transposed(nn.Module):

@@ -66,8 +66,10 @@ SHARED_PARAMETERS = """
         "pca" starts at the principal components of all rows, which stay as a linear path beside
         the network. "random" has no such path and no such promise.
 
-    pretraining : None, default=None
-        Reserved for layer-wise training.
+    pretraining : {"layerwise"} or None, default=None
+        "layerwise" trains the hidden layers one after the other, outermost first, each to
+        reconstruct `X` through the layers outside it, which are held; then the whole network. Each
+        layer takes up to `max_iter` epochs. Not for `network`.
 
     whiten : bool, default=False
         Scale each code to unit variance on the training rows.
@@ -122,7 +124,8 @@ SHARED_PARAMETERS = """
         Arithmetic of training; "auto" is float32. Inference computes in the dtype of `X`.
 
     verbose : int, default=0
-        Above zero, one line an epoch with the training and the held-out error.
+        Above zero, one line an epoch with the training and the held-out loss and the time that is
+        left at most; at the end `diagnosis_`.
 """
 
 
@@ -148,6 +151,9 @@ SHARED_ATTRIBUTES = """
         Number of epochs run. Zero if PCA was already the optimum.
     best_iter_ : int
         The epoch whose weights were kept; zero is PCA.
+    diagnosis_ : tuple of str
+        What is odd about the fit, in plain words; empty if nothing is. What is most likely a
+        mistake is warned of, too: codes that collapsed, columns whose units drown all others.
     network_ : torch.nn.Module
         The trained network, in the precision of the training data. Its ``encode`` takes rows in the
         units of `X`.
@@ -173,7 +179,7 @@ class SharedParameters(BaseEstimator):
     network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, AnyCallable())
     tied_weights: bool = parameter(False, BOOLEAN)
     init: str = parameter("pca", OneOf(("pca", "random")))
-    pretraining: None = parameter(None, NONE)
+    pretraining: str | None = parameter(None, NONE, OneOf(("layerwise",)))
     whiten: bool = parameter(False, BOOLEAN)
     alpha: float = parameter(0.0, Number(Real, 0))
     l1_ratio: float = parameter(0.0, Number(Real, 0, 1))

@@ -107,6 +107,19 @@ class History(NamedTuple):
     diverged: bool
 
 
+class Observer:
+    """Is told of each epoch and may end the training. This one takes no interest."""
+
+    def epoch_begins(self) -> None:
+        """Called before the first step of an epoch."""
+
+    def epoch_ends(
+        self, history: History, kept: Callable[[], tuple[dict[str, Tensor], History]]
+    ) -> bool:
+        """Whether to stop; `kept()` are the weights and the history that stopping now leaves."""
+        return False
+
+
 class Stepper:
     """Takes optimisation steps on a network, at a learning rate that follows a schedule.
 
@@ -138,7 +151,7 @@ class Stepper:
         return loss
 
     def _cut_long_gradient(self) -> None:
-        norm = self._gradient.norm()
+        norm = torch.linalg.vector_norm(self._gradient)
         if self._usual_norm is None:
             self._usual_norm = norm
         # All on the device: no branch that would make the host wait for the value.
@@ -156,7 +169,7 @@ class Stepper:
 
     def release(self) -> None:
         """Give each parameter memory of its own again, and drop the gradients."""
-        for parameter in self._network.parameters():
+        for parameter in _learned(self._network):
             parameter.data = parameter.data.clone()
             parameter.grad = None
 
@@ -172,7 +185,7 @@ class Stepper:
 
 def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
     """Move all parameters, and their gradients, into one vector each: one kernel for a step."""
-    parameters = list(network.parameters())
+    parameters = _learned(network)
     sizes = [p.numel() for p in parameters]
     weights = torch.cat([p.detach().reshape(-1) for p in parameters])
     gradient = torch.zeros_like(weights)
@@ -181,6 +194,10 @@ def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
         parameter.data = weight_piece.view_as(parameter)
         parameter.grad = gradient_piece.view_as(parameter)
     return weights, gradient
+
+
+def _learned(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def rise_and_fall(learning_rate: float, n_steps: int) -> Callable[[int], float]:
@@ -251,7 +268,7 @@ def train(
     held_out_errors: Callable[[], Tensor],
     permutations: Callable[[], Tensor],
     plan: Plan,
-    report: Callable[[int, float, float], None],
+    observer: Observer,
 ) -> History:
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
@@ -259,8 +276,8 @@ def train(
     parameters, `held_out_errors()` is the error of each held-out row, `permutations()` the next
     order of the training rows. What is judged and kept are running averages of the weights. The
     weights before the first step are epoch 0, and yield only to an improvement that is better than
-    chance. A KeyboardInterrupt, or a loss that is not finite, ends the training at the best epoch
-    so far.
+    chance. A KeyboardInterrupt, the `observer`, or a loss that is not finite ends the training at
+    the best epoch so far.
     """
     before = best = held_out_errors()
     history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
@@ -270,32 +287,38 @@ def train(
     n_steps = plan.max_epochs * math.ceil(len(permutation) / plan.batch_size)
     schedule = rise_and_fall(plan.learning_rate, n_steps)
     stepper = Stepper(network, plan.solver, schedule, history.validation[0])
-    start = kept = _snapshot(network)
+    start = lowest = _snapshot(network)
+
+    def kept() -> tuple[dict[str, Tensor], History]:
+        if better_than_chance(best, before):
+            return lowest, history
+        return start, history._replace(best_epoch=0)
+
     try:
         for epoch in range(1, plan.max_epochs + 1):
+            observer.epoch_begins()
             loss = train_epoch(stepper, gradient, permutation, plan.batch_size)
             with stepper.averaged():
                 errors = held_out_errors()
                 error = errors.mean().item()
                 if error < min(history.validation):
-                    best, kept = errors, _snapshot(network)
+                    best, lowest = errors, _snapshot(network)
                     history = history._replace(best_epoch=epoch)
             if not math.isfinite(loss + error):
                 history = history._replace(diverged=True)
                 break
             history.training.append(loss)
             history.validation.append(error)
-            report(epoch, loss, error)
             if error < bar:
                 bar, last_progress = error - margin, epoch
-            if epoch - last_progress >= plan.patience:
+            stopped = observer.epoch_ends(history, kept)
+            if stopped or epoch - last_progress >= plan.patience:
                 break
             permutation = permutations()
     except KeyboardInterrupt:
         history = history._replace(interrupted=True)
-    if not better_than_chance(best, before):
-        kept, history = start, history._replace(best_epoch=0)
-    network.load_state_dict(kept)
+    weights, history = kept()
+    network.load_state_dict(weights)
     stepper.release()
     return history
 

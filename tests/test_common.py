@@ -369,6 +369,7 @@ def test_constant_data_are_reconstructed(autoencoder):
     assert fitted.score(X) == 1
 
 
+@pytest.mark.filterwarnings("ignore:1 of 4 columns .* of the variance:UserWarning")
 def test_columns_of_1e12_beside_1e_12_are_finite_and_never_worse(autoencoder):
     X = np.random.RandomState(0).normal(size=(200, 4)) * [1e12, 1.0, 1e-3, 1e-12]
     fitted = quick(autoencoder, n_components=1).fit(X)
@@ -490,8 +491,10 @@ def test_inference_is_by_row(autoencoder):
         {"tied_weights": True},
         {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)},
         {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "tied_weights": True},
+        {"pretraining": "layerwise"},
+        {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "pretraining": "layerwise"},
     ],
-    ids=["tied", "images", "tied images"],
+    ids=["tied", "images", "tied images", "pretrained", "pretrained images"],
 )
 def test_every_objective_learns_with_every_architecture(autoencoder, architecture, digits):
     fitted = quick(autoencoder, max_iter=40, **architecture).fit(digits)

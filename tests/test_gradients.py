@@ -6,15 +6,24 @@ from torch import nn
 
 from skae._gradients import BACKWARD, SquaredErrorGradient, can_write_out
 from skae._losses import LOSSES
-from skae._networks import ACTIVATIONS, Autoencoder, LinearPath, Scales, Tame, Whitening, dense_pair
+from skae._networks import (
+    ACTIVATIONS,
+    Autoencoder,
+    Gate,
+    LinearPath,
+    Scales,
+    Tame,
+    Whitening,
+    dense_pair,
+)
 
 
-def network(activation="silu", active=True, hidden=(7, 5), whitened=False):
+def network(activation="silu", active=True, hidden=(7, 5), whitened=False, gate=False):
     """A network that does something in every part, in float64."""
     rng = torch.Generator().manual_seed(0)
     whitening = torch.randn(6, 4, generator=rng) if whitened else None
     sizes = (6, *hidden, 2)
-    pair = dense_pair(sizes, activation, rng, beside_pca=active, whitening=whitening)
+    pair = dense_pair(sizes, activation, rng, beside_pca=active, whitening=whitening, gate=gate)
     linear = LinearPath(
         torch.randn(6, generator=rng), torch.randn(2, 6, generator=rng), active=active
     )
@@ -34,9 +43,12 @@ def rows():
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu"])
 @pytest.mark.parametrize("active", [True, False])
-@pytest.mark.parametrize(("hidden", "whitened"), [((), False), ((7,), True), ((7, 5), False)])
-def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened):
-    core, x = network(activation, active, hidden, whitened), rows()
+@pytest.mark.parametrize(
+    ("hidden", "whitened", "gate"),
+    [((), False, False), ((7,), True, True), ((7, 5), False, False)],
+)
+def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened, gate):
+    core, x = network(activation, active, hidden, whitened, gate), rows()
     shown = x + torch.arange(6.0)  # a denoiser sees other rows than it is to return
     expected = LOSSES["squared_error"].loss(core.decode(core.encode(shown)), x).mean()
     gradients = torch.autograd.grad(expected, list(core.parameters()))
@@ -46,8 +58,15 @@ def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+def gate():
+    layer = Gate(6).double()
+    nn.init.normal_(layer.factor, generator=torch.Generator().manual_seed(0))
+    return layer
+
+
 LAYERS = {kind: kind for kind in BACKWARD} | {
     nn.Linear: lambda: nn.Linear(6, 3).double(),
+    Gate: gate,
     Tame: lambda: Tame(1.0),
     Whitening: lambda: Whitening(torch.arange(18.0, dtype=torch.float64).reshape(6, 3)),
 }

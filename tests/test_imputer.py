@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skae import AutoencoderImputer, AutoencoderTransformer, _completion
+from skae import AutoencoderImputer, AutoencoderTransformer, _completion, load, save
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +215,13 @@ def test_a_pickle_fills_alike(holed, held):
     again = pickle.loads(pickle.dumps(imputer))
     np.testing.assert_array_equal(again.transform(holed), imputer.transform(holed))
     assert joblib.hash(again) == joblib.hash(imputer)
+
+
+def test_a_file_fills_alike(holed, tmp_path):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    save(imputer, tmp_path / "imputer.skae")
+    again = load(tmp_path / "imputer.skae")
+    np.testing.assert_array_equal(again.transform(holed), imputer.transform(holed))
 
 
 def test_nested_parameters_are_tuned_in_a_pipeline(holed):
