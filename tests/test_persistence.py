@@ -154,7 +154,7 @@ def test_a_users_network_of_known_layers_needs_only_its_callable_removed(digits,
 
 @pytest.mark.parametrize("other", [PCA, "model", AutoencoderTransformer])
 def test_only_known_estimators_are_saved(other, path):
-    with pytest.raises(TypeError, match="`estimator` must be one of .*AutoencoderTransformer"):
+    with pytest.raises(TypeError, match=r"`estimator` must be one of .*AutoencoderTransformer"):
         save(other, path)
 
 
