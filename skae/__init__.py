@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "VAE": "_variational",
     "AutoencoderClassifier": "_classifier",
+    "AutoencoderImputer": "_imputer",
     "AutoencoderTransformer": "_autoencoder",
     "ContractiveAutoencoder": "_contractive",
     "DenoisingAutoencoder": "_denoising",
@@ -19,6 +20,7 @@ _HOMES = {
     "LatentTraversalDisplay": "_code_displays",
     "LossCurveDisplay": "_displays",
     "ReconstructionDisplay": "_reconstruction_display",
+    "ReconstructionTransformer": "_reconstruction",
     "ReducerComparison": "_compare",
     "ReducerComparisonDisplay": "_comparison_display",
     "SparseAutoencoder": "_sparse",

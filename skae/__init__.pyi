@@ -15,8 +15,10 @@ from ._displays import LossCurveDisplay as LossCurveDisplay
 from ._export import register_onnx_converters as register_onnx_converters
 from ._export import to_numpy as to_numpy
 from ._export import to_onnx as to_onnx
+from ._imputer import AutoencoderImputer as AutoencoderImputer
 from ._persistence import load as load
 from ._persistence import save as save
+from ._reconstruction import ReconstructionTransformer as ReconstructionTransformer
 from ._reconstruction_display import ReconstructionDisplay as ReconstructionDisplay
 from ._scoring import make_reconstruction_scorer as make_reconstruction_scorer
 from ._sparse import SparseAutoencoder as SparseAutoencoder

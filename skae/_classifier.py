@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ._base import BaseAutoencoder, all_or_nothing
-from ._codec import Codec
+from ._codec import Codec, OrderedCodec
 from ._denoising import DenoisingAutoencoder
 from ._networks import Scales
 from ._pca_start import moments
@@ -371,8 +371,12 @@ class SoftmaxOnCodes(nn.Module):
     def __init__(self, codec: Codec, code_size: float, n_classes: int):
         super().__init__()
         codec = copy.deepcopy(codec).float()
-        self.core, self.centre, self.turn = codec.core, codec.centre, codec.to_ordered / code_size
-        self.code_size = code_size
+        self.core, self.code_size = codec.core, code_size
+        if isinstance(codec, OrderedCodec):
+            self.centre, self.turn = codec.centre, codec.to_ordered / code_size
+        else:  # codes of the core, in the units of `X`
+            self.turn = torch.eye(codec.n_components, device=codec.scale.device)
+            self.centre, self.turn = 0 * self.turn[0], self.turn * codec.scale / code_size
         self.core.decoder = nn.Identity()  # not to be trained along
         self.head = nn.utils.skip_init(nn.Linear, len(self.turn), n_classes).to(self.turn.device)
         nn.init.zeros_(self.head.weight)

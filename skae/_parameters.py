@@ -25,6 +25,11 @@ from ._validation import (
     positive,
 )
 
+RANDOM_STATE = (
+    NONE,
+    integer(0, 2**32 - 1),
+    Instance(np.random.RandomState, "a numpy.random.RandomState"),
+)
 FRACTION = Number(Real, 0, 1, low_open=True, high_open=True)
 
 SHARED_PARAMETERS = """
@@ -188,12 +193,7 @@ class SharedParameters(BaseEstimator):
     early_stopping: bool = parameter(True, BOOLEAN)
     validation_fraction: float | str = parameter("auto", FRACTION, OneOf(("auto",)))
     warm_start: bool = parameter(False, BOOLEAN)
-    random_state: int | np.random.RandomState | None = parameter(
-        None,
-        NONE,
-        integer(0, 2**32 - 1),
-        Instance(np.random.RandomState, "a numpy.random.RandomState"),
-    )
+    random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
     device: str = parameter("auto", Instance(str, "the name of a torch device"))
     precision: str = parameter("auto", OneOf(("auto", "float32", "bfloat16")))
     verbose: int = parameter(0, integer(0), BOOLEAN)

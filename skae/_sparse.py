@@ -25,10 +25,11 @@ from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History
 from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter
 
-# Units are revived, see `_revival`, that were idle for so many rows, in those that a unit would wait
-# for if all had an equal share, or for so many training sets if that is less. The weights hardly
-# matter: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is left
-# over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on digits.
+# Units are revived, see `_revival`, that were idle for so many rows, in those that a unit would
+# wait for if all had an equal share, or for so many training sets if that is less. The weights
+# hardly matter: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is
+# left over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on
+# digits.
 IDLE_SHARES = 100.0
 IDLE_EPOCHS = 1.0
 REVIVAL = 1 / 32
