@@ -21,6 +21,7 @@ _HOMES = {
     "ReconstructionDisplay": "_reconstruction_display",
     "ReducerComparison": "_compare",
     "ReducerComparisonDisplay": "_comparison_display",
+    "SparseAutoencoder": "_sparse",
     "compare_reducers": "_compare",
     "load": "_persistence",
     "make_reconstruction_scorer": "_scoring",

@@ -19,6 +19,7 @@ from ._persistence import load as load
 from ._persistence import save as save
 from ._reconstruction_display import ReconstructionDisplay as ReconstructionDisplay
 from ._scoring import make_reconstruction_scorer as make_reconstruction_scorer
+from ._sparse import SparseAutoencoder as SparseAutoencoder
 from ._variational import VAE as VAE
 
 __version__: str

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ._callbacks import CallbackSupportMixin, Watch, with_callbacks
-from ._codec import Codec, in_dtype
+from ._codec import Codec, OrderedCodec, in_dtype
 from ._convolution import multiply_adds
 from ._diagnosis import Finding, collapsed_codes, diagnose
 from ._fitting import (
@@ -30,6 +30,7 @@ from ._fitting import (
     diverged,
     fit_size,
     make_task,
+    turn_to_axes,
     untrained,
 )
 from ._losses import LOSSES, ReconstructionLoss
@@ -94,6 +95,24 @@ class BaseAutoencoder(
     def _order(self, codec: Codec, codes: CodeMoments) -> Order:
         """The basis of the codes that the user sees."""
         return order_codes(codes)
+
+    _codec: ClassVar[type[Codec]] = OrderedCodec
+    _moments: ClassVar[type] = CodeMoments  # what is remembered of the codes of training rows
+
+    def _in_order(self, codec: Codec, codes: CodeMoments, history: History) -> Outcome:
+        """What a training leaves behind, in the basis that the user sees."""
+        return turn_to_axes(self, cast(OrderedCodec, codec), codes, history)
+
+    def _settle(self, codec: Codec, task: Task) -> None:
+        """Fix what depends on the rows and the trained weights, before the codes are measured."""
+
+    def _n_principal(self, X, size: int | float) -> int | float:
+        """How many principal components the start takes, for a code of this size."""
+        return size
+
+    def _code_size(self, start: PrincipalComponents) -> int:
+        """The size of the code that begins at `start`."""
+        return len(start.directions)
 
     def _in_units_of_X(self, loss: float, task: Task) -> float:
         """A mean of `_loss`, which is in the network's units, in those of `score_samples`."""
@@ -172,7 +191,7 @@ class BaseAutoencoder(
         with threads_for(self._multiply_adds(X, size) * plan.batch_size):
             watch = Watch.begin(self, given, plan, searches=isinstance(size, float))
             task = make_task(self, X, X_val, before)
-            start = principal_components(X, task.moments, size, task.seeds.components)
+            start = self._start(X, task, size)
             if isinstance(size, float):
                 outcome = self._search_size(task, plan, start, watch, size)
             else:
@@ -228,7 +247,7 @@ class BaseAutoencoder(
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
                 task = make_task(self, X, X, before)  # the batch judges itself
                 if before is None:
-                    start = principal_components(X, task.moments, size, task.seeds.components)
+                    start = self._start(X, task, size)
                     codec, seen, state = untrained(self, task, start), None, None
                 else:
                     task = task._replace(moments=task.moments._replace(mean=self.mean_))
@@ -258,14 +277,16 @@ class BaseAutoencoder(
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        return self._in_blocks(self._validated(X), Codec.encode, self.n_components_)
+        return self._in_blocks(
+            self._validated(X), lambda codec, x: codec.encode(x), self.n_components_
+        )
 
     def inverse_transform(self, X) -> np.ndarray:
         """Decode codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components_)
+        X : array-like or CSR matrix of shape (n_samples, n_components_)
             Codes, as `transform` returns them.
 
         Returns
@@ -281,7 +302,9 @@ class BaseAutoencoder(
             If the codes have another number of columns.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=list(TORCH_DTYPES), input_name="X", estimator=self)
+        codes = check_array(
+            X, accept_sparse="csr", dtype=list(TORCH_DTYPES), input_name="X", estimator=self
+        )
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
@@ -438,9 +461,14 @@ class BaseAutoencoder(
                     f"{asked}; use warm_start=False to begin anew."
                 )
             return self.n_components_
-        largest = min(n_samples, n_features)
+        return self._size_for(n_samples, n_features)
+
+    def _size_for(self, n_samples: int, n_features: int) -> int | float:
+        """The size of a new code, or still a share, for data of this shape."""
+        asked, largest = self.n_components, min(n_samples, n_features)
         if asked is None:
             return largest
+        share = not isinstance(asked, Integral)
         if share:
             return float(asked)
         if asked > largest:
@@ -449,6 +477,10 @@ class BaseAutoencoder(
                 f"{asked}; here n_samples = {n_samples}, n_features = {n_features}."
             )
         return int(asked)
+
+    def _start(self, X, task: Task, size: int | float) -> PrincipalComponents:
+        wanted = self._n_principal(X, size)
+        return principal_components(X, task.moments, wanted, task.seeds.components)
 
     def _multiply_adds(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""

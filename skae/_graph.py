@@ -60,13 +60,13 @@ class Graph:
         return self.add("Where", self.add("IsNaN", x), 0.0, value)
 
 
-def encode(graph: Graph, codec: Codec, x: str) -> str:
+def encode(graph: Graph, codec: Any, x: str) -> str:
     """The codes of rows in the units of `X`."""
     code = _encode_core(graph, codec.core, standard(graph, codec, x))
     return graph.add("MatMul", graph.add("Sub", code, codec.centre), codec.to_ordered)
 
 
-def decode(graph: Graph, codec: Codec, code: str) -> str:
+def decode(graph: Graph, codec: Any, code: str) -> str:
     """The raw rows of codes."""
     turned = graph.add("Add", graph.add("MatMul", code, codec.to_core), codec.centre)
     step = graph.add("Mul", decode_core(graph, codec.core, turned), codec.scale)

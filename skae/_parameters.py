@@ -1,5 +1,6 @@
 """The parameters that every autoencoder has: defaults, what is allowed, and their documentation."""
 
+import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -201,6 +202,15 @@ class SharedParameters(BaseEstimator):
         """Write what all leaves share into the docstring of each."""
         super().__init_subclass__(**kwargs)
         if cls.__doc__:
-            cls.__doc__ = cls.__doc__.replace(
-                "    {shared_parameters}\n", SHARED_PARAMETERS[1:]
-            ).replace("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:])
+            for slot, entries in (
+                ("    {shared_parameters}\n", SHARED_PARAMETERS[1:]),
+                ("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:]),
+            ):
+                cls.__doc__ = cls.__doc__.replace(slot, _without_those_of(cls.__doc__, entries))
+
+
+def _without_those_of(doc: str, entries: str) -> str:
+    """The entries whose names `doc` does not describe itself."""
+    own = re.findall(r"^    (\w+) : ", doc, re.MULTILINE)
+    parts = re.split(r"^(?=    \w+ : )", entries, flags=re.MULTILINE)
+    return "".join(part for part in parts if part.split(" : ")[0].strip() not in own)

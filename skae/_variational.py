@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ._base import BaseAutoencoder
-from ._codec import Codec
+from ._codec import Codec, OrderedCodec
 from ._diagnosis import Finding
 from ._fitting import Outcome, Task
 from ._networks import Autoencoder, LinearPath, Scales
@@ -231,7 +231,7 @@ class VAE(BaseAutoencoder):
         def mean_and_std(codec: Codec, x: Tensor) -> Tensor:
             _, log_var = codec.core.posterior((x - codec.shift) / codec.scale)
             # Sorting the codes and choosing their signs is all that the change of basis does.
-            std = (log_var / 2).exp() @ codec.to_ordered.abs()
+            std = (log_var / 2).exp() @ cast(OrderedCodec, codec).to_ordered.abs()
             return torch.cat([codec.encode(x), std], dim=1)
 
         both = self._in_blocks(self._validated(X), mean_and_std, 2 * self.n_components_)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_networks import autoencoder
 
-from skae._codec import Codec, in_dtype
+from skae._codec import OrderedCodec, in_dtype
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def codec():
     core = autoencoder()
     for parameter in core.parameters():  # a network that does something
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=0.3)
-    return Codec(core, torch.arange(6.0), 2.5, 2).double()
+    return OrderedCodec(core, torch.arange(6.0), 2.5, 2).double()
 
 
 @pytest.fixture

@@ -36,10 +36,12 @@ def test_drowning_columns_are_named_as_the_user_does():
         quick(AutoencoderTransformer, n_components=1).fit(frame)
 
 
-def test_large_columns_that_drown_none_are_no_mistake():
-    """Ten columns say the same as the large one: the others come back with it."""
-    t = np.random.RandomState(0).normal(size=(200, 1))
-    X = t * np.array([100.0] + 10 * [1.0])
+@pytest.mark.parametrize(("large", "common"), [(100.0, 1.0), (6.0, 0.0)])
+def test_a_large_column_that_drowns_none_is_no_mistake(large, common):
+    """The others come back half by what they share with it, or they weigh a fifth of all."""
+    rng = np.random.RandomState(0)
+    t = rng.normal(size=(200, 1))
+    X = np.c_[large * t, common * t + rng.normal(size=(200, 10))]
     fitted = quick(AutoencoderTransformer, n_components=1).fit(X)
     assert not any("carry" in text for text in fitted.diagnosis_)
 

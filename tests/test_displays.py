@@ -388,6 +388,7 @@ def test_without_matplotlib_the_package_works_and_displays_say_what_is_missing()
     script = """
 import sys
 import skae
+[getattr(skae, name) for name in skae.__all__]
 assert "matplotlib" not in sys.modules
 sys.modules["matplotlib"] = None
 try:

@@ -16,7 +16,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 LAYERS = [
     {"_tensors", "_validation", "_numpy_program"},
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
-    {"_training", "_gradients", "_convolution", "_probabilistic", "_packing"},
+    {"_training", "_gradients", "_convolution", "_probabilistic", "_sparse_codes", "_packing"},
     {"_pretraining"},
     {"_parameters", "_pca_start", "_ordering", "_spreading", "_graph", "_callbacks", "_diagnosis"},
     {"_fitting"},
