@@ -218,6 +218,7 @@ def page(records: dict) -> list[str]:
             rows.append(
                 (arm, *("" if e is None else f"{e.mean():.2f} ({e.max():.2f})" for e in cells))
             )
+        rows.append(("draws", *(str(len(errors[n][OURS])) for n in counts)))
         if name == "mnist":
             rows.append(("published: VAE + TSVM", *(str(BARS.get(n, "")) for n in counts)))
         lines += [*markdown_table(header, rows), ""]
