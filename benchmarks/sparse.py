@@ -2,8 +2,8 @@
 
     python benchmarks/sparse.py [--part curve|classifier] [--rows N] [--quick]
 
-*curve*: share of the variance of unseen Fashion-MNIST images that 16, 32 and 64 active units of 1024
-explain. Beside "topk" and "batch_topk": an autoencoder with an l1 penalty, its price found by
+*curve*: share of the variance of unseen Fashion-MNIST images that 16, 32 and 64 active units of
+1024 explain. Beside "topk" and "batch_topk": an autoencoder with an l1 penalty, its price found by
 bisection for the same activity; `MiniBatchDictionaryLearning`, whose codes are searched by
 orthogonal matching pursuit, on the first 1000 test images, as each search takes milliseconds; PCA.
 

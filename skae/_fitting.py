@@ -16,6 +16,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from ._callbacks import Watch
 from ._codec import Codec, OrderedCodec
 from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
@@ -34,7 +35,16 @@ from ._tensors import (
     resolve_device,
     tensor_blocks,
 )
-from ._training import History, Plan, Stepper, by_autograd, rise_and_fade, train, train_epoch
+from ._training import (
+    History,
+    Observer,
+    Plan,
+    Stepper,
+    by_autograd,
+    rise_and_fade,
+    train,
+    train_epoch,
+)
 
 
 class Seeds(NamedTuple):
@@ -104,7 +114,12 @@ def _n_held_out(fraction: Any, n_rows: int) -> int:
 
 
 def fit_size(
-    estimator, task: Task, plan: Plan, start: PrincipalComponents, before: Codec | None = None
+    estimator,
+    task: Task,
+    plan: Plan,
+    start: PrincipalComponents,
+    watch: Watch,
+    before: Codec | None = None,
 ) -> Outcome:
     """Train a network with a code of the size of `start`, and put its codes in order."""
     codec = untrained(estimator, task, start, plan) if before is None else copy.deepcopy(before)
@@ -113,20 +128,27 @@ def fit_size(
     if _solved(estimator, start):
         return _conclude(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
-    history = _train(estimator, task, plan, core, estimator._report)
+
+    def finish(core: Autoencoder, history: History) -> Outcome:
+        history = _in_units_of_X(history, estimator, task)
+        trained = codec.with_nets_of(core).eval()
+        trained.to(task.device, inference_dtype(task.X.dtype, task.device))
+        estimator._settle(trained, task)
+        return _conclude(estimator, task, trained, pca, history)
+
+    def learned(weights: dict[str, Tensor], history: History) -> dict[str, Any]:
+        trained = copy.deepcopy(core)
+        trained.load_state_dict(weights)
+        return estimator._learned(task, finish(trained, history))
+
+    observer = watch.epochs(lambda loss: estimator._in_units_of_X(loss, task), learned)
+    history = _train(estimator, task, plan, core, observer)
     if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
         raise ValueError(diverged(estimator))
-    history = _in_units_of_X(history, estimator, task)
-    codec = (
-        codec.with_nets_of(core).eval().to(task.device, inference_dtype(task.X.dtype, task.device))
-    )
-    estimator._settle(codec, task)
-    return _conclude(estimator, task, codec, pca, history)
+    return finish(core, history)
 
 
-def _train(
-    estimator, task: Task, plan: Plan, core: Autoencoder, report: Callable[..., None]
-) -> History:
+def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Observer) -> History:
     """Train a network on the task's rows, in place."""
     order = _generator(task.seeds.order)
     n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
@@ -137,7 +159,7 @@ def _train(
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
-            report,
+            observer,
         )
 
 
@@ -260,7 +282,7 @@ def _pretrain(estimator, task: Task, plan: Plan, stages: Iterable[Stage]) -> Non
         stage.requires_grad_(False)
         new.requires_grad_()
         core = _float32_copy(stage, task)
-        history = _train(estimator, task, plan, core, lambda *_: None)
+        history = _train(estimator, task, plan, core, Observer())
         if history.interrupted:
             raise KeyboardInterrupt
         if estimator.verbose:

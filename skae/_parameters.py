@@ -120,7 +120,8 @@ SHARED_PARAMETERS = """
         Arithmetic of training; "auto" is float32. Inference computes in the dtype of `X`.
 
     verbose : int, default=0
-        Above zero, one line an epoch with the training and the held-out error.
+        Above zero, one line an epoch with the training and the held-out loss and the time that is
+        left at most; at the end `diagnosis_`.
 """
 
 
@@ -146,6 +147,9 @@ SHARED_ATTRIBUTES = """
         Number of epochs run. Zero if PCA was already the optimum.
     best_iter_ : int
         The epoch whose weights were kept; zero is PCA.
+    diagnosis_ : tuple of str
+        What is odd about the fit, in plain words; empty if nothing is. What is most likely a
+        mistake is warned of, too: codes that collapsed, columns whose units drown all others.
     network_ : torch.nn.Module
         The trained network, in the precision of the training data. Its ``encode`` takes rows in the
         units of `X`.

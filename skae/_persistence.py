@@ -252,7 +252,9 @@ def _encoded(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
     if cls in _records().values():
         return {"kind": "record", "class": cls.__name__, "value": table(value._asdict())}
     if cls in _classes().values():
-        return {"kind": "estimator", "class": cls.__name__, "value": table(value.__getstate__())}
+        state = dict(value.__getstate__())
+        state.pop("_skl_callbacks", None)  # code of the process that fits
+        return {"kind": "estimator", "class": cls.__name__, "value": table(state)}
     if isinstance(value, np.dtype) and value.newbyteorder("<") in DTYPES:
         return {"kind": "dtype", "value": value.str}
     if isinstance(value, np.ndarray) and (value.dtype.kind == "U" or _are_texts(value)):

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize, relu
 
 from ._base import BaseAutoencoder
 from ._codec import Codec
+from ._diagnosis import Finding
 from ._fitting import Outcome, Task
 from ._networks import Autoencoder, Gate, LinearPath, Scales
 from ._ordering import CodeUse, Order
@@ -24,9 +25,9 @@ from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History
 from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter
 
-# Units are revived, see `_revival`, that were idle for so many rows, in those that a unit would wait
-# for if all had an equal share, or for so many training sets if that is less. The weights hardly
-# matter: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is left
+# Units are revived, see `_revival`, that were idle for so many times the rows that a unit would
+# wait for if all had an equal share, or for so many training sets if these are fewer. The weights
+# matter little: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is left
 # over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on digits.
 IDLE_SHARES = 100.0
 IDLE_EPOCHS = 1.0
@@ -71,8 +72,9 @@ class SparseAutoencoder(BaseAutoencoder):
     By default there are no hidden layers: g and f are not there, and what is learned is a
     dictionary with an encoder. With hidden layers g and f start at zero beside it.
 
-    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch
-    is pulled up on the row that it fits best, and learns what the others leave over there.
+    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch,
+    or for 100 times its fair wait, is pulled up on the row that it fits best, and learns what the
+    others leave over there.
 
     Parameters
     ----------
@@ -261,11 +263,22 @@ class SparseAutoencoder(BaseAutoencoder):
         order = Order(np.zeros(0), np.eye(0), explained, shares * codes.score)  # no change of basis
         return Outcome(codec, codes, order, as_array(codec.core.decoder.directions), history)
 
-    def _publish(self, task: Task, outcome: Outcome, optimizer_state: Any = None) -> None:
-        super()._publish(task, outcome, optimizer_state)
+    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
         n_active = cast(CodeUse, outcome.codes).n_active
-        self.activation_frequency_ = n_active / outcome.codes.n_samples
-        self.dead_components_ = np.flatnonzero(n_active == 0).copy()  # a view has another hash
+        return super()._learned(task, outcome) | {
+            "activation_frequency_": n_active / outcome.codes.n_samples,
+            "dead_components_": np.flatnonzero(n_active == 0).copy(),  # a view has another hash
+        }
+
+    def _collapse(self) -> Finding | None:
+        n_dead = len(self.dead_components_)
+        if not n_dead:
+            return None
+        return Finding(
+            f"{n_dead} of {self.n_components_} units are active in no training row (see "
+            "`dead_components_`). Fewer `n_components`, more `n_nonzero_coefs` or a smaller "
+            "`penalty` would use them."
+        )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -18,13 +18,14 @@ LAYERS = [
     {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
     {"_training", "_gradients", "_convolution", "_probabilistic", "_sparse_codes", "_packing"},
     {"_pretraining"},
-    {"_parameters", "_pca_start", "_ordering", "_graph"},
+    {"_parameters", "_pca_start", "_ordering", "_graph", "_callbacks", "_diagnosis"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
-    {"_scoring", "_programs"},
-    {"_compare", "_displays", "_persistence", "_export"},
+    {"_scoring", "_programs", "_plotting"},
+    {"_displays", "_code_displays", "_reconstruction_display", "_comparison_display"},
+    {"_compare", "_persistence", "_export"},
     {"__init__"},
 ]
 LAYER_OF = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
