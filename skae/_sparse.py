@@ -25,9 +25,9 @@ from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History
 from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter
 
-# Units are revived, see `_revival`, that were idle for so many rows, in those that a unit would
-# wait for if all had an equal share, or for so many training sets if that is less. The weights
-# hardly matter: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is
+# Units are revived, see `_revival`, that were idle for so many times the rows that a unit would
+# wait for if all had an equal share, or for so many training sets if these are fewer. The weights
+# matter little: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is
 # left over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on
 # digits.
 IDLE_SHARES = 100.0
@@ -73,8 +73,9 @@ class SparseAutoencoder(BaseAutoencoder):
     By default there are no hidden layers: g and f are not there, and what is learned is a
     dictionary with an encoder. With hidden layers g and f start at zero beside it.
 
-    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch
-    is pulled up on the row that it fits best, and learns what the others leave over there.
+    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch,
+    or for 100 times its fair wait, is pulled up on the row that it fits best, and learns what the
+    others leave over there.
 
     Parameters
     ----------
@@ -276,8 +277,8 @@ class SparseAutoencoder(BaseAutoencoder):
             return None
         return Finding(
             f"{n_dead} of {self.n_components_} units are active in no training row (see "
-            "`dead_components_`): a smaller `n_components` gives the same codes without them, a "
-            "larger `max_iter` may bring them back."
+            "`dead_components_`). Fewer `n_components`, more `n_nonzero_coefs` or a smaller "
+            "`penalty` would use them."
         )
 
     def _check_parameters(self) -> None:
