@@ -59,7 +59,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (a few minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) torch
-	@$(PIP) -e ".[test,plot]"
+	@$(PIP) -e ".[test,plot,onnx,save]"
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)

@@ -2,12 +2,12 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 from torch.nn import Module
 
-from ._codec import Codec, PackedModule, in_dtype
+from ._callbacks import CallbackSupportMixin, Watch, with_callbacks
+from ._codec import Codec, OrderedCodec, in_dtype
 from ._convolution import multiply_adds
+from ._diagnosis import Finding, collapsed_codes, diagnose
 from ._fitting import (
     Outcome,
     Task,
@@ -28,11 +30,13 @@ from ._fitting import (
     diverged,
     fit_size,
     make_task,
+    turn_to_axes,
     untrained,
 )
 from ._losses import LOSSES, ReconstructionLoss
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order, explained_share, order_codes
+from ._packing import PackedModule
 from ._parameters import SharedParameters
 from ._pca_start import PrincipalComponents, principal_components
 from ._tensors import TORCH_DTYPES, inference_dtype, plain_torch, tensor_blocks, threads_for
@@ -55,7 +59,9 @@ def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedParameters, ABC):
+class BaseAutoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, SharedParameters, ABC
+):
     """Everything but the equation: a leaf defines `_loss`, and its own parameters if it has any."""
 
     @abstractmethod
@@ -72,6 +78,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         """Whether the network begins as PCA, which stays as a linear path."""
         return self.init == "pca"
 
+    # In notebooks scikit-learn shows what a parameter or an attribute is only beside a link to its
+    # page; this one leads nowhere else.
+    _doc_link_module: ClassVar[str] = "skae"
+    _doc_link_template: ClassVar[str] = "#{estimator_name}"
+
     # How many outputs the encoder has for each component.
     _n_heads: ClassVar[int] = 1
 
@@ -84,6 +95,24 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
     def _order(self, codec: Codec, codes: CodeMoments) -> Order:
         """The basis of the codes that the user sees."""
         return order_codes(codes)
+
+    _codec: ClassVar[type[Codec]] = OrderedCodec
+    _moments: ClassVar[type] = CodeMoments  # what is remembered of the codes of training rows
+
+    def _in_order(self, codec: Codec, codes: CodeMoments, history: History) -> Outcome:
+        """What a training leaves behind, in the basis that the user sees."""
+        return turn_to_axes(self, cast(OrderedCodec, codec), codes, history)
+
+    def _settle(self, codec: Codec, task: Task) -> None:
+        """Fix what depends on the rows and the trained weights, before the codes are measured."""
+
+    def _n_principal(self, X, size: int | float) -> int | float:
+        """How many principal components the start takes, for a code of this size."""
+        return size
+
+    def _code_size(self, start: PrincipalComponents) -> int:
+        """The size of the code that begins at `start`."""
+        return len(start.directions)
 
     def _in_units_of_X(self, loss: float, task: Task) -> float:
         """A mean of `_loss`, which is in the network's units, in those of `score_samples`."""
@@ -144,23 +173,34 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             When interrupted. If training had begun, the best epoch so far is kept and a
             ConvergenceWarning says so; else the estimator is as before the call.
         """
+        # Callbacks are torn down within: what they raise in the end undoes the fit as well.
         with all_or_nothing(self), plain_torch():
-            self._check_parameters()
-            before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
-            X = self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
-            X_val = None if X_val is None else self._checked_for_loss(X_val)
-            size = self._largest_size(X, before)
-            plan = Plan.of(self, X.shape[0])
-            with threads_for(self._multiply_adds(X, size) * plan.batch_size):
-                task = make_task(self, X, X_val, before)
-                start = principal_components(X, task.moments, size, task.seeds.components)
-                if isinstance(size, float):
-                    outcome = self._search_size(task, plan, start, size)
-                else:
-                    outcome = fit_size(self, task, plan, start, before)
-            self._publish(task, outcome)
-        self._tell(outcome.history)
+            history, findings = self._learn(X, X_val)
+        self._tell(history, findings)
         return self
+
+    @with_callbacks
+    def _learn(self, X, X_val) -> tuple[History, list[Finding]]:
+        """All of `fit` but what it tells in the end."""
+        self._check_parameters()
+        before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
+        given, X = X, self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
+        X_val = None if X_val is None else self._checked_for_loss(X_val)
+        size = self._largest_size(X, before)
+        plan = Plan.of(self, X.shape[0])
+        with threads_for(self._multiply_adds(X, size) * plan.batch_size):
+            watch = Watch.begin(self, given, plan, searches=isinstance(size, float))
+            task = make_task(self, X, X_val, before)
+            start = self._start(X, task, size)
+            if isinstance(size, float):
+                outcome = self._search_size(task, plan, start, watch, size)
+            else:
+                outcome = fit_size(self, task, plan, start, watch, before)
+            self._publish(task, outcome)
+            findings = diagnose(self, X, task.moments.deviation)
+            self.diagnosis_ = tuple(finding.text for finding in findings)
+            watch.end(fitted=True)
+        return outcome.history, findings
 
     def partial_fit(self, X, y=None) -> Self:
         """Continue with one pass over the rows of `X`.
@@ -207,7 +247,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
                 task = make_task(self, X, X, before)  # the batch judges itself
                 if before is None:
-                    start = principal_components(X, task.moments, size, task.seeds.components)
+                    start = self._start(X, task, size)
                     codec, seen, state = untrained(self, task, start), None, None
                 else:
                     task = task._replace(moments=task.moments._replace(mean=self.mean_))
@@ -237,14 +277,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        return self._in_blocks(self._validated(X), Codec.encode, self.n_components_)
+        return self._in_blocks(
+            self._validated(X), lambda codec, x: codec.encode(x), self.n_components_
+        )
 
     def inverse_transform(self, X) -> np.ndarray:
         """Decode codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components_)
+        X : array-like or CSR matrix of shape (n_samples, n_components_)
             Codes, as `transform` returns them.
 
         Returns
@@ -260,7 +302,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             If the codes have another number of columns.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=list(TORCH_DTYPES), input_name="X", estimator=self)
+        codes = check_array(
+            X, accept_sparse="csr", dtype=list(TORCH_DTYPES), input_name="X", estimator=self
+        )
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
@@ -282,9 +326,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             The same as ``inverse_transform(transform(X))``.
         """
         check_is_fitted(self)
-        return self._in_blocks(
-            self._validated(X), lambda codec, x: self._decode(codec, codec.encode(x)), X.shape[1]
-        )
+        X = self._validated(X)
+        return self._in_blocks(X, self._restore, X.shape[1])
 
     def score_samples(self, X) -> np.ndarray:
         """How well each row is reconstructed; higher is better.
@@ -440,9 +483,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
                     f"{asked}; use warm_start=False to begin anew."
                 )
             return self.n_components_
-        largest = min(n_samples, n_features)
+        return self._size_for(n_samples, n_features)
+
+    def _size_for(self, n_samples: int, n_features: int) -> int | float:
+        """The size of a new code, or still a share, for data of this shape."""
+        asked, largest = self.n_components, min(n_samples, n_features)
         if asked is None:
             return largest
+        share = not isinstance(asked, Integral)
         if share:
             return float(asked)
         if asked > largest:
@@ -452,6 +500,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             )
         return int(asked)
 
+    def _start(self, X, task: Task, size: int | float) -> PrincipalComponents:
+        wanted = self._n_principal(X, size)
+        return principal_components(X, task.moments, wanted, task.seeds.components)
+
     def _multiply_adds(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
         size, hidden = int(size) or X.shape[1], tuple(self.hidden_layer_sizes)
@@ -460,14 +512,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
         return 6.0 * sum(a * b for a, b in pairwise((X.shape[1], *hidden, size)))
 
     def _search_size(
-        self, task: Task, plan: Plan, start: PrincipalComponents, share: float
+        self, task: Task, plan: Plan, start: PrincipalComponents, watch: Watch, share: float
     ) -> Outcome:
         """The smallest code that explains the share, by bisection; PCA's size is enough."""
         too_small, enough, found = 0, len(start.directions), None
         while found is None or enough - too_small > 1:
             # PCA's size is known to be enough, so it is tried last, if at all.
             size = enough if enough - too_small == 1 else (too_small + enough) // 2
-            outcome = fit_size(self, task, plan, start.first(size))
+            trial = watch.trial(size)
+            outcome = fit_size(self, task, plan, start.first(size), trial)
+            trial.end(fitted=False)
             if outcome.history.interrupted:
                 return outcome
             if self.verbose:
@@ -480,24 +534,41 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
 
     def _publish(self, task: Task, outcome: Outcome, optimizer_state: Any = None) -> None:
         """Set what `fit` has learned, all at once."""
-        order, history = outcome.order, outcome.history
-        self.n_components_ = len(order.explained_variance)
-        self.components_ = outcome.directions
-        self.mean_ = task.moments.mean
-        self.explained_variance_ = order.explained_variance
-        self.explained_variance_ratio_ = order.explained_variance_ratio
-        self.pca_score_ = outcome.codes.pca_score
-        self.loss_curve_ = history.training
-        self.validation_curve_ = history.validation
-        self.n_iter_ = len(history.training)
-        self.best_iter_ = history.best_epoch
-        self.n_samples_seen_ = outcome.codes.n_samples
-        self._codes = outcome.codes
         self._optimizer_state = optimizer_state
-        self.network_ = outcome.codec
+        for name, value in self._learned(task, outcome).items():
+            setattr(self, name, value)
 
-    def _tell(self, history: History) -> None:
-        """Warn of a training that did not end by itself; an interruption is passed on."""
+    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
+        """The fitted attributes that an outcome stands for."""
+        order, history = outcome.order, outcome.history
+        return {
+            "n_components_": len(order.explained_variance),
+            "components_": outcome.directions,
+            "mean_": task.moments.mean,
+            "explained_variance_": order.explained_variance,
+            "explained_variance_ratio_": order.explained_variance_ratio,
+            "pca_score_": outcome.codes.pca_score,
+            "loss_curve_": history.training,
+            "validation_curve_": history.validation,
+            "n_iter_": len(history.training),
+            "best_iter_": history.best_epoch,
+            "n_samples_seen_": outcome.codes.n_samples,
+            "diagnosis_": (),
+            "network_": outcome.codec,
+            "_codes": outcome.codes,
+        }
+
+    def _collapse(self) -> Finding | None:
+        """What is to be said of codes that are of no use, if some are."""
+        return collapsed_codes(self)
+
+    def _tell(self, history: History, findings: Sequence[Finding]) -> None:
+        """Warn of a training that did not end well; an interruption is passed on."""
+        for text, category in findings:
+            if category is not None:
+                warnings.warn(text, category, stacklevel=3)
+            elif self.verbose:
+                self._print(text)
         kept = f"The weights of epoch {history.best_epoch} are kept (0 is PCA)."
         if history.diverged:
             warnings.warn(f"{diverged(self)} {kept}", ConvergenceWarning, stacklevel=3)
@@ -505,16 +576,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedP
             warnings.warn(f"Training was interrupted. {kept}", ConvergenceWarning, stacklevel=3)
             raise KeyboardInterrupt
 
-    def _report(self, epoch: int, loss: float, error: float) -> None:
-        if self.verbose:
-            self._print(f"epoch {epoch}: training loss {loss:.6g}, held-out loss {error:.6g}")
-
     def _print(self, line: str) -> None:
         print(line)
 
     def _decode(self, codec: Codec, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""
         return self._reconstruction.mean(codec.decode(code))
+
+    def _restore(self, codec: Codec, x: Tensor) -> Tensor:
+        return self._decode(codec, codec.encode(x))
 
     def _in_blocks(self, X, apply: Callable[[Codec, Tensor], Tensor], width: int) -> np.ndarray:
         """`apply` to the rows of `X`, a block at a time, in the precision of `X`."""

@@ -1,9 +1,7 @@
-"""A trained autoencoder as its user sees it, and how it is kept."""
+"""A trained autoencoder as its user sees it."""
 
 import copy
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,24 +10,61 @@ from torch import Tensor, nn
 
 
 class Codec(nn.Module):
-    """A trained autoencoder as the user sees it: rows in the units of `X`, codes in order.
+    """A trained autoencoder as the user sees it: rows and codes in the units of `X`."""
+
+    core: Any  # has `encode`, `decode` and `distance`
+    shift: Tensor  # (n_features,)
+    scale: Tensor  # one number
+
+    def __init__(self, core: nn.Module, shift: Tensor, scale: float, n_components: int):
+        super().__init__()
+        self.core = core
+        self.n_components = n_components
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
+        return self.core.encode((x - self.shift) / self.scale) * self.scale
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
+        return self.shift + self.scale * self.core.decode(code / self.scale)
+
+    def distance(self, code: Tensor) -> Tensor:
+        """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
+        return self.core.distance(code / self.scale)
+
+    def with_nets_of(self, core: Any) -> Self:
+        """A copy with trained nets; what is not trained keeps its precision."""
+        codec = copy.deepcopy(self)
+        codec.core.encoder, codec.core.decoder = core.encoder, core.decoder
+        return codec
+
+    def directions(self) -> Tensor:
+        """How `decode` moves with each code, at the code zero; (n_components, n_features)."""
+        # Rows are decoded one by one: pulling feature j back through row j gives the Jacobian.
+        columns = []
+        for feature in torch.arange(len(self.shift)).split(512):
+            code = self.shift.new_zeros(len(feature), self.n_components, requires_grad=True)
+            pulled = self.decode(code)[torch.arange(len(feature)), feature].sum()
+            columns.append(torch.autograd.grad(pulled, code)[0])
+        return torch.cat(columns).T
+
+
+class OrderedCodec(Codec):
+    """One whose codes are in order, in the units of its core until that is changed.
 
     The change of basis that orders the codes is one linear map on either side of the code; it
     undoes itself, so reconstructions do not depend on it.
     """
 
-    core: Any  # has `encode` and `decode`
-    shift: Tensor  # (n_features,)
-    scale: Tensor  # one number
     centre: Tensor  # (n_components,)
     to_ordered: Tensor  # (n_components, n_components)
     to_core: Tensor  # its inverse
 
     def __init__(self, core: nn.Module, shift: Tensor, scale: float, n_components: int):
-        super().__init__()
-        self.core = core
-        self.register_buffer("shift", shift)
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        super().__init__(core, shift, scale, n_components)
         self.register_buffer("centre", torch.zeros(n_components, dtype=torch.float64))
         self.register_buffer("to_ordered", torch.eye(n_components, dtype=torch.float64))
         self.register_buffer("to_core", torch.eye(n_components, dtype=torch.float64))
@@ -46,12 +81,6 @@ class Codec(nn.Module):
         """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
         return self.core.distance(code @ self.to_core + self.centre)
 
-    def with_nets_of(self, core: Any) -> "Codec":
-        """A copy with trained nets; what is not trained keeps its precision."""
-        codec = copy.deepcopy(self)
-        codec.core.encoder, codec.core.decoder = core.encoder, core.decoder
-        return codec
-
     def change_basis(self, centre: np.ndarray, matrix: np.ndarray) -> None:
         """From now on the code is `(today's code - centre) @ matrix`."""
         moved = torch.from_numpy(centre).to(self.centre)
@@ -59,42 +88,6 @@ class Codec(nn.Module):
         self.centre += moved @ self.to_core
         self.to_ordered = self.to_ordered @ turn
         self.to_core = torch.linalg.inv(turn) @ self.to_core
-
-    def directions(self) -> Tensor:
-        """How `decode` moves with each code, at the mean code; (n_components, n_features)."""
-        # Rows are decoded one by one: pulling feature j back through row j gives the Jacobian.
-        columns = []
-        for feature in torch.arange(len(self.shift)).split(512):
-            code = self.to_core.new_zeros(len(feature), len(self.to_core), requires_grad=True)
-            pulled = self.decode(code)[torch.arange(len(feature)), feature].sum()
-            columns.append(torch.autograd.grad(pulled, code)[0])
-        return torch.cat(columns).T
-
-
-class PackedModule(NamedTuple):
-    """A module as a skeleton without memory and its tensors as arrays: equal bytes if equal."""
-
-    skeleton: nn.Module
-    arrays: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> "PackedModule":
-        """Pack a module, wherever it is."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in _tensors(module)}
-        return cls(copy.deepcopy(module).to("meta"), arrays)
-
-    def unpack(self) -> nn.Module:
-        """The module again, on the host."""
-        module = copy.deepcopy(self.skeleton).to_empty(device="cpu")
-        for name, tensor in _tensors(module):
-            # A copy: the array may be memory-mapped and read-only.
-            tensor.copy_(torch.from_numpy(self.arrays[name].copy()))
-        return module
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        yield name, tensor.detach()
 
 
 # Copies live as long as their original and are no part of it: neither pickled nor copied.

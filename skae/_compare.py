@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.base import clone, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
+from ._comparison_display import ReducerComparisonDisplay
 from ._scoring import as_numbers, as_restored, dense, explained_variance, observed_mean
 
 # Trustworthiness compares all pairs of rows: at 2000 rows that is two 32 MB matrices and a quarter
@@ -97,6 +98,40 @@ class ReducerComparison:
             raise ImportError("`to_frame` needs pandas, install it or use `mean()`.") from error
         rows = [scores._asdict() for scores in self.mean().values()]
         return pd.DataFrame(rows, index=pd.Index(self.folds, name="reducer"))
+
+    def plot(self, ax: Any = None) -> ReducerComparisonDisplay:
+        """Draw a panel for each measure, with the spread over the folds.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Whose place the panels take; None is for a new figure.
+
+        Returns
+        -------
+        display : ReducerComparisonDisplay
+
+        Raises
+        ------
+        ImportError
+            Where matplotlib is not installed.
+        """
+        mean, std = ({name: s._asdict() for name, s in f().items()} for f in (self.mean, self.std))
+        labels = {
+            field: label
+            for field, label in self._labels().items()
+            if field != "n_components" and not all(np.isnan(s[field]) for s in mean.values())
+        }
+
+        def by_measure(scores: dict[str, dict[str, float]]) -> dict[str, list[float]]:
+            return {label: [s[field] for s in scores.values()] for field, label in labels.items()}
+
+        return ReducerComparisonDisplay(
+            names=list(self.folds),
+            mean=by_measure(mean),
+            std=by_measure(std),
+            logarithmic=("fit s", "transform s"),
+        ).plot(ax)
 
     def __repr__(self) -> str:
         mean, std = self.mean(), self.std()

@@ -16,7 +16,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ._codec import Codec
+from ._callbacks import Watch
+from ._codec import Codec, OrderedCodec
 from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
@@ -34,7 +35,16 @@ from ._tensors import (
     resolve_device,
     tensor_blocks,
 )
-from ._training import History, Plan, Stepper, by_autograd, rise_and_fade, train, train_epoch
+from ._training import (
+    History,
+    Observer,
+    Plan,
+    Stepper,
+    by_autograd,
+    rise_and_fade,
+    train,
+    train_epoch,
+)
 
 
 class Seeds(NamedTuple):
@@ -104,25 +114,41 @@ def _n_held_out(fraction: Any, n_rows: int) -> int:
 
 
 def fit_size(
-    estimator, task: Task, plan: Plan, start: PrincipalComponents, before: Codec | None = None
+    estimator,
+    task: Task,
+    plan: Plan,
+    start: PrincipalComponents,
+    watch: Watch,
+    before: Codec | None = None,
 ) -> Outcome:
     """Train a network with a code of the size of `start`, and put its codes in order."""
     codec = untrained(estimator, task, start, plan) if before is None else copy.deepcopy(before)
     # The baseline, also where the network has no linear path, or an older one.
     pca = _linear_path(task, start, active=True)
     if _solved(estimator, start):
-        return _put_in_order(estimator, task, codec, pca, History([], [], 0, False, False))
+        return _conclude(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
-    history = _train(estimator, task, plan, core, estimator._report)
+
+    def finish(core: Autoencoder, history: History) -> Outcome:
+        history = _in_units_of_X(history, estimator, task)
+        trained = codec.with_nets_of(core).eval()
+        trained.to(task.device, inference_dtype(task.X.dtype, task.device))
+        estimator._settle(trained, task)
+        return _conclude(estimator, task, trained, pca, history)
+
+    def learned(weights: dict[str, Tensor], history: History) -> dict[str, Any]:
+        trained = copy.deepcopy(core)
+        trained.load_state_dict(weights)
+        return estimator._learned(task, finish(trained, history))
+
+    observer = watch.epochs(lambda loss: estimator._in_units_of_X(loss, task), learned)
+    history = _train(estimator, task, plan, core, observer)
     if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
         raise ValueError(diverged(estimator))
-    history = _in_units_of_X(history, estimator, task)
-    return _put_in_order(estimator, task, codec.with_nets_of(core), pca, history)
+    return finish(core, history)
 
 
-def _train(
-    estimator, task: Task, plan: Plan, core: Autoencoder, report: Callable[..., None]
-) -> History:
+def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Observer) -> History:
     """Train a network on the task's rows, in place."""
     order = _generator(task.seeds.order)
     n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
@@ -133,7 +159,7 @@ def _train(
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
-            report,
+            observer,
         )
 
 
@@ -172,7 +198,7 @@ def continue_training(
     stepper.release()
     codec = codec.with_nets_of(core)
     history = _in_units_of_X(History([loss], [], 1, False, False), estimator, task)
-    return _put_in_order(estimator, task, codec, codec.core.linear, history, seen), state
+    return _conclude(estimator, task, codec, codec.core.linear, history, seen), state
 
 
 def diverged(estimator) -> str:
@@ -187,7 +213,8 @@ def untrained(estimator, task: Task, start: PrincipalComponents, plan: Plan | No
     """A new network, which is PCA as yet, in float64; with a `plan` for it, pretrained."""
     core = _make_core(estimator, task, start, plan)
     estimator._equip(core, task)
-    return Codec(core, torch.from_numpy(task.shift), task.scale, len(start.directions))
+    shift, size = torch.from_numpy(task.shift), estimator._code_size(start)
+    return estimator._codec(core, shift, task.scale, size)
 
 
 def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
@@ -198,7 +225,7 @@ def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
 
 def _make_core(estimator, task: Task, start: PrincipalComponents, plan: Plan | None) -> Autoencoder:
     """The network in its own units, and the natural sizes of what enters and leaves it."""
-    n_components, n_features = start.directions.shape
+    n_components, n_features = estimator._code_size(start), start.directions.shape[1]
     unit = task.moments.spread / task.scale
     deviation = task.moments.deviation / task.scale
     promise = estimator._starts_at_pca
@@ -255,7 +282,7 @@ def _pretrain(estimator, task: Task, plan: Plan, stages: Iterable[Stage]) -> Non
         stage.requires_grad_(False)
         new.requires_grad_()
         core = _float32_copy(stage, task)
-        history = _train(estimator, task, plan, core, lambda *_: None)
+        history = _train(estimator, task, plan, core, Observer())
         if history.interrupted:
             raise KeyboardInterrupt
         if estimator.verbose:
@@ -349,7 +376,7 @@ def _in_units_of_X(history: History, estimator, task: Task) -> History:
     )
 
 
-def _put_in_order(
+def _conclude(
     estimator,
     task: Task,
     codec: Codec,
@@ -357,7 +384,7 @@ def _put_in_order(
     history: History,
     seen: CodeMoments | None = None,
 ) -> Outcome:
-    """Measure the training rows, then turn the codes to their principal axes."""
+    """Measure the training rows, then put the codes in order."""
     codec.eval().to(task.device, inference_dtype(task.X.dtype, task.device))
     reach_before = codec.core.reach.clone()
     codec.core.reach.fill_(torch.inf)
@@ -366,6 +393,11 @@ def _put_in_order(
         codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
     if codec.core.linear.active:  # else there is nothing to fall back on
         codec.core.reach.copy_(reach.clamp_min(1e-30))  # constant data reach nowhere
+    return estimator._in_order(codec, codes, history)
+
+
+def turn_to_axes(estimator, codec: OrderedCodec, codes: CodeMoments, history: History) -> Outcome:
+    """Let the codes be what `_order` wants, with signs that make the directions positive."""
     order = estimator._order(codec, codes)
     codec.change_basis(order.centre, order.matrix)
     directions = as_array(codec.directions())
@@ -392,7 +424,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
                 distances.append(codec.core.distance(codec.core.encode(shown)).max())
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
             parts.append(
-                CodeMoments.of(
+                estimator._moments.of(
                     code,
                     charge=_total(loss.deviance(codec.decode(code), x)),
                     pca_charge=_total(loss.deviance(pca_raw, x)),
@@ -400,7 +432,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
                     squares=torch.nansum((x - mean).double().square()).item(),
                 )
             )
-    return reduce(CodeMoments.plus, parts), torch.stack(distances).max()
+    return reduce(estimator._moments.plus, parts), torch.stack(distances).max()
 
 
 def _total(per_row: Tensor) -> float:

@@ -1,5 +1,6 @@
 """Codes in order: centred, uncorrelated, sorted by the variance that they explain."""
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,39 @@ class CodeMoments(NamedTuple):
     @property
     def pca_score(self) -> float:
         """The share that PCA explains with as many components."""
+        return explained_share(self.pca_charge, self.mean_charge)
+
+
+class CodeUse(NamedTuple):
+    """How much each unit is used by some rows, and how well they reconstruct; can be added up."""
+
+    n_samples: int
+    n_active: np.ndarray  # (n_components,): the rows in which the unit is active
+    code_sum: np.ndarray  # (n_components,)
+    code_squares: np.ndarray  # (n_components,)
+    charge: float  # the deviance of the reconstructions, summed over rows
+    pca_charge: float  # of those of PCA
+    mean_charge: float  # of predicting `mean_`
+    squares: float  # sum of (X - mean_)^2
+
+    @classmethod
+    def of(cls, codes: Tensor, **totals: float) -> "CodeUse":
+        """The use of the units in one block of codes, (n_samples, n_components), and its totals."""
+        n_active, total, squares = (codes > 0).sum(0), codes.sum(0), codes.square().sum(0)
+        return cls(len(codes), as_array(n_active), as_array(total), as_array(squares), **totals)
+
+    def plus(self, other: "CodeUse") -> "CodeUse":
+        """That of both sets of rows together."""
+        return CodeUse(*map(operator.add, self, other))
+
+    @property
+    def score(self) -> float:
+        """The share of the deviance from the mean that the reconstructions explain."""
+        return explained_share(self.charge, self.mean_charge)
+
+    @property
+    def pca_score(self) -> float:
+        """The share that the principal components explain."""
         return explained_share(self.pca_charge, self.mean_charge)
 
 

@@ -1,5 +1,6 @@
 """The parameters that every autoencoder has: defaults, what is allowed, and their documentation."""
 
+import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -24,6 +25,11 @@ from ._validation import (
     positive,
 )
 
+RANDOM_STATE = (
+    NONE,
+    integer(0, 2**32 - 1),
+    Instance(np.random.RandomState, "a numpy.random.RandomState"),
+)
 FRACTION = Number(Real, 0, 1, low_open=True, high_open=True)
 RANDOM_STATE = (
     NONE,
@@ -124,7 +130,8 @@ SHARED_PARAMETERS = """
         Arithmetic of training; "auto" is float32. Inference computes in the dtype of `X`.
 
     verbose : int, default=0
-        Above zero, one line an epoch with the training and the held-out error.
+        Above zero, one line an epoch with the training and the held-out loss and the time that is
+        left at most; at the end `diagnosis_`.
 """
 
 
@@ -150,6 +157,9 @@ SHARED_ATTRIBUTES = """
         Number of epochs run. Zero if PCA was already the optimum.
     best_iter_ : int
         The epoch whose weights were kept; zero is PCA.
+    diagnosis_ : tuple of str
+        What is odd about the fit, in plain words; empty if nothing is. What is most likely a
+        mistake is warned of, too: codes that collapsed, columns whose units drown all others.
     network_ : torch.nn.Module
         The trained network, in the precision of the training data. Its ``encode`` takes rows in the
         units of `X`.
@@ -197,6 +207,15 @@ class SharedParameters(BaseEstimator):
         """Write what all leaves share into the docstring of each."""
         super().__init_subclass__(**kwargs)
         if cls.__doc__:
-            cls.__doc__ = cls.__doc__.replace(
-                "    {shared_parameters}\n", SHARED_PARAMETERS[1:]
-            ).replace("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:])
+            for slot, entries in (
+                ("    {shared_parameters}\n", SHARED_PARAMETERS[1:]),
+                ("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:]),
+            ):
+                cls.__doc__ = cls.__doc__.replace(slot, _without_those_of(cls.__doc__, entries))
+
+
+def _without_those_of(doc: str, entries: str) -> str:
+    """The entries whose names `doc` does not describe itself."""
+    own = re.findall(r"^    (\w+) : ", doc, re.MULTILINE)
+    parts = re.split(r"^(?=    \w+ : )", entries, flags=re.MULTILINE)
+    return "".join(part for part in parts if part.split(" : ")[0].strip() not in own)

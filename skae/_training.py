@@ -107,6 +107,19 @@ class History(NamedTuple):
     diverged: bool
 
 
+class Observer:
+    """Is told of each epoch and may end the training. This one takes no interest."""
+
+    def epoch_begins(self) -> None:
+        """Called before the first step of an epoch."""
+
+    def epoch_ends(
+        self, history: History, kept: Callable[[], tuple[dict[str, Tensor], History]]
+    ) -> bool:
+        """Whether to stop; `kept()` are the weights and the history that stopping now leaves."""
+        return False
+
+
 class Stepper:
     """Takes optimisation steps on a network, at a learning rate that follows a schedule.
 
@@ -255,7 +268,7 @@ def train(
     held_out_errors: Callable[[], Tensor],
     permutations: Callable[[], Tensor],
     plan: Plan,
-    report: Callable[[int, float, float], None],
+    observer: Observer,
 ) -> History:
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
@@ -263,8 +276,8 @@ def train(
     parameters, `held_out_errors()` is the error of each held-out row, `permutations()` the next
     order of the training rows. What is judged and kept are running averages of the weights. The
     weights before the first step are epoch 0, and yield only to an improvement that is better than
-    chance. A KeyboardInterrupt, or a loss that is not finite, ends the training at the best epoch
-    so far.
+    chance. A KeyboardInterrupt, the `observer`, or a loss that is not finite ends the training at
+    the best epoch so far.
     """
     before = best = held_out_errors()
     history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
@@ -274,32 +287,38 @@ def train(
     n_steps = plan.max_epochs * math.ceil(len(permutation) / plan.batch_size)
     schedule = rise_and_fall(plan.learning_rate, n_steps)
     stepper = Stepper(network, plan.solver, schedule, history.validation[0])
-    start = kept = _snapshot(network)
+    start = lowest = _snapshot(network)
+
+    def kept() -> tuple[dict[str, Tensor], History]:
+        if better_than_chance(best, before):
+            return lowest, history
+        return start, history._replace(best_epoch=0)
+
     try:
         for epoch in range(1, plan.max_epochs + 1):
+            observer.epoch_begins()
             loss = train_epoch(stepper, gradient, permutation, plan.batch_size)
             with stepper.averaged():
                 errors = held_out_errors()
                 error = errors.mean().item()
                 if error < min(history.validation):
-                    best, kept = errors, _snapshot(network)
+                    best, lowest = errors, _snapshot(network)
                     history = history._replace(best_epoch=epoch)
             if not math.isfinite(loss + error):
                 history = history._replace(diverged=True)
                 break
             history.training.append(loss)
             history.validation.append(error)
-            report(epoch, loss, error)
             if error < bar:
                 bar, last_progress = error - margin, epoch
-            if epoch - last_progress >= plan.patience:
+            stopped = observer.epoch_ends(history, kept)
+            if stopped or epoch - last_progress >= plan.patience:
                 break
             permutation = permutations()
     except KeyboardInterrupt:
         history = history._replace(interrupted=True)
-    if not better_than_chance(best, before):
-        kept, history = start, history._replace(best_epoch=0)
-    network.load_state_dict(kept)
+    weights, history = kept()
+    network.load_state_dict(weights)
     stepper.release()
     return history
 

@@ -132,7 +132,23 @@ class AnyCallable:
         return "a callable"
 
 
-Rule = Number | OneOf | Exactly | Integers | PositiveNumbers | Instance | AnyCallable
+@dataclass(frozen=True)
+class Estimator:
+    """An estimator, not a class, with some methods."""
+
+    methods: tuple[str, ...]
+
+    def has_type(self, value: object) -> bool:
+        return not isinstance(value, type) and all(hasattr(value, m) for m in self.methods)
+
+    def accepts(self, value: object) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return f"an estimator with {', '.join(self.methods[:-1])} and {self.methods[-1]}"
+
+
+Rule = Number | OneOf | Exactly | Integers | PositiveNumbers | Instance | AnyCallable | Estimator
 
 WIDTH = Number(Integral, 1)
 NONE = Exactly(None)

@@ -1,11 +1,10 @@
 """The variational autoencoder: a density of the rows, whose linear case is probabilistic PCA."""
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from ._base import BaseAutoencoder
-from ._codec import Codec
+from ._codec import Codec, OrderedCodec
+from ._diagnosis import Finding
 from ._fitting import Outcome, Task
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order
@@ -31,7 +31,6 @@ from ._probabilistic import (
     random_start,
 )
 from ._tensors import BLOCK_ENTRIES, as_array
-from ._training import History
 from ._validation import BOOLEAN, Number, check_value, integer, parameter
 
 # The least scale of the noise, in units of the spread of the data. Without one, a density of rows
@@ -232,7 +231,7 @@ class VAE(BaseAutoencoder):
         def mean_and_std(codec: Codec, x: Tensor) -> Tensor:
             _, log_var = codec.core.posterior((x - codec.shift) / codec.scale)
             # Sorting the codes and choosing their signs is all that the change of basis does.
-            std = (log_var / 2).exp() @ codec.to_ordered.abs()
+            std = (log_var / 2).exp() @ cast(OrderedCodec, codec).to_ordered.abs()
             return torch.cat([codec.encode(x), std], dim=1)
 
         both = self._in_blocks(self._validated(X), mean_and_std, 2 * self.n_components_)
@@ -381,25 +380,25 @@ class VAE(BaseAutoencoder):
                 f"loss={self.loss!r}."
             )
 
-    def _publish(self, task: Task, outcome: Outcome, optimizer_state: Any = None) -> None:
-        super()._publish(task, outcome, optimizer_state)
+    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
         codes = outcome.codes
         variances = np.diag(codes.code_scatter) / max(codes.n_samples - 1, 1)
-        self.active_components_ = variances > ACTIVE_VARIANCE
-        self._noise_seed = task.seeds.noise
+        return super()._learned(task, outcome) | {
+            "active_components_": variances > ACTIVE_VARIANCE,
+            "_noise_seed": task.seeds.noise,
+        }
 
-    def _tell(self, history: History) -> None:
-        super()._tell(history)
+    def _collapse(self) -> Finding | None:
         n_active = int(self.active_components_.sum())
-        if n_active < self.n_components_ and self.beta >= 1 and self.explained_variance_.any():
-            warnings.warn(
-                f"{self.n_components_ - n_active} of {self.n_components_} components say nothing "
-                "of the rows: their posterior is their prior (see `active_components_`). "
-                f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
-                "more of them.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        if n_active == self.n_components_ or self.beta < 1 or not self.explained_variance_.any():
+            return None
+        return Finding(
+            f"{self.n_components_ - n_active} of {self.n_components_} components say nothing of "
+            "the rows: their posterior is their prior (see `active_components_`). "
+            f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
+            "more of them.",
+            ConvergenceWarning,
+        )
 
 
 def _importance_bound(

@@ -15,8 +15,21 @@ ESTIMATORS = [
     if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
 ]
 AUTOENCODERS = [cls for cls in ESTIMATORS if hasattr(cls, "inverse_transform")]
-# Those that are out for the best reconstruction, in codes of the units of X; not for a density.
-RECONSTRUCTING = [cls for cls in AUTOENCODERS if not hasattr(cls, "log_likelihood")]
+# Those that are out for the best reconstruction, in codes of the units of X; not for a density
+# or for sparse codes.
+RECONSTRUCTING = [
+    cls
+    for cls in AUTOENCODERS
+    if not hasattr(cls, "log_likelihood") and not hasattr(cls, "sparsity")
+]
+COMPRESSING = [cls for cls in AUTOENCODERS if not hasattr(cls, "sparsity")]
+
+
+def brief(cls):
+    """An estimator for scikit-learn's checks, which fit dozens of them."""
+    if hasattr(cls(), "estimator"):
+        return cls(skae.AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,)))
+    return cls(max_iter=20)
 
 
 def quick(cls, n_components=4, **parameters):
@@ -40,6 +53,12 @@ def autoencoder(request):
 @pytest.fixture(params=RECONSTRUCTING, ids=lambda cls: cls.__name__)
 def reconstructing(request):
     """Each class that promises to be no worse than PCA."""
+    return request.param
+
+
+@pytest.fixture(params=COMPRESSING, ids=lambda cls: cls.__name__)
+def compressing(request):
+    """Each class whose code is no larger than a row."""
     return request.param
 
 

@@ -1,8 +1,7 @@
-"""The codec: units, changes of basis, packing."""
+"""The codec: units, changes of basis, precision."""
 
 import copy
 import gc
-import pickle
 import weakref
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 from test_networks import autoencoder
 
-from skae._codec import Codec, PackedModule, in_dtype
+from skae._codec import OrderedCodec, in_dtype
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def codec():
     core = autoencoder()
     for parameter in core.parameters():  # a network that does something
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=0.3)
-    return Codec(core, torch.arange(6.0), 2.5, 2).double()
+    return OrderedCodec(core, torch.arange(6.0), 2.5, 2).double()
 
 
 @pytest.fixture
@@ -49,18 +48,6 @@ def test_directions_are_the_jacobian_at_the_mean_code(codec):
         lambda code: codec.decode(code[None])[0], torch.zeros(2, dtype=torch.float64)
     )
     torch.testing.assert_close(codec.directions(), jacobian.T)
-
-
-def test_packing_keeps_every_tensor(codec, x):
-    packed = pickle.loads(pickle.dumps(PackedModule.of(codec)))
-    again = packed.unpack()
-    assert torch.equal(again.encode(x), codec.encode(x))
-    assert again.state_dict().keys() == codec.state_dict().keys()
-
-
-def test_equal_modules_pack_into_equal_bytes(codec):
-    first = pickle.dumps(PackedModule.of(codec).skeleton)
-    assert first == pickle.dumps(PackedModule.of(PackedModule.of(codec).unpack()).skeleton)
 
 
 def test_another_precision_is_a_copy_and_the_same_is_not(codec):

@@ -190,8 +190,8 @@ def test_equal_fits_have_equal_hashes_and_deep_copies_work(autoencoder, digits):
 
 
 def test_a_refused_fit_leaves_no_trace(autoencoder, digits):
-    estimator = quick(autoencoder, n_components=100)
-    with pytest.raises(ValueError, match="`n_components` must be at most"):
+    estimator = quick(autoencoder, image_shape=(3, 3))
+    with pytest.raises(ValueError, match="`image_shape` must be of n_features"):
         estimator.fit(digits)
     with pytest.raises(NotFittedError):
         estimator.transform(digits)
@@ -349,11 +349,11 @@ def test_few_rows_work(autoencoder, digits, n_rows):
         assert fitted.score(digits[:n_rows]) >= fitted.pca_score_ - 1e-9
 
 
-def test_one_feature_is_one_component(autoencoder, digits):
+def test_one_feature_is_one_component(compressing, digits):
     column = digits[:, [20]]
     with pytest.raises(ValueError, match="n_features = 1"):
-        quick(autoencoder, n_components=2).fit(column)
-    assert quick(autoencoder, n_components=1).fit(column).score(column) == pytest.approx(1)
+        quick(compressing, n_components=2).fit(column)
+    assert quick(compressing, n_components=1).fit(column).score(column) == pytest.approx(1)
 
 
 def test_constant_columns_come_back(autoencoder, digits):
@@ -369,11 +369,12 @@ def test_constant_data_are_reconstructed(autoencoder):
     assert fitted.score(X) == 1
 
 
+@pytest.mark.filterwarnings("ignore:1 of 4 columns .* of the variance:UserWarning")
 def test_columns_of_1e12_beside_1e_12_are_finite_and_never_worse(autoencoder):
     X = np.random.RandomState(0).normal(size=(200, 4)) * [1e12, 1.0, 1e-3, 1e-12]
     fitted = quick(autoencoder, n_components=1).fit(X)
     assert np.isfinite(fitted.reconstruct(X)).all()
-    assert fitted.score(X) >= fitted.pca_score_ - 1e-9
+    assert autoencoder not in RECONSTRUCTING or fitted.score(X) >= fitted.pca_score_ - 1e-9
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e-6, 1e6, 1e30])

@@ -1,6 +1,7 @@
 """Imports point down the layers, and reach outside only for what is installed with the package."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,17 +14,35 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 # Lowest first. A module imports from lower layers only. A new file fails until it has a place here.
 LAYERS = [
-    {"_tensors", "_validation"},
-    {"_losses", "_penalties", "_corruptions", "_networks", "_codec"},
-    {"_training", "_gradients", "_convolution", "_probabilistic", "_stacked"},
-    {"_pretraining"},
-    {"_parameters", "_pca_start", "_ordering"},
+    {"_tensors", "_validation", "_numpy_program"},
+    {
+        "_losses",
+        "_penalties",
+        "_corruptions",
+        "_networks",
+        "_codec",
+        "_conditional_gaussian",
+        "_low_rank_gaussian",
+        "_radial",
+    },
+    {
+        "_training",
+        "_gradients",
+        "_convolution",
+        "_probabilistic",
+        "_sparse_codes",
+        "_packing",
+        "_stacked",
+    },
+    {"_pretraining", "_completion"},
+    {"_parameters", "_pca_start", "_ordering", "_spreading", "_graph", "_callbacks", "_diagnosis"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational", "_ensemble"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
-    {"_scoring"},
-    {"_compare", "_displays"},
+    {"_scoring", "_programs", "_plotting"},
+    {"_displays", "_code_displays", "_reconstruction_display", "_comparison_display"},
+    {"_compare", "_persistence", "_export"},
     {"__init__"},
 ]
 LAYER_OF = {module: depth for depth, layer in enumerate(LAYERS) for module in layer}
@@ -91,6 +110,31 @@ def test_only_public_names_of_scikit_learn_are_imported(module):
 def test_importing_needs_only_the_run_time_dependencies(module):
     packages = {name.split(".")[0] for name in imported(at_import(tree_of(module)))}
     assert packages - set(sys.stdlib_module_names) - {"skae"} <= RUN_TIME
+
+
+def test_type_checkers_see_the_public_names_at_their_homes():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    told = {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert told == skae._HOMES
+    for name, home in told.items():
+        thing = getattr(skae, name)
+        assert thing.__module__ == f"skae.{home}"
+        assert thing.__name__ == name in dir(skae)
+
+
+def test_the_package_itself_imports_nothing_until_it_is_asked():
+    code = "import sys, skae; assert not {'torch', 'sklearn'} & set(sys.modules); skae.VAE"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'skae' has no attribute 'PCA'"):
+        skae.PCA  # noqa: B018
 
 
 # The helpers above are the law's eyes: what they overlook is allowed.

@@ -123,6 +123,7 @@ def test_after_pretraining_the_network_is_pca_still(digits):
     assert pretrained == pytest.approx(plain, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # dead codes
 def test_a_deep_network_of_sigmoids_needs_it(digits):
     # What the method was invented for: without it, nothing reaches the inner layers at first.
     deep = {

@@ -10,6 +10,7 @@ from torch import nn
 
 from skae._training import (
     SOLVERS,
+    Observer,
     Plan,
     Stepper,
     better_than_chance,
@@ -43,7 +44,7 @@ class Point(nn.Module):
 ROWS = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([1.0, 2, 3])
 
 
-def learn(point, plan, held_out=ROWS[300:], report=lambda *_: None, objective=None):
+def learn(point, plan, held_out=ROWS[300:], observer=None, objective=None):
     order = torch.Generator().manual_seed(1)
 
     def held_out_errors():
@@ -56,7 +57,7 @@ def learn(point, plan, held_out=ROWS[300:], report=lambda *_: None, objective=No
         held_out_errors,
         lambda: torch.randperm(300, generator=order),
         plan,
-        report,
+        observer or Observer(),
     )
 
 
@@ -161,15 +162,32 @@ def test_a_loss_that_is_not_finite_ends_at_the_best_epoch():
 def test_an_interruption_ends_at_the_best_epoch():
     point = Point()
 
-    def report(epoch, loss, error):
-        if epoch == 20:
-            raise KeyboardInterrupt
+    class Interruption(Observer):
+        def epoch_ends(self, history, kept):
+            if len(history.training) == 20:
+                raise KeyboardInterrupt
 
-    history = learn(point, plan(), report=report)
+    history = learn(point, plan(), observer=Interruption())
     assert history.interrupted
     assert 0 < history.best_epoch <= 20
     kept = point.loss(ROWS[300:]).mean().item()
     assert kept == pytest.approx(min(history.validation))
+
+
+def test_an_observer_ends_the_training_with_what_it_was_shown():
+    point, shown = Point(), []
+
+    class Stop(Observer):
+        def epoch_ends(self, history, kept):
+            shown.append(kept())
+            return len(history.training) == 20
+
+    history = learn(point, plan(), observer=Stop())
+    weights, last = shown[-1]
+    assert len(shown) == len(history.training) == 20
+    assert last == history
+    assert torch.equal(weights["at"], point.at)
+    assert not torch.equal(shown[5][0]["at"], point.at)
 
 
 def test_an_epoch_reports_the_mean_loss_of_its_rows():

@@ -1,0 +1,226 @@
+"""What sparse codes are good for: restoring much by few active units, and as features.
+
+    python benchmarks/sparse.py [--part curve|classifier] [--rows N] [--quick]
+
+*curve*: share of the variance of unseen Fashion-MNIST images that 16, 32 and 64 active units of
+1024 explain. Beside "topk" and "batch_topk": an autoencoder with an l1 penalty, its price found by
+bisection for the same activity; `MiniBatchDictionaryLearning`, whose codes are searched by
+orthogonal matching pursuit, on the first 1000 test images, as each search takes milliseconds; PCA.
+
+*classifier*: accuracy of a linear support vector machine on the codes of 2000 units; its C is
+chosen on training rows. MNIST: 10,000 test images. Digits: mean of five shuffled folds. All kinds
+of sparsity with one configuration each for both sets.
+
+`--rows` takes that many training images instead of all. Prints a line a case, writes
+`benchmarks/results/sparse.json` and `docs/sparse.md`.
+"""
+
+import argparse
+import json
+import time
+
+import numpy as np
+from data_sets import ROOT, folder, images
+from sklearn.datasets import fetch_openml, load_digits
+from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, sparse_encode
+from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
+from sklearn.svm import LinearSVC
+
+from skae import SparseAutoencoder
+
+RESULTS = ROOT / "benchmarks" / "results" / "sparse.json"
+PAGE = ROOT / "docs" / "sparse.md"
+ACTIVE = (16, 32, 64)
+N_UNITS = 1024
+N_SEARCHED = 1000
+FEATURE_UNITS = 2000
+# One configuration of each kind for all data.
+FEATURES = {
+    "l1": {"sparsity": "l1", "penalty": 0.3},
+    "kl": {"sparsity": "kl"},
+    "jumprelu": {"sparsity": "jumprelu", "penalty": 0.1},
+    "topk": {"sparsity": "topk"},
+    "batch_topk": {"sparsity": "batch_topk"},
+}
+C = [0.01, 0.1, 1.0, 10.0]
+
+
+def explained(X: np.ndarray, restored: np.ndarray, mean: np.ndarray) -> float:
+    """Share of the variance about the mean of the training rows."""
+    return float(1 - ((X - restored) ** 2).sum() / ((X - mean) ** 2).sum())
+
+
+def autoencoder_case(X_train, X, quick: bool, **parameters) -> dict:
+    """One sparse autoencoder: its variance explained, activity, dead units and seconds."""
+    start = time.perf_counter()
+    coder = SparseAutoencoder(
+        N_UNITS, random_state=0, max_iter=1 if quick else None, **parameters
+    ).fit(X_train)
+    return {
+        "explained": coder.score(X),
+        "active": float((coder.transform(X) > 0).sum(axis=1).mean()),
+        "dead": len(coder.dead_components_),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def at_equal_activity(X_train, X, quick: bool, wanted: int) -> dict:
+    """An l1 autoencoder as active as wanted, to 5 %, or on the generous side of it."""
+    low, high, best = 0.01, 100.0, None
+    for _ in range(1 if quick else 7):
+        penalty = float(np.sqrt(low * high))
+        case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
+        low, high = (penalty, high) if case["active"] > wanted else (low, penalty)
+        if best is None or abs(case["active"] - wanted) < abs(best["active"] - wanted):
+            best = case | {"penalty": penalty}
+        if wanted <= case["active"] < 1.05 * wanted:
+            break
+    return best
+
+
+def curve(n_rows: int | None, quick: bool) -> list[dict]:
+    """Variance explained against active units."""
+    X_train, X = images("fashion_mnist")
+    X_train = X_train[:n_rows]
+    mean = X_train.mean(axis=0)
+    start = time.perf_counter()
+    # Each step solves a lasso for a batch; further passes over the rows gained less than 0.005.
+    dictionary = MiniBatchDictionaryLearning(
+        N_UNITS,
+        alpha=1.0,
+        batch_size=256,
+        max_iter=1 if quick else 4,
+        fit_algorithm="cd",
+        max_no_improvement=None,
+        random_state=0,
+    ).fit(X_train[:2000] - mean if quick else X_train - mean)
+    seconds = time.perf_counter() - start
+    results = []
+
+    def note(reducer: str, n_active: int, **case) -> None:
+        results.append({"reducer": reducer, "asked": n_active} | case)
+        print(*(f"{k}={v:.4g}" if isinstance(v, float) else v for k, v in results[-1].items()))
+
+    for n_active in ACTIVE:
+        for sparsity in ("topk", "batch_topk"):
+            case = autoencoder_case(X_train, X, quick, sparsity=sparsity, n_nonzero_coefs=n_active)
+            note(sparsity, n_active, **case)
+        note("l1", n_active, **at_equal_activity(X_train, X, quick, n_active))
+        some = X[:N_SEARCHED]
+        codes = sparse_encode(
+            some - mean, dictionary.components_, algorithm="omp", n_nonzero_coefs=n_active
+        )
+        share = explained(some, mean + codes @ dictionary.components_, mean)
+        note("dictionary", n_active, explained=share, active=float(n_active), seconds=seconds)
+        pca = PCA(n_active, random_state=0).fit(X_train)
+        share = explained(X, pca.inverse_transform(pca.transform(X)), mean)
+        note("PCA", n_active, explained=share, active=float(n_active))
+    return results
+
+
+def labelled_mnist(n_rows: int | None) -> list[np.ndarray]:
+    """Training and test images and their labels."""
+    X_train, X = images("mnist")
+    if where := folder():
+        with np.load(where / "mnist.npz", allow_pickle=False) as arrays:
+            y_train, y = arrays["y_train"], arrays["y_test"]
+    else:
+        labels = fetch_openml("mnist_784", version=1, as_frame=False, parser="liac-arff").target
+        y_train, y = labels[:60_000], labels[60_000:]
+    return [X_train[:n_rows], y_train[:n_rows], X, y]
+
+
+def accuracy(parameters: dict, quick: bool, X_train, y_train, X, y) -> dict:
+    """That of a linear classifier on codes, in units of their root mean square length."""
+    start = time.perf_counter()
+    coder = SparseAutoencoder(
+        FEATURE_UNITS,
+        random_state=0,
+        max_iter=1 if quick else None,
+        sparse_output=True,
+        **parameters,
+    ).fit(X_train)
+    codes, unseen = coder.transform(X_train), coder.transform(X)
+    length = np.sqrt(codes.multiply(codes).sum() / len(X_train))
+    fold = np.where(np.arange(len(X_train)) < 0.8 * len(X_train), -1, 0)
+    search = GridSearchCV(LinearSVC(tol=1e-3), {"C": C}, cv=PredefinedSplit(fold))
+    search.fit(codes / length, y_train)
+    return {
+        "accuracy": search.score(unseen / length, y),
+        "active": codes.nnz / len(X_train),
+        "C": search.best_params_["C"],
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def classifier(n_rows: int | None, quick: bool) -> list[dict]:
+    """Accuracy on the codes of each kind of sparsity."""
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(np.float32)
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
+    mnist = labelled_mnist(n_rows)
+    results = []
+    for kind, parameters in FEATURES.items():
+        by_fold = [
+            accuracy(parameters, quick, X[train], y[train], X[test], y[test])
+            for train, test in folds[: 1 if quick else None]
+        ]
+        mean = {key: float(np.mean([case[key] for case in by_fold])) for key in by_fold[0]}
+        for name, case in (("digits", mean), ("mnist", accuracy(parameters, quick, *mnist))):
+            results.append({"set": name, "sparsity": kind} | case)
+            print(*(f"{k}={v:.4g}" if isinstance(v, float) else v for k, v in results[-1].items()))
+    return results
+
+
+def page(results: dict) -> str:
+    """The measured figures as a page."""
+    lines = [
+        "# Sparse codes, measured",
+        "",
+        "Written by `benchmarks/sparse.py`, which says what is measured.",
+        "",
+    ]
+    for part, title, columns in (
+        (
+            "curve",
+            "Variance of unseen Fashion-MNIST images explained by few of 1024 units",
+            ("reducer", "asked", "active", "explained", "dead", "seconds"),
+        ),
+        (
+            "classifier",
+            "A linear classifier on the codes of 2000 units",
+            ("set", "sparsity", "accuracy", "active", "seconds"),
+        ),
+    ):
+        if part not in results:
+            continue
+        rows = results[part]["cases"]
+        n_rows = results[part]["rows"] or "all"
+        lines += [f"## {title}", "", f"Training images: {n_rows}.", ""]
+        lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+        for row in rows:
+            cells = (row.get(column, "") for column in columns)
+            texts = (f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells)
+            lines.append("| " + " | ".join(texts) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("curve", "classifier"), help="one of the two")
+    parser.add_argument("--rows", type=int, help="number of training images; all if not given")
+    parser.add_argument("--quick", action="store_true", help="a smoke test, written nowhere")
+    asked = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for part, measure in (("curve", curve), ("classifier", classifier)):
+        if asked.part in (part, None):
+            cases = measure(asked.rows, asked.quick)
+            results[part] = {"rows": asked.rows, "cases": cases}
+            if not asked.quick:
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+                PAGE.write_text(page(results))
+
+
+if __name__ == "__main__":
+    main()

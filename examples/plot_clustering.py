@@ -1,0 +1,78 @@
+"""
+Clusters of codes, of components and of pixels
+==============================================
+
+Does k-means find the ten digits more easily among codes? More easily than among as many principal
+components, but no more easily than among all pixels: an autoencoder is out to restore pixels, not
+to part classes. The reason to cluster codes is that they are few, not that their clusters are
+better. Whitening makes them worse.
+
+Run it with the path of the picture, by default ``clustering.png``.
+"""
+
+# %%
+# Eight numbers an image. The reducers and k-means begin with another seed each time.
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from skae import AutoencoderTransformer
+
+X, y = load_digits(return_X_y=True)
+n_components, seeds = 8, range(3)
+inputs = {
+    "pixels": lambda seed: X,
+    "PCA": lambda seed: PCA(n_components).fit_transform(X),
+    "PCA, whitened": lambda seed: PCA(n_components, whiten=True).fit_transform(X),
+    "autoencoder": lambda seed: AutoencoderTransformer(
+        n_components, random_state=seed
+    ).fit_transform(X),
+    "autoencoder, whitened": lambda seed: AutoencoderTransformer(
+        n_components, whiten=True, random_state=seed
+    ).fit_transform(X),
+}
+
+# %%
+# The labels are used to judge the clusters, and for nothing else.
+
+measures = {
+    "adjusted Rand index": adjusted_rand_score,
+    "normalised mutual information": normalized_mutual_info_score,
+}
+scores = {name: [] for name in inputs}
+for name, make in inputs.items():
+    for seed in seeds:
+        clusters = KMeans(10, n_init=10, random_state=seed).fit_predict(make(seed))
+        scores[name].append([measure(y, clusters) for measure in measures.values()])
+scores = {name: np.array(values) for name, values in scores.items()}
+
+print(f"{len(seeds)} seeds, mean and range, 1 is perfect:")
+print(f"  {'':<22}" + "".join(f"{measure:>31}" for measure in measures))
+for name, values in scores.items():
+    cells = (f"{v.mean():.3f} ({v.min():.3f} to {v.max():.3f})" for v in values.T)
+    print(f"  {name:<22}" + "".join(f"{cell:>31}" for cell in cells))
+
+# %%
+# A dot a seed.
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
+figure.suptitle(f"Agreement of 10 clusters with the digits; {n_components} components or 64 pixels")
+for ax, measure, column in zip(axes, measures, (0, 1), strict=True):
+    for place, (name, values) in enumerate(scores.items()):
+        color = "C0" if "autoencoder" in name else "0.5"
+        ax.barh(place, values[:, column].mean(), height=0.6, color=color, alpha=0.4)
+        ax.plot(values[:, column], [place] * len(values), "o", color=color, markersize=4)
+    ax.set(xlabel=f"{measure} (1 is perfect)", yticks=range(len(scores)), yticklabels=scores)
+    ax.spines[["top", "right"]].set_visible(False)
+axes[0].invert_yaxis()
+
+picture = Path(sys.argv[1] if len(sys.argv) > 1 else "clustering.png")
+figure.savefig(picture, dpi=150)
+print(f"picture: {picture.resolve()}")

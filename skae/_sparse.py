@@ -1,0 +1,336 @@
+"""The sparse autoencoder: a dictionary, often of more units than features, few of them in use."""
+
+import copy
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.nn import Module, Sequential
+from torch.nn.functional import normalize, relu
+
+from ._base import BaseAutoencoder
+from ._codec import Codec
+from ._diagnosis import Finding
+from ._fitting import Outcome, Task
+from ._networks import Autoencoder, Gate, LinearPath, Scales
+from ._ordering import CodeUse, Order
+from ._pca_start import PrincipalComponents
+from ._sparse_codes import SPARSITIES, BatchTopK, Dictionary, Silent, SparseCoder, Units
+from ._tensors import as_array, as_tensor, blocks, dense_block
+from ._training import History
+from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter
+
+# Units are revived, see `_revival`, that were idle for so many times the rows that a unit would
+# wait for if all had an equal share, or for so many training sets if these are fewer. The weights
+# matter little: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is
+# left over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on
+# digits.
+IDLE_SHARES = 100.0
+IDLE_EPOCHS = 1.0
+REVIVAL = 1 / 32
+WAKING = 1.1  # times the least active unit: well beyond it
+TINY = 1e-3  # and above zero where none is active
+
+# What is added to the rows at which the dictionary begins, in their own length.
+NOISE = 0.3
+
+# So many rows fix the size of the first codes.
+TYPICAL_ROWS = 2048
+
+
+@dataclass(eq=False, repr=False)
+class SparseAutoencoder(BaseAutoencoder):
+    """An autoencoder of many units, few of which are active in any row.
+
+    Each unit has a direction of unit length in the space of the rows, and a row comes back as the
+    mean plus the sum of a few directions, each times its code, which is never negative::
+
+        minimise over E, b, D    sum over rows of  |x - decode(encode(x))|^2 + penalty * activity
+        encode(x) = sparse(E (x - mean) + b + g(x))
+        decode(code) = mean + D' code + f(code)
+
+    The five kinds of sparsity differ in `sparse` and `activity` alone. The first two grant a row a
+    number of active units and have no penalty; the others put a price on activity:
+
+    ============  ==========================================  ====================================
+    `sparsity`    a unit is active                            activity
+    ============  ==========================================  ====================================
+    "topk"        among the `n_nonzero_coefs` largest of row  none
+    "batch_topk"  above one threshold for all units, such     none
+                  that `n_nonzero_coefs` are in the mean
+    "l1"          above zero                                  the sum of the code
+    "kl"          above zero                                  divergence of the units' mean logistic
+                                                              activations from `n_nonzero_coefs` /
+                                                              `n_components`, summed over units
+    "jumprelu"    above a learned threshold of its own        the number of active units
+    ============  ==========================================  ====================================
+
+    By default there are no hidden layers: g and f are not there, and what is learned is a
+    dictionary with an encoder. With hidden layers g and f start at zero beside it.
+
+    Codes are neither centred nor rotated nor sorted. A unit that was active in no row for an epoch,
+    or for 100 times its fair wait, is pulled up on the row that it fits best, and learns what the
+    others leave over there.
+
+    Parameters
+    ----------
+    n_components : int or None, default=None
+        Number of units; may exceed the number of features. None is the number of features.
+
+    sparsity : {"topk", "batch_topk", "l1", "kl", "jumprelu"}, default="topk"
+        What makes the code sparse; see above.
+
+    n_nonzero_coefs : int or None, default=None
+        Number of active units in a row: at most for "topk", in the mean over the training rows for
+        "batch_topk" and, roughly, "kl". None is a tenth of the number of features, one at least.
+        The size of PCA for `pca_score_`.
+
+    penalty : float, default=1.0
+        Price of activity for "l1", "kl" and "jumprelu", at least 0. Codes count in spreads of `X`
+        (the root mean square of its columns' standard deviations), the error in squares of it. So
+        for "l1" codes are pulled down by half the price, and for "jumprelu" a unit has to lower the
+        squared error by the price.
+
+    sparse_output : bool, default=False
+        Let `transform` return a CSR array.
+
+    hidden_layer_sizes : tuple of int, default=()
+        Width of each hidden layer of g; f mirrors them.
+
+    init : {"pca", "random"}, default="pca"
+        Of no effect here: the dictionary begins at rows of `X`.
+
+    whiten : bool, default=False
+        Not for sparse codes; a StandardScaler(with_mean=False) keeps their zeros.
+
+    {shared_parameters}
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components_, n_features_in_)
+        The dictionary: a direction of unit length for each unit.
+    explained_variance_ : ndarray of shape (n_components_,)
+        The explained variance, in squared units of `X`, shared out in proportion to the variance of
+        each code.
+    pca_score_ : float
+        The `score` of PCA on the training rows with `n_nonzero_coefs` components.
+    activation_frequency_ : ndarray of shape (n_components_,)
+        Share of the training rows in which each unit is active.
+    dead_components_ : ndarray of shape (n_dead,)
+        Indices of the units that are active in no training row.
+    {shared_attributes}
+
+    See Also
+    --------
+    sklearn.decomposition.MiniBatchDictionaryLearning : A dictionary without an encoder: codes are
+        searched for each row.
+    AutoencoderTransformer : Few components, all in use.
+
+    Notes
+    -----
+    One class for five kinds, as they share all but two lines of arithmetic, and `n_nonzero_coefs`
+    or `penalty` mean the same in each kind that has them.
+
+    References
+    ----------
+    .. [1] A. Makhzani and B. Frey, "k-sparse autoencoders", ICLR, 2014.
+    .. [2] L. Gao et al., "Scaling and evaluating sparse autoencoders", 2024.
+    .. [3] B. Bussmann, P. Leask and N. Nanda, "BatchTopK sparse autoencoders", 2024.
+    .. [4] S. Rajamanoharan et al., "Jumping ahead: improving reconstruction fidelity with JumpReLU
+       sparse autoencoders", 2024.
+    .. [5] A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import SparseAutoencoder
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> coder = SparseAutoencoder(n_components=200, n_nonzero_coefs=8, random_state=0).fit(X)
+    >>> codes = coder.transform(X)
+    >>> codes.shape, int((codes > 0).sum(axis=1).max())
+    ((1797, 200), 8)
+    >>> bool(coder.score(X) > coder.pca_score_)
+    True
+    """
+
+    n_components: int | None = parameter(None, integer(1), NONE)
+    _: KW_ONLY
+    hidden_layer_sizes: tuple[int, ...] = parameter((), Integers())
+    sparsity: str = parameter("topk", OneOf(tuple(SPARSITIES)))
+    n_nonzero_coefs: int | None = parameter(None, integer(1), NONE)
+    penalty: float = parameter(1.0, Number(Real, 0))
+    sparse_output: bool = parameter(False, BOOLEAN)
+
+    _codec: ClassVar[type[Codec]] = Codec
+    _moments: ClassVar[type] = CodeUse
+
+    def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
+        if not isinstance(network, SparseCoder):  # hidden layers in pretraining are not sparse
+            return self._reconstruction.loss(network.decode(network.encode(x)), x)
+        sparsity, drive = network.encoder.sparsity, network.drive(x)
+        code = sparsity(drive)
+        raw = network.decode(code)
+        loss = self._reconstruction.loss(raw, x) + self.penalty * sparsity.charge(drive, code)
+        left_over = x - self._reconstruction.mean(raw)
+        return loss + _revival(network, drive, code, left_over) if network.training else loss
+
+    def transform(self, X) -> np.ndarray | sparse.csr_array:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN means "not observed".
+
+        Returns
+        -------
+        codes : ndarray or CSR array of shape (n_samples, n_components_)
+            In the dtype of `X`; a CSR array if `sparse_output`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` is not as in `fit`.
+        """
+        check_is_fitted(self)
+        X = self._validated(X)
+
+        def codes(rows) -> np.ndarray:
+            return self._in_blocks(rows, lambda codec, x: codec.encode(x), self.n_components_)
+
+        if not self.sparse_output:
+            return codes(X)
+        parts = [sparse.csr_array(codes(X[rows])) for rows in blocks(X, self.n_components_, 8)]
+        return sparse.vstack(parts, format="csr")
+
+    def _assemble(
+        self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
+    ) -> Autoencoder:
+        n_components, n_features = len(scales.codes), len(linear.mean)
+        plain = self.network is None and not self.hidden_layer_sizes
+        g = Silent() if plain else Sequential(encoder, Gate(n_components))
+        f = Silent() if plain else Sequential(decoder, Gate(n_features))
+        weight = _some_rows(task, linear.mean, n_components)
+        n_nonzero = self._n_nonzero(n_components, n_features)
+        sparsity = SPARSITIES[self.sparsity](n_nonzero, n_components)
+        max_idle = IDLE_SHARES * n_components / n_nonzero
+        max_idle = min(max_idle, IDLE_EPOCHS * len(task.train))
+        units = Units(None if self.tied_weights else weight.clone(), g, sparsity, max_idle)
+        return SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
+
+    def _equip(self, network: Autoencoder, task: Task) -> None:
+        if isinstance(network, SparseCoder) and network.encoder.weight is not None:
+            network.encoder.weight.data *= _best_factor(network, task)
+
+    def _settle(self, codec: Codec, task: Task) -> None:
+        sparsity = codec.core.encoder.sparsity
+        if isinstance(sparsity, BatchTopK):
+            rows = np.linspace(0, len(task.rows) - 1, min(len(task.rows), TYPICAL_ROWS)).astype(int)
+            x = as_tensor(dense_block(task.X, rows), codec.shift.dtype, codec.shift.device)
+            with torch.no_grad():
+                drive = codec.core.drive((x - codec.shift) / codec.scale)
+            sparsity.threshold.copy_(sparsity.threshold_of(drive))
+
+    def _n_nonzero(self, n_components: int, n_features: int) -> int:
+        wanted = self.n_nonzero_coefs
+        return min(n_components, max(n_features // 10, 1) if wanted is None else wanted)
+
+    @property
+    def _starts_at_pca(self) -> bool:
+        return False
+
+    def _n_principal(self, X, size: int | float) -> int | float:
+        return min(self._n_nonzero(int(size), X.shape[1]), *X.shape)
+
+    def _code_size(self, start: PrincipalComponents) -> int:
+        return self._size_for(0, start.directions.shape[1])
+
+    def _size_for(self, n_samples: int, n_features: int) -> int:
+        return n_features if self.n_components is None else int(self.n_components)
+
+    def _in_order(self, codec: Codec, codes: Any, history: History) -> Outcome:
+        n_free = max(codes.n_samples - 1, 1)
+        scatter = codes.code_squares - codes.code_sum**2 / codes.n_samples
+        variances = scatter.clip(min=0.0) / n_free
+        shares = variances / max(variances.sum(), np.finfo(float).tiny)
+        explained = shares * max(codes.score, 0.0) * codes.squares / n_free
+        order = Order(np.zeros(0), np.eye(0), explained, shares * codes.score)  # no change of basis
+        return Outcome(codec, codes, order, as_array(codec.core.decoder.directions), history)
+
+    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
+        n_active = cast(CodeUse, outcome.codes).n_active
+        return super()._learned(task, outcome) | {
+            "activation_frequency_": n_active / outcome.codes.n_samples,
+            "dead_components_": np.flatnonzero(n_active == 0),
+        }
+
+    def _collapse(self) -> Finding | None:
+        n_dead = len(self.dead_components_)
+        if not n_dead:
+            return None
+        return Finding(
+            f"{n_dead} of {self.n_components_} units are active in no training row (see "
+            "`dead_components_`). Fewer `n_components`, more `n_nonzero_coefs` or a smaller "
+            "`penalty` would use them."
+        )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.whiten:
+            raise ValueError(
+                "`whiten` must be False for sparse codes, got True; a "
+                "StandardScaler(with_mean=False) keeps their zeros."
+            )
+
+
+def _some_rows(task: Task, mean: Tensor, n_components: int) -> Tensor:
+    """Unit vectors from the mean to training rows; (n_components, n_features)."""
+    chance = torch.Generator().manual_seed(task.seeds.weights)
+    n_rows = len(task.train)
+    drawn = [torch.randperm(n_rows, generator=chance) for _ in range(-(-n_components // n_rows))]
+    rows = torch.cat(drawn)[:n_components].to(task.device)
+    away = torch.nan_to_num(task.rows.take(task.train[rows]).cpu().double() - mean)
+    # No two are to be the same, nor zero; and each row is to have more than itself to learn from.
+    noise = torch.randn(away.shape, generator=chance, dtype=away.dtype)
+    noise *= torch.from_numpy(task.moments.deviation)  # none where nothing varies
+    return normalize(normalize(away, dim=1) + normalize(noise, dim=1) * NOISE, dim=1)
+
+
+def _best_factor(network: SparseCoder, task: Task) -> float:
+    """What makes the first reconstructions best if all codes are multiplied by it.
+
+    A row's codes are its projections on directions that overlap; their sum is much too long.
+    """
+    network = copy.deepcopy(network).double()
+    n_rows = min(len(task.train), TYPICAL_ROWS)
+    x = task.rows.take(task.train[:n_rows]).cpu().double()
+    with torch.no_grad():
+        away = torch.nan_to_num(x - network.linear.mean)
+        made = network.decoder(network.encode(x))
+        return float((made * away).sum() / made.square().sum().clamp_min(1e-30))
+
+
+def _revival(network: SparseCoder, drive: Tensor, code: Tensor, left_over: Tensor) -> Tensor:
+    """What idle units lack on the one row of the batch that drives each of them most.
+
+    There a unit is pulled up to where it would be active, and learns what the others leave over. It
+    moves idle units alone.
+    """
+    units = network.encoder
+    units.count_idle(code)
+    idle = (units.idle > units.max_idle).nonzero()[:, 0]
+    if not len(idle):
+        return drive.new_zeros(())
+    nearest, row = drive[:, idle].max(0)
+    least_active = torch.where(code > 0, code, torch.inf).amin(1).nan_to_num(posinf=0.0)
+    missing = relu(WAKING * (least_active.detach()[row] + TINY) - nearest)
+    made = nearest[:, None] * network.decoder.directions[idle]
+    wrong = torch.nan_to_num(left_over.detach()[row] - made).square().sum(1)
+    return (missing + REVIVAL * wrong).sum() / len(drive)

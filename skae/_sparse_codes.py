@@ -1,0 +1,217 @@
+"""Sparse codes: units of which few answer to a row, and the dictionary that they speak for."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize, relu
+
+from ._networks import Autoencoder
+
+# Added to a divergence's probabilities, so that a unit that is surely silent costs no infinity.
+TINY = 1e-6
+
+
+class Sparsity(nn.Module):
+    """How what drives the units becomes their code, and what their activity costs.
+
+    A code is never negative. `n_nonzero` is the number of units that may be active in a row, as
+    far as the kind knows of one.
+    """
+
+    def __init__(self, n_nonzero: int, n_components: int):
+        super().__init__()
+        self.n_nonzero, self.n_components = min(n_nonzero, n_components), n_components
+
+    def forward(self, drive: Tensor) -> Tensor:
+        """The code, of the same shape."""
+        return relu(drive)
+
+    def charge(self, drive: Tensor, code: Tensor) -> Tensor | float:
+        """What each row pays for its active units, shape (n_samples,)."""
+        return 0.0
+
+
+class TopK(Sparsity):
+    """The `n_nonzero` largest of each row, as far as they are above zero."""
+
+    def forward(self, drive: Tensor) -> Tensor:
+        largest, units = drive.topk(self.n_nonzero, dim=1)
+        return torch.zeros_like(drive).scatter(1, units, relu(largest))
+
+
+class BatchTopK(Sparsity):
+    """The largest of a whole batch, `n_nonzero` a row in the mean.
+
+    Inference goes by a threshold, so that a row does not depend on the others: the running mean of
+    the least of them, until it is fixed.
+    """
+
+    threshold: Tensor  # one number
+
+    def __init__(self, n_nonzero: int, n_components: int):
+        super().__init__(n_nonzero, n_components)
+        self.register_buffer("threshold", torch.tensor(0.0))
+
+    def forward(self, drive: Tensor) -> Tensor:
+        threshold = self.threshold
+        if self.training:
+            threshold = self.threshold_of(drive.detach())
+            share = torch.where(self.threshold > 0, 0.02, 1.0)  # the first one counts in full
+            self.threshold.lerp_(threshold.to(self.threshold), share)
+        return torch.where(drive > threshold, drive, 0.0)
+
+    def threshold_of(self, drive: Tensor) -> Tensor:
+        """What all but `n_nonzero` units a row do not exceed, zero at least."""
+        n_silent = drive.numel() - self.n_nonzero * len(drive)
+        if n_silent == 0:
+            return torch.zeros_like(self.threshold)
+        return drive.flatten().kthvalue(n_silent).values.clamp_min(0.0)
+
+
+class L1(Sparsity):
+    """All that are above zero, at the price of the sum of the code."""
+
+    def charge(self, drive: Tensor, code: Tensor) -> Tensor:
+        return code.sum(1)
+
+
+class KL(Sparsity):
+    """All that are above zero; each is to be so in a share `n_nonzero / n_components` of the rows.
+
+    The price is the divergence from that share of the unit's logistic output, averaged over the
+    batch; it pulls idle units up as it pushes busy ones down.
+    """
+
+    def charge(self, drive: Tensor, code: Tensor) -> Tensor:
+        target = torch.full_like(drive[0], self.n_nonzero / self.n_components)
+        return bernoulli_kl(target, drive.sigmoid().mean(0)).sum().expand(len(drive))
+
+
+class JumpReLU(Sparsity):
+    """All that are above a learned threshold of the unit's own, at the price of one each."""
+
+    def __init__(self, n_nonzero: int, n_components: int):
+        super().__init__(n_nonzero, n_components)
+        self.log_threshold = nn.Parameter(torch.full((n_components,), -1.0))
+
+    def forward(self, drive: Tensor) -> Tensor:
+        return relu(drive) * step(drive, self.log_threshold.exp())
+
+    def charge(self, drive: Tensor, code: Tensor) -> Tensor:
+        return step(drive, self.log_threshold.exp()).sum(1)
+
+
+SPARSITIES: dict[str, type[Sparsity]] = {
+    "topk": TopK,
+    "batch_topk": BatchTopK,
+    "l1": L1,
+    "kl": KL,
+    "jumprelu": JumpReLU,
+}
+
+
+def bernoulli_kl(target: Tensor, rate: Tensor) -> Tensor:
+    """KL divergence of Bernoulli(rate) from Bernoulli(target), in nats, entry by entry."""
+    rate, target = rate.clamp(TINY, 1 - TINY), target.clamp(TINY, 1 - TINY)
+    return target * (target / rate).log() + (1 - target) * ((1 - target) / (1 - rate)).log()
+
+
+class _Step(torch.autograd.Function):
+    """1 where `x` exceeds a threshold; see `step`."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, threshold: Tensor) -> Tensor:
+        ctx.save_for_backward(x, threshold)
+        return (x > threshold).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[None, Tensor]:
+        x, threshold = ctx.saved_tensors
+        near = ((x - threshold).abs() < BANDWIDTH / 2).to(x.dtype) / BANDWIDTH
+        return None, -(gradients[0] * near).sum(0)
+
+
+# Within that distance a row tells a threshold which way to go, in spreads of the data. A row more
+# units of which are near theirs tells more, but less truly.
+BANDWIDTH = 1.0
+
+
+def step(x: Tensor, threshold: Tensor) -> Tensor:
+    """1 where `x`, (n_samples, n_components), exceeds the threshold of its column, else 0.
+
+    Its slope in the threshold is minus the density of `x` there in expectation, and is estimated by
+    the share of rows nearby (Rajamanoharan et al., 2024); that in `x` is taken as zero.
+    """
+    return _Step.apply(x, threshold)
+
+
+class Silent(nn.Module):
+    """A network that adds nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give one zero."""
+        return x.new_zeros(1)
+
+
+class Units(nn.Module):
+    """What drives each unit: a linear map of the row, plus what a network adds."""
+
+    weight: Tensor | None  # (n_components, n_features); None for that of the dictionary
+    idle: Tensor  # (n_components,): training rows since the unit was last active
+
+    def __init__(
+        self, weight: Tensor | None, network: nn.Module, sparsity: Sparsity, max_idle: float
+    ):
+        super().__init__()
+        self.max_idle = max_idle  # a unit that was idle for more rows is revived
+        self.weight = None if weight is None else nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(sparsity.n_components, dtype=torch.float64))
+        self.network, self.sparsity = network, sparsity
+        self.register_buffer("idle", torch.zeros(sparsity.n_components))
+
+    def count_idle(self, code: Tensor) -> None:
+        """Take notice of the units that are active in a batch."""
+        active = (code.detach() > 0).any(0)
+        self.idle.copy_(torch.where(active, 0, self.idle + len(code)))
+
+
+class Dictionary(nn.Module):
+    """The sum of directions of unit length, each times its code, plus what a network adds."""
+
+    def __init__(self, weight: Tensor, network: nn.Module):
+        super().__init__()
+        self.weight = nn.Parameter(weight)  # (n_components, n_features), of any length
+        self.network = network
+
+    @property
+    def directions(self) -> Tensor:
+        """The weights, each row divided by its length."""
+        return normalize(self.weight, dim=1)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Codes (n_samples, n_components) to distances from the mean, (n_samples, n_features)."""
+        return code @ self.directions + self.network(code)
+
+
+class SparseCoder(Autoencoder):
+    """code = sparsity(E (x - mean) + b + g(x));  raw = link(mean) + D' code + f(code).
+
+    The rows of D, the dictionary, have unit length; g and f are silent at first, or for good.
+    """
+
+    encoder: Units
+    decoder: Dictionary
+
+    def drive(self, x: Tensor) -> Tensor:
+        """What drives the units, (n_samples, n_components)."""
+        units = self.encoder
+        centred = torch.nan_to_num(x - self.linear.mean)
+        weight = self.decoder.directions if units.weight is None else units.weight
+        return linear(centred, weight, units.bias) + units.network(centred * self.scales.inputs)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Rows in the network's units to codes, (n_samples, n_components)."""
+        return self.encoder.sparsity(self.drive(x))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes to raw rows, (n_samples, n_features)."""
+        return self.link(self.linear.mean) + self.decoder(code)

@@ -1,0 +1,246 @@
+"""Exported models answer as the estimators do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import AUTOENCODERS, quick
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from skae import VAE, AutoencoderTransformer, register_onnx_converters, to_numpy, to_onnx
+from skae._numpy_program import load
+from skae._programs import KNOWN_METHODS, METHODS
+
+IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)}
+COLOURS = {"image_shape": (4, 4, 4), "hidden_layer_sizes": (6,)}
+VARIANTS = {
+    "dense": {},
+    "linear": {"hidden_layer_sizes": ()},
+    "deep and tied": {"tied_weights": True, "hidden_layer_sizes": (32, 8)},
+    "random": {"init": "random"},
+    "gelu": {"activation": "gelu"},
+    "logistic": {"activation": "logistic"},
+    "relu": {"activation": "relu"},
+    "tanh": {"activation": "tanh"},
+    "absolute": {"loss": "absolute_error"},
+    "binary": {"loss": "log_loss"},
+    "counts": {"loss": "poisson"},
+}
+IMAGE_VARIANTS = {
+    "images": IMAGES,
+    "tied images": IMAGES | {"tied_weights": True, "init": "random"},
+    "odd images": {"image_shape": (8, 8), "hidden_layer_sizes": (4, 4, 4, 4)},
+    "colours": COLOURS,
+    "tied colours": COLOURS | {"tied_weights": True, "loss": "log_loss"},
+}
+
+
+# An estimator with a transform of its own is refused until its arithmetic is known, see below.
+EXPORTED = [
+    cls for cls in AUTOENCODERS if all(getattr(cls, method) in KNOWN_METHODS for method in METHODS)
+]
+# Each variant with the plain autoencoder, some with the other network, and each estimator once.
+CASES = [
+    *((AutoencoderTransformer, variant) for variant in VARIANTS | IMAGE_VARIANTS),
+    *((VAE, variant) for variant in ("deep and tied", "absolute", "binary", "counts", "images")),
+    *((cls, "dense") for cls in EXPORTED if cls is not AutoencoderTransformer),
+]
+DENSE_CASES = [(cls, variant) for cls, variant in CASES if variant in VARIANTS]
+
+
+def named(case):
+    return f"{case[0].__name__}-{case[1]}"
+
+
+def fitted(cls, X, **parameters):
+    """An estimator all of whose weights say something, and the rows that it is for."""
+    X = X[:100] / (16 if parameters.get("loss") == "log_loss" else 1)
+    estimator = quick(cls, **({"max_iter": 1} | parameters)).fit(X)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in estimator.network_.parameters():
+            weights += 0.1 * torch.randn(weights.shape, generator=generator)
+    return estimator, X
+
+
+def arguments(estimator, X):
+    return dict.fromkeys(METHODS, X) | {"inverse_transform": estimator.transform(X)}
+
+
+def assert_close(answer, expected, rtol):
+    """Within `rtol` of the size of the answers: single codes may be zero."""
+    assert answer.shape == expected.shape
+    scale = np.sqrt(np.mean(np.square(expected, dtype=float), axis=0, keepdims=True)).max()
+    np.testing.assert_allclose(answer, expected, rtol=rtol, atol=rtol * scale)
+
+
+def run(model, **inputs):
+    runtime = pytest.importorskip("onnxruntime")
+    return runtime.InferenceSession(model.SerializeToString()).run(None, inputs)
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_onnxruntime_agrees_with_every_method(case, digits):
+    pytest.importorskip("skl2onnx")
+    cls, variant = case
+    parameters = (VARIANTS | IMAGE_VARIANTS)[variant]
+    estimator, X = fitted(cls, digits.astype(np.float32), **parameters)
+    for method, rows in arguments(estimator, X).items():
+        (answer,) = run(to_onnx(estimator, method), X=rows)
+        assert answer.dtype == np.float32
+        assert_close(answer, getattr(estimator, method)(rows), 1e-5)
+
+
+@pytest.mark.parametrize("variant", ["dense", "deep and tied", "gelu", "counts", "images"])
+def test_in_double_precision_too(variant, digits):
+    pytest.importorskip("skl2onnx")
+    estimator, X = fitted(AutoencoderTransformer, digits, **(VARIANTS | IMAGE_VARIANTS)[variant])
+    # What onnxruntime has in single precision only is no better than that.
+    rtol = 1e-5 if variant in ("gelu", "images") else 1e-10
+    for method, rows in arguments(estimator, X).items():
+        (answer,) = run(to_onnx(estimator, method, dtype=np.float64), X=rows)
+        assert answer.dtype == np.float64
+        assert_close(answer, getattr(estimator, method)(rows), rtol)
+
+
+@pytest.mark.parametrize("case", DENSE_CASES, ids=named)
+def test_numpy_agrees_with_every_method(case, digits, tmp_path):
+    cls, variant = case
+    estimator, X = fitted(cls, digits, **VARIANTS[variant])
+    to_numpy(estimator, tmp_path)
+    model = load(tmp_path / "model.npz")
+    for method, rows in arguments(estimator, X).items():
+        assert_close(getattr(model, method)(rows), getattr(estimator, method)(rows), 1e-10)
+
+
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, VAE])
+def test_missing_values_are_exported_as_missing(cls, digits_with_gaps, tmp_path):
+    estimator, X = fitted(cls, digits_with_gaps)
+    to_numpy(estimator, tmp_path)
+    model = load(tmp_path / "model.npz")
+    for method in ("transform", "reconstruct", "score_samples"):
+        expected = getattr(estimator, method)(X)
+        assert np.isfinite(expected).all()
+        assert_close(getattr(model, method)(X), expected, 1e-10)
+
+
+def test_codes_out_of_reach_are_exported_as_pca(digits, tmp_path):
+    estimator, _ = fitted(AutoencoderTransformer, digits)
+    to_numpy(estimator, tmp_path)
+    codes = 3 * estimator.transform(digits)
+    expected = estimator.inverse_transform(codes)
+    assert_close(load(tmp_path / "model.npz").inverse_transform(codes), expected, 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_whole_pipeline_is_one_model(dtype, digits):
+    pytest.importorskip("skl2onnx")
+    X, y = digits.astype(dtype), np.arange(len(digits)) % 3
+    steps = StandardScaler(), quick(VAE), quick(AutoencoderTransformer, n_components=3)
+    pipeline = make_pipeline(*steps, LogisticRegression()).fit(X, y)
+    labels, probabilities = run(to_onnx(pipeline, dtype=dtype), X=X)
+    np.testing.assert_array_equal(labels, pipeline.predict(X))
+    assert_close(probabilities, pipeline.predict_proba(X), 1e-5)
+    (codes,) = run(to_onnx(pipeline[:-1], dtype=dtype), X=X)
+    assert_close(codes, pipeline[:-1].transform(X), 1e-5)
+
+
+def test_skl2onnx_itself_knows_our_estimators(digits):
+    skl2onnx = pytest.importorskip("skl2onnx")
+    estimator, X = fitted(AutoencoderTransformer, digits.astype(np.float32))
+    register_onnx_converters()
+    (codes,) = run(skl2onnx.to_onnx(estimator, X[:1]), X=X)
+    assert_close(codes, estimator.transform(X), 1e-5)
+
+
+def test_any_number_of_rows_may_come(digits, tmp_path):
+    pytest.importorskip("skl2onnx")
+    estimator, X = fitted(AutoencoderTransformer, digits.astype(np.float32))
+    to_numpy(estimator, tmp_path)
+    predictor, model = load(tmp_path / "model.npz"), to_onnx(estimator)
+    for n_rows in (0, 1, 7):
+        assert run(model, X=X[:n_rows])[0].shape == (n_rows, 4)
+        codes = predictor.transform(X[:n_rows])
+        assert codes.shape == (n_rows, 4)
+        assert codes.dtype == np.float32
+    many = np.tile(digits, (8, 1))  # more than a block
+    np.testing.assert_array_equal(predictor.transform(many)[-300:], predictor.transform(digits))
+
+
+def test_the_folder_needs_nothing_but_numpy(digits, tmp_path):
+    estimator, X = fitted(AutoencoderTransformer, digits)
+    to_numpy(estimator, tmp_path / "served")
+    np.save(tmp_path / "X.npy", X)
+    program = """
+import sys
+for name in ("torch", "sklearn", "scipy", "skae"):
+    sys.modules[name] = None  # an import of it raises
+import numpy, served
+numpy.save("codes.npy", served.load().transform(numpy.load("X.npy")))
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert_close(np.load(tmp_path / "codes.npy"), estimator.transform(X), 1e-10)
+
+
+def test_the_predictor_refuses_another_width(digits, tmp_path):
+    estimator, _ = fitted(AutoencoderTransformer, digits)
+    to_numpy(estimator, tmp_path)
+    with pytest.raises(ValueError, match=r"shape \(n, 64\) for transform, got \(300, 5\)"):
+        load(tmp_path / "model.npz").transform(digits[:, :5])
+
+
+def test_images_are_not_for_numpy(digits, tmp_path):
+    estimator, _ = fitted(AutoencoderTransformer, digits, **IMAGES)
+    with pytest.raises(TypeError, match=r"must have dense layers only .* use to_onnx"):
+        to_numpy(estimator, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_layer_that_is_not_known_is_refused_by_name(digits):
+    pytest.importorskip("skl2onnx")
+
+    def network(n_features, n_components):
+        encoder = nn.Sequential(nn.Linear(n_features, n_components), nn.Hardtanh())
+        return encoder, nn.Linear(n_components, n_features)
+
+    estimator, _ = fitted(AutoencoderTransformer, digits, network=network)
+    with pytest.raises(TypeError, match="to be exported, got a Hardtanh"):
+        to_onnx(estimator)
+
+
+def test_a_method_that_a_subclass_changes_is_refused(digits):
+    pytest.importorskip("skl2onnx")
+
+    class Odd(AutoencoderTransformer):
+        def transform(self, X):
+            return -super().transform(X)
+
+    estimator, _ = fitted(Odd, digits)
+    with pytest.raises(TypeError, match="`method` transform of Odd cannot be exported"):
+        to_onnx(estimator)
+
+
+def test_wrong_arguments_are_named(digits):
+    pytest.importorskip("skl2onnx")
+    estimator, _ = fitted(AutoencoderTransformer, digits)
+    with pytest.raises(ValueError, match=r"`method` must be one of transform, .* got 'predict'"):
+        to_onnx(estimator, "predict")
+    with pytest.raises(ValueError, match="`dtype` must be float32 or float64, got int64"):
+        to_onnx(estimator, dtype=np.int64)
+    with pytest.raises(ValueError, match="`method` must be None but for an autoencoder"):
+        to_onnx(make_pipeline(estimator), "transform")
+    with pytest.raises(TypeError, match="`estimator` must be an autoencoder of skae"):
+        to_numpy(make_pipeline(estimator), "folder")
+
+
+def test_without_the_extra_the_message_says_what_to_install(digits, monkeypatch):
+    estimator, _ = fitted(AutoencoderTransformer, digits)
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    for call in (lambda: to_onnx(estimator), register_onnx_converters):
+        with pytest.raises(ImportError, match=r"pip install skae\[onnx\]"):
+            call()

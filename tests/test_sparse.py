@@ -1,0 +1,280 @@
+"""The sparse autoencoder: few units a row, unit-norm directions, none dead, rows independent."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import quick
+from scipy import sparse
+from scipy.special import expit, rel_entr
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+
+from skae import SparseAutoencoder
+from skae._sparse_codes import BANDWIDTH, KL, L1, SPARSITIES, BatchTopK, JumpReLU, TopK
+
+PLAIN = {"hidden_layer_sizes": ()}
+
+
+@pytest.fixture
+def drive():
+    """50 rows of what drives 20 units."""
+    return torch.randn(50, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def coder(n_components=100, **parameters):
+    return quick(SparseAutoencoder, n_components, **(PLAIN | parameters))
+
+
+def test_topk_keeps_the_largest_of_each_row(drive):
+    code = TopK(3, 20)(drive)
+    by_hand = np.where(drive >= drive.sort(dim=1).values[:, [-3]], drive, 0)
+    np.testing.assert_array_equal(code, by_hand.clip(min=0))
+    assert (code > 0).sum(1).max() == 3
+
+
+def test_topk_below_zero_is_silent(drive):
+    assert torch.equal(TopK(3, 20)(-drive.abs()), torch.zeros_like(drive))
+
+
+def test_topk_of_all_units_is_a_relu(drive):
+    assert torch.equal(TopK(99, 20)(drive), drive.relu())
+
+
+def test_batch_topk_grants_a_batch_its_mean(drive):
+    code = BatchTopK(3, 20).double()(drive)
+    assert (code > 0).sum() == 3 * 50
+    assert code[code > 0].min() > drive[code == 0].max()
+
+
+def test_batch_topk_of_all_units_is_a_relu(drive):
+    sparsity = BatchTopK(20, 20).double()
+    assert torch.equal(sparsity(drive), drive.relu())
+    assert torch.equal(sparsity.eval()(drive), drive.relu())
+
+
+def test_batch_topk_at_inference_takes_the_mean_threshold(drive):
+    sparsity = BatchTopK(3, 20).double()
+    sparsity(drive)
+    assert torch.equal(sparsity.eval()(drive), BatchTopK(3, 20).double()(drive))
+    before = sparsity.threshold.clone()
+    sparsity(5 * drive)
+    assert torch.equal(sparsity.threshold, before)
+
+
+def test_l1_charges_the_sum(drive):
+    sparsity = L1(3, 20)
+    code = sparsity(drive)
+    np.testing.assert_allclose(sparsity.charge(drive, code), drive.numpy().clip(min=0).sum(1))
+
+
+def test_kl_is_the_relative_entropy_of_the_mean_activations(drive):
+    sparsity = KL(3, 20)
+    rate = expit(drive.numpy()).mean(axis=0)
+    expected = (rel_entr(3 / 20, rate) + rel_entr(17 / 20, 1 - rate)).sum()
+    np.testing.assert_allclose(sparsity.charge(drive, sparsity(drive)), np.full(50, expected))
+    at_target = torch.full_like(drive, np.log(3 / 17))  # logistic(log(3 / 17)) = 3 / 20
+    np.testing.assert_allclose(sparsity.charge(at_target, at_target), 0, atol=1e-12)
+
+
+def test_jumprelu_is_the_identity_beyond_its_threshold(drive):
+    sparsity = JumpReLU(3, 20).double()
+    threshold = float(np.exp(-1))
+    code = sparsity(drive)
+    np.testing.assert_array_equal(code.detach(), np.where(drive > threshold, drive, 0))
+    np.testing.assert_array_equal(sparsity.charge(drive, code).detach(), (drive > threshold).sum(1))
+
+
+def test_the_slope_of_jumprelu_in_its_threshold_is_that_of_the_expectation():
+    # The expectation over rows is smooth: its slope by differences, over the width of the kernel,
+    # which for one density across that width is exact in the mean.
+    x = torch.linspace(-2, 4, 60_001, dtype=torch.float64)[:, None]
+    sparsity = JumpReLU(1, 1).double()
+    sparsity.log_threshold.data.fill_(0.0)
+
+    def expected_charge(log_threshold):
+        return float((x > np.exp(log_threshold)).double().mean())
+
+    sparsity.charge(x, sparsity(x)).mean().backward()
+    slope = (expected_charge(0.01) - expected_charge(-0.01)) / 0.02  # -1/6, the density
+    assert sparsity.log_threshold.grad.item() == pytest.approx(slope, rel=1e-3)
+
+    # Of the code's sum: -threshold times the density.
+    sparsity.log_threshold.grad = None
+    sparsity(x).mean().backward()
+    assert sparsity.log_threshold.grad.item() == pytest.approx(-1 / 6, rel=1e-2)
+    assert BANDWIDTH < 2  # else the kernel would reach below zero, where there is no code
+
+
+def test_jumprelu_passes_the_slope_of_active_units_only(drive):
+    x = drive.clone().requires_grad_()
+    code = JumpReLU(3, 20).double()(x)
+    code.sum().backward()
+    np.testing.assert_array_equal(x.grad, (code > 0).double())
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize(
+    "parameters", [{}, {"hidden_layer_sizes": (32,)}, {"tied_weights": True}], ids=str
+)
+def test_directions_have_unit_length_and_codes_are_not_negative(digits, sparsity, parameters):
+    fitted = coder(sparsity=sparsity, max_iter=3, **parameters).fit(digits)
+    np.testing.assert_allclose(np.linalg.norm(fitted.components_, axis=1), 1, rtol=1e-12)
+    assert fitted.components_.shape == (100, 64)
+    assert fitted.transform(digits).min() == 0
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_rows_are_the_mean_plus_their_directions(digits, sparsity):
+    fitted = coder(sparsity=sparsity, max_iter=3).fit(digits)
+    by_hand = fitted.mean_ + fitted.transform(digits) @ fitted.components_
+    np.testing.assert_allclose(fitted.reconstruct(digits), by_hand, atol=1e-9)
+
+
+def test_no_row_has_more_active_units_than_granted(digits):
+    codes = coder(n_nonzero_coefs=5).fit(digits).transform(digits)
+    assert (codes > 0).sum(axis=1).max() == 5
+    default = coder().fit(digits).transform(digits)
+    assert (default > 0).sum(axis=1).max() == 6  # a tenth of 64 features
+
+
+def test_batch_topk_is_granted_as_many_in_the_mean(digits):
+    codes = coder(sparsity="batch_topk", n_nonzero_coefs=5).fit(digits).transform(digits)
+    active = (codes > 0).sum(axis=1)
+    assert active.sum() == 5 * 300
+    assert active.std() > 0.5
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_rows_are_independent_at_inference(digits, sparsity):
+    fitted = coder(sparsity=sparsity, max_iter=3).fit(digits)
+    alone = np.vstack([fitted.transform(digits[[i]]) for i in range(20)])
+    np.testing.assert_allclose(alone, fitted.transform(digits)[:20], atol=1e-10)
+
+
+@pytest.mark.parametrize("sparsity", ["l1", "kl", "jumprelu"])
+def test_a_penalty_of_zero_is_a_plain_relu_and_more_makes_codes_sparser(digits, sparsity):
+    active = [
+        (coder(sparsity=sparsity, penalty=p, max_iter=30).fit(digits).transform(digits) > 0).mean()
+        for p in (0, 1, 10)
+    ]
+    assert active[0] > active[1] > active[2] > 0
+    assert active[0] > 0.15
+
+
+def test_no_penalty_and_no_limit_are_the_same_autoencoder(digits):
+    codes = [
+        coder(max_iter=5, **parameters).fit(digits).transform(digits)
+        for parameters in (
+            {"sparsity": "l1", "penalty": 0},
+            {"sparsity": "kl", "penalty": 0},
+            {"sparsity": "topk", "n_nonzero_coefs": 100},
+            {"sparsity": "batch_topk", "n_nonzero_coefs": 100},
+        )
+    ]
+    for other in codes[1:]:
+        np.testing.assert_allclose(other, codes[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("n_components", [10, 64, 300])
+def test_fewer_equal_or_more_units_than_features(digits, n_components):
+    fitted = coder(n_components).fit(digits)
+    assert fitted.transform(digits).shape == (300, n_components)
+    assert len(fitted.get_feature_names_out()) == n_components
+    assert fitted.score(digits) > 0.5
+
+
+def test_units_are_as_many_as_features_unless_said():
+    X = load_digits().data[:100, 20:30]
+    assert SparseAutoencoder(max_iter=1, random_state=0).fit(X).n_components_ == 10
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_use_of_the_units_is_counted_over_training_rows(digits, sparsity):
+    fitted = coder(sparsity=sparsity, max_iter=5).fit(digits)
+    active = fitted.transform(digits) > 0
+    np.testing.assert_allclose(fitted.activation_frequency_, active.mean(axis=0), atol=1e-12)
+    np.testing.assert_array_equal(fitted.dead_components_, np.flatnonzero(~active.any(axis=0)))
+
+
+def test_shares_of_variance_add_up_to_the_score(digits):
+    fitted = coder().fit(digits)
+    assert fitted.explained_variance_ratio_.sum() == pytest.approx(fitted.score(digits))
+    codes = fitted.transform(digits)
+    shares = codes.var(axis=0) / codes.var(axis=0).sum()
+    np.testing.assert_allclose(fitted.explained_variance_ratio_, shares * fitted.score(digits))
+
+
+def test_dead_units_come_back(monkeypatch):
+    X = load_digits().data[:900]
+    settings = {"n_nonzero_coefs": 3, "early_stopping": False}
+    alive = coder(200, **settings).fit(X)
+    monkeypatch.setattr("skae._sparse.IDLE_EPOCHS", np.inf)
+    left_alone = coder(200, **settings).fit(X)
+    assert len(left_alone.dead_components_) > 0
+    assert len(alive.dead_components_) == 0
+    assert alive.score(X) > left_alone.score(X) - 0.01
+
+
+def test_few_active_units_say_more_than_as_many_principal_components_or_one_centre():
+    X = load_digits().data
+    fitted = SparseAutoencoder(200, n_nonzero_coefs=4, random_state=0).fit(X[:1300])
+    assert fitted.score(X[:1300]) > fitted.pca_score_ + 0.15
+    centres = KMeans(200, n_init=1, random_state=0).fit(X[:1300])
+    error = ((X[1300:] - centres.cluster_centers_[centres.predict(X[1300:])]) ** 2).sum()
+    assert ((X[1300:] - fitted.reconstruct(X[1300:])) ** 2).sum() < 0.7 * error
+
+
+def test_tied_units_look_for_their_own_direction(digits):
+    core = coder(tied_weights=True, max_iter=3).fit(digits).network_.core
+    x = torch.randn(5, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = x @ core.decoder.directions.T + core.encoder.bias
+    torch.testing.assert_close(core.drive(x + core.linear.mean), expected)
+    assert core.encoder.weight is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_output_is_the_same_in_fewer_numbers(digits, dtype):
+    X = digits.astype(dtype)
+    dense, other = coder().fit(X), coder(sparse_output=True).fit(X)
+    codes = other.transform(X)
+    assert sparse.issparse(codes)
+    assert codes.format == "csr"
+    assert codes.dtype == dtype
+    assert codes.nnz == np.count_nonzero(dense.transform(X))
+    np.testing.assert_array_equal(codes.toarray(), dense.transform(X))
+    np.testing.assert_array_equal(
+        other.inverse_transform(codes), dense.inverse_transform(codes.toarray())
+    )
+    assert sparse.issparse(coder(sparse_output=True).fit_transform(X))
+
+
+def test_partial_fit_goes_on(digits):
+    fitted = coder()
+    scores = [fitted.partial_fit(digits).score(digits) for _ in range(30)]
+    assert scores[-1] > scores[0]
+    assert fitted.activation_frequency_.shape == (100,)
+
+
+def test_a_warm_start_keeps_the_dictionary(digits):
+    fitted = coder(warm_start=True).fit(digits)
+    before = fitted.components_
+    fitted.set_params(max_iter=1, learning_rate_init=1e-9).fit(digits)
+    np.testing.assert_allclose(fitted.components_, before, atol=1e-6)
+
+
+def test_missing_values_are_no_reason_to_be_active(digits_with_gaps):
+    fitted = coder(max_iter=50).fit(digits_with_gaps)
+    assert fitted.score(digits_with_gaps) > fitted.pca_score_
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_log_loss_has_sparse_codes_too(digits, sparsity):
+    X = digits / 16
+    fitted = coder(loss="log_loss", sparsity=sparsity, penalty=0.1).fit(X)
+    assert fitted.score(X) > 0.3
+    assert (fitted.transform(X) > 0).mean() < 0.5
+
+
+def test_whitening_is_refused(digits):
+    with pytest.raises(ValueError, match="`whiten` must be False for sparse codes, got True"):
+        coder(whiten=True).fit(digits)
