@@ -27,8 +27,8 @@ from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parame
 
 # Units are revived, see `_revival`, that were idle for so many times the rows that a unit would
 # wait for if all had an equal share, or for so many training sets if these are fewer. The weights
-# matter little: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is left
-# over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on digits.
+# matter little: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is
+# left over without being pulled up (Gao et al., 2024) left an eighth of 200 units dead on digits.
 IDLE_SHARES = 100.0
 IDLE_EPOCHS = 1.0
 REVIVAL = 1 / 32
@@ -117,7 +117,8 @@ class SparseAutoencoder(BaseAutoencoder):
         The explained variance, in squared units of `X`, shared out in proportion to the variance of
         each code.
     pca_score_ : float
-        The `score` of PCA on the training rows with `n_nonzero_coefs` components.
+        The `score` of PCA on the training rows at the same size of code. That is, with
+        `n_nonzero_coefs` components.
     activation_frequency_ : ndarray of shape (n_components_,)
         Share of the training rows in which each unit is active.
     dead_components_ : ndarray of shape (n_dead,)
