@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ._base import BaseAutoencoder, all_or_nothing
-from ._codec import Codec, OrderedCodec
+from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
 from ._networks import Scales
 from ._pca_start import moments
 from ._spreading import encode_labels, spread_labels
-from ._tensors import TORCH_DTYPES, as_array, make_rows, plain_torch, threads_for
+from ._tensors import TORCH_DTYPES, as_array, dense_block, make_rows, plain_torch, threads_for
 from ._training import Stepper, by_autograd, rise_and_fall, train_epoch
 from ._validation import NONE, Instance, Number, check_parameters, integer, parameter, positive
 
@@ -196,7 +196,7 @@ class AutoencoderClassifier(
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.
             autoencoder = self._pretrained(X, rows.shape, rng.randint(2**31 - 1))
-            codes = np.asarray(autoencoder.transform(X))
+            codes = dense_block(autoencoder.transform(X), slice(None))
             guesses = self._guess(codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen one stays as it is
             self._learn(rows, codes, labels, guesses, rng.randint(2**31 - 1))
@@ -216,7 +216,7 @@ class AutoencoderClassifier(
             In the dtype of `X`.
         """
         check_is_fitted(self)
-        return np.asarray(self.encoder_.transform(X))
+        return dense_block(self.encoder_.transform(X), slice(None))
 
     def decision_function(self, X) -> np.ndarray:
         """What the softmax is applied to.
@@ -338,7 +338,9 @@ class AutoencoderClassifier(
             )
         with stepper.averaged():
             self.coef_, self.intercept_ = network.softmax_of_codes()
-            codec.core.encoder = copy.deepcopy(network.core.encoder).to(codec.shift.dtype)
+            trained = copy.deepcopy(network.codec.core)
+        # The decoder too, which has not moved unless it shares weights with the encoder.
+        self.encoder_.network_ = codec.with_nets_of(trained).to(codec.shift.dtype)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoder_")
@@ -370,21 +372,15 @@ class SoftmaxOnCodes(nn.Module):
 
     def __init__(self, codec: Codec, code_size: float, n_classes: int):
         super().__init__()
-        codec = copy.deepcopy(codec).float()
-        self.core, self.code_size = codec.core, code_size
-        if isinstance(codec, OrderedCodec):
-            self.centre, self.turn = codec.centre, codec.to_ordered / code_size
-        else:  # codes of the core, in the units of `X`
-            self.turn = torch.eye(codec.n_components, device=codec.scale.device)
-            self.centre, self.turn = 0 * self.turn[0], self.turn * codec.scale / code_size
-        self.core.decoder = nn.Identity()  # not to be trained along
-        self.head = nn.utils.skip_init(nn.Linear, len(self.turn), n_classes).to(self.turn.device)
+        self.codec, self.code_size = copy.deepcopy(codec).float(), code_size
+        head = nn.utils.skip_init(nn.Linear, codec.n_components, n_classes)
+        self.head = head.to(codec.shift.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of rows in the network's units, (n_samples, n_classes)."""
-        return self.head((self.core.encode(x) - self.centre) @ self.turn)
+        return self.head(self.codec.from_core(self.codec.core.encode(x)) / self.code_size)
 
     def softmax_of_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases for codes as `transform` gives them."""

@@ -25,7 +25,11 @@ class Codec(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
-        return self.core.encode((x - self.shift) / self.scale) * self.scale
+        return self.from_core(self.core.encode((x - self.shift) / self.scale))
+
+    def from_core(self, code: Tensor) -> Tensor:
+        """Codes of the core as the user sees them."""
+        return code * self.scale
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
@@ -69,9 +73,9 @@ class OrderedCodec(Codec):
         self.register_buffer("to_ordered", torch.eye(n_components, dtype=torch.float64))
         self.register_buffer("to_core", torch.eye(n_components, dtype=torch.float64))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
-        return (self.core.encode((x - self.shift) / self.scale) - self.centre) @ self.to_ordered
+    def from_core(self, code: Tensor) -> Tensor:
+        """Codes of the core as the user sees them."""
+        return (code - self.centre) @ self.to_ordered
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows; for squared and absolute error these are in the units of `X`."""

@@ -28,8 +28,7 @@ from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parame
 # Units are revived, see `_revival`, that were idle for so many times the rows that a unit would
 # wait for if all had an equal share, or for so many training sets if these are fewer. The weights
 # matter little: nothing else moves an idle unit, and Adam makes steps of one size. Learning what is
-# left over without being pulled up, as in Gao et al. (2024), left an eighth of 200 units dead on
-# digits.
+# left over without being pulled up (Gao et al., 2024) left an eighth of 200 units dead on digits.
 IDLE_SHARES = 100.0
 IDLE_EPOCHS = 1.0
 REVIVAL = 1 / 32
@@ -118,7 +117,8 @@ class SparseAutoencoder(BaseAutoencoder):
         The explained variance, in squared units of `X`, shared out in proportion to the variance of
         each code.
     pca_score_ : float
-        The `score` of PCA on the training rows with `n_nonzero_coefs` components.
+        The `score` of PCA on the training rows at the same size of code. That is, with
+        `n_nonzero_coefs` components.
     activation_frequency_ : ndarray of shape (n_components_,)
         Share of the training rows in which each unit is active.
     dead_components_ : ndarray of shape (n_dead,)
@@ -170,8 +170,7 @@ class SparseAutoencoder(BaseAutoencoder):
     _moments: ClassVar[type] = CodeUse
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        if not isinstance(network, SparseCoder):  # hidden layers in pretraining are not sparse
-            return self._reconstruction.loss(network.decode(network.encode(x)), x)
+        network = cast(SparseCoder, network)
         sparsity, drive = network.encoder.sparsity, network.drive(x)
         code = sparsity(drive)
         raw = network.decode(code)
@@ -226,8 +225,9 @@ class SparseAutoencoder(BaseAutoencoder):
         return SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
-        if isinstance(network, SparseCoder) and network.encoder.weight is not None:
-            network.encoder.weight.data *= _best_factor(network, task)
+        coder = cast(SparseCoder, network)
+        if coder.encoder.weight is not None:
+            coder.encoder.weight.data *= _best_factor(coder, task)
 
     def _settle(self, codec: Codec, task: Task) -> None:
         sparsity = codec.core.encoder.sparsity
@@ -268,7 +268,7 @@ class SparseAutoencoder(BaseAutoencoder):
         n_active = cast(CodeUse, outcome.codes).n_active
         return super()._learned(task, outcome) | {
             "activation_frequency_": n_active / outcome.codes.n_samples,
-            "dead_components_": np.flatnonzero(n_active == 0),
+            "dead_components_": np.flatnonzero(n_active == 0).copy(),  # a view has another hash
         }
 
     def _collapse(self) -> Finding | None:

@@ -18,7 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skae
-from skae import VAE, AutoencoderClassifier, AutoencoderTransformer, DenoisingAutoencoder
+from skae import (
+    VAE,
+    AutoencoderClassifier,
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+)
 from skae._spreading import similarities, spread_labels
 
 
@@ -245,8 +251,10 @@ def test_what_is_frozen_must_be_a_fitted_autoencoder(labelled, inner):
         DenoisingAutoencoder(8, image_shape=(8, 8), hidden_layer_sizes=(8,), max_iter=3),
         AutoencoderTransformer(8, tied_weights=True, max_iter=3, whiten=True),
         AutoencoderTransformer(8, init="random", max_iter=3),
+        SparseAutoencoder(100, sparse_output=True, max_iter=3),
+        SparseAutoencoder(100, sparsity="jumprelu", tied_weights=True, max_iter=3),
     ],
-    ids=["vae", "images", "tied", "random"],
+    ids=["vae", "images", "tied", "random", "sparse", "tied sparse"],
 )
 def test_any_autoencoder_serves(labelled, estimator):
     X, X_test, y, y_test = labelled
