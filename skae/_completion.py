@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ._networks import Tame
 from ._radial import MAX_UNITS, RadialUnits, choose_units, decoders
+from ._stacked import StackedLinear
 from ._training import Stepper, better_than_chance, by_autograd, rise_and_fall
 
 # Chosen on digits, letter, wine, wine_quality, diabetes and cardio, with 20 % of the cells missing.
@@ -51,20 +52,6 @@ class Pool(NamedTuple):
         return Pool(*(part[index] for part in self))
 
 
-class StackedLinear(nn.Module):
-    """One dense layer of each network."""
-
-    def __init__(self, n_in: int, n_out: int, noise: torch.Generator, gain: float = 1.0):
-        super().__init__()
-        weight = torch.randn(N_NETWORKS, n_in, n_out, generator=noise) / math.sqrt(n_in)
-        bias = 0.3 * torch.randn(N_NETWORKS, 1, n_out, generator=noise)
-        self.weight, self.bias = nn.Parameter(gain * weight), nn.Parameter(gain * bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply each network's layer to its own rows, (N_NETWORKS, n, n_in)."""
-        return torch.baddbmm(self.bias, x, self.weight)
-
-
 class StackedNetworks(nn.Module):
     """Networks of one shape, run at once; each makes one correction of the completed rows.
 
@@ -75,11 +62,11 @@ class StackedNetworks(nn.Module):
         super().__init__()
         self.tame = Tame(2.0)
         self.layers = nn.Sequential(
-            StackedLinear(2 * n_features, width, noise),
+            StackedLinear(N_NETWORKS, 2 * n_features, width, noise, spread=0.3),
             nn.SiLU(),
-            StackedLinear(width, width, noise),
+            StackedLinear(N_NETWORKS, width, width, noise, spread=0.3),
             nn.SiLU(),
-            StackedLinear(width, n_features, noise, gain=0.0),
+            StackedLinear(N_NETWORKS, width, n_features, noise, gain=0.0),
         )
 
     def forward(self, filled: Tensor, unseen: Tensor) -> Tensor:

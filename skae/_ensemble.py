@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Generator, Tensor, nn
 
 from ._base import all_or_nothing
-from ._codec import PackedModule
 from ._networks import ACTIVATIONS
+from ._packing import PackedModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import Moments, moments
-from ._stacked import StackedNetworks
+from ._stacked import StackedLinear
 from ._tensors import (
     TORCH_DTYPES,
     inference_dtype,
@@ -53,6 +53,21 @@ TINY = 1e-3
 GAIN = 2.0
 
 
+def dense_networks(
+    n_networks: int, sizes: tuple[int, ...], activation: str, gain: float, generator: Generator
+) -> nn.Sequential:
+    """Dense networks of one shape, (n_networks, n_rows, sizes[0]) to sizes[-1]."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        # The first biases spread the bends of the units over the range of standardised inputs.
+        spread = 0.0 if layers else 0.5
+        layers += [
+            StackedLinear(n_networks, n_in, n_out, generator, gain, spread),
+            ACTIVATIONS[activation](),
+        ]
+    return nn.Sequential(*layers[:-1])
+
+
 class Denoisers(nn.Module):
     """Networks that take noise out of rows, each of its own level, and what they leave over."""
 
@@ -61,7 +76,7 @@ class Denoisers(nn.Module):
     levels: Tensor  # (n_networks, 1, 1), in standard deviations of a feature
     usual_error: Tensor  # (n_networks, 1, n_features): root mean square over the training rows
 
-    def __init__(self, networks: StackedNetworks, levels: tuple[float, ...], units: Moments):
+    def __init__(self, networks: nn.Module, levels: tuple[float, ...], units: Moments):
         super().__init__()
         self.networks = networks
         # A feature that never varied counts in units of its size.
@@ -223,7 +238,7 @@ class DenoisingEnsemble(BaseEstimator):
             sizes = (X.shape[1], *self.hidden_layer_sizes, X.shape[1])
             weights = torch.Generator().manual_seed(seeds[0])
             n_networks = len(self.noise_levels)
-            networks = StackedNetworks(n_networks, sizes, self.activation, GAIN, weights)
+            networks = dense_networks(n_networks, sizes, self.activation, GAIN, weights)
             denoisers = Denoisers(networks, tuple(self.noise_levels), moments(X)).to(device)
             n_weights = n_networks * sum(a * b for a, b in pairwise(sizes))
             with threads_for(3.0 * n_weights * self.batch_size):

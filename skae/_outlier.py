@@ -15,8 +15,8 @@ from ._parameters import RANDOM_STATE
 from ._tensors import TORCH_DTYPES
 from ._validation import BOOLEAN, NONE, Instance, Number, OneOf, check_parameters, parameter
 
-# Chosen with `benchmarks/outliers.py`. Strong noise and few steps learn the outline of the rows, and
-# nothing of a few that are unusual; clean rows are worth knowing in detail.
+# Chosen with `benchmarks/outliers.py`. Strong noise and few steps learn the outline of the rows
+# and nothing of a few that are unusual; clean rows are worth knowing in detail.
 COARSE_LEVELS, COARSE_STEPS = (2.0, 3.0, 5.0), 100
 
 AUTOENCODER = Instance((BaseAutoencoder, DenoisingEnsemble), "an autoencoder of this package")

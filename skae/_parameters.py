@@ -31,11 +31,6 @@ RANDOM_STATE = (
     Instance(np.random.RandomState, "a numpy.random.RandomState"),
 )
 FRACTION = Number(Real, 0, 1, low_open=True, high_open=True)
-RANDOM_STATE = (
-    NONE,
-    integer(0, 2**32 - 1),
-    Instance(np.random.RandomState, "a numpy.random.RandomState"),
-)
 
 SHARED_PARAMETERS = """
     n_components : int, float in (0, 1) or None, default=2

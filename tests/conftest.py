@@ -29,19 +29,13 @@ def brief(cls):
     """An estimator for scikit-learn's checks, which fit dozens of them."""
     if hasattr(cls(), "estimator"):
         return cls(skae.AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,)))
-    return cls(max_iter=20)
+    return cls(n_steps=20) if hasattr(cls(), "n_steps") else cls(max_iter=20)
 
 
 def quick(cls, n_components=4, **parameters):
     """An estimator that learns something within a fraction of a second."""
     defaults = {"max_iter": 20, "hidden_layer_sizes": (32,), "random_state": 0}
     return cls(n_components, **(defaults | parameters))
-
-
-def brief(cls):
-    """An estimator of any kind with a short training; what it holds is as by default."""
-    parameters = cls().get_params()
-    return cls(**{name: 20 for name in ("max_iter", "n_steps") if name in parameters})
 
 
 @pytest.fixture(params=AUTOENCODERS, ids=lambda cls: cls.__name__)

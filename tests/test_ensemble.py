@@ -12,9 +12,8 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from skae import DenoisingEnsemble
-from skae._ensemble import Denoisers
+from skae._ensemble import Denoisers, dense_networks
 from skae._pca_start import Moments
-from skae._stacked import StackedNetworks
 
 
 def small(**parameters):
@@ -24,23 +23,24 @@ def small(**parameters):
 
 def test_a_stack_is_its_networks_one_by_one():
     generator = torch.Generator().manual_seed(0)
-    stack = StackedNetworks(3, (5, 8, 4), "tanh", 1.0, generator).double()
+    stack = dense_networks(3, (5, 8, 4), "tanh", 1.0, generator).double()
     x = torch.randn(3, 7, 5, dtype=torch.float64, generator=generator)
     for k, answer in enumerate(stack(x)):
-        hidden = torch.tanh(x[k] @ stack.weights[0][k] + stack.biases[0][k])
-        torch.testing.assert_close(answer, hidden @ stack.weights[1][k] + stack.biases[1][k])
+        hidden = torch.tanh(x[k] @ stack[0].weight[k] + stack[0].bias[k])
+        torch.testing.assert_close(answer, hidden @ stack[2].weight[k] + stack[2].bias[k])
 
 
 def test_a_network_of_a_stack_has_the_gradient_it_would_have_alone():
     generator = torch.Generator().manual_seed(0)
-    stack = StackedNetworks(2, (3, 6, 3), "tanh", 1.0, generator)
+    stack = dense_networks(2, (3, 6, 3), "tanh", 1.0, generator)
     x = torch.randn(2, 9, 3, generator=generator)
     stack(x).square().sum().backward()
-    together = [weight.grad[0].clone() for weight in stack.weights]
-    for weight in stack.weights:
+    weights = stack[0].weight, stack[2].weight
+    together = [weight.grad[0].clone() for weight in weights]
+    for weight in weights:
         weight.grad = None
     stack(x)[0].square().sum().backward()
-    for weight, expected in zip(stack.weights, together, strict=True):
+    for weight, expected in zip(weights, together, strict=True):
         torch.testing.assert_close(weight.grad[0], expected)
         assert not weight.grad[1].any()
 
@@ -49,9 +49,8 @@ def test_the_score_by_hand():
     # Two networks that give nothing back, of levels 1 and 2, rows already standard; the usual
     # errors are 1 and 2. Errors of the row (3, 4): sqrt((9 + 16) / 2) and half of it.
     units = Moments(np.zeros(2), np.ones(2), 1.0)
-    networks = StackedNetworks(2, (2, 2), "tanh", 0.0, torch.Generator())
-    for bias in networks.biases:
-        bias.data.zero_()
+    networks = dense_networks(2, (2, 2), "tanh", 0.0, torch.Generator())
+    networks[0].bias.data.zero_()
     denoisers = Denoisers(networks, (1.0, 2.0), units).double()
     denoisers.usual_error[1] = 2
     errors = denoisers.errors(torch.tensor([[3.0, 4.0]], dtype=torch.float64)).detach()
