@@ -118,9 +118,10 @@ def hide(missing: Tensor, noise: torch.Generator) -> Tensor:
     return torch.where(like_others, others, anything) & ~missing
 
 
-def make_pool(x: Tensor, missing: Tensor, gaussian: Gaussian, noise: torch.Generator) -> Pool:
+def make_pool(
+    x: Tensor, missing: Tensor, gaussian: Gaussian, noise: torch.Generator, n_rows: int
+) -> Pool:
     """Each row several times, with other cells hidden each time; some of the rows if many."""
-    n_rows = max(POOL_ENTRIES // x.shape[1], 1)
     times = math.ceil(n_rows / len(x)) if n_rows > len(x) else 1
     row = torch.cat([torch.randperm(len(x), generator=noise) for _ in range(times)])[:n_rows]
     hidden = hide(missing[row], noise)
@@ -139,7 +140,8 @@ def learn_correction(
     the share of the Gaussian's squared error that is left in each column.
     """
     fold = torch.randperm(len(x), generator=noise) % N_NETWORKS
-    pool = make_pool(x, missing, gaussian, noise)
+    drawn = max(MAX_STEPS * _batch_size(len(x)), RADIAL_ROWS)  # no row is drawn twice on average
+    pool = make_pool(x, missing, gaussian, noise, min(POOL_ENTRIES // x.shape[1] + 1, drawn))
     unit = (pool.wanted.square().sum(0) / pool.hidden.sum(0).clamp_min(1)).sqrt()
     pool = pool._replace(wanted=pool.wanted * torch.where(unit > 0, 1 / unit, 0.0))
     judges = pool.take(torch.randperm(len(pool.row), generator=noise)[:JUDGING_ROWS])
@@ -192,11 +194,15 @@ def _least_squares(steps: Tensor, wanted: Tensor) -> Tensor:
     return torch.linalg.solve(gram + prior, right + prior @ common).clamp(0, 1).T
 
 
+def _batch_size(n_samples: int) -> int:
+    return min(BATCH_SIZE, max(16, n_samples // 8))
+
+
 def _train(
     networks: StackedNetworks, pool: Pool, fold: Tensor, judges: Pool, noise: torch.Generator
 ) -> None:
     """Train in place, and leave the networks where they told their own folds best."""
-    n_rows = min(BATCH_SIZE, max(16, len(fold) // 8))
+    n_rows = _batch_size(len(fold))
     members = torch.arange(N_NETWORKS)[:, None]
 
     def objective(index: Tensor) -> Tensor:

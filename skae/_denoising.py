@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._base import BaseAutoencoder
 from ._corruptions import CORRUPTIONS, Columns
+from ._diagnosis import Finding
 from ._fitting import Task
 from ._losses import LOSSES
 from ._networks import Autoencoder, Whitening
@@ -123,6 +124,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
     @property
     def _is_plain(self) -> bool:
         return isinstance(self.corruption, str) and self.corruption_level == 0
+
+    def _collapse(self) -> Finding | None:
+        # What drowns in the noise is best left out: a code at rest is no fault.
+        return super()._collapse() if self._is_plain else None
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._base import all_or_nothing
-from ._completion import Gaussian, learn_correction, make_pool, weigh
+from ._completion import JUDGING_ROWS, Gaussian, learn_correction, make_pool, weigh
 from ._conditional_gaussian import ConditionalGaussian, fit_gaussian
 from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
 from ._packing import PackedModule
@@ -241,7 +241,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         judging = torch.randperm(len(x), generator=noise) % 5 == 0
         completed = gaussian.fill(x, missing)
         self.estimator_ = clone(self.estimator).fit(self._in_units_of_X(completed[~judging]))
-        judges = make_pool(x[judging], missing[judging], gaussian, noise)
+        judges = make_pool(x[judging], missing[judging], gaussian, noise, JUDGING_ROWS)
         told = self._restored(judges.filled.double(), judges.unseen > 0)
         step = (told - judges.filled) * judges.hidden
         judges = judges._replace(wanted=judges.wanted.double(), hidden=judges.hidden.double())

@@ -170,7 +170,8 @@ class SparseAutoencoder(BaseAutoencoder):
     _moments: ClassVar[type] = CodeUse
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        network = cast(SparseCoder, network)
+        if not isinstance(network, SparseCoder):  # hidden layers in pretraining are not sparse
+            return self._reconstruction.loss(network.decode(network.encode(x)), x)
         sparsity, drive = network.encoder.sparsity, network.drive(x)
         code = sparsity(drive)
         raw = network.decode(code)
@@ -225,9 +226,8 @@ class SparseAutoencoder(BaseAutoencoder):
         return SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
-        coder = cast(SparseCoder, network)
-        if coder.encoder.weight is not None:
-            coder.encoder.weight.data *= _best_factor(coder, task)
+        if isinstance(network, SparseCoder) and network.encoder.weight is not None:
+            network.encoder.weight.data *= _best_factor(network, task)
 
     def _settle(self, codec: Codec, task: Task) -> None:
         sparsity = codec.core.encoder.sparsity
@@ -266,10 +266,13 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
         n_active = cast(CodeUse, outcome.codes).n_active
-        return super()._learned(task, outcome) | {
-            "activation_frequency_": n_active / outcome.codes.n_samples,
-            "dead_components_": np.flatnonzero(n_active == 0).copy(),  # a view has another hash
-        }
+        frequency = n_active / outcome.codes.n_samples
+        return super()._learned(task, outcome) | {"activation_frequency_": frequency}
+
+    @property
+    def dead_components_(self) -> np.ndarray:
+        """Indices of the units that are active in no training row, (n_dead,)."""
+        return np.flatnonzero(self.activation_frequency_ == 0)
 
     def _collapse(self) -> Finding | None:
         n_dead = len(self.dead_components_)

@@ -27,9 +27,9 @@ COMPRESSING = [cls for cls in AUTOENCODERS if not hasattr(cls, "sparsity")]
 
 def brief(cls):
     """An estimator for scikit-learn's checks, which fit dozens of them."""
-    if hasattr(cls(), "estimator"):
-        return cls(skae.AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,)))
-    return cls(n_steps=20) if hasattr(cls(), "n_steps") else cls(max_iter=20)
+    held = skae.AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,))
+    short = {"estimator": held, "max_iter": 20, "n_steps": 20}
+    return cls(**{name: short[name] for name in short.keys() & cls().get_params()})
 
 
 def quick(cls, n_components=4, **parameters):
