@@ -98,11 +98,11 @@ class OrderedCodec(Codec):
 _COPIES: WeakKeyDictionary[Codec, Codec] = WeakKeyDictionary()
 
 
-def in_dtype(codec: Codec, dtype: torch.dtype) -> Codec:
-    """The trained codec computing in `dtype`: itself if it does already, else a copy made once."""
-    if codec.scale.dtype == dtype:
+def computing(codec: Codec, dtype: torch.dtype, device: torch.device) -> Codec:
+    """The trained codec in `dtype` on `device`: itself if it is that, else a copy made once."""
+    if (codec.scale.dtype, codec.scale.device) == (dtype, device):
         return codec
     copied = _COPIES.get(codec)
-    if copied is None or copied.scale.dtype != dtype:
-        copied = _COPIES[codec] = copy.deepcopy(codec).to(dtype)
+    if copied is None or (copied.scale.dtype, copied.scale.device) != (dtype, device):
+        copied = _COPIES[codec] = copy.deepcopy(codec).to(device, dtype)
     return copied

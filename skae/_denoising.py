@@ -15,7 +15,7 @@ from ._diagnosis import Finding
 from ._fitting import Task
 from ._losses import LOSSES
 from ._networks import Autoencoder, Whitening
-from ._tensors import blocks, dense_block
+from ._tensors import as_array, inference_dtype, tensor_blocks
 from ._validation import AnyCallable, Number, OneOf, parameter
 
 # So many rows tell the usual sizes of what enters and leaves the network.
@@ -151,7 +151,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
 def _columns(task: Task) -> Columns:
     """What is usual in the columns of the training rows."""
-    low, high = (_extreme(f, task) for f in (np.fmin, np.fmax))
+    low, high = _extremes(task)
     # Not `moments.spread`, which is one for constant data: those have no noise.
     spread = np.sqrt(np.mean(task.moments.deviation**2))
     known = [(value - task.shift) / task.scale for value in (np.zeros_like(low), low, high)]
@@ -159,12 +159,16 @@ def _columns(task: Task) -> Columns:
     return Columns(*map(torch.from_numpy, (*known, *scales)))
 
 
-def _extreme(f: np.ufunc, task: Task) -> np.ndarray:
-    """The least or largest value of each column; the mean where none was observed."""
-    found = np.full(task.X.shape[1], np.nan)
-    for rows in blocks(task.X):
-        found = f(found, f.reduce(dense_block(task.X, rows), axis=0))
-    return np.where(np.isnan(found), task.moments.mean, found)
+def _extremes(task: Task) -> list[np.ndarray]:
+    """The least and the largest value of each column; the mean where none was observed."""
+    where = task.X.device if isinstance(task.X, Tensor) else torch.device("cpu")
+    lows, highs = [], []
+    for x in tensor_blocks(task.X, inference_dtype(task.X.dtype, where), where):
+        missing = x.isnan()
+        lows.append(x.masked_fill(missing, torch.inf).amin(0))
+        highs.append(x.masked_fill(missing, -torch.inf).amax(0))
+    found = as_array(torch.stack(lows).amin(0)), as_array(torch.stack(highs).amax(0))
+    return [np.where(np.isinf(end), task.moments.mean, end) for end in found]
 
 
 def _fit_scales(network: Autoencoder, x: Tensor, shown: Tensor, degree: int) -> None:

@@ -3,8 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
+
+from ._namespaces import on_host
+from ._tensors import dense_block
 
 # Columns drown the others if a tenth of them at most carry this share of the variance, and the
 # others, half of them at least, come back with less than a quarter of their own.
@@ -38,7 +40,7 @@ def collapsed_codes(fitted) -> Finding | None:
 
     A principal component varies by at least 1 / n_features of what is left.
     """
-    variances = fitted.explained_variance_
+    variances = on_host(fitted.explained_variance_)
     unexplained = _unexplained(fitted)
     total = variances.sum() + unexplained
     if unexplained <= 1e-12 * total:
@@ -92,9 +94,10 @@ def _drowned_columns(fitted, X, deviation: np.ndarray) -> Finding | None:
 def _shares(fitted, X) -> np.ndarray:
     """The share of each column's variance that is explained, over some of the rows."""
     some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], 1000)).astype(int)
-    x = X[some].toarray() if sparse.issparse(X) else X[some]
-    restored = fitted._in_blocks(x, fitted._restore, x.shape[1])
-    left, there = (np.nansum(np.square(x - other), axis=0) for other in (restored, fitted.mean_))
+    x = dense_block(X, some)
+    restored = on_host(fitted._computed(x, fitted._restore, x.shape[1]))
+    x, mean = on_host(x), on_host(fitted.mean_)
+    left, there = (np.nansum(np.square(x - other), axis=0) for other in (restored, mean))
     return 1 - left / np.where(there > 0, there, 1)
 
 

@@ -21,6 +21,7 @@ from ._codec import Codec, OrderedCodec
 from ._convolution import convolutional_pair
 from ._gradients import SquaredErrorGradient, can_write_out
 from ._losses import LOSSES
+from ._namespaces import native
 from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, tied_pair
 from ._ordering import CodeMoments, Order, align_signs
 from ._pca_start import Moments, PrincipalComponents, moments
@@ -60,7 +61,8 @@ class Seeds(NamedTuple):
 class Task(NamedTuple):
     """What is learned from: the rows, the units, the device and the streams of chance."""
 
-    X: Any
+    X: Any  # as a NumPy array or CSR matrix or, on an accelerator, a tensor
+    given: Any  # the same as the user's library has it
     rows: Rows
     train: Tensor  # indices into rows
     held_out_rows: Rows
@@ -84,6 +86,7 @@ class Outcome(NamedTuple):
 
 def make_task(estimator, X, X_val, before: Codec | None) -> Task:
     """Settle the units, those of `before` if there is one; move the rows to the device once."""
+    given, X = X, native(X)
     seeds = Seeds(*check_random_state(estimator.random_state).randint(2**31 - 1, size=5).tolist())
     stats = moments(X)
     shift, scale = stats.mean, stats.spread
@@ -91,18 +94,18 @@ def make_task(estimator, X, X_val, before: Codec | None) -> Task:
         shift, scale = np.zeros_like(shift), 1.0
     if before is not None:
         shift, scale = as_array(before.shift), before.scale.item()
-    device = resolve_device(estimator.device)
+    device = resolve_device(estimator.device, given)
     rows = held_out_rows = make_rows(X, shift, scale, device)
     train = held_out = torch.arange(len(rows))
     if X_val is not None:
-        held_out_rows = make_rows(X_val, shift, scale, device)
+        held_out_rows = make_rows(native(X_val), shift, scale, device)
         held_out = torch.arange(len(held_out_rows))
     elif estimator.early_stopping:
         permutation = torch.randperm(len(rows), generator=_generator(seeds.split))
         n_held_out = _n_held_out(estimator.validation_fraction, len(rows))
         held_out, train = permutation.tensor_split([n_held_out])
     return Task(
-        X, rows, train.to(device), held_out_rows, held_out.to(device),
+        X, given, rows, train.to(device), held_out_rows, held_out.to(device),
         shift, scale, stats, seeds, device,
     )  # fmt: skip
 
@@ -139,7 +142,7 @@ def fit_size(
     def learned(weights: dict[str, Tensor], history: History) -> dict[str, Any]:
         trained = copy.deepcopy(core)
         trained.load_state_dict(weights)
-        return estimator._learned(task, finish(trained, history))
+        return estimator._fitted(task, finish(trained, history))
 
     observer = watch.epochs(lambda loss: estimator._in_units_of_X(loss, task), learned)
     history = _train(estimator, task, plan, core, observer)

@@ -45,7 +45,7 @@ class ReconstructionLoss(ABC):
         """The same for each row, in nats, shape (n_samples,); here the loss is one already."""
         return self.loss(raw, x)
 
-    def check(self, X: np.ndarray) -> None:
+    def check(self, X: np.ndarray | Tensor) -> None:
         """Raise a ValueError if values of `X` (NaN aside) cannot have this loss."""
 
     def loss(self, raw: Tensor, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class LogLoss(ReconstructionLoss):
     def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
         return torch.bernoulli(self.mean(raw), generator=noise)
 
-    def check(self, X: np.ndarray) -> None:
+    def check(self, X: np.ndarray | Tensor) -> None:
         low, high = _range(X)
         if low < 0 or high > 1:
             raise ValueError(
@@ -154,7 +154,7 @@ class Poisson(ReconstructionLoss):
     def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
         return torch.poisson(self.mean(raw), generator=noise)
 
-    def check(self, X: np.ndarray) -> None:
+    def check(self, X: np.ndarray | Tensor) -> None:
         low, _ = _range(X)
         if low < 0:
             raise ValueError(
@@ -163,7 +163,11 @@ class Poisson(ReconstructionLoss):
             )
 
 
-def _range(X: np.ndarray) -> tuple[float, float]:
+def _range(X: np.ndarray | Tensor) -> tuple[float, float]:
+    if isinstance(X, Tensor):
+        missing = X.isnan()
+        low, high = X.masked_fill(missing, torch.inf).amin(), X.masked_fill(missing, -torch.inf)
+        return low.item(), high.amax().item()
     # fmin and fmax pass over NaN, without a warning when there is nothing else.
     low, high = (f.reduce(X, axis=None, initial=np.nan) for f in (np.fmin, np.fmax))
     return float(low), float(high)

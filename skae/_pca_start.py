@@ -1,11 +1,28 @@
-"""Where training starts: moments of the data, principal components, what they leave over."""
+"""Where training starts: moments of the data, principal components, what they leave over.
 
-from typing import NamedTuple
+`X` is an array or a CSR matrix or, on an accelerator, a tensor. What is as large as `X` is computed
+where it lies, by operations that arrays and tensors share; results are small, and NumPy's.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from scipy import sparse
+from torch import Tensor
 
-from ._tensors import blocks, dense_block
+from ._namespaces import on_host
+from ._tensors import (
+    as_array,
+    as_tensor,
+    blocks,
+    dense_block,
+    empty_like,
+    inference_dtype,
+    tensor_blocks,
+    widest,
+)
 
 # Up to this many entries (128 MB) the components are computed in float64.
 DOUBLE_PRECISION_ENTRIES = 2**24
@@ -65,6 +82,21 @@ class PrincipalComponents(NamedTuple):
 
 def moments(X) -> Moments:
     """Mean and standard deviation of each column; NaN is passed over, CSR stays sparse."""
+    mean, variance = (_of_tensor if isinstance(X, Tensor) else _of_array)(X)
+    never_observed = np.isnan(mean)
+    if not np.isfinite(variance[~never_observed]).all():
+        raise ValueError("X has values too large to square in float64; divide X by a constant.")
+    mean = np.where(never_observed, 0.0, mean)
+    deviation = np.sqrt(np.where(never_observed, 0.0, variance))
+    # A constant column of floats has a variance of rounding errors: not worth learning.
+    eps = (torch if isinstance(X, Tensor) else np).finfo(X.dtype).eps
+    deviation[deviation <= 8 * eps * np.abs(mean)] = 0.0
+    spread = float(np.sqrt(np.mean(deviation**2)))
+    return Moments(mean, deviation, spread if spread > 0 else 1.0)
+
+
+def _of_array(X) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each column; NaN for one that was never observed."""
     from sklearn.preprocessing import StandardScaler  # here, as it would double the import's time
 
     scaler = StandardScaler(with_mean=not sparse.issparse(X))
@@ -74,15 +106,20 @@ def moments(X) -> Moments:
         else:  # in blocks: all at once would take several times the memory of X
             for rows in blocks(X, times=4):
                 scaler.partial_fit(X[rows])
-    never_observed = np.isnan(scaler.mean_)
-    if not np.isfinite(scaler.var_[~never_observed]).all():
-        raise ValueError("X has values too large to square in float64; divide X by a constant.")
-    mean = np.where(never_observed, 0.0, scaler.mean_)
-    deviation = np.sqrt(np.where(never_observed, 0.0, scaler.var_))
-    # A constant column of floats has a variance of rounding errors: not worth learning.
-    deviation[deviation <= 8 * np.finfo(X.dtype).eps * np.abs(mean)] = 0.0
-    spread = float(np.sqrt(np.mean(deviation**2)))
-    return Moments(mean, deviation, spread if spread > 0 else 1.0)
+    return scaler.mean_, scaler.var_
+
+
+def _of_tensor(X: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The same where `X` lies, in two passes over its rows."""
+
+    def total(of_block) -> Tensor:
+        parts = tensor_blocks(X, widest(X.device), X.device, times=4)
+        return torch.stack([of_block(x) for x in parts]).sum(0)
+
+    n_observed = total(lambda x: (~x.isnan()).sum(0))
+    mean = total(lambda x: x.nansum(0)) / n_observed
+    variance = total(lambda x: (x - mean).square().nansum(0)) / n_observed
+    return as_array(mean), as_array(variance)
 
 
 def principal_components(
@@ -97,13 +134,18 @@ def principal_components(
         return _from_covariance(X, moments, n_components)
     from sklearn.decomposition import PCA  # here, as it would triple the import's time
 
-    pca = PCA(n_components, svd_solver=_solver(X, n_components), random_state=seed)
+    pca = PCA(
+        n_components,
+        svd_solver=_solver(X, n_components),
+        power_iteration_normalizer="QR" if isinstance(X, Tensor) else "auto",  # torch has no LU
+        random_state=seed,
+    )
     with np.errstate(all="ignore"):  # constant data has no explained variance ratio
         if sparse.issparse(X) and pca.svd_solver == "arpack":
             pca.fit(_mean_filled(X, moments.mean))
         else:
-            pca.fit(_standard(X, moments, _dtype(X)))
-    directions = pca.components_.astype(np.float64)
+            pca.fit(_standard(X, moments))
+    directions = np.asarray(on_host(pca.components_), dtype=np.float64)
     return PrincipalComponents(directions, *_row_by_row(X, moments, directions))
 
 
@@ -138,28 +180,31 @@ def _from_covariance(X, moments: Moments, n_components: int | float) -> Principa
 
 def _covariance(X, moments: Moments) -> tuple[np.ndarray, bool]:
     """Mean product of each two features, in standard units; whether no value was missing."""
-    total, complete, dtype = np.zeros((X.shape[1], X.shape[1])), True, _dtype(X)
+    xp, here = _library(X)
+    total, complete = here(np.zeros((X.shape[1], X.shape[1]))), True
     for rows in blocks(X, times=4):
-        block = ((dense_block(X, rows) - moments.mean) / moments.spread).astype(dtype, copy=False)
-        if np.isnan(block).any():
-            complete, block = False, np.nan_to_num(block)
+        block = xp.asarray(_standard_rows(X, rows, moments), dtype=_dtype(X))
+        if xp.isnan(block).any():
+            complete, block = False, xp.nan_to_num(block)
         total += block.T @ block
-    return total / X.shape[0], complete
+    return on_host(total) / X.shape[0], complete
 
 
 def _row_by_row(X, moments: Moments, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     """Deviations of the codes, of what they leave over of each feature; if all was observed."""
-    squares = np.zeros(X.shape[1])
-    n_observed = np.zeros(X.shape[1])
-    code_squares = np.zeros(len(directions))
+    xp, here = _library(X)
+    axes = here(directions)
+    squares, n_observed = here(np.zeros((2, X.shape[1])))
+    code_squares = here(np.zeros(len(directions)))
     for rows in blocks(X, times=4):
-        block = (dense_block(X, rows) - moments.mean) / moments.spread
-        observed = ~np.isnan(block)
-        block = np.nan_to_num(block)
-        codes = block @ directions.T
-        squares += ((block - codes @ directions) ** 2 * observed).sum(axis=0)
+        block = _standard_rows(X, rows, moments)
+        observed = ~xp.isnan(block)
+        block = xp.nan_to_num(block)
+        codes = block @ axes.T
+        squares += ((block - codes @ axes) ** 2 * observed).sum(axis=0)
         code_squares += (codes**2).sum(axis=0)
         n_observed += observed.sum(axis=0)
+    squares, n_observed, code_squares = map(on_host, (squares, n_observed, code_squares))
     return (
         np.sqrt(code_squares / X.shape[0]),
         np.sqrt(squares / np.maximum(n_observed, 1)),
@@ -176,14 +221,30 @@ def _solver(X, n_components: int | float) -> str:
     return "randomized" if few and min(X.shape) > 500 else "full"
 
 
-def _dtype(X) -> type:
-    return np.float64 if np.prod(X.shape) <= DOUBLE_PRECISION_ENTRIES else np.float32
+def _dtype(X) -> Any:
+    dtype = np.dtype(np.float64 if np.prod(X.shape) <= DOUBLE_PRECISION_ENTRIES else np.float32)
+    return inference_dtype(dtype, X.device) if isinstance(X, Tensor) else dtype
 
 
-def _standard(X, moments: Moments, dtype: type) -> np.ndarray:
-    standard = np.empty(X.shape, dtype=dtype)
+def _library(X) -> tuple[Any, Callable[[np.ndarray], Any]]:
+    """What computes with the rows of `X`, NumPy or torch, and what brings small arrays there."""
+    if isinstance(X, Tensor):
+        return torch, lambda values: as_tensor(values, widest(X.device), X.device)
+    return np, lambda values: values
+
+
+def _standard_rows(X, rows: slice, moments: Moments) -> Any:
+    """Some rows in standard units, NaN where they were, as an array or, of a tensor, a tensor."""
+    _, here = _library(X)
+    return (dense_block(X, rows) - here(moments.mean)) / moments.spread
+
+
+def _standard(X, moments: Moments) -> Any:
+    """All rows in standard units, without gaps, as an array or, of a tensor, a tensor."""
+    xp, _ = _library(X)
+    standard = empty_like(X, X.shape, _dtype(X))
     for rows in blocks(X, times=4):
-        standard[rows] = np.nan_to_num((dense_block(X, rows) - moments.mean) / moments.spread)
+        standard[rows] = xp.nan_to_num(_standard_rows(X, rows, moments))
     return standard
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import Module, Sequential
@@ -17,6 +18,7 @@ from ._base import BaseAutoencoder
 from ._codec import Codec
 from ._diagnosis import Finding
 from ._fitting import Outcome, Task
+from ._namespaces import like, on_host
 from ._networks import Autoencoder, Gate, LinearPath, Scales
 from ._ordering import CodeUse, Order
 from ._pca_start import PrincipalComponents
@@ -202,13 +204,13 @@ class SparseAutoencoder(BaseAutoencoder):
         check_is_fitted(self)
         X = self._validated(X)
 
-        def codes(rows) -> np.ndarray:
+        def codes(rows) -> Any:
             return self._in_blocks(rows, lambda codec, x: codec.encode(x), self.n_components_)
 
         if not self.sparse_output:
             return codes(X)
-        parts = [sparse.csr_array(codes(X[rows])) for rows in blocks(X, self.n_components_, 8)]
-        return sparse.vstack(parts, format="csr")
+        dense = (on_host(codes(X[rows])) for rows in blocks(X, self.n_components_, 8))
+        return sparse.vstack([sparse.csr_array(block) for block in dense], format="csr")
 
     def _assemble(
         self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
@@ -255,6 +257,11 @@ class SparseAutoencoder(BaseAutoencoder):
     def _size_for(self, n_samples: int, n_features: int) -> int:
         return n_features if self.n_components is None else int(self.n_components)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = not self.sparse_output  # CSR arrays are SciPy's
+        return tags
+
     def _in_order(self, codec: Codec, codes: Any, history: History) -> Outcome:
         n_free = max(codes.n_samples - 1, 1)
         scatter = codes.code_squares - codes.code_sum**2 / codes.n_samples
@@ -272,10 +279,11 @@ class SparseAutoencoder(BaseAutoencoder):
     @property
     def dead_components_(self) -> np.ndarray:
         """Indices of the units that are active in no training row, (n_dead,)."""
-        return np.flatnonzero(self.activation_frequency_ == 0)
+        frequency = self.activation_frequency_
+        return like(frequency, np.flatnonzero(on_host(frequency) == 0))
 
     def _collapse(self) -> Finding | None:
-        n_dead = len(self.dead_components_)
+        n_dead = self.dead_components_.shape[0]
         if not n_dead:
             return None
         return Finding(

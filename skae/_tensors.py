@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
-def resolve_device(device: str) -> torch.device:
-    """The device that a parameter names; "auto" is CUDA where there is one, else the CPU."""
+def resolve_device(device: str, X=None) -> torch.device:
+    """The device that a parameter names; "auto" is that of a tensor `X`, else CUDA or the CPU."""
+    if device == "auto" and isinstance(X, Tensor):
+        return X.device
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -82,8 +85,10 @@ def plain_torch() -> Iterator[None]:
         yield
 
 
-def as_tensor(block: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+def as_tensor(block: np.ndarray | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
     """An array as a tensor; torch takes neither read-only memory nor negative strides."""
+    if isinstance(block, Tensor):
+        return block.to(device, dtype)
     return torch.from_numpy(np.require(block, requirements=["C", "W"])).to(device, dtype)
 
 
@@ -92,15 +97,42 @@ def as_array(x: Tensor) -> np.ndarray:
     return x.detach().cpu().double().numpy()
 
 
-def inference_dtype(dtype: np.dtype, device: torch.device) -> torch.dtype:
+def inference_dtype(dtype: np.dtype | torch.dtype, device: torch.device) -> torch.dtype:
     """The precision of `X`, as far as the device has it."""
-    return TORCH_DTYPES[dtype] if device.type != "mps" else torch.float32
+    if device.type == "mps":
+        return torch.float32
+    return dtype if isinstance(dtype, torch.dtype) else TORCH_DTYPES[dtype]
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The most precise numbers that the device has."""
+    return inference_dtype(torch.float64, device)
+
+
+def empty_like(X, shape: tuple[int, ...], dtype=None) -> np.ndarray | Tensor:
+    """Memory for rows beside those of `X`: an array, or a tensor if `X` is one."""
+    if isinstance(X, Tensor):
+        return X.new_empty(shape, dtype=dtype)
+    return np.empty(shape, dtype=dtype or X.dtype)
+
+
+def column_sums(X: Any) -> list[float]:
+    """The sum of each column of an array or a tensor, in double precision where there is such."""
+    wide = widest(X.device) if isinstance(X, Tensor) else np.float64
+    return X.sum(axis=0, dtype=wide).tolist()
+
+
+def n_missing(X) -> int:
+    """How many entries of an array, a tensor or a CSR matrix are NaN."""
+    if isinstance(X, Tensor):
+        return int(X.isnan().sum())
+    return int(np.isnan(X.data if sparse.issparse(X) else X).sum())
 
 
 def tensor_blocks(
     X, dtype: torch.dtype, device: torch.device, *, width: int | None = None, times: int = 1
 ) -> Iterator[Tensor]:
-    """The rows of an array or CSR matrix in order, a block at a time; see `blocks`."""
+    """The rows of an array, tensor or CSR matrix in order, a block at a time; see `blocks`."""
     return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width, times))
 
 
@@ -121,12 +153,32 @@ class HostRows:
         return torch.from_numpy(standard).to(self._device)
 
 
-class DeviceRows:
-    """The rows of an array, standardised once and kept on an accelerator."""
+class TensorRows:
+    """The rows of a tensor, gathered and standardised batch by batch where they are: no copy."""
 
-    def __init__(self, host: HostRows, X):
+    def __init__(
+        self, X: Tensor, shift: np.ndarray, scale: float | np.ndarray, device: torch.device
+    ):
+        self._X, self._device = X, device
+        self._shift, self._scale = (
+            torch.tensor(value, dtype=widest(X.device), device=X.device) for value in (shift, scale)
+        )
+
+    def __len__(self) -> int:
+        return len(self._X)
+
+    def take(self, index: Tensor) -> Tensor:
+        """The rows at `index`, as a batch of shape (len(index), n_features)."""
+        batch = self._X.index_select(0, index.to(self._X.device))
+        return ((batch - self._shift) / self._scale).to(self._device, torch.float32)
+
+
+class DeviceRows:
+    """The rows of an array or tensor, standardised once and kept on an accelerator."""
+
+    def __init__(self, given: HostRows | TensorRows, X):
         indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
-        self._all = torch.cat([host.take(index) for index in indices])
+        self._all = torch.cat([given.take(index) for index in indices])
 
     def __len__(self) -> int:
         return len(self._all)
@@ -136,12 +188,12 @@ class DeviceRows:
         return self._all.index_select(0, index)
 
 
-Rows = HostRows | DeviceRows
+Rows = HostRows | TensorRows | DeviceRows
 
 
 def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
-    rows = HostRows(X, shift, scale, device)
+    rows = (TensorRows if isinstance(X, Tensor) else HostRows)(X, shift, scale, device)
     return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)
 
 
@@ -154,7 +206,9 @@ def blocks(X, width: int | None = None, times: int = 1) -> list[slice]:
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
-def dense_block(X, rows) -> np.ndarray:
-    """Some rows of an array or CSR matrix as a plain array."""
+def dense_block(X, rows) -> Any:
+    """Some rows of an array or CSR matrix as a plain array; those of a tensor as a tensor."""
     block = X[rows]
+    if isinstance(block, Tensor):
+        return block
     return block.toarray() if sparse.issparse(block) else np.asarray(block)

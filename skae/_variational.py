@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -19,6 +18,7 @@ from ._base import BaseAutoencoder
 from ._codec import Codec, OrderedCodec
 from ._diagnosis import Finding
 from ._fitting import Outcome, Task
+from ._namespaces import like, on_host
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order
 from ._penalties import gaussian_kl
@@ -30,7 +30,7 @@ from ._probabilistic import (
     probabilistic_pca,
     random_start,
 )
-from ._tensors import BLOCK_ENTRIES, as_array
+from ._tensors import BLOCK_ENTRIES, as_array, n_missing
 from ._validation import BOOLEAN, Number, check_value, integer, parameter
 
 # The least scale of the noise, in units of the spread of the data. Without one, a density of rows
@@ -201,10 +201,10 @@ class VAE(BaseAutoencoder):
         codes = _normal((n_samples, self.n_components_), codec.shift, noise)
         with torch.inference_mode():
             parts = [
-                loss.draw(codec.decode(code), log_scale, noise).cpu().numpy()
+                loss.draw(codec.decode(code), log_scale, noise)
                 for code in codes.split(max(BLOCK_ENTRIES // self.n_features_in_, 1))
             ]
-        return np.concatenate(parts)
+        return like(self.mean_, torch.cat(parts))
 
     def posterior(self, X) -> tuple[np.ndarray, np.ndarray]:
         """The distribution of the code of each row: normal and independent over components.
@@ -389,8 +389,9 @@ class VAE(BaseAutoencoder):
         }
 
     def _collapse(self) -> Finding | None:
-        n_active = int(self.active_components_.sum())
-        if n_active == self.n_components_ or self.beta < 1 or not self.explained_variance_.any():
+        n_active = int(on_host(self.active_components_).sum())
+        explains = on_host(self.explained_variance_).any()
+        if n_active == self.n_components_ or self.beta < 1 or not explains:
             return None
         return Finding(
             f"{self.n_components_ - n_active} of {self.n_components_} components say nothing of "
@@ -462,8 +463,7 @@ def _n_observed(x: Tensor) -> Tensor:
 
 def _mean_observed(X) -> float:
     """Observed entries of a row in the mean."""
-    n_missing = np.isnan(X.data if sparse.issparse(X) else X).sum()
-    return X.shape[1] - float(n_missing) / X.shape[0]
+    return X.shape[1] - n_missing(X) / X.shape[0]
 
 
 def _probabilistic_pca(scales: Scales, task: Task) -> Start:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_networks import autoencoder
 
-from skae._codec import OrderedCodec, in_dtype
+from skae._codec import OrderedCodec, computing
 
 
 @pytest.fixture
@@ -51,16 +51,19 @@ def test_directions_are_the_jacobian_at_the_mean_code(codec):
 
 
 def test_another_precision_is_a_copy_and_the_same_is_not(codec):
-    assert in_dtype(codec, torch.float64) is codec
-    single = in_dtype(codec, torch.float32)
+    host = torch.device("cpu")
+    assert computing(codec, torch.float64, host) is codec
+    single = computing(codec, torch.float32, host)
     assert single.scale.dtype == torch.float32
-    assert in_dtype(codec, torch.float32) is single
+    assert computing(codec, torch.float32, host) is single
+    elsewhere = computing(codec, torch.float32, torch.device("meta"))
+    assert elsewhere.scale.device.type == "meta"
     assert codec.scale.dtype == torch.float64
 
 
 def test_a_copy_is_forgotten_with_its_original(codec):
     original = copy.deepcopy(codec)
-    copied = weakref.ref(in_dtype(original, torch.float32))
+    copied = weakref.ref(computing(original, torch.float32, torch.device("cpu")))
     assert copied() is not None
     del original
     gc.collect()
