@@ -621,10 +621,9 @@ class BaseAutoencoder(
         dtype = inference_dtype(X.dtype, device)
         codec = computing(self.network_, dtype, device)
         start, result = 0, empty_like(X, (X.shape[0], width))
-        into = torch.as_tensor(result)  # the same memory
         with torch.inference_mode():
             # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower.
             for x in tensor_blocks(X, dtype, device, width=self.n_features_in_, times=8):
-                into[start : start + len(x)] = apply(codec, x)
+                result[start : start + len(x)] = like(X, apply(codec, x))
                 start += len(x)
         return result

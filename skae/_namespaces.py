@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn import get_config
 from torch import Tensor
 
@@ -34,9 +33,9 @@ def native(X: Any) -> Any:
     """The same numbers as a NumPy array or, on an accelerator, as a tensor; CSR stays CSR."""
     if isinstance(X, Tensor):
         return X.detach().numpy() if X.device.type == "cpu" else X.detach()
-    if not _is_foreign(X):
-        return X
-    return np.from_dlpack(X) if X.__dlpack_device__()[0] == HOST else torch.from_dlpack(X)
+    if _is_foreign(X):
+        return np.from_dlpack(X) if X.__dlpack_device__()[0] == HOST else torch.from_dlpack(X)
+    return X
 
 
 def like(X: Any, values: Any) -> Any:
@@ -77,8 +76,7 @@ def library_of(X: Any) -> str:
 
 
 def _is_foreign(X: Any) -> bool:
-    return (
-        not isinstance(X, np.ndarray | np.generic | Tensor)
-        and not sparse.issparse(X)
-        and hasattr(X, "__array_namespace__")  # the standard's own sign
-    )
+    """Whether an array is of a library that we know by the standard alone."""
+    if isinstance(X, np.ndarray):  # the usual case, told at once
+        return False
+    return not isinstance(X, np.generic | Tensor) and hasattr(X, "__array_namespace__")
