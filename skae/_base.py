@@ -443,7 +443,8 @@ class BaseAutoencoder(
             state = state | {"network_": state["network_"].unpack()}
         if "_tensors" in state:
             state = dict(state)
-            state |= {name: torch.tensor(state[name]) for name in state.pop("_tensors")}
+            # Copies, as what joblib maps into memory is read-only.
+            state |= {name: torch.tensor(np.array(state[name])) for name in state.pop("_tensors")}
         super().__setstate__(state)
 
     def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
-from ._namespaces import on_host
-from ._tensors import dense_block
+from ._namespaces import like, on_host
+from ._tensors import column_sums, dense_block
 
 # Columns drown the others if a tenth of them at most carry this share of the variance, and the
 # others, half of them at least, come back with less than a quarter of their own.
@@ -95,9 +97,10 @@ def _shares(fitted, X) -> np.ndarray:
     """The share of each column's variance that is explained, over some of the rows."""
     some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], 1000)).astype(int)
     x = dense_block(X, some)
-    restored = on_host(fitted._computed(x, fitted._restore, x.shape[1]))
-    x, mean = on_host(x), on_host(fitted.mean_)
-    left, there = (np.nansum(np.square(x - other), axis=0) for other in (restored, mean))
+    restored = fitted._computed(x, fitted._restore, x.shape[1])
+    mean = like(x, on_host(fitted.mean_))
+    fill = torch.nan_to_num if isinstance(x, Tensor) else np.nan_to_num
+    left, there = (np.array(column_sums(fill((x - other) ** 2))) for other in (restored, mean))
     return 1 - left / np.where(there > 0, there, 1)
 
 

@@ -161,7 +161,7 @@ class TensorRows:
     ):
         self._X, self._device = X, device
         self._shift, self._scale = (
-            torch.tensor(value, dtype=widest(X.device), device=X.device) for value in (shift, scale)
+            as_tensor(np.asarray(value), widest(X.device), X.device) for value in (shift, scale)
         )
 
     def __len__(self) -> int:

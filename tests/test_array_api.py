@@ -1,0 +1,330 @@
+"""Tensors in, tensors out, as scikit-learn's PCA has it under `array_api_dispatch`."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from conftest import AUTOENCODERS, quick
+from scipy import sparse
+from sklearn import config_context
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+import skae
+from skae import VAE, AutoencoderTransformer, SparseAutoencoder, _base, _fitting
+from skae._losses import LOSSES
+from skae._namespaces import like, native
+from skae._tensors import HostRows, TensorRows, column_sums, n_missing
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+@pytest.fixture
+def dispatch(monkeypatch):
+    """scikit-learn hands arrays of other libraries on as they are."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with config_context(array_api_dispatch=True):
+        yield
+
+
+def tensor(X):
+    return torch.from_numpy(np.array(X))
+
+
+def outputs(fitted, X):
+    """All that is made of rows."""
+    code = fitted.transform(X)
+    several = (fitted.score_samples(X), fitted.score_features(X), fitted.reconstruct(X))
+    return [code, fitted.inverse_transform(code), *several]
+
+
+def arrays_of(fitted):
+    return {
+        name: value
+        for name, value in vars(fitted).items()
+        if isinstance(value, np.ndarray | Tensor)
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("dispatch")
+def test_tensors_give_to_the_bit_what_arrays_give(autoencoder, dtype, digits_with_gaps):
+    X = digits_with_gaps[:120].astype(dtype)
+    x, held_out = tensor(X), X[80:]
+    by_array = quick(autoencoder, max_iter=5).fit(X[:80], X_val=held_out)
+    by_tensor = quick(autoencoder, max_iter=5).fit(x[:80], X_val=tensor(held_out))
+    for _ in range(2):
+        for expected, got in zip(outputs(by_array, X), outputs(by_tensor, x), strict=True):
+            assert type(got) is Tensor
+            assert got.dtype == DTYPES[dtype]
+            np.testing.assert_array_equal(got.numpy(), expected)
+        assert by_tensor.score(x) == by_array.score(X)
+        for name, expected in arrays_of(by_array).items():
+            got = getattr(by_tensor, name)
+            assert type(got) is Tensor, name
+            np.testing.assert_array_equal(got.numpy(), expected)
+        by_array.partial_fit(X)
+        by_tensor.partial_fit(x)
+
+
+@pytest.mark.usefixtures("dispatch")
+def test_rows_in_host_memory_are_neither_copied_in_nor_out():
+    x = torch.arange(12.0).reshape(4, 3)
+    seen = native(x.requires_grad_())
+    assert type(seen) is np.ndarray
+    assert seen.ctypes.data == x.data_ptr() == like(x, seen).data_ptr()
+
+
+@pytest.fixture
+def on_accelerator(dispatch, monkeypatch):
+    """Tensors are computed with where they are, as if there were no NumPy for them."""
+    to_numpy = Tensor.numpy
+
+    def small_only(self, **options):
+        assert self.ndim < 2 or len(self) < 100, "rows were handed to NumPy"
+        return to_numpy(self, **options)
+
+    for module in (_base, _fitting):
+        monkeypatch.setattr(module, "native", lambda X: X.detach() if type(X) is Tensor else X)
+    monkeypatch.setattr(Tensor, "numpy", small_only)
+    return monkeypatch
+
+
+def variants(digits):
+    """100 rows of several kinds, and the parameters for them."""
+    rng = np.random.RandomState(0)
+    gaps = np.where(rng.uniform(size=digits.shape) < 0.2, np.nan, digits)
+    gaps[:, 5] = np.nan
+    large_unit = digits * np.where(np.arange(64) == 20, 1e4, 1.0)
+    return {
+        "plain": (digits, {}),
+        "gaps": (gaps, {}),
+        "float32": (digits.astype("f4"), {}),
+        "wide": (rng.normal(size=(100, 8)) @ rng.normal(size=(8, 150)), {"n_components": 3}),
+        "large unit": (large_unit, {}),
+        "probabilities": (digits / 16, {"loss": "log_loss"}),
+        "counts": (digits, {"loss": "poisson"}),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:1 of 53 columns")  # that of a large unit
+@pytest.mark.parametrize("variant", variants(np.zeros((1, 64))))
+def test_rows_on_an_accelerator_stay_there(autoencoder, variant, digits, request):
+    X, parameters = variants(digits[:100])[variant]
+    # One epoch: longer training makes rounding errors of the start larger.
+    parameters = {"max_iter": 1} | parameters
+    expected = quick(autoencoder, **parameters).fit(X)
+    wanted, score = outputs(expected, X), expected.score(X)
+    x = tensor(X)
+    patched = request.getfixturevalue("on_accelerator")
+    fitted = quick(autoencoder, **parameters).fit(x)
+    made, tensors = outputs(fitted, x), arrays_of(fitted)
+    assert fitted.score(x) == pytest.approx(score, rel=1e-6)
+    patched.undo()
+    for got, array in zip(made, wanted, strict=True):
+        assert type(got) is Tensor
+        # Steps are in float32, and large units leave few digits to the others.
+        np.testing.assert_allclose(got.numpy(), array, rtol=1e-4, atol=1e-5 * np.abs(array).max())
+    assert {type(value) for value in tensors.values()} == {Tensor}
+
+
+def test_what_is_counted_of_tensors_is_what_is_counted_of_arrays(digits_with_gaps):
+    X, x = digits_with_gaps, tensor(digits_with_gaps)
+    assert n_missing(x) == n_missing(X) == n_missing(sparse.csr_array(X)) > 0
+    filled = np.nan_to_num(X)
+    np.testing.assert_allclose(column_sums(tensor(filled)), column_sums(filled), rtol=1e-14)
+    shift, index = np.arange(64.0), torch.tensor([3, 0, 299])
+    by_tensor, by_array = (
+        rows(values, shift, 2.0, torch.device("cpu")).take(index)
+        for rows, values in ((TensorRows, x), (HostRows, X))
+    )
+    assert torch.equal(by_tensor.nan_to_num(-7), by_array.nan_to_num(-7))
+
+
+@pytest.mark.parametrize(("loss", "bad"), [("log_loss", 1.5), ("log_loss", -0.1), ("poisson", -1)])
+def test_rows_that_a_loss_cannot_have_are_told_of_tensors_too(loss, bad):
+    x = torch.tensor([[0.5, torch.nan], [bad, 0.0]])
+    with pytest.raises(ValueError, match=f"loss='{loss}'.*{bad}"):
+        LOSSES[loss].check(x)
+    LOSSES[loss].check(x[:1])
+    LOSSES[loss].check(x[:1, 1:])
+
+
+@pytest.mark.usefixtures("dispatch")
+def test_a_pipeline_and_a_search_keep_tensors(digits):
+    x = tensor(digits)
+    pipeline = make_pipeline(StandardScaler(), quick(AutoencoderTransformer))
+    code = pipeline.fit(x).transform(x)
+    assert type(code) is type(pipeline.inverse_transform(code)) is Tensor
+    search = GridSearchCV(pipeline, {"autoencodertransformer__n_components": [1, 8]}, cv=2)
+    assert search.fit(x).best_params_ == {"autoencodertransformer__n_components": 8}
+    assert type(search.transform(x)) is Tensor
+
+
+def test_without_dispatch_tensors_become_arrays(autoencoder, digits):
+    expected = quick(autoencoder, max_iter=2).fit(digits)
+    fitted = quick(autoencoder, max_iter=2).fit(tensor(digits))
+    assert {type(value) for value in arrays_of(fitted).values()} == {np.ndarray}
+    np.testing.assert_array_equal(fitted.transform(tensor(digits)), expected.transform(digits))
+
+
+@pytest.mark.parametrize("fit_to_tensors", [True, False])
+@pytest.mark.usefixtures("dispatch")
+def test_the_library_is_that_of_fit(autoencoder, fit_to_tensors, digits):
+    def given(as_tensor):
+        return tensor(digits) if as_tensor else digits
+
+    fitted = quick(autoencoder, max_iter=1).fit(given(fit_to_tensors))
+    other = given(not fit_to_tensors)
+    for method in (fitted.transform, fitted.reconstruct, fitted.score_samples, fitted.score):
+        with pytest.raises(ValueError, match=r"must use the same namespace.*, got "):
+            method(other)
+    with pytest.raises(ValueError, match="must use the same namespace"):
+        PCA(2).fit(given(fit_to_tensors)).transform(other)
+    # One that learns on takes what it is given.
+    assert type(fitted.partial_fit(other).mean_) is type(other)
+    with config_context(array_api_dispatch=False):  # then all are arrays
+        assert type(fitted.transform(tensor(digits))) is np.ndarray
+
+
+@pytest.mark.usefixtures("dispatch")
+def test_what_a_class_adds_is_of_tensors_as_well(digits):
+    x = tensor(digits)
+    vae = quick(VAE, max_iter=2).fit(x)
+    mean, std = vae.posterior(x)
+    made = [mean, std, vae.log_likelihood(x, 2), vae.sample(3), vae.active_components_]
+    coder = quick(SparseAutoencoder, 100, max_iter=2, hidden_layer_sizes=()).fit(x)
+    made += [coder.activation_frequency_, coder.dead_components_]
+    assert {type(value) for value in made} == {Tensor}
+    assert vae.sample(3).dtype == x.dtype
+    by_array = quick(VAE, max_iter=2).fit(digits)
+    np.testing.assert_array_equal(vae.sample(3).numpy(), by_array.sample(3))
+
+
+@pytest.mark.usefixtures("dispatch")
+def test_sparse_codes_are_scipys_and_are_not_claimed_to_be_tensors(digits):
+    coder = quick(SparseAutoencoder, 100, max_iter=2, sparse_output=True).fit(tensor(digits))
+    assert sparse.issparse(coder.transform(tensor(digits)))
+    assert not coder.__sklearn_tags__().array_api_support
+    assert SparseAutoencoder().__sklearn_tags__().array_api_support
+
+
+def saved_and_loaded(fitted, path):
+    pytest.importorskip("safetensors")
+    skae.save(fitted, path)
+    return skae.load(path)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda fitted, path: pickle.loads(pickle.dumps(fitted)),
+        lambda fitted, path: joblib.load(joblib.dump(fitted, path)[0], mmap_mode="r"),
+        lambda fitted, path: copy.deepcopy(fitted),
+        saved_and_loaded,
+    ],
+    ids=["pickle", "joblib", "deepcopy", "save"],
+)
+@pytest.mark.usefixtures("dispatch")
+def test_a_model_of_tensors_is_one_when_it_comes_back(again, autoencoder, digits, tmp_path):
+    x = tensor(digits)
+    fitted = quick(autoencoder, max_iter=2).fit(x)
+    loaded = again(fitted, tmp_path / "model")
+    assert {type(value) for value in arrays_of(loaded).values()} == {Tensor}
+    assert vars(loaded).keys() == vars(fitted).keys()
+    assert torch.equal(loaded.transform(x), fitted.transform(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*unspecified requires_grad")  # scikit-learn's conversion
+@pytest.mark.usefixtures("dispatch")
+def test_tensors_of_any_kind_are_taken(digits):
+    counts = torch.from_numpy(digits.astype("i4"))
+    assert quick(AutoencoderTransformer).fit_transform(counts).dtype == torch.float64
+    learned = tensor(digits).requires_grad_()
+    code = quick(AutoencoderTransformer).fit_transform(learned)
+    assert not code.requires_grad
+    (code.requires_grad_() ** 2).sum().backward()  # not a tensor of inference mode
+    by_columns = tensor(digits).T.contiguous().T
+    code = quick(AutoencoderTransformer).fit_transform(by_columns)
+    expected = quick(AutoencoderTransformer).fit_transform(np.asfortranarray(digits))
+    np.testing.assert_array_equal(code.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:, :5], "features"),
+        (lambda x: x[0], "2D"),
+        (lambda x: x / 0, "infinity"),
+        (lambda x: x[:0], "0 sample"),
+    ],
+)
+@pytest.mark.usefixtures("dispatch")
+def test_bad_tensors_are_refused_in_the_words_for_arrays(change, message, digits):
+    fitted = quick(AutoencoderTransformer, max_iter=1).fit(tensor(digits))
+    with pytest.raises(ValueError, match=message):
+        fitted.transform(change(tensor(digits)))
+
+
+CHECKS = """
+import sys, unittest, warnings
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from conftest import AUTOENCODERS, brief
+
+warnings.simplefilter("error")
+for cls in AUTOENCODERS:
+    small = brief(cls).set_params(max_iter=1, hidden_layer_sizes=(8,))
+    for estimator, check in estimator_checks_generator(small):
+        if check.func.__name__.startswith("check_array_api"):
+            try:
+                check(estimator)
+            except unittest.SkipTest:
+                continue
+            print(cls.__name__, check.func.__name__, *map(str, check.keywords.values()))
+"""
+
+
+def test_the_checks_of_scikit_learn_pass():
+    pytest.importorskip("array_api_strict")
+    here = os.pathsep.join([str(Path(__file__).parent), str(Path(skae.__file__).parents[1])])
+    run = subprocess.run(
+        [sys.executable, "-c", CHECKS],
+        env=os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": here},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    for cls in AUTOENCODERS:
+        for asked in ("check_array_api_input torch cpu float32", "check_array_api_input array_api"):
+            assert f"{cls.__name__} {asked}" in run.stdout
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("dispatch")
+def test_tensors_on_a_gpu_stay_there(autoencoder, dtype, digits):
+    X = digits.astype(dtype)
+    x = tensor(X).cuda()
+    fitted = quick(autoencoder, max_iter=1).fit(x)
+    expected = quick(autoencoder, max_iter=1, device="cpu").fit(X)
+    for got, array in zip(outputs(fitted, x), outputs(expected, X), strict=True):
+        assert got.device == x.device
+        assert got.dtype == x.dtype
+        np.testing.assert_allclose(
+            got.cpu().numpy(), array, rtol=1e-2, atol=1e-3 * np.abs(array).max()
+        )
+    assert {value.device for value in arrays_of(fitted).values()} == {x.device}
+    loaded = pickle.loads(pickle.dumps(fitted))
+    assert {value.device.type for value in arrays_of(loaded).values()} == {"cpu"}
+    assert loaded.transform(x).device == x.device
