@@ -276,7 +276,8 @@ class BaseAutoencoder(
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components_)
-            In the dtype of `X`.
+            In the dtype of `X`. Under scikit-learn's ``array_api_dispatch`` a tensor, on its
+            device, if `X` is one.
 
         Raises
         ------

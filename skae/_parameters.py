@@ -119,7 +119,8 @@ SHARED_PARAMETERS = """
         generators of Python, NumPy and torch are not touched; None draws from NumPy's.
 
     device : str, default="auto"
-        A torch device; "auto" is CUDA where there is one, else the CPU.
+        A torch device; "auto" is that of `X` if it is a tensor (under scikit-learn's
+        ``array_api_dispatch``), else CUDA where there is one, else the CPU.
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Arithmetic of training; "auto" is float32. Inference computes in the dtype of `X`.
