@@ -43,8 +43,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     estimator : autoencoder or None, default=None
         Any autoencoder of this package. None is a :class:`DenoisingEnsemble`, as by default if
-        `novelty`, else with strong noise and few steps: ``noise_levels=(2.0, 3.0, 5.0)`` and
-        ``n_steps=100``.
+        `novelty`, else with strong noise and few steps: ``noise_levels=(2.0, 3.0, 5.0)``,
+        ``exact_levels=()`` and ``n_steps=100``.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that are to be called outliers. "auto" calls those rows outliers
@@ -206,7 +206,9 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         elif self.novelty:
             estimator = DenoisingEnsemble()
         else:
-            estimator = DenoisingEnsemble(noise_levels=COARSE_LEVELS, n_steps=COARSE_STEPS)
+            estimator = DenoisingEnsemble(
+                noise_levels=COARSE_LEVELS, exact_levels=(), n_steps=COARSE_STEPS
+            )
         if self.random_state is not None:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             estimator.set_params(random_state=seed)

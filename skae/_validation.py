@@ -88,17 +88,19 @@ class Integers:
 
 @dataclass(frozen=True)
 class PositiveNumbers:
-    """A list or tuple of at least one number above zero."""
+    """A list or tuple of at least so many numbers above zero."""
+
+    least: int
 
     def has_type(self, value: object) -> bool:
         return isinstance(value, list | tuple)
 
     def accepts(self, value: Any) -> bool:
         rule = positive()
-        return len(value) > 0 and all(rule.has_type(v) and rule.accepts(v) for v in value)
+        return len(value) >= self.least and all(rule.has_type(v) and rule.accepts(v) for v in value)
 
     def __str__(self) -> str:
-        return "a sequence of at least one real number > 0"
+        return f"a sequence of at least {self.least} real numbers > 0"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from scipy.stats import multivariate_normal
 from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import NearestNeighbors
 
 from skae import DenoisingEnsemble
-from skae._ensemble import Denoisers, dense_networks
+from skae._denoisers import Denoisers, ExactDenoisers, dense_networks
 from skae._pca_start import Moments
 
 
@@ -58,6 +60,34 @@ def test_the_score_by_hand():
     assert (errors[0, 1] / errors[0, 0]).item() == pytest.approx(16 / 9)
 
 
+def test_an_exact_denoiser_is_the_mean_of_the_rows_given_the_noisy_one():
+    rng = np.random.RandomState(0)
+    rows, x, level = rng.normal(size=(20, 3)), rng.normal(size=(6, 3)), 0.7
+    likelihood = multivariate_normal(cov=level**2 * np.eye(3)).pdf(x[:, None] - rows)
+    expected = likelihood @ rows / likelihood.sum(axis=1, keepdims=True)
+    exact = ExactDenoisers(torch.from_numpy(rows), (level, 1e-3, 1e3))
+    answers = exact(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(answers[0], expected)
+    nearest = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(x, return_distance=False)
+    np.testing.assert_allclose(answers[1], rows[nearest[:, 0]])
+    np.testing.assert_allclose(answers[2], np.tile(rows.mean(axis=0), (6, 1)), atol=1e-5)
+
+
+def test_a_kept_row_is_restored_from_the_others():
+    rows = torch.from_numpy(np.random.RandomState(0).normal(size=(9, 4)))
+    together = ExactDenoisers(rows, (0.5,))(rows)[0]
+    for i, answer in enumerate(together):
+        others = ExactDenoisers(torch.cat([rows[:i], rows[i + 1 :]]), (0.5,))
+        torch.testing.assert_close(answer, others(rows[i : i + 1])[0, 0])
+
+
+def test_new_usual_rows_score_as_training_rows_do():
+    X = np.random.RandomState(0).normal(size=(400, 5))
+    fitted = small().fit(X[:200])
+    seen, new = (fitted.score_samples(part).mean() for part in (X[:200], X[200:]))
+    assert new == pytest.approx(seen, rel=0.1)
+
+
 def test_the_score_from_what_the_networks_give_back(digits):
     fitted = small().fit(digits)
     denoisers = fitted.denoisers_
@@ -86,14 +116,15 @@ def test_columns_may_be_shifted_and_scaled_one_by_one(digits):
 
 
 def test_a_denoiser_of_normal_rows_is_nearly_the_shrinkage_of_bayes():
-    # For N(0, 1) and noise s, the best answer to x is x / (1 + s^2): here 1/2 and 1/5.
+    # For N(0, 1) and noise s, the best answer to x is x / (1 + s^2): here 1/2 and 1/5, and 4/5.
     X = np.random.RandomState(0).normal(size=(4000, 1))
-    fitted = small(noise_levels=(1.0, 2.0), n_steps=600, batch_size=256).fit(X)
+    levels = {"noise_levels": (1.0, 2.0), "exact_levels": (0.5, 1.0, 2.0)}
+    fitted = small(**levels, n_steps=600, batch_size=256).fit(X)
     x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     with torch.no_grad():
         restored = fitted.denoisers_.restore(x - fitted.denoisers_.shift).numpy()[..., 0]
     slopes = np.polyfit(x[:, 0].numpy(), restored.T, deg=1)[0]
-    np.testing.assert_allclose(slopes, [0.5, 0.2], atol=0.08)
+    np.testing.assert_allclose(slopes, [0.5, 0.2, 0.8, 0.5, 0.2], atol=0.08)
 
 
 def test_levels_are_learned_apart(digits):

@@ -1,0 +1,137 @@
+"""Denoisers of several noise levels, side by side: networks, and the exact ones of some rows."""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from ._networks import ACTIVATIONS
+from ._pca_start import Moments
+from ._stacked import StackedLinear
+
+# Keeps the gradient of a distance finite at distance zero.
+TINY = 1e-3
+
+# What is usually left of a feature counts as at least this share of its standard deviation: one
+# that comes back nearly exactly would outweigh all others.
+LEAST_USUAL_ERROR = 0.1
+
+
+def dense_networks(
+    n_networks: int, sizes: tuple[int, ...], activation: str, gain: float, generator: Generator
+) -> nn.Sequential:
+    """Dense networks of one shape, (n_networks, n_rows, sizes[0]) to sizes[-1]."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        # The first biases spread the bends of the units over the range of standardised inputs.
+        spread = 0.0 if layers else 0.5
+        layers += [
+            StackedLinear(n_networks, n_in, n_out, generator, gain, spread),
+            ACTIVATIONS[activation](),
+        ]
+    return nn.Sequential(*layers[:-1])
+
+
+class ExactDenoisers(nn.Module):
+    """What takes noise of each level best from rows that are one of some, all as likely.
+
+    That is the mean of those rows in proportion to their likelihood (Alain and Bengio, 2014)::
+
+        restore(x) = sum_i w_i rows_i,    w_i ~ exp(-|x - rows_i|^2 / (2 level^2))
+
+    A row that is one of them is restored from the others: so new rows and they compare.
+    """
+
+    rows: Tensor  # (n_kept, n_features), standardised
+    levels: Tensor  # (n_levels, 1, 1), in standard deviations of a feature
+
+    def __init__(self, rows: Tensor, levels: tuple[float, ...]):
+        super().__init__()
+        self.register_buffer("rows", rows.nan_to_num())
+        self.register_buffer("levels", _column(levels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardised rows as each level gives them back, (n_levels, n_rows, n_features)."""
+        sizes = x.square().sum(1, keepdim=True) + self.rows.square().sum(1)
+        squares = sizes - 2 * x @ self.rows.T
+        is_itself = squares <= 100 * torch.finfo(x.dtype).eps * sizes
+        squares = squares.masked_fill(is_itself, torch.inf)
+        weights = ((squares / (-2 * level**2)).softmax(1) for level in self.levels)
+        return torch.stack([weight.nan_to_num() @ self.rows for weight in weights])
+
+
+class Denoisers(nn.Module):
+    """All that take noise out of rows, and what they leave over."""
+
+    shift: Tensor  # (n_features,)
+    scale: Tensor  # (n_features,)
+    levels: Tensor  # (n_networks, 1, 1): the noise of the networks, in standard deviations
+    usual_error: Tensor  # (n_denoisers, 1, n_features): root mean square over the training rows
+
+    def __init__(self, networks: nn.Module, levels: tuple[float, ...], units: Moments):
+        super().__init__()
+        self.networks = networks
+        # A feature that never varied counts in units of its size.
+        size = np.where(units.mean == 0, 1.0, np.abs(units.mean))
+        scale = np.where(units.deviation > 0, units.deviation, size)
+        self.register_buffer("shift", torch.from_numpy(units.mean))
+        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("levels", _column(levels))
+        self.register_buffer("usual_error", torch.ones(len(levels), 1, len(scale)).double())
+        self.exact: nn.Module = nn.Identity()  # until there are rows to keep
+
+    def keep(self, x: Tensor, levels: tuple[float, ...]) -> None:
+        """Restore by these rows, in the units of `X`, too, at each level."""
+        standard = self.standard(x)
+        self.exact = ExactDenoisers(standard, levels).to(standard)
+        self.usual_error = self.usual_error.new_ones(len(self.levels) + len(levels), 1, x.shape[1])
+
+    def loss(self, x: Tensor, noise: Generator) -> Tensor:
+        """How far rows that are restored from noise are off, summed over the networks, (n_rows,).
+
+        Not squared, so that what is learned is less the work of the rows that are hardest to learn.
+        """
+        size, target = (len(self.levels), *x.shape), x.nan_to_num()
+        shown = target + self.levels * torch.randn(size, generator=noise, device=x.device)
+        left_over = torch.where(torch.isnan(x), 0.0, self.restore_by_networks(shown) - target)
+        return (left_over.square().sum(2) + TINY).sqrt().sum(0)
+
+    def restore_by_networks(self, x: Tensor) -> Tensor:
+        """Standardised rows as each network gives them back, (n_networks, n_rows, n_features)."""
+        return self.networks(x / (1 + self.levels.square()).sqrt())  # of variance one with noise
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Standardised rows as each denoiser gives them back, (n_denoisers, n_rows, n_features)."""
+        by_networks = self.restore_by_networks(x)
+        has_exact = isinstance(self.exact, ExactDenoisers)
+        return torch.cat([by_networks, self.exact(x)]) if has_exact else by_networks
+
+    def standard(self, x: Tensor) -> Tensor:
+        """Rows in standard units."""
+        return (x - self.shift) / self.scale
+
+    def left_over(self, x: Tensor) -> Tensor:
+        """What each denoiser does not give back of rows as they are; 0 where they are missing."""
+        standard = self.standard(x)
+        return torch.where(torch.isnan(x), 0.0, standard - self.restore(standard.nan_to_num()))
+
+    def errors(self, x: Tensor) -> Tensor:
+        """How each feature adds to the mean over the denoisers of a row's error, (n, n_features).
+
+        A denoiser's error is the root mean square over the row's features of what is left over,
+        each in units of what usually is.
+        """
+        squares = (self.left_over(x) / self.usual_error).square()
+        squares = squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
+        error = squares.sum(2, keepdim=True).sqrt()
+        return torch.where(error > 0, squares / error, 0.0).mean(0)
+
+
+def usual_error(total: Tensor, count: Tensor) -> Tensor:
+    """What is usually left of each feature, from the sum of its squares over so many rows."""
+    return (total / count.clamp_min(1)).sqrt().clamp_min(LEAST_USUAL_ERROR)
+
+
+def _column(levels: tuple[float, ...]) -> Tensor:
+    return torch.tensor(levels, dtype=torch.float64)[:, None, None]
