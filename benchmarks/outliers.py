@@ -1,6 +1,6 @@
 """Outliers told from usual rows: area under the ROC curve beside other detectors.
 
-    python benchmarks/outliers.py [--seeds 5] [--quick]
+    python benchmarks/outliers.py [--seeds 5] [--detectors LOF,OneClassSVM] [--quick]
 
 Needs the ADBench sets as `adbench/*.npz` in the data folder. Two protocols: *one-class*, half of
 the usual rows train, the rest and all outliers are judged; *unsupervised*, all rows train without
@@ -12,6 +12,7 @@ sets. Writes `benchmarks/results/outliers.json` after each set, goes on where it
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from _timing import Results, figure, markdown_table, parser
@@ -76,14 +77,14 @@ DETECTORS: dict[str, Detector] = {
     "LOF": local_outlier_factor,
     "IsolationForest": scored_by(lambda seed: IsolationForest(random_state=seed)),
     "OneClassSVM": scored_by(lambda seed: OneClassSVM()),
-    "PCA, 90 % of variance": pca_reconstruction(0.9),
-    "PCA, 50 % of variance": pca_reconstruction(0.5),
+    "PCA of 90 % of variance": pca_reconstruction(0.9),
+    "PCA of 50 % of variance": pca_reconstruction(0.5),
     "PyOD AutoEncoder": pyod_autoencoder,
 }
 
 
-def sets() -> dict[str, list[np.ndarray]]:
-    """Rows and labels by name, in the order of ADBench's numbers."""
+def sets() -> dict[str, Path]:
+    """Where the sets are, by name, in the order of ADBench's numbers."""
     if (where := folder()) is None:
         raise SystemExit("no data folder: set SKAE_DATA")
     paths = sorted((where / "adbench").glob("*.npz"), key=lambda path: number(path.stem))
@@ -111,98 +112,108 @@ def parts(path, protocol: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return scaler.transform(X[train]), scaler.transform(X[judged]), y[judged]
 
 
-def run(results: Results, n_seeds: int, names: list[str] | None) -> None:
+def run(results: Results, n_seeds: int, names: list[str], titles: list[str]) -> None:
     for seed in range(n_seeds):
         for protocol in PROTOCOLS:
-            for name, path in sets().items():
+            for name in names:
                 key = f"{protocol}/{name}/{seed}"
-                if key in results.records or (names and name not in names):
+                record = results.records.get(key, {})
+                absent = [title for title in titles if title not in record]
+                if not absent:
                     continue
-                train, judged, labels = parts(path, protocol, seed)
-                record = {}
-                for title, detector in DETECTORS.items():
-                    start = time.perf_counter()
-                    scores = detector(train, judged, protocol == "unsupervised", seed)
-                    seconds = time.perf_counter() - start
+                train, judged, labels = parts(sets()[name], protocol, seed)
+                for title in absent:
+                    start = time.process_time()
+                    scores = DETECTORS[title](train, judged, protocol == "unsupervised", seed)
+                    seconds = time.process_time() - start
                     record[title] = [100 * float(roc_auc_score(labels, scores)), seconds]
-                results.save(key, shape=list(train.shape), **record)
+                results.save(key, **record | {"shape": list(train.shape)})
 
 
-def average(records: dict, protocol: str, title: str, column: int, names: list[str]) -> float:
+def average(cases: list[dict], title: str, column: int) -> float:
     """Mean over sets of the mean over seeds."""
-    return float(
-        np.mean(
-            [
-                np.mean([r[title][column] for k, r in records.items() if within(k, protocol, name)])
-                for name in names
-            ]
-        )
-    )
+    of_set: dict[str, list[float]] = {}
+    for case in cases:
+        if title in case:
+            of_set.setdefault(case["name"], []).append(case[title][column])
+    return float(np.mean([np.mean(values) for values in of_set.values()]))
 
 
-def within(key: str, protocol: str, name: str) -> bool:
-    return key.rsplit("/", 1)[0] == f"{protocol}/{name}"
+def n_seeds(cases: list[dict], title: str) -> int:
+    """How many seeds all sets have been judged with."""
+    names = {case["name"] for case in cases}
+    seeds = [{c["seed"] for c in cases if c["name"] == name and title in c} for name in names]
+    return len(set.intersection(*seeds))
 
 
 def page(records: dict) -> str:
+    cases = [
+        record | dict(zip(("protocol", "name", "seed"), key.split("/"), strict=True))
+        for key, record in records.items()
+    ]
     lines = [
-        "# Outliers",
+        "# Outliers, measured",
         "",
         "How well does `AutoencoderOutlierDetector` tell outliers from usual rows? Area under the",
-        "ROC curve in percent (50 is chance), and seconds for fitting and judging a set. Made by",
-        "`python benchmarks/outliers.py`, which says how the sets are split; one configuration for",
-        "all sets, with `novelty=True` where the training rows are all usual.",
+        "ROC curve in percent (50 is chance), and processor seconds for fitting and judging a set.",
+        "Made by `python benchmarks/outliers.py`, which says how the sets are split; one",
+        "configuration for all sets, with `novelty=True` where the training rows are all usual. It",
+        "was chosen on some of the sets, with one seed; the others were looked at afterwards.",
     ]
     for protocol in PROTOCOLS:
-        done = [k for k in records if k.startswith(protocol)]
-        names = list(dict.fromkeys(k.split("/")[1] for k in done))
-        if not names:
-            continue
-        n_seeds = len({k.split("/")[2] for k in done})
-        chosen = [name for name in names if number(name) in CHOSEN_ON]
-        others = [name for name in names if name not in chosen]
-        lines += ["", f"## {protocol.capitalize()}", ""]
-        lines += [f"{len(names)} sets, {n_seeds} {'seed' if n_seeds == 1 else 'seeds'}. The"]
-        lines += [f"configuration was chosen on {len(chosen)} of them, with one seed.", ""]
-        header = ("detector", "all sets", "chosen on", "the others", "seconds a set")
-        rows = [
-            (
-                title,
-                *(
-                    round_1(average(records, protocol, title, 0, n))
-                    for n in (names, chosen, others)
-                ),
-                average(records, protocol, title, 1, names),
-            )
-            for title in DETECTORS
-        ]
-        lines += markdown_table(header, sorted(rows, key=lambda row: -float(row[1])))
-        lines += ["", "Set by set (area, then seconds):", ""]
-        table = [
-            (
-                f"{name} {records[next(k for k in done if within(k, protocol, name))]['shape']}",
-                *(
-                    f"{average(records, protocol, title, 0, [name]):.1f} "
-                    f"({figure(average(records, protocol, title, 1, [name]))})"
-                    for title in DETECTORS
-                ),
-            )
-            for name in names
-        ]
-        lines += markdown_table(("set", *DETECTORS), table)
+        done = [case for case in cases if case["protocol"] == protocol]
+        titles = [title for title in DETECTORS if done and n_seeds(done, title)]
+        if titles:
+            lines += ["", f"## {protocol.capitalize()}", "", *tables(done, titles)]
     return "\n".join([*lines, ""])
 
 
-def round_1(value: float) -> str:
-    return f"{value:.1f}"
+def tables(cases: list[dict], titles: list[str]) -> list[str]:
+    """All detectors over all sets; then set by set."""
+    chosen = [case for case in cases if number(case["name"]) in CHOSEN_ON]
+    others = [case for case in cases if number(case["name"]) not in CHOSEN_ON]
+    n_sets, n_chosen = (len({case["name"] for case in part}) for part in (cases, chosen))
+    header = (
+        "detector",
+        f"{n_sets} sets",
+        f"{n_chosen} chosen on",
+        "the others",
+        "s a set",
+        "seeds",
+    )
+    rows = [
+        (
+            title,
+            *(f"{average(part, title, 0):.1f}" for part in (cases, chosen, others)),
+            average(cases, title, 1),
+            n_seeds(cases, title),
+        )
+        for title in sorted(titles, key=lambda title: -average(cases, title, 0))
+    ]
+    by_set = {case["name"]: [c for c in cases if c["name"] == case["name"]] for case in cases}
+    table = [
+        (
+            f"{name} {part[0]['shape']}",
+            *(f"{average(part, t, 0):.1f} ({figure(average(part, t, 1))})" for t in titles),
+        )
+        for name, part in by_set.items()
+    ]
+    return [
+        *markdown_table(header, rows),
+        *("", "Set by set: area, and seconds in brackets.", ""),
+        *markdown_table(("set", *titles), table),
+    ]
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--detectors", default=",".join(DETECTORS))
     arguments = options.parse_args()
     results = Results("outliers", quick=arguments.quick)
-    run(results, 1 if arguments.quick else arguments.seeds, ["14_glass"] * arguments.quick)
+    names = ["14_glass"] if arguments.quick else list(sets())
+    seeds = 1 if arguments.quick else arguments.seeds
+    run(results, seeds, names, arguments.detectors.split(","))
     if not arguments.quick:
         PAGE.write_text(page(results.records))
 

@@ -25,6 +25,7 @@ extensions = [
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", "gallery/*.ipynb", "sg_execution_times.rst"]
 templates_path = ["_templates"]
+suppress_warnings = ["ref.ref"]  # inherited docstrings refer to sections of scikit-learn's guide
 default_role = "literal"  # as in the docstrings: `X` is code
 
 myst_heading_anchors = 3

@@ -76,7 +76,7 @@ def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float3
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [
-            onnx.helper.make_node(node.operation, node.inputs, [node.output], **node.attributes)
+            onnx.helper.make_node(node.operation, node.inputs, _outputs(node), **node.attributes)
             for node in _typed_nodes(made, {"X": "X", made.output: name}.get, kind)
         ],
         type(estimator).__name__,
@@ -224,6 +224,11 @@ def _typed_nodes(made: Program, rename: Callable[[str, str], str], kind: int) ->
         yield Node("Cast", (f"{output}_single",), output, {"to": kind})
 
 
+def _outputs(node: Node) -> list[str]:
+    """All outputs of an operation; the second, of one that has it, is not used."""
+    return [node.output, f"{node.output}_places"] if node.operation == "TopK" else [node.output]
+
+
 def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
     skl2onnx = _optional("skl2onnx")
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
@@ -270,4 +275,4 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     # Integers may come in.
     container.add_node("Cast", [operator.inputs[0].full_name], [names["X"]], to=kind)
     for node in _typed_nodes(made, names.get, kind):
-        container.add_node(node.operation, list(node.inputs), [node.output], **node.attributes)
+        container.add_node(node.operation, list(node.inputs), _outputs(node), **node.attributes)

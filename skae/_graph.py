@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._codec import Codec
+from ._codec import Codec, OrderedCodec
 from ._convolution import Deconvolution
 from ._losses import LogLoss, Poisson, ReconstructionLoss
 from ._networks import Autoencoder, Gate, LinearPath, Tame, Transposed, Whitening
 from ._probabilistic import NoisyDecoder, PosteriorHead, VariationalAutoencoder
+from ._sparse_codes import KL, L1, BatchTopK, Dictionary, JumpReLU, Silent, SparseCoder, TopK
 
 
 class Node(NamedTuple):
@@ -60,16 +61,21 @@ class Graph:
         return self.add("Where", self.add("IsNaN", x), 0.0, value)
 
 
-def encode(graph: Graph, codec: Any, x: str) -> str:
+def encode(graph: Graph, codec: Codec, x: str) -> str:
     """The codes of rows in the units of `X`."""
     code = _encode_core(graph, codec.core, standard(graph, codec, x))
+    if not isinstance(codec, OrderedCodec):
+        return graph.add("Mul", code, codec.scale)
     return graph.add("MatMul", graph.add("Sub", code, codec.centre), codec.to_ordered)
 
 
-def decode(graph: Graph, codec: Any, code: str) -> str:
+def decode(graph: Graph, codec: Codec, code: str) -> str:
     """The raw rows of codes."""
-    turned = graph.add("Add", graph.add("MatMul", code, codec.to_core), codec.centre)
-    step = graph.add("Mul", decode_core(graph, codec.core, turned), codec.scale)
+    if isinstance(codec, OrderedCodec):
+        code = graph.add("Add", graph.add("MatMul", code, codec.to_core), codec.centre)
+    else:
+        code = graph.add("Div", code, codec.scale)
+    step = graph.add("Mul", decode_core(graph, codec.core, code), codec.scale)
     return graph.add("Add", step, codec.shift)
 
 
@@ -81,12 +87,22 @@ def standard(graph: Graph, codec: Codec, x: str) -> str:
 def _encode_core(graph: Graph, core: nn.Module, x: str) -> str:
     if type(core) is VariationalAutoencoder:
         return posterior(graph, core, x)[0]
+    if type(core) is SparseCoder:
+        return _sparse_code(graph, core, x)
     if type(core) is not Autoencoder:
         raise _unknown(core)
     centred = _centred(graph, core.linear, x)
     step = module(graph, core.encoder, graph.add("Mul", centred, core.scales.inputs))
     step = graph.add("Mul", step, core.scales.code_step)
     return graph.add("Add", _linear_code(graph, core.linear, centred), step)
+
+
+def _sparse_code(graph: Graph, core: SparseCoder, x: str) -> str:
+    units, centred = core.encoder, _centred(graph, core.linear, x)
+    weight = core.decoder.directions if units.weight is None else units.weight
+    step = module(graph, units.network, graph.add("Mul", centred, core.scales.inputs))
+    drive = graph.add("Add", graph.add("MatMul", centred, weight.T), units.bias)
+    return module(graph, units.sparsity, graph.add("Add", drive, step))
 
 
 def posterior(graph: Graph, core: VariationalAutoencoder, x: str) -> tuple[str, str]:
@@ -104,6 +120,8 @@ def posterior(graph: Graph, core: VariationalAutoencoder, x: str) -> tuple[str, 
 
 def decode_core(graph: Graph, core: Any, code: str) -> str:
     """Codes as the network has them to raw rows in its units."""
+    if type(core) is SparseCoder:
+        return graph.add("Add", module(graph, core.decoder, code), core.link(core.linear.mean))
     # A posterior's encoder has two outputs a component: a decoder is tied to the first half.
     tied = (part for part in core.modules() if isinstance(part, Transposed))
     graph.n_rows_of |= {part: len(core.scales.codes) for part in islice(tied, 1)}
@@ -150,7 +168,7 @@ def _loss_of(link: Any) -> ReconstructionLoss:
     return link.__self__  # links are methods of losses
 
 
-def module(graph: Graph, part: nn.Module, x: str) -> str:
+def module(graph: Graph, part: nn.Module, x: str) -> Any:
     """What a module makes of rows."""
     if type(part) not in MODULES:
         raise _unknown(part)
@@ -235,7 +253,24 @@ def _tied_deconvolution(graph: Graph, part: Any, x: str) -> str:
     return graph.add("ConvTranspose", x, convolution.weight, part.bias, **attributes)
 
 
-MODULES: dict[type[nn.Module], Callable[[Graph, Any, str], str]] = {
+def _dictionary(graph: Graph, part: Any, code: str) -> str:
+    row = graph.add("MatMul", code, part.directions)
+    return graph.add("Add", row, module(graph, part.network, code))
+
+
+def _top_k(graph: Graph, part: Any, drive: str) -> str:
+    # Units as large as the least that counts are equal to it almost never, but for zeros.
+    largest = graph.add("TopK", drive, np.array([part.n_nonzero]), axis=1)
+    least = graph.add("Gather", largest, np.array([part.n_nonzero - 1]), axis=1)
+    active = graph.add("GreaterOrEqual", drive, least)
+    return graph.add("Where", active, graph.add("Relu", drive), 0.0)
+
+
+def _above(graph: Graph, drive: str, threshold: Tensor) -> str:
+    return graph.add("Where", graph.add("Greater", drive, threshold), graph.add("Relu", drive), 0.0)
+
+
+MODULES: dict[type[nn.Module], Callable[[Graph, Any, str], Any]] = {
     nn.Sequential: _sequential,
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
@@ -248,10 +283,17 @@ MODULES: dict[type[nn.Module], Callable[[Graph, Any, str], str]] = {
     nn.Sigmoid: lambda graph, part, x: graph.add("Sigmoid", x),
     nn.SiLU: lambda graph, part, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
     nn.Tanh: lambda graph, part, x: graph.add("Tanh", x),
+    BatchTopK: lambda graph, part, drive: _above(graph, drive, part.threshold),
     Deconvolution: _tied_deconvolution,
+    Dictionary: _dictionary,
     Gate: lambda graph, part, x: graph.add("Mul", x, part.factor),
+    JumpReLU: lambda graph, part, drive: _above(graph, drive, part.log_threshold.exp()),
+    KL: lambda graph, part, drive: graph.add("Relu", drive),
+    L1: lambda graph, part, drive: graph.add("Relu", drive),
     NoisyDecoder: lambda graph, part, code: module(graph, part.module, code),
+    Silent: lambda graph, part, x: 0.0,  # a constant where it is added
     Tame: _tame,
+    TopK: _top_k,
     Transposed: _transposed,
     Whitening: lambda graph, part, x: graph.add("MatMul", x, part.matrix),
 }

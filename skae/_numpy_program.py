@@ -25,6 +25,8 @@ OPERATIONS: dict = {
     "Erf": _erf,
     "Exp": np.exp,
     "Gather": lambda x, index, axis: np.take(x, index, axis),
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
     "IsNaN": np.isnan,
     "Log": np.log,
     "MatMul": np.matmul,
@@ -38,6 +40,7 @@ OPERATIONS: dict = {
     "Sqrt": np.sqrt,
     "Sub": np.subtract,
     "Tanh": np.tanh,
+    "TopK": lambda x, k, axis: -np.sort(-x, axis)[:, : k[0]],
     "Where": np.where,
 }
 

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._base import BaseAutoencoder
 from ._graph import Graph, decode, decode_core, encode, posterior, standard
 from ._losses import AbsoluteError, LogLoss, Poisson, SquaredError
+from ._sparse import SparseAutoencoder
 from ._variational import VAE, _balanced_noise
 
 METHODS = ("transform", "inverse_transform", "reconstruct", "score_samples")
@@ -47,6 +48,7 @@ def program(estimator: BaseAutoencoder, method: str) -> Program:
 KNOWN_METHODS = {
     *(getattr(BaseAutoencoder, method) for method in METHODS),
     *(getattr(VAE, method) for method in METHODS),
+    SparseAutoencoder.transform,  # the codes, not as CSR
 }
 
 

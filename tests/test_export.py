@@ -12,9 +12,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skae import VAE, AutoencoderTransformer, register_onnx_converters, to_numpy, to_onnx
+from skae import (
+    VAE,
+    AutoencoderTransformer,
+    SparseAutoencoder,
+    register_onnx_converters,
+    to_numpy,
+    to_onnx,
+)
 from skae._numpy_program import load
-from skae._programs import KNOWN_METHODS, METHODS
+from skae._programs import METHODS
+from skae._sparse_codes import SPARSITIES
 
 IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)}
 COLOURS = {"image_shape": (4, 4, 4), "hidden_layer_sizes": (6,)}
@@ -38,19 +46,19 @@ IMAGE_VARIANTS = {
     "colours": COLOURS,
     "tied colours": COLOURS | {"tied_weights": True, "loss": "log_loss"},
 }
+SPARSE_VARIANTS = {kind: {"sparsity": kind, "n_nonzero_coefs": 2} for kind in SPARSITIES} | {
+    "tied, no hidden layers": {"tied_weights": True, "hidden_layer_sizes": ()},
+}
+PARAMETERS = VARIANTS | IMAGE_VARIANTS | SPARSE_VARIANTS
 
-
-# An estimator with a transform of its own is refused until its arithmetic is known, see below.
-EXPORTED = [
-    cls for cls in AUTOENCODERS if all(getattr(cls, method) in KNOWN_METHODS for method in METHODS)
-]
 # Each variant with the plain autoencoder, some with the other network, and each estimator once.
 CASES = [
     *((AutoencoderTransformer, variant) for variant in VARIANTS | IMAGE_VARIANTS),
     *((VAE, variant) for variant in ("deep and tied", "absolute", "binary", "counts", "images")),
-    *((cls, "dense") for cls in EXPORTED if cls is not AutoencoderTransformer),
+    *((SparseAutoencoder, variant) for variant in (*SPARSE_VARIANTS, "tied images")),
+    *((cls, "dense") for cls in AUTOENCODERS if cls is not AutoencoderTransformer),
 ]
-DENSE_CASES = [(cls, variant) for cls, variant in CASES if variant in VARIANTS]
+DENSE_CASES = [(cls, variant) for cls, variant in CASES if variant not in IMAGE_VARIANTS]
 
 
 def named(case):
@@ -88,7 +96,7 @@ def run(model, **inputs):
 def test_onnxruntime_agrees_with_every_method(case, digits):
     pytest.importorskip("skl2onnx")
     cls, variant = case
-    parameters = (VARIANTS | IMAGE_VARIANTS)[variant]
+    parameters = PARAMETERS[variant]
     estimator, X = fitted(cls, digits.astype(np.float32), **parameters)
     for method, rows in arguments(estimator, X).items():
         (answer,) = run(to_onnx(estimator, method), X=rows)
@@ -99,7 +107,7 @@ def test_onnxruntime_agrees_with_every_method(case, digits):
 @pytest.mark.parametrize("variant", ["dense", "deep and tied", "gelu", "counts", "images"])
 def test_in_double_precision_too(variant, digits):
     pytest.importorskip("skl2onnx")
-    estimator, X = fitted(AutoencoderTransformer, digits, **(VARIANTS | IMAGE_VARIANTS)[variant])
+    estimator, X = fitted(AutoencoderTransformer, digits, **PARAMETERS[variant])
     # What onnxruntime has in single precision only is no better than that.
     rtol = 1e-5 if variant in ("gelu", "images") else 1e-10
     for method, rows in arguments(estimator, X).items():
@@ -111,7 +119,7 @@ def test_in_double_precision_too(variant, digits):
 @pytest.mark.parametrize("case", DENSE_CASES, ids=named)
 def test_numpy_agrees_with_every_method(case, digits, tmp_path):
     cls, variant = case
-    estimator, X = fitted(cls, digits, **VARIANTS[variant])
+    estimator, X = fitted(cls, digits, **PARAMETERS[variant])
     to_numpy(estimator, tmp_path)
     model = load(tmp_path / "model.npz")
     for method, rows in arguments(estimator, X).items():
