@@ -1,0 +1,203 @@
+"""
+From a CSV file to a served prediction
+======================================
+
+Numbers, categories and gaps go through one pipeline: impute, scale, encode, reduce, classify. A
+grid search sets it up, the autoencoder is saved, and the whole pipeline becomes one ONNX file, from
+which a server without torch and scikit-learn gives the same answers. Beside it stand PCA and no
+reduction at all: where all rows have labels, a reduction keeps the accuracy in fewer columns, it
+does not raise it, and PCA's is as good.
+
+Needs ``pip install "skae[onnx,plot,save]" pandas``. Run it with the path of the picture, by default
+``production.png``; the other files are written beside it.
+"""
+
+# %%
+# The CSV file: `Adult <https://archive.ics.uci.edu/dataset/2/adult>`_, the US census of 1994, if
+# ``SKAE_DATA`` names a folder that has it; else scikit-learn's breast cancer data, with two columns
+# made categories and a twentieth of the cells lost.
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import onnxruntime
+import pandas as pd
+import skl2onnx
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import skae
+
+NUMBERS = "age weight education_years capital_gain capital_loss hours_per_week"
+CATEGORIES = {  # in the file as codes, in this order; the other columns stay codes
+    "employer": "federal local never-worked private own-inc own-not-inc state without-pay",
+    "education": "",
+    "marital": "divorced army-spouse civil-spouse spouse-absent never-married separated widowed",
+    "occupation": "clerical army craft executive farming cleaner machines other private-house "
+    "professional protective sales technical transport",
+    "relationship": "husband not-in-family other-relative own-child unmarried wife",
+    "race": "",
+    "sex": "female male",
+    "country": "",
+}
+
+
+def adult(file: Path) -> pd.DataFrame:
+    with np.load(file) as arrays:
+        parts = {
+            name: np.concatenate([arrays[f"{name}_train"], arrays[f"{name}_test"]])
+            for name in ("X_num", "X_cat", "y")
+        }
+    table = pd.DataFrame(parts["X_num"], columns=NUMBERS.split())
+    for (column, words), codes in zip(CATEGORIES.items(), parts["X_cat"].T, strict=True):
+        names = words.split() or [f"{column}-{code}" for code in range(codes.max() + 1)]
+        table[column] = np.array([*names, ""])[codes]  # -1 is a gap
+    table["target"] = np.where(parts["y"], "above 50k", "up to 50k")
+    return table
+
+
+def tumours() -> pd.DataFrame:
+    data = load_breast_cancer(as_frame=True)
+    table = data.data.rename(columns=lambda name: name.replace(" ", "_"))
+    for column in ("mean_radius", "mean_texture"):
+        table[column] = pd.qcut(table[column], 3, labels=["small", "medium", "large"]).astype(str)
+    table = table.mask(np.random.RandomState(0).uniform(size=table.shape) < 0.05)
+    return table.assign(target=data.target_names[data.target])
+
+
+picture = Path(sys.argv[1] if len(sys.argv) > 1 else "production.png").resolve()
+csv, saved, served = (picture.with_name(n) for n in ("rows.csv", "reducer.skae", "pipeline.onnx"))
+file = Path(os.environ.get("SKAE_DATA", "")) / "adult.npz"
+(adult(file) if file.is_file() else tumours()).to_csv(csv, index=False)
+
+# %%
+# From here on nothing knows which data these are. ONNX imputes numbers but not texts; so a missing
+# text is the empty text, a category like others. A server reads single precision: so do we.
+
+table = pd.read_csv(csv)
+y = table.pop("target").to_numpy(object)
+numbers = list(table.select_dtypes("number"))
+texts = [name for name in table if name not in numbers]
+n_gaps = int(table.isna().to_numpy().sum())
+table = table.astype(dict.fromkeys(numbers, np.float32) | dict.fromkeys(texts, object))
+table[texts] = table[texts].fillna("")
+X, X_test, y, y_test = train_test_split(table, y, test_size=0.25, stratify=y, random_state=0)
+print(
+    f"{csv.name}: {len(table)} rows, {len(numbers)} columns of numbers, {len(texts)} of categories"
+)
+print(f"{n_gaps} cells are missing; {len(X_test)} rows are held out to judge by")
+
+# %%
+# The pipeline, with the autoencoder, with PCA and without reduction. Each is free to choose its
+# number of components, on the training rows.
+
+columns = ColumnTransformer(
+    [
+        ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+        ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), texts),
+    ]
+)
+sizes = {"reduce__n_components": [8, 16, 32]}
+choices = {
+    "autoencoder": (skae.AutoencoderTransformer(random_state=0), sizes),
+    "PCA": (PCA(random_state=0), sizes),
+    "no reduction": ("passthrough", {}),
+}
+searches = {}
+for name, (reducer, grid) in choices.items():
+    classifier = LogisticRegression(max_iter=2000)
+    steps = [("columns", columns), ("reduce", reducer), ("classify", classifier)]
+    searches[name] = GridSearchCV(Pipeline(steps), grid, cv=3).fit(X, y)
+
+n_columns = searches["PCA"].best_estimator_["reduce"].n_features_in_
+print(f"\naccuracy on held-out rows, of {n_columns} columns after encoding, reduced by")
+for name, search in searches.items():
+    accuracy = search.score(X_test, y_test)
+    print(f"  {name:13} {accuracy:.1%}, best parameters {search.best_params_ or 'none to choose'}")
+error = np.sqrt(accuracy * (1 - accuracy) / len(y_test))
+print(f"  each is known to about {2 * error:.1%}, two standard errors")
+
+# %%
+# The trained autoencoder as a file that holds no code, to embed other rows or to go on training;
+# and the whole pipeline as one ONNX file, one input a column.
+
+pipeline = searches["autoencoder"].best_estimator_
+skae.save(pipeline["reduce"], saved)
+encoded = pipeline["columns"].transform(X_test)
+same = np.array_equal(skae.load(saved).transform(encoded), pipeline["reduce"].transform(encoded))
+print(f"\n{saved.name}: {saved.stat().st_size / 1000:.0f} kB, loaded again, same codes: {same}")
+
+skae.register_onnx_converters()
+inputs = [
+    (name, (FloatTensorType if name in numbers else StringTensorType)([None, 1])) for name in X
+]
+options = {id(pipeline): {"zipmap": False}}  # probabilities as an array
+model = skl2onnx.to_onnx(pipeline, initial_types=inputs, options=options)
+served.write_bytes(model.SerializeToString())
+
+# %%
+# All that the server runs: no scikit-learn, no torch, no skae.
+
+session = onnxruntime.InferenceSession(served)
+kinds = {cell.name: cell.type for cell in session.get_inputs()}
+
+
+def serve(row: dict) -> dict:
+    """The answer to one row; what the row does not have, or has as None, is missing."""
+    cells = {}
+    for name, kind in kinds.items():
+        value, is_text = row.get(name), kind == "tensor(string)"
+        if value is None:
+            value = "" if is_text else np.nan
+        cells[name] = np.array([[value]], dtype=object if is_text else np.float32)
+    labels, probabilities = session.run(None, cells)
+    return {"label": labels[0], "probability": round(float(probabilities.max()), 3)}
+
+
+labels, probabilities = session.run(None, {name: X_test[[name]].to_numpy() for name in kinds})
+expected = pipeline.predict_proba(X_test)
+print(f"{served.name}: {served.stat().st_size / 1000:.0f} kB, over all {len(X_test)} held-out rows")
+print(f"  same label as the pipeline: {np.mean(labels == pipeline.predict(X_test)):.2%}")
+print(f"  largest difference of a probability: {np.abs(probabilities - expected).max():.0e}")
+
+request = json.loads(X_test.iloc[[0]].to_json(orient="records"))[0]  # gaps are None
+print("\na request:", {name: request[name] for name in [*texts[:4], *numbers[:4]]}, "and so on")
+print("the answer:", serve(request), "- in truth:", y_test[0])
+unusual = {**request, numbers[0]: None, texts[-1]: "never heard of"}
+print(f"with {numbers[0]!r} missing and {texts[-1]!r} never heard of:", serve(unusual))
+
+# %%
+# How many columns are enough? The grid search has tried it.
+
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+for name, style, shift in (("autoencoder", "o-C0", 0.985), ("PCA", "s--C1", 1.015)):
+    results = searches[name].cv_results_
+    size = np.array(results["param_reduce__n_components"], dtype=int)
+    accuracy, spread = 100 * results["mean_test_score"], 100 * results["std_test_score"]
+    # Beside each other: with few rows the autoencoder may keep to PCA.
+    ax.errorbar(shift * size, accuracy, spread, fmt=style, capsize=3, label=name)
+ax.axhline(
+    100 * searches["no reduction"].best_score_,
+    color="0.4",
+    ls=":",
+    label=f"all {n_columns} columns",
+)
+ax.set(xlabel="columns after reduction", ylabel="accuracy, %, mean of 3 folds", xscale="log")
+ax.set_xticks(size, size)
+ax.minorticks_off()
+ax.set_title("Accuracy of a logistic regression on the codes")
+ax.legend(frameon=False, loc="lower right")
+ax.spines[["top", "right"]].set_visible(False)
+figure.savefig(picture, dpi=150)
+print(f"\npicture: {picture}")
