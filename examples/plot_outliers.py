@@ -2,9 +2,9 @@
 Which pixels give a damaged digit away?
 =======================================
 
-Those that the detector names: it has learned what sound digits look like, and in five of six
+Those that the detector names: it has learned what sound digits look like, and in four of five
 damaged ones the pixel of the lowest contribution lies in the 2 x 2 block that was overwritten. It
-also scores damaged digits below sound ones, in seven of eight pairs.
+also scores damaged digits below sound ones, in eight of nine pairs.
 
 Run it with the path of the picture, by default ``outliers.png``.
 """
