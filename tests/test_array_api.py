@@ -14,6 +14,7 @@ import torch
 from conftest import AUTOENCODERS, quick
 from scipy import sparse
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -21,7 +22,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 import skae
-from skae import VAE, AutoencoderTransformer, SparseAutoencoder, _base, _fitting
+from skae import (
+    VAE,
+    AutoencoderTransformer,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    _base,
+    _fitting,
+)
 from skae._losses import LOSSES
 from skae._namespaces import like, native
 from skae._tensors import HostRows, TensorRows, column_sums, n_missing
@@ -136,6 +144,39 @@ def test_rows_on_an_accelerator_stay_there(autoencoder, variant, digits, request
         # Steps are in float32, and large units leave few digits to the others.
         np.testing.assert_allclose(got.numpy(), array, rtol=1e-4, atol=1e-5 * np.abs(array).max())
     assert {type(value) for value in tensors.values()} == {Tensor}
+
+
+def test_the_ends_of_columns_are_those_of_observed_cells(digits_with_gaps, request):
+    X = digits_with_gaps[:100]
+    denoiser = quick(DenoisingAutoencoder, max_iter=1, corruption="salt_and_pepper")
+    expected = denoiser.fit(X).network_.core.columns
+    request.getfixturevalue("on_accelerator")
+    found = clone(denoiser).fit(tensor(X)).network_.core.columns
+    for name, value in expected.named_buffers():
+        torch.testing.assert_close(found.get_buffer(name), value)
+
+
+class Watcher:
+    """A callback that encodes the rows after each epoch."""
+
+    def __init__(self):
+        self.codes = []
+
+    def setup(self, estimator, context):
+        """Nothing to prepare."""
+
+    teardown = on_fit_task_begin = setup
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.codes.append(fitted_estimator.transform(X))
+
+
+@pytest.mark.usefixtures("dispatch")
+def test_callbacks_see_a_model_of_tensors(autoencoder, digits):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+    watcher = Watcher()
+    quick(autoencoder, max_iter=2).set_callbacks(watcher).fit(tensor(digits))
+    assert [type(code) for code in watcher.codes] == [Tensor] * 3
 
 
 def test_what_is_counted_of_tensors_is_what_is_counted_of_arrays(digits_with_gaps):
