@@ -36,7 +36,7 @@ LAYERS = [
     },
     {"_pretraining", "_completion"},
     {"_parameters", "_pca_start", "_ordering", "_spreading", "_graph", "_callbacks", "_diagnosis"},
-    {"_fitting", "_denoisers"},
+    {"_fitting", "_denoisers", "_trained"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational", "_ensemble"},
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
