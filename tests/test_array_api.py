@@ -28,8 +28,8 @@ from skae import (
     AutoencoderTransformer,
     DenoisingAutoencoder,
     SparseAutoencoder,
-    _base,
     _fitting,
+    _trained,
 )
 from skae._losses import LOSSES
 from skae._namespaces import like, native
@@ -107,7 +107,7 @@ def on_accelerator(dispatch, monkeypatch):
         assert self.ndim < 2 or len(self) < 100, "rows were handed to NumPy"
         return to_numpy(self, **options)
 
-    for module in (_base, _fitting):
+    for module in (_trained, _fitting):
         monkeypatch.setattr(module, "native", lambda X: X.detach() if type(X) is Tensor else X)
     monkeypatch.setattr(Tensor, "numpy", small_only)
     return monkeypatch
