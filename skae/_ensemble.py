@@ -81,7 +81,7 @@ class DenoisingEnsemble(BaseEstimator):
         One exact denoiser each. None, ``()``, if `fit` may see unusual rows: such a row would stand
         for those like it.
 
-    max_samples : int, default=10000
+    max_samples : int, default=4000
         Training rows, drawn at random, that the exact denoisers keep at most.
 
     hidden_layer_sizes : tuple of int, default=(128, 128, 128)
@@ -139,7 +139,7 @@ class DenoisingEnsemble(BaseEstimator):
 
     noise_levels: tuple[float, ...] = parameter((0.2, 1.5), PositiveNumbers(1))
     exact_levels: tuple[float, ...] = parameter((0.05, 0.1, 0.2, 0.5, 1.0), PositiveNumbers(0))
-    max_samples: int = parameter(10_000, integer(1))
+    max_samples: int = parameter(4000, integer(1))
     hidden_layer_sizes: tuple[int, ...] = parameter((128, 128, 128), Integers())
     activation: str = parameter("tanh", OneOf(tuple(ACTIVATIONS)))
     learning_rate_init: float = parameter(0.01, positive())
