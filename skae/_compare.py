@@ -55,6 +55,17 @@ class ReducerComparison:
     See Also
     --------
     compare_reducers : Makes the comparison.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import compare_reducers
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> comparison = compare_reducers({"one": PCA(1), "two": PCA(2)}, X, random_state=0)
+    >>> means = comparison.mean()
+    >>> bool(means["two"].explained_variance > means["one"].explained_variance)
+    True
     """
 
     folds: dict[str, tuple[ReducerScores, ...]]

@@ -31,6 +31,17 @@ class ReducerComparisonDisplay:
         One for each measure.
     figure_ : matplotlib Figure
         What they are part of.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.decomposition import PCA
+    >>> from skae import compare_reducers
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> comparison = compare_reducers({"one": PCA(1), "two": PCA(2)}, X, random_state=0)
+    >>> display = comparison.plot()
+    >>> [label.get_text() for label in display.axes_[0].get_yticklabels()]
+    ['one', 'two']
     """
 
     names: list[str]

@@ -62,7 +62,9 @@ def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float3
     >>> import skae
     >>> X, _ = load_iris(return_X_y=True)
     >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
-    >>> model = skae.to_onnx(reducer)  # doctest: +SKIP
+    >>> model = skae.to_onnx(reducer)
+    >>> [output.name for output in model.graph.output]
+    ['transform']
     """
     onnx = _optional("onnx")
     if (dtype := np.dtype(dtype)) not in (np.float32, np.float64):
@@ -104,6 +106,21 @@ def register_onnx_converters() -> None:
     ------
     ImportError
         Without the extra, ``pip install skae[onnx]``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import skae
+    >>> import skl2onnx
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> reducer = skae.AutoencoderTransformer(random_state=0)
+    >>> pipeline = make_pipeline(StandardScaler(), reducer).fit(X)
+    >>> skae.register_onnx_converters()
+    >>> model = skl2onnx.to_onnx(pipeline, X[:1].astype("float32"))
+    >>> [output.name for output in model.graph.output]
+    ['variable']
     """
     skl2onnx = _optional("skl2onnx")
     import skae  # not before all of its modules are there

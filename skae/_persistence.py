@@ -132,7 +132,18 @@ def load(path: str | os.PathLike) -> Any:
 
     See Also
     --------
-    save : Writes the file, and has an example.
+    save : Writes the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import skae
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "reducer.skae")
+    ...     skae.save(skae.AutoencoderTransformer(8), path)
+    ...     skae.load(path)
+    AutoencoderTransformer(n_components=8)
     """
     raw = Path(path).read_bytes()
     library = _safetensors()
