@@ -18,7 +18,7 @@ from sklearn.base import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.extmath import softmax
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -28,7 +28,7 @@ from ._denoising import DenoisingAutoencoder
 from ._networks import Scales
 from ._pca_start import moments
 from ._spreading import encode_labels, spread_labels
-from ._tensors import TORCH_DTYPES, as_array, dense_block, make_rows, plain_torch, threads_for
+from ._tensors import as_array, checked_rows, dense_block, make_rows, plain_torch, threads_for
 from ._training import Stepper, by_autograd, rise_and_fall, train_epoch
 from ._validation import NONE, Instance, Number, check_parameters, integer, parameter, positive
 
@@ -183,15 +183,7 @@ class AutoencoderClassifier(
         """
         with all_or_nothing(self), plain_torch():
             check_parameters(self)
-            rows, y = validate_data(
-                self,
-                X,
-                y,
-                accept_sparse="csr",
-                dtype=list(TORCH_DTYPES),
-                ensure_all_finite="allow-nan",
-                ensure_min_samples=2,
-            )
+            rows, y = checked_rows(self, X, y=y, ensure_min_samples=2)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.

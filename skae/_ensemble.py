@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import all_or_nothing
@@ -19,8 +19,8 @@ from ._packing import PackedModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._tensors import (
-    TORCH_DTYPES,
     as_tensor,
+    checked_rows,
     dense_block,
     inference_dtype,
     make_rows,
@@ -170,7 +170,7 @@ class DenoisingEnsemble(BaseEstimator):
         """
         with all_or_nothing(self), plain_torch():
             check_parameters(self)
-            X = self._validated(X, reset=True, ensure_min_samples=2)
+            X = checked_rows(self, X, reset=True, ensure_min_samples=2)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4).tolist()
             device = resolve_device(self.device)
             sizes = (X.shape[1], *self.hidden_layer_sizes, X.shape[1])
@@ -278,20 +278,10 @@ class DenoisingEnsemble(BaseEstimator):
 
         return self._applied(X, restored)
 
-    def _validated(self, X, **options) -> Any:
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=list(TORCH_DTYPES),
-            ensure_all_finite="allow-nan",
-            **options,
-        )
-
     def _applied(self, X, apply) -> np.ndarray:
         """`apply(denoisers, x)` to the rows of `X`, a block at a time, in the precision of `X`."""
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        X = checked_rows(self, X, reset=False)
         dtype = inference_dtype(X.dtype, self.denoisers_.shift.device)
         denoisers = self.denoisers_
         if denoisers.shift.dtype != dtype:

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder, all_or_nothing
 from ._ensemble import DenoisingEnsemble
 from ._parameters import RANDOM_STATE
-from ._tensors import TORCH_DTYPES
+from ._tensors import checked_rows
 from ._validation import BOOLEAN, NONE, Instance, Number, OneOf, check_parameters, parameter
 
 # Chosen with `benchmarks/outliers.py`. Strong noise and few steps learn the outline of the rows
@@ -128,7 +128,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         """
         with all_or_nothing(self):
             check_parameters(self)
-            X = self._validated(X, reset=True, ensure_min_samples=2)
+            X = checked_rows(self, X, reset=True, ensure_min_samples=2)
             unfitted = self._unfitted()
             estimator = clone(unfitted).fit(X)
             if not self.novelty:
@@ -151,7 +151,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             In float64, the sum of the `feature_contributions` of each row.
         """
         check_is_fitted(self)
-        return _scores(self.estimator_, self._validated(X, reset=False))
+        return _scores(self.estimator_, checked_rows(self, X, reset=False))
 
     def feature_contributions(self, X) -> np.ndarray:
         """What each feature adds to the score of a row; the lowest gives an outlier away.
@@ -167,7 +167,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             Numbers that add up to `score_samples`; for squared errors none is above 0.
         """
         check_is_fitted(self)
-        return self.estimator_.score_features(self._validated(X, reset=False))
+        return self.estimator_.score_features(checked_rows(self, X, reset=False))
 
     def decision_function(self, X) -> np.ndarray:
         """How far each score is above the lowest that still counts as usual.
@@ -213,16 +213,6 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             estimator.set_params(random_state=seed)
         return estimator
-
-    def _validated(self, X, **options) -> Any:
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=list(TORCH_DTYPES),
-            ensure_all_finite="allow-nan",
-            **options,
-        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -83,6 +84,12 @@ def plain_torch() -> Iterator[None]:
     """Gradients on, whatever the caller's mode: `no_grad` and `inference_mode` around a fit."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def checked_rows(estimator: Any, X, **options) -> Any:
+    """Rows as scikit-learn checks them, as floats: an array or CSR matrix, where NaN may be."""
+    usual = {"accept_sparse": "csr", "dtype": list(TORCH_DTYPES), "ensure_all_finite": "allow-nan"}
+    return validate_data(estimator, X, **(usual | options))
 
 
 def as_tensor(block: np.ndarray | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:

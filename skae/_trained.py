@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._codec import Codec, computing
@@ -17,7 +17,14 @@ from ._namespaces import check_same_library, float_dtypes, like, native, on_host
 from ._ordering import explained_share
 from ._packing import PackedModule
 from ._parameters import SharedParameters
-from ._tensors import TORCH_DTYPES, column_sums, empty_like, inference_dtype, tensor_blocks
+from ._tensors import (
+    TORCH_DTYPES,
+    checked_rows,
+    column_sums,
+    empty_like,
+    inference_dtype,
+    tensor_blocks,
+)
 
 # Up to here `X` is looked at by us alone, if it is an array of the right kind.
 FEW_ENTRIES = 10_000
@@ -227,15 +234,8 @@ class TrainedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shar
         """`X` as a float array, of whatever library, or CSR matrix of the width of `fit`."""
         if not reset and ensure_min_samples == 1 and self._is_valid_already(X):
             return X
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=float_dtypes(X),
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=ensure_min_samples,
-        )
+        options = {"dtype": float_dtypes(X), "ensure_min_samples": ensure_min_samples}
+        return checked_rows(self, X, reset=reset, **options)
 
     def _is_valid_already(self, X) -> bool:
         """Whether `X` is a few plain rows that scikit-learn's checks would let through as they are.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
+from sklearn.utils import estimator_checks
 
 import skae
 
@@ -23,6 +24,20 @@ RECONSTRUCTING = [
     if not hasattr(cls, "log_likelihood") and not hasattr(cls, "sparsity")
 ]
 COMPRESSING = [cls for cls in AUTOENCODERS if not hasattr(cls, "sparsity")]
+
+# Checks that scikit-learn runs on its own transformers but does not yield to others.
+NOT_YIELDED = [
+    estimator_checks.check_dataframe_column_names_consistency,
+    estimator_checks.check_get_feature_names_out_error,
+    estimator_checks.check_global_output_transform_pandas,
+    estimator_checks.check_global_set_output_transform_polars,
+    estimator_checks.check_inplace_ensure_writeable,
+    estimator_checks.check_set_output_transform,
+    estimator_checks.check_set_output_transform_pandas,
+    estimator_checks.check_set_output_transform_polars,
+    estimator_checks.check_transformer_get_feature_names_out,
+    estimator_checks.check_transformer_get_feature_names_out_pandas,
+]
 
 
 def brief(cls):

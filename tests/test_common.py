@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import AUTOENCODERS, ESTIMATORS, RECONSTRUCTING, brief, quick
+from conftest import AUTOENCODERS, ESTIMATORS, NOT_YIELDED, RECONSTRUCTING, brief, quick
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -32,22 +32,9 @@ def test_sklearn_contract(estimator, check):
     check(estimator)
 
 
-# Checks that scikit-learn runs on its own estimators but does not yield to others.
 @pytest.mark.parametrize(
     "check",
-    [
-        estimator_checks.check_dataframe_column_names_consistency,
-        estimator_checks.check_estimators_partial_fit_n_features,
-        estimator_checks.check_get_feature_names_out_error,
-        estimator_checks.check_global_output_transform_pandas,
-        estimator_checks.check_global_set_output_transform_polars,
-        estimator_checks.check_inplace_ensure_writeable,
-        estimator_checks.check_set_output_transform,
-        estimator_checks.check_set_output_transform_pandas,
-        estimator_checks.check_set_output_transform_polars,
-        estimator_checks.check_transformer_get_feature_names_out,
-        estimator_checks.check_transformer_get_feature_names_out_pandas,
-    ],
+    [*NOT_YIELDED, estimator_checks.check_estimators_partial_fit_n_features],
     ids=lambda check: check.__name__,
 )
 @pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
