@@ -3,8 +3,8 @@
     python benchmarks/sparse.py [--part curve|classifier] [--rows N] [--quick]
 
 *curve*: share of the variance of unseen Fashion-MNIST images that 16, 32 and 64 active units of
-1024 explain. Beside "topk" and "batch_topk": an autoencoder with an l1 penalty, its price found by
-bisection for the same activity; `MiniBatchDictionaryLearning`, whose codes are searched by
+1024 explain. Beside "topk" and "batch_topk": an autoencoder with an l1 penalty, its price sought
+for the same activity; `MiniBatchDictionaryLearning`, whose codes are searched by
 orthogonal matching pursuit, on the first 1000 test images, as each search takes milliseconds; PCA.
 
 *classifier*: accuracy of a linear support vector machine on the codes of 2000 units; its C is
@@ -64,18 +64,33 @@ def autoencoder_case(X_train, X, quick: bool, **parameters) -> dict:
     }
 
 
-def at_equal_activity(X_train, X, quick: bool, wanted: int) -> dict:
-    """An l1 autoencoder as active as wanted, to 5 %, or on the generous side of it."""
-    low, high, best = 0.01, 100.0, None
-    for _ in range(1 if quick else 7):
-        penalty = float(np.sqrt(low * high))
-        case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
-        low, high = (penalty, high) if case["active"] > wanted else (low, penalty)
-        if best is None or abs(case["active"] - wanted) < abs(best["active"] - wanted):
-            best = case | {"penalty": penalty}
-        if wanted <= case["active"] < 1.05 * wanted:
+def at_equal_activity(X_train, X, quick: bool, wanted: int, tried: list[dict]) -> dict:
+    """An l1 autoencoder as active as wanted, to 5 %, or on the generous side of it.
+
+    Activity falls with the penalty nearly as a power of it: each trial is where the line through
+    the two nearest ones says. `tried` holds the earlier trials, those for other activities too.
+    """
+
+    def miss(case: dict) -> float:
+        return abs(np.log(case["active"] / wanted))
+
+    for _ in range(1 if quick else 6):
+        near = sorted(tried, key=miss)[:2]
+        if near and wanted <= near[0]["active"] < 1.05 * wanted:
             break
-    return best
+        if len(near) < 2:
+            penalty = 1.0 if not near else 2.0 * near[0]["penalty"]
+        else:
+            penalties, active = (
+                np.log([case[key] for case in near]) for key in ("penalty", "active")
+            )
+            slope = (penalties[1] - penalties[0]) / (active[1] - active[0])
+            aim = np.log(1.025 * wanted)
+            penalty = float(np.exp(penalties[0] + slope * (aim - active[0])))
+        case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
+        tried.append(case | {"penalty": penalty})
+        print(f"l1 penalty={penalty:.4g} active={case['active']:.4g}", flush=True)
+    return min(tried, key=miss)
 
 
 def curve(n_rows: int | None, quick: bool) -> list[dict]:
@@ -95,7 +110,8 @@ def curve(n_rows: int | None, quick: bool) -> list[dict]:
         random_state=0,
     ).fit(X_train[:2000] - mean if quick else X_train - mean)
     seconds = time.perf_counter() - start
-    results = []
+    results: list[dict] = []
+    tried: list[dict] = []
 
     def note(reducer: str, n_active: int, **case) -> None:
         results.append({"reducer": reducer, "asked": n_active} | case)
@@ -105,7 +121,7 @@ def curve(n_rows: int | None, quick: bool) -> list[dict]:
         for sparsity in ("topk", "batch_topk"):
             case = autoencoder_case(X_train, X, quick, sparsity=sparsity, n_nonzero_coefs=n_active)
             note(sparsity, n_active, **case)
-        note("l1", n_active, **at_equal_activity(X_train, X, quick, n_active))
+        note("l1", n_active, **at_equal_activity(X_train, X, quick, n_active, tried))
         some = X[:N_SEARCHED]
         codes = sparse_encode(
             some - mean, dictionary.components_, algorithm="omp", n_nonzero_coefs=n_active
