@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn import Module
 
-from ._callbacks import CallbackSupportMixin, Watch, with_callbacks
+from ._callbacks import CallbackSupportMixin, Watch, callback_names, with_callbacks
 from ._codec import Codec, OrderedCodec
 from ._convolution import multiply_adds
 from ._diagnosis import Finding, collapsed_codes, diagnose
@@ -34,6 +34,7 @@ from ._namespaces import like, on_host
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order, order_codes
 from ._pca_start import PrincipalComponents, principal_components
+from ._ranks import Alone, joined, require_same
 from ._tensors import plain_torch, threads_for
 from ._trained import TrainedAutoencoder
 from ._training import History, Plan
@@ -92,7 +93,7 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
     def _settle(self, codec: Codec, task: Task) -> None:
         """Fix what depends on the rows and the trained weights, before the codes are measured."""
 
-    def _n_principal(self, X, size: int | float) -> int | float:
+    def _n_principal(self, task: Task, size: int | float) -> int | float:
         """How many principal components the start takes, for a code of this size."""
         return size
 
@@ -156,30 +157,33 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             ConvergenceWarning says so; else the estimator is as before the call.
         """
         # Callbacks are torn down within: what they raise in the end undoes the fit as well.
-        with all_or_nothing(self), plain_torch():
-            history, findings = self._learn(X, X_val)
+        with all_or_nothing(self), plain_torch(), joined() as ranks:
+            history, findings = self._learn(X, X_val, ranks)
         self._tell(history, findings)
         return self
 
     @with_callbacks
-    def _learn(self, X, X_val) -> tuple[History, list[Finding]]:
+    def _learn(self, X, X_val, ranks: Alone) -> tuple[History, list[Finding]]:
         """All of `fit` but what it tells in the end."""
-        self._check_parameters()
-        before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
-        given, X = X, self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
-        X_val = None if X_val is None else self._checked_for_loss(X_val)
-        size = self._largest_size(X, before)
-        plan = Plan.of(self, X.shape[0])
+        given = X
+        with ranks.agreement():
+            self._check_parameters()
+            before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
+            X = self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
+            X_val = None if X_val is None else self._checked_for_loss(X_val)
+        n_rows = self._n_rows(ranks, X, X_val, before)
+        size = self._largest_size(n_rows, X.shape[1], before)
+        plan = Plan.of(self, n_rows)
         with threads_for(self._multiply_adds(X, size) * plan.batch_size):
             watch = Watch.begin(self, given, plan, searches=isinstance(size, float))
-            task = make_task(self, X, X_val, before)
-            start = self._start(task.X, task, size)
+            task = make_task(self, X, X_val, before, ranks)
+            start = self._start(task, size)
             if isinstance(size, float):
                 outcome = self._search_size(task, plan, start, watch, size)
             else:
                 outcome = fit_size(self, task, plan, start, watch, before)
             self._publish(task, outcome)
-            findings = diagnose(self, task.X, task.moments.deviation)
+            findings = diagnose(self, task.X, task.moments.deviation, ranks)
             self.diagnosis_ = tuple(finding.text for finding in findings)
             watch.end(fitted=True)
         return outcome.history, findings
@@ -208,13 +212,15 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with all_or_nothing(self), plain_torch():
-            self._check_parameters()
-            before = self.network_ if self.__sklearn_is_fitted__() else None
-            X = self._checked_for_loss(
-                X, reset=before is None, ensure_min_samples=2 if before is None else 1
-            )
-            size = self._largest_size(X, before)
+        with all_or_nothing(self), plain_torch(), joined() as ranks:
+            with ranks.agreement():
+                self._check_parameters()
+                before = self.network_ if self.__sklearn_is_fitted__() else None
+                X = self._checked_for_loss(
+                    X, reset=before is None, ensure_min_samples=2 if before is None else 1
+                )
+            n_rows = self._n_rows(ranks, X, None, before)
+            size = self._largest_size(n_rows, X.shape[1], before)
             if isinstance(size, float):
                 raise ValueError(
                     "`n_components` must be an integer or None in partial_fit, which cannot search "
@@ -225,11 +231,11 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
                     "`pretraining` must be None in the first partial_fit, which passes over its "
                     f"rows once, got {self.pretraining!r}; begin with fit instead."
                 )
-            plan = Plan.of(self, X.shape[0])
+            plan = Plan.of(self, n_rows)
             with threads_for(self._multiply_adds(X, size) * plan.batch_size):
-                task = make_task(self, X, X, before)  # the batch judges itself
+                task = make_task(self, X, X, before, ranks)  # the batch judges itself
                 if before is None:
-                    start = self._start(task.X, task, size)
+                    start = self._start(task, size)
                     codec, seen, state = untrained(self, task, start), None, None
                 else:
                     task = task._replace(moments=task.moments._replace(mean=on_host(self.mean_)))
@@ -238,9 +244,27 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             self._publish(task, outcome, optimizer_state)
         return self
 
-    def _largest_size(self, X, before: Codec | None) -> int | float:
+    def _n_rows(self, ranks: Alone, X, X_val, before: Codec | None) -> int:
+        """The rows of `X` on all ranks; raises on all of them unless they mean the same fit."""
+        # Devices, seeds and `verbose` may differ; of functions and the like only the user knows.
+        own = ("device", "random_state", "verbose")
+        parameters = {
+            f"`{name}`": value
+            for name, value in self.get_params(deep=False).items()
+            if name not in own and isinstance(value, str | Real | tuple | list | None)
+        }
+        state = {
+            "The number of columns of `X`": X.shape[1],
+            "The dtype of `X`": str(X.dtype),
+            "Whether `X_val` is given": X_val is not None,
+            "Whether an earlier fit is continued": before is not None,
+            "The callbacks": callback_names(self),
+        }
+        require_same(ranks, {"The estimator": type(self).__name__} | parameters | state)
+        return sum(ranks.gather(X.shape[0]))
+
+    def _largest_size(self, n_samples: int, n_features: int, before: Codec | None) -> int | float:
         """`n_components` as a number, or still as a share, checked against the shape of `X`."""
-        n_samples, n_features = X.shape
         if self.image_shape is not None and prod(self.image_shape) != n_features:
             raise ValueError(
                 f"`image_shape` must be of n_features = {n_features} pixels in all, got "
@@ -272,9 +296,10 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             )
         return int(asked)
 
-    def _start(self, X, task: Task, size: int | float) -> PrincipalComponents:
-        wanted = self._n_principal(X, size)
-        return principal_components(X, task.moments, wanted, task.seeds.components)
+    def _start(self, task: Task, size: int | float) -> PrincipalComponents:
+        ranks, wanted = task.ranks, self._n_principal(task, size)
+        start = principal_components(task.X, task.moments, wanted, task.seeds.components, ranks)
+        return ranks.first(start)  # eigenvectors may have another sign on another machine
 
     def _multiply_adds(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""

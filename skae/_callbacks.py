@@ -20,6 +20,11 @@ except ImportError:  # before scikit-learn 1.9 there are no callbacks that could
         return method
 
 
+def callback_names(estimator: Any) -> list[str]:
+    """The classes of the callbacks that an estimator has."""
+    return [type(callback).__name__ for callback in getattr(estimator, "_skl_callbacks", [])]
+
+
 class Watch:
     """One task of a fit, a whole one or the trial of one size, as its watchers see it.
 

@@ -144,7 +144,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             # Evenly spaced, as rows may be sorted.
             n_rows = min(len(task.train), TYPICAL_ROWS)
             some = torch.linspace(0, len(task.train) - 1, n_rows, device=task.device).long()
-            x = task.rows.take(task.train[some]).cpu().double()
+            x = task.rows.everywhere(task.train[some]).cpu().double()
             noise = torch.Generator().manual_seed(task.seeds.noise)
             _fit_scales(network, x, self._shown(network, x, noise), LOSSES[self.loss].degree)
 
@@ -167,7 +167,9 @@ def _extremes(task: Task) -> list[np.ndarray]:
         missing = x.isnan()
         lows.append(x.masked_fill(missing, torch.inf).amin(0))
         highs.append(x.masked_fill(missing, -torch.inf).amax(0))
-    found = as_array(torch.stack(lows).amin(0)), as_array(torch.stack(highs).amax(0))
+    own = as_array(torch.stack(lows).amin(0)), as_array(torch.stack(highs).amax(0))
+    every_low, every_high = zip(*task.ranks.gather(own), strict=True)
+    found = np.min(every_low, axis=0), np.max(every_high, axis=0)
     return [np.where(np.isinf(end), task.moments.mean, end) for end in found]
 
 

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from ._namespaces import like, on_host
+from ._ranks import ALONE, Alone
 from ._tensors import column_sums, dense_block
 
 # Columns drown the others if a tenth of them at most carry this share of the variance, and the
@@ -25,11 +26,11 @@ class Finding(NamedTuple):
     warning: type[Warning] | None = None
 
 
-def diagnose(fitted, X, deviation: np.ndarray) -> list[Finding]:
+def diagnose(fitted, X, deviation: np.ndarray, ranks: Alone = ALONE) -> list[Finding]:
     """All that is odd about a fit to the rows of `X`, whose columns have this deviation."""
     found = (
         fitted._collapse(),
-        _drowned_columns(fitted, X, deviation),
+        _drowned_columns(fitted, X, deviation, ranks),
         _rising_error(fitted),
         _no_gain(fitted),
         _below_pca(fitted) if fitted._only_reconstructs and fitted._is_plain else None,
@@ -70,7 +71,7 @@ def _unexplained(fitted) -> float:
     return max(1 - codes.score, 0.0) * codes.squares / max(codes.n_samples - 1, 1)
 
 
-def _drowned_columns(fitted, X, deviation: np.ndarray) -> Finding | None:
+def _drowned_columns(fitted, X, deviation: np.ndarray, ranks: Alone) -> Finding | None:
     """Columns whose units are so large that the others do not count."""
     variance = deviation**2
     order = np.argsort(-variance, kind="stable")
@@ -80,7 +81,7 @@ def _drowned_columns(fitted, X, deviation: np.ndarray) -> Finding | None:
     large, small = order[:n_large], order[n_large:n_varying]
     if n_large > max(1, n_varying // 10) or len(small) == 0:
         return None
-    if np.median(_shares(fitted, X)[small]) >= RESTORED:
+    if np.median(_shares(fitted, X, ranks)[small]) >= RESTORED:
         return None
     names = getattr(fitted, "feature_names_in_", np.arange(len(variance)))[large[:3]].tolist()
     named = ", ".join(map(repr, names)) + ", ..." * (n_large > 3)
@@ -93,14 +94,16 @@ def _drowned_columns(fitted, X, deviation: np.ndarray) -> Finding | None:
     )
 
 
-def _shares(fitted, X) -> np.ndarray:
+def _shares(fitted, X, ranks: Alone) -> np.ndarray:
     """The share of each column's variance that is explained, over some of the rows."""
     some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], 1000)).astype(int)
     x = dense_block(X, some)
     restored = fitted._computed(x, fitted._restore, x.shape[1])
     mean = like(x, on_host(fitted.mean_))
     fill = torch.nan_to_num if isinstance(x, Tensor) else np.nan_to_num
-    left, there = (np.array(column_sums(fill((x - other) ** 2))) for other in (restored, mean))
+    left, there = (
+        ranks.total(np.array(column_sums(fill((x - other) ** 2)))) for other in (restored, mean)
+    )
     return 1 - left / np.where(there > 0, there, 1)
 
 

@@ -27,6 +27,7 @@ from ._ordering import CodeMoments, Order, align_signs
 from ._pca_start import Moments, PrincipalComponents, moments
 from ._penalties import elastic_net
 from ._pretraining import Stage, stages
+from ._ranks import ALONE, Alone
 from ._tensors import (
     BLOCK_ENTRIES,
     Rows,
@@ -72,6 +73,12 @@ class Task(NamedTuple):
     moments: Moments
     seeds: Seeds
     device: torch.device
+    ranks: Alone = ALONE
+
+    def noise(self, device: torch.device | str = "cpu") -> torch.Generator:
+        """A stream of noise for rows that are here, the same each time."""
+        # Ranks whose rows had the same noise would learn from less of it.
+        return torch.Generator(device).manual_seed(self.seeds.noise + self.ranks.rank)
 
 
 class Outcome(NamedTuple):
@@ -84,21 +91,22 @@ class Outcome(NamedTuple):
     history: History
 
 
-def make_task(estimator, X, X_val, before: Codec | None) -> Task:
+def make_task(estimator, X, X_val, before: Codec | None, ranks: Alone = ALONE) -> Task:
     """Settle the units, those of `before` if there is one; move the rows to the device once."""
     given, X = X, native(X)
-    seeds = Seeds(*check_random_state(estimator.random_state).randint(2**31 - 1, size=5).tolist())
-    stats = moments(X)
+    chance = check_random_state(estimator.random_state)
+    seeds = Seeds(*ranks.first(chance.randint(2**31 - 1, size=5).tolist()))
+    stats = moments(X, ranks)
     shift, scale = stats.mean, stats.spread
     if LOSSES[estimator.loss].degree == 0:
         shift, scale = np.zeros_like(shift), 1.0
     if before is not None:
         shift, scale = as_array(before.shift), before.scale.item()
     device = resolve_device(estimator.device, given)
-    rows = held_out_rows = make_rows(X, shift, scale, device)
+    rows = held_out_rows = ranks.share(make_rows(X, shift, scale, device))
     train = held_out = torch.arange(len(rows))
     if X_val is not None:
-        held_out_rows = make_rows(native(X_val), shift, scale, device)
+        held_out_rows = ranks.share(make_rows(native(X_val), shift, scale, device))
         held_out = torch.arange(len(held_out_rows))
     elif estimator.early_stopping:
         permutation = torch.randperm(len(rows), generator=_generator(seeds.split))
@@ -106,7 +114,7 @@ def make_task(estimator, X, X_val, before: Codec | None) -> Task:
         held_out, train = permutation.tensor_split([n_held_out])
     return Task(
         X, given, rows, train.to(device), held_out_rows, held_out.to(device),
-        shift, scale, stats, seeds, device,
+        shift, scale, stats, seeds, device, ranks,
     )  # fmt: skip
 
 
@@ -156,14 +164,16 @@ def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Obser
     order = _generator(task.seeds.order)
     n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
     with _modules_own_chance(estimator, task):
-        return train(
+        history = train(
             core,
             _gradient(estimator, task, core, n_steps),
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
-            observer,
+            task.ranks.observer(observer),
         )
+    task.ranks.unify(core)  # a user's modules may hold statistics of their own rows
+    return history
 
 
 def _solved(estimator, start: PrincipalComponents) -> bool:
@@ -199,6 +209,7 @@ def continue_training(
         raise ValueError(diverged(estimator))
     state = stepper.state_dict()
     stepper.release()
+    task.ranks.unify(core)
     codec = codec.with_nets_of(core)
     history = _in_units_of_X(History([loss], [], 1, False, False), estimator, task)
     return _conclude(estimator, task, codec, codec.core.linear, history, seen), state
@@ -223,6 +234,8 @@ def untrained(estimator, task: Task, start: PrincipalComponents, plan: Plan | No
 def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
     core = copy.deepcopy(core).to(task.device, torch.float32)
     core.reach.fill_(torch.inf)  # no row is far while it is learned from
+    core.ranks = task.ranks
+    task.ranks.unify(core)
     return core
 
 
@@ -311,7 +324,15 @@ def _inverse(deviation: np.ndarray) -> np.ndarray:
 def _gradient(
     estimator, task: Task, core: Autoencoder, n_steps: float = 0
 ) -> Callable[[Tensor], Tensor]:
-    """The gradient of the objective at some rows, written out for the squared error alone."""
+    """The mean objective at some rows, wherever these are; its gradient is left in the network."""
+    own = _own_gradient(estimator, task, core, n_steps)
+    return lambda index: task.rows.mean_over_ranks(core, own(index), index)
+
+
+def _own_gradient(
+    estimator, task: Task, core: Autoencoder, n_steps: float
+) -> Callable[[Tensor], Tensor]:
+    """The same over those of the rows that are here; written out for the squared error alone."""
     squared_error = estimator._only_reconstructs and estimator.loss == "squared_error"
     if (
         squared_error
@@ -320,7 +341,7 @@ def _gradient(
         and can_write_out(core)
     ):
         written = SquaredErrorGradient(core)
-        noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+        noise = task.noise(task.device)
 
         def gradient(index: Tensor) -> Tensor:
             x = task.rows.take(index)
@@ -335,7 +356,7 @@ def _objective(
 ) -> Callable[[Tensor], Tensor]:
     """The loss of each row at an index, plus the penalty on the weights; called once a step."""
     steps = count()
-    noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+    noise = task.noise(task.device)
     weights = [p for p in core.parameters() if p.ndim > 1]
     low_precision = estimator.precision == "bfloat16"
 
@@ -356,20 +377,20 @@ def _modules_own_chance(estimator, task: Task) -> Iterator[None]:
     devices = [task.device] if task.device.type == "cuda" else []
     with torch.random.fork_rng(devices, enabled=estimator.network is not None):
         if estimator.network is not None:
-            torch.manual_seed(task.seeds.noise)
+            torch.manual_seed(task.seeds.noise + task.ranks.rank)
         yield
 
 
 def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
     """The objective for each held-out row, under the same noise each time."""
     core.eval()
-    noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+    noise, rows = task.noise(task.device), task.held_out_rows
     with torch.no_grad():
         indices = task.held_out.split(max(BLOCK_ENTRIES // task.X.shape[1], 1))
-        batches = (task.held_out_rows.take(index) for index in indices)
-        errors = torch.cat([estimator._loss(core, x, noise) for x in batches])
+        batches = (rows.take(index) for index in indices if len(rows.here(index)))
+        errors = [estimator._loss(core, x, noise) for x in batches]
     core.train()
-    return errors
+    return rows.gathered(task.held_out, errors)
 
 
 def _in_units_of_X(history: History, estimator, task: Task) -> History:
@@ -416,7 +437,7 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
     """The codes of all training rows, what they, PCA and the mean leave over, and their reach."""
     loss = LOSSES[estimator.loss]
     mean = torch.from_numpy(task.moments.mean).to(codec.shift)
-    noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+    noise = task.noise(task.device)
     parts, distances = [], []
     with torch.no_grad():
         for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
@@ -435,7 +456,10 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
                     squares=torch.nansum((x - mean).double().square()).item(),
                 )
             )
-    return reduce(estimator._moments.plus, parts), torch.stack(distances).max()
+    reach = torch.stack(distances).max()
+    own = reduce(estimator._moments.plus, parts), reach.item()
+    all_parts, reaches = zip(*task.ranks.gather(own), strict=True)
+    return reduce(estimator._moments.plus, all_parts), reach.new_tensor(max(reaches))
 
 
 def _total(per_row: Tensor) -> float:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -254,6 +255,7 @@ class Autoencoder(nn.Module):
     scales: Scales
     reach: Tensor  # the largest `distance` of a training row; infinite during training
     progress = 1.0  # the share of the planned steps that are done, for objectives with a schedule
+    ranks: Any = None  # who trains it together; for objectives that know of the whole batch
 
     def __init__(
         self,

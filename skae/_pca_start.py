@@ -5,6 +5,7 @@ where it lies, by operations that arrays and tensors share; results are small, a
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ._namespaces import on_host
+from ._ranks import ALONE, Alone
 from ._tensors import (
     as_array,
     as_tensor,
@@ -30,6 +32,9 @@ DOUBLE_PRECISION_ENTRIES = 2**24
 # Up to this width the covariance, and its eigenvectors, cost little beside a fit.
 COVARIANCE_FEATURES = 2000
 
+# Where no process has all rows, the covariance is all there is: at this width it takes a minute.
+SHARED_COVARIANCE_FEATURES = 5000
+
 NEGLIGIBLE_SHARE = 1e-10
 
 # Below this share a residual is computed row by row: in a difference of large numbers it would
@@ -45,12 +50,17 @@ WHITENED_FEATURES = 256
 WHITENING_DAMPING = 3.0
 
 
+# Of each column: how often it was observed, its mean, NaN if never, and its variance.
+OfColumns = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 class Moments(NamedTuple):
     """Per feature, over the observed entries, in the units of `X`; and one spread for all."""
 
     mean: np.ndarray  # (n_features,)
     deviation: np.ndarray  # (n_features,); zero for a feature that is constant up to rounding
     spread: float  # root mean square of `deviation`, or 1 if all features are constant
+    n_missing: int = 0  # entries, over all rows
 
 
 class PrincipalComponents(NamedTuple):
@@ -80,9 +90,11 @@ class PrincipalComponents(NamedTuple):
         return bool(left <= NEGLIGIBLE_SHARE * (left + (self.code_deviation**2).sum()))
 
 
-def moments(X) -> Moments:
+def moments(X, ranks: Alone = ALONE) -> Moments:
     """Mean and standard deviation of each column; NaN is passed over, CSR stays sparse."""
-    mean, variance = (_of_tensor if isinstance(X, Tensor) else _of_array)(X)
+    own = (_of_tensor if isinstance(X, Tensor) else _of_array)(X)
+    n_observed, mean, variance = reduce(_pooled, ranks.gather(own))
+    n_entries = sum(ranks.gather(X.shape[0])) * X.shape[1]
     never_observed = np.isnan(mean)
     if not np.isfinite(variance[~never_observed]).all():
         raise ValueError("X has values too large to square in float64; divide X by a constant.")
@@ -92,11 +104,23 @@ def moments(X) -> Moments:
     eps = (torch if isinstance(X, Tensor) else np).finfo(X.dtype).eps
     deviation[deviation <= 8 * eps * np.abs(mean)] = 0.0
     spread = float(np.sqrt(np.mean(deviation**2)))
-    return Moments(mean, deviation, spread if spread > 0 else 1.0)
+    n_missing = n_entries - int(np.broadcast_to(n_observed, len(mean)).sum())
+    return Moments(mean, deviation, spread if spread > 0 else 1.0, n_missing)
 
 
-def _of_array(X) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each column; NaN for one that was never observed."""
+def _pooled(one: OfColumns, other: OfColumns) -> OfColumns:
+    """Those of both sets of rows together (Chan, Golub and LeVeque, 1983)."""
+    n_observed = one[0] + other[0]
+    share = other[0] / np.maximum(n_observed, 1)
+    mean, variance = (np.where(one[0], values, 0.0) for values in one[1:])
+    its_mean, its_variance = (np.where(other[0], values, 0.0) for values in other[1:])
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = its_mean - mean
+        pooled = (1 - share) * variance + share * its_variance + share * (1 - share) * apart**2
+        return n_observed, np.where(n_observed, mean + share * apart, np.nan), pooled
+
+
+def _of_array(X) -> OfColumns:
     from sklearn.preprocessing import StandardScaler  # here, as it would double the import's time
 
     scaler = StandardScaler(with_mean=not sparse.issparse(X))
@@ -106,10 +130,10 @@ def _of_array(X) -> tuple[np.ndarray, np.ndarray]:
         else:  # in blocks: all at once would take several times the memory of X
             for rows in blocks(X, times=4):
                 scaler.partial_fit(X[rows])
-    return scaler.mean_, scaler.var_
+    return scaler.n_samples_seen_, scaler.mean_, scaler.var_
 
 
-def _of_tensor(X: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _of_tensor(X: Tensor) -> OfColumns:
     """The same where `X` lies, in two passes over its rows."""
 
     def total(of_block) -> Tensor:
@@ -119,19 +143,27 @@ def _of_tensor(X: Tensor) -> tuple[np.ndarray, np.ndarray]:
     n_observed = total(lambda x: (~x.isnan()).sum(0))
     mean = total(lambda x: x.nansum(0)) / n_observed
     variance = total(lambda x: (x - mean).square().nansum(0)) / n_observed
-    return as_array(mean), as_array(variance)
+    return n_observed.cpu().numpy(), as_array(mean), as_array(variance)
 
 
 def principal_components(
-    X, moments: Moments, n_components: int | float, seed: int
+    X, moments: Moments, n_components: int | float, seed: int, ranks: Alone = ALONE
 ) -> PrincipalComponents:
     """PCA of all rows, NaN standing for the mean.
 
     A share instead of a number of components gives as many as reach it. Data with more features
-    than rows, or very many, are left to scikit-learn's solvers.
+    than rows, or very many, are left to scikit-learn's solvers, which see the rows of one process.
     """
-    if X.shape[1] <= min(X.shape[0], COVARIANCE_FEATURES):
-        return _from_covariance(X, moments, n_components)
+    n_rows, n_features = sum(ranks.gather(X.shape[0])), X.shape[1]
+    if n_features <= min(n_rows, COVARIANCE_FEATURES):
+        return _from_covariance(X, moments, n_components, ranks)
+    if ranks.size > 1:
+        if n_features > SHARED_COVARIANCE_FEATURES:
+            raise ValueError(
+                f"X must have at most {SHARED_COVARIANCE_FEATURES} features when several processes "
+                f"learn together, got {n_features}; reduce them first."
+            )
+        return _from_covariance(X, moments, n_components, ranks)._replace(whitening=None)
     from sklearn.decomposition import PCA  # here, as it would triple the import's time
 
     pca = PCA(
@@ -146,12 +178,14 @@ def principal_components(
         else:
             pca.fit(_standard(X, moments))
     directions = np.asarray(on_host(pca.components_), dtype=np.float64)
-    return PrincipalComponents(directions, *_row_by_row(X, moments, directions))
+    return PrincipalComponents(directions, *_row_by_row(X, moments, directions, ranks))
 
 
-def _from_covariance(X, moments: Moments, n_components: int | float) -> PrincipalComponents:
+def _from_covariance(
+    X, moments: Moments, n_components: int | float, ranks: Alone
+) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
-    covariance, complete = _covariance(X, moments)
+    covariance = _covariance(X, moments, ranks)
     variances, vectors = np.linalg.eigh(covariance)
     variances, vectors = variances[::-1].clip(min=0.0), vectors[:, ::-1]
     if n_components < 1:
@@ -169,28 +203,30 @@ def _from_covariance(X, moments: Moments, n_components: int | float) -> Principa
             damped, out=np.ones_like(damped), where=damped > 0
         )
     residual = np.diag(covariance) - kept @ directions**2
-    if not complete or residual.sum() <= SMALL_SHARE * variances.sum():
+    if moments.n_missing or residual.sum() <= SMALL_SHARE * variances.sum():
         return PrincipalComponents(
-            directions, *_row_by_row(X, moments, directions), whitening=whitening
+            directions, *_row_by_row(X, moments, directions, ranks), whitening=whitening
         )
     return PrincipalComponents(
-        directions, np.sqrt(kept), np.sqrt(residual.clip(min=0.0)), complete, whitening
+        directions, np.sqrt(kept), np.sqrt(residual.clip(min=0.0)), True, whitening
     )
 
 
-def _covariance(X, moments: Moments) -> tuple[np.ndarray, bool]:
-    """Mean product of each two features, in standard units; whether no value was missing."""
+def _covariance(X, moments: Moments, ranks: Alone) -> np.ndarray:
+    """Mean product of each two features, in standard units."""
     xp, here = _library(X)
-    total, complete = here(np.zeros((X.shape[1], X.shape[1]))), True
+    total = here(np.zeros((X.shape[1], X.shape[1])))
     for rows in blocks(X, times=4):
         block = xp.asarray(_standard_rows(X, rows, moments), dtype=_dtype(X))
-        if xp.isnan(block).any():
-            complete, block = False, xp.nan_to_num(block)
+        if moments.n_missing:
+            block = xp.nan_to_num(block)
         total += block.T @ block
-    return on_host(total) / X.shape[0], complete
+    return ranks.total(on_host(total)) / sum(ranks.gather(X.shape[0]))
 
 
-def _row_by_row(X, moments: Moments, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+def _row_by_row(
+    X, moments: Moments, directions: np.ndarray, ranks: Alone
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Deviations of the codes, of what they leave over of each feature; if all was observed."""
     xp, here = _library(X)
     axes = here(directions)
@@ -204,11 +240,13 @@ def _row_by_row(X, moments: Moments, directions: np.ndarray) -> tuple[np.ndarray
         squares += ((block - codes @ axes) ** 2 * observed).sum(axis=0)
         code_squares += (codes**2).sum(axis=0)
         n_observed += observed.sum(axis=0)
-    squares, n_observed, code_squares = map(on_host, (squares, n_observed, code_squares))
+    squares, n_observed, code_squares = (
+        ranks.total(on_host(sums)) for sums in (squares, n_observed, code_squares)
+    )
     return (
-        np.sqrt(code_squares / X.shape[0]),
+        np.sqrt(code_squares / sum(ranks.gather(X.shape[0]))),
         np.sqrt(squares / np.maximum(n_observed, 1)),
-        bool((n_observed == X.shape[0]).all()),
+        not moments.n_missing,
     )
 
 

@@ -234,8 +234,11 @@ class SparseAutoencoder(BaseAutoencoder):
     def _settle(self, codec: Codec, task: Task) -> None:
         sparsity = codec.core.encoder.sparsity
         if isinstance(sparsity, BatchTopK):
-            rows = np.linspace(0, len(task.rows) - 1, min(len(task.rows), TYPICAL_ROWS)).astype(int)
-            x = as_tensor(dense_block(task.X, rows), codec.shift.dtype, codec.shift.device)
+            n_rows = min(len(task.rows), TYPICAL_ROWS)
+            index = torch.from_numpy(np.linspace(0, len(task.rows) - 1, n_rows).astype(int))
+            here = dense_block(task.X, task.rows.here(index).numpy())
+            own = as_tensor(here, codec.shift.dtype, codec.shift.device)
+            x = task.rows.gathered(index.to(own.device), [own])
             with torch.no_grad():
                 drive = codec.core.drive((x - codec.shift) / codec.scale)
             sparsity.threshold.copy_(sparsity.threshold_of(drive))
@@ -248,8 +251,9 @@ class SparseAutoencoder(BaseAutoencoder):
     def _starts_at_pca(self) -> bool:
         return False
 
-    def _n_principal(self, X, size: int | float) -> int | float:
-        return min(self._n_nonzero(int(size), X.shape[1]), *X.shape)
+    def _n_principal(self, task: Task, size: int | float) -> int | float:
+        n_features = task.X.shape[1]
+        return min(self._n_nonzero(int(size), n_features), len(task.rows), n_features)
 
     def _code_size(self, start: PrincipalComponents) -> int:
         return self._size_for(0, start.directions.shape[1])
@@ -307,7 +311,7 @@ def _some_rows(task: Task, mean: Tensor, n_components: int) -> Tensor:
     n_rows = len(task.train)
     drawn = [torch.randperm(n_rows, generator=chance) for _ in range(-(-n_components // n_rows))]
     rows = torch.cat(drawn)[:n_components].to(task.device)
-    away = torch.nan_to_num(task.rows.take(task.train[rows]).cpu().double() - mean)
+    away = torch.nan_to_num(task.rows.everywhere(task.train[rows]).cpu().double() - mean)
     # No two are to be the same, nor zero; and each row is to have more than itself to learn from.
     noise = torch.randn(away.shape, generator=chance, dtype=away.dtype)
     noise *= torch.from_numpy(task.moments.deviation)  # none where nothing varies
@@ -321,7 +325,7 @@ def _best_factor(network: SparseCoder, task: Task) -> float:
     """
     network = copy.deepcopy(network).double()
     n_rows = min(len(task.train), TYPICAL_ROWS)
-    x = task.rows.take(task.train[:n_rows]).cpu().double()
+    x = task.rows.everywhere(task.train[:n_rows]).cpu().double()
     with torch.no_grad():
         away = torch.nan_to_num(x - network.linear.mean)
         made = network.decoder(network.encode(x))
@@ -335,7 +339,7 @@ def _revival(network: SparseCoder, drive: Tensor, code: Tensor, left_over: Tenso
     moves idle units alone.
     """
     units = network.encoder
-    units.count_idle(code)
+    units.count_idle(code, network.ranks)
     idle = (units.idle > units.max_idle).nonzero()[:, 0]
     if not len(idle):
         return drive.new_zeros(())

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize, relu
 
 from ._networks import Autoencoder
+from ._ranks import Alone
 
 # Added to a divergence's probabilities, so that a unit that is surely silent costs no infinity.
 TINY = 1e-6
@@ -168,10 +169,11 @@ class Units(nn.Module):
         self.network, self.sparsity = network, sparsity
         self.register_buffer("idle", torch.zeros(sparsity.n_components))
 
-    def count_idle(self, code: Tensor) -> None:
-        """Take notice of the units that are active in a batch."""
+    def count_idle(self, code: Tensor, ranks: Alone) -> None:
+        """Take notice of the units that are active in a batch, of which each rank has some rows."""
         active = (code.detach() > 0).any(0)
-        self.idle.copy_(torch.where(active, 0, self.idle + len(code)))
+        counts = ranks.add_up(torch.cat([active, active.new_ones(1)]).to(self.idle) * len(code))
+        self.idle.copy_(torch.where(counts[:-1] > 0, 0, self.idle + counts[-1]))
 
 
 class Dictionary(nn.Module):

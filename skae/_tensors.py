@@ -2,6 +2,7 @@
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -129,13 +130,6 @@ def column_sums(X: Any) -> list[float]:
     return X.sum(axis=0, dtype=wide).tolist()
 
 
-def n_missing(X) -> int:
-    """How many entries of an array, a tensor or a CSR matrix are NaN."""
-    if isinstance(X, Tensor):
-        return int(X.isnan().sum())
-    return int(np.isnan(X.data if sparse.issparse(X) else X).sum())
-
-
 def tensor_blocks(
     X, dtype: torch.dtype, device: torch.device, *, width: int | None = None, times: int = 1
 ) -> Iterator[Tensor]:
@@ -143,7 +137,38 @@ def tensor_blocks(
     return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width, times))
 
 
-class HostRows:
+class Rows(ABC):
+    """Rows in the network's units, taken in batches. All of them are here, unless said otherwise.
+
+    An `index` counts all rows, wherever they are.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many there are, wherever they are."""
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Tensor:
+        """Those at `index` that are here, as a batch of shape (n_rows, n_features)."""
+
+    def here(self, index: Tensor) -> Tensor:
+        """Positions, in the memory of this process, of those at `index` that are here."""
+        return index
+
+    def everywhere(self, index: Tensor) -> Tensor:
+        """Those at `index`, (len(index), n_features), wherever they are; for a few."""
+        return self.take(index)
+
+    def gathered(self, index: Tensor, parts: list[Tensor]) -> Tensor:
+        """Values for all rows at `index`, in parts known for those of them that are here."""
+        return torch.cat(parts)
+
+    def mean_over_ranks(self, network: torch.nn.Module, loss: Tensor, index: Tensor) -> Tensor:
+        """The mean of a loss, and of its gradients, which are those of the rows that are here."""
+        return loss
+
+
+class HostRows(Rows):
     """The rows of an array or CSR matrix, gathered and standardised batch by batch: no copy."""
 
     def __init__(self, X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device):
@@ -153,14 +178,13 @@ class HostRows:
         return self._X.shape[0]
 
     def take(self, index: Tensor) -> Tensor:
-        """The rows at `index`, as a batch of shape (len(index), n_features)."""
         batch = dense_block(self._X, index.cpu().numpy())
         # Centred in the precision of X: a float32 copy of 1e6 + noise would have lost the noise.
         standard = ((batch - self._shift) / self._scale).astype(np.float32)
         return torch.from_numpy(standard).to(self._device)
 
 
-class TensorRows:
+class TensorRows(Rows):
     """The rows of a tensor, gathered and standardised batch by batch where they are: no copy."""
 
     def __init__(
@@ -175,15 +199,14 @@ class TensorRows:
         return len(self._X)
 
     def take(self, index: Tensor) -> Tensor:
-        """The rows at `index`, as a batch of shape (len(index), n_features)."""
         batch = self._X.index_select(0, index.to(self._X.device))
         return ((batch - self._shift) / self._scale).to(self._device, torch.float32)
 
 
-class DeviceRows:
+class DeviceRows(Rows):
     """The rows of an array or tensor, standardised once and kept on an accelerator."""
 
-    def __init__(self, given: HostRows | TensorRows, X):
+    def __init__(self, given: Rows, X):
         indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
         self._all = torch.cat([given.take(index) for index in indices])
 
@@ -191,16 +214,13 @@ class DeviceRows:
         return len(self._all)
 
     def take(self, index: Tensor) -> Tensor:
-        """The rows at `index`, as a batch of shape (len(index), n_features)."""
         return self._all.index_select(0, index)
-
-
-Rows = HostRows | TensorRows | DeviceRows
 
 
 def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
-    rows = (TensorRows if isinstance(X, Tensor) else HostRows)(X, shift, scale, device)
+    kind: type[TensorRows | HostRows] = TensorRows if isinstance(X, Tensor) else HostRows
+    rows = kind(X, shift, scale, device)
     return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)
 
 

@@ -30,7 +30,7 @@ from ._probabilistic import (
     probabilistic_pca,
     random_start,
 )
-from ._tensors import BLOCK_ENTRIES, as_array, n_missing
+from ._tensors import BLOCK_ENTRIES, as_array
 from ._validation import BOOLEAN, Number, check_value, integer, parameter
 
 # The least scale of the noise, in units of the spread of the data. Without one, a density of rows
@@ -365,7 +365,9 @@ class VAE(BaseAutoencoder):
     def _in_units_of_X(self, loss: float, task: Task) -> float:
         if not self._reconstruction.degree:
             return loss
-        return loss + _mean_observed(task.X) * math.log(RESOLUTION * task.scale)
+        # Entries of a row that are observed, in the mean.
+        n_observed = task.X.shape[1] - task.moments.n_missing / len(task.rows)
+        return loss + n_observed * math.log(RESOLUTION * task.scale)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -459,11 +461,6 @@ def _draw_binary(x: Tensor, noise: torch.Generator) -> Tensor:
 
 def _n_observed(x: Tensor) -> Tensor:
     return (~torch.isnan(x)).sum(1)
-
-
-def _mean_observed(X) -> float:
-    """Observed entries of a row in the mean."""
-    return X.shape[1] - n_missing(X) / X.shape[0]
 
 
 def _probabilistic_pca(scales: Scales, task: Task) -> Start:

@@ -25,6 +25,7 @@ LAYERS = [
         "_low_rank_gaussian",
         "_radial",
     },
+    {"_ranks"},
     {
         "_training",
         "_gradients",
