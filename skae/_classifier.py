@@ -27,6 +27,7 @@ from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
 from ._networks import Scales
 from ._pca_start import moments
+from ._ranks import refuse_ranks
 from ._spreading import encode_labels, spread_labels
 from ._tensors import as_array, checked_rows, dense_block, make_rows, plain_torch, threads_for
 from ._training import Stepper, by_autograd, rise_and_fall, train_epoch
@@ -183,6 +184,7 @@ class AutoencoderClassifier(
         """
         with all_or_nothing(self), plain_torch():
             check_parameters(self)
+            refuse_ranks(type(self).__name__)
             rows, y = checked_rows(self, X, y=y, ensure_min_samples=2)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)

@@ -13,6 +13,7 @@ from sklearn.base import clone, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
 from ._comparison_display import ReducerComparisonDisplay
+from ._ranks import refuse_ranks
 from ._scoring import as_numbers, as_restored, dense, explained_variance, observed_mean
 
 # Trustworthiness compares all pairs of rows: at 2000 rows that is two 32 MB matrices and a quarter
@@ -269,6 +270,7 @@ def compare_reducers(
     >>> mean["raw"].explained_variance > mean["scaled"].explained_variance
     True
     """
+    refuse_ranks("compare_reducers")
     _check_reducers(reducers)
     _check_n_neighbors(n_neighbors)
     X = _check_rows(X)

@@ -18,6 +18,7 @@ from ._networks import ACTIVATIONS
 from ._packing import PackedModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
+from ._ranks import refuse_ranks
 from ._tensors import (
     as_tensor,
     checked_rows,
@@ -170,6 +171,7 @@ class DenoisingEnsemble(BaseEstimator):
         """
         with all_or_nothing(self), plain_torch():
             check_parameters(self)
+            refuse_ranks(type(self).__name__)
             X = checked_rows(self, X, reset=True, ensure_min_samples=2)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4).tolist()
             device = resolve_device(self.device)

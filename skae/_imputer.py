@@ -20,6 +20,7 @@ from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
 from ._packing import PackedModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
+from ._ranks import refuse_ranks
 from ._tensors import plain_torch, threads_for
 from ._validation import BOOLEAN, NONE, Estimator, Instance, check_parameters, parameter
 
@@ -154,6 +155,7 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         """
         with all_or_nothing(self), plain_torch(), threads_for(0):
             check_parameters(self)
+            refuse_ranks(type(self).__name__)
             cells = self._validated(X, reset=True)
             self.initial_imputer_ = SimpleImputer(
                 missing_values=self.missing_values,

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._base import BaseAutoencoder, all_or_nothing
 from ._ensemble import DenoisingEnsemble
 from ._parameters import RANDOM_STATE
+from ._ranks import refuse_ranks
 from ._tensors import checked_rows
 from ._validation import BOOLEAN, NONE, Instance, Number, OneOf, check_parameters, parameter
 
@@ -128,6 +129,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         """
         with all_or_nothing(self):
             check_parameters(self)
+            refuse_ranks(type(self).__name__)
             X = checked_rows(self, X, reset=True, ensure_min_samples=2)
             unfitted = self._unfitted()
             estimator = clone(unfitted).fit(X)
