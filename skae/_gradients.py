@@ -63,9 +63,9 @@ class Chain:
             layer, x, y = self._layers[i], self._values[i], self._values[i + 1]
             if isinstance(layer, nn.Linear):
                 torch.matmul(gradient.mT, x, out=layer.weight.grad)
-                _sum_rows(gradient, layer.bias.grad)
+                _sum_rows(gradient, layer.bias)
             elif isinstance(layer, Gate):
-                _sum_rows(gradient * x, layer.factor.grad)
+                _sum_rows(gradient * x, layer.factor)
             if i > self._first or to_input:
                 gradient = BACKWARD[type(layer)](layer, x, y, gradient)
         return gradient
@@ -77,8 +77,8 @@ def _dense(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.baddbmm(layer.bias, x, layer.weight.mT)
 
 
-def _sum_rows(values: Tensor, total: Tensor) -> None:
-    torch.sum(values, -2, keepdim=total.ndim > 1, out=total)
+def _sum_rows(values: Tensor, vector: nn.Parameter) -> None:
+    torch.sum(values, -2, keepdim=vector.ndim > 1, out=vector.grad)
 
 
 def can_write_out(core: Autoencoder) -> bool:

@@ -10,7 +10,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +34,9 @@ class Epoch(NamedTuple):
     def kind(self) -> Hashable:
         """Epochs of one kind can be run together: all but the rows and the size of codes agree."""
         core, stepper = self.gradient.core, self.stepper
-        nets = core.encoder, core.decoder
-        layers = tuple(type(layer) for net in nets for layer in net)
-        widths = tuple(layer.out_features for layer in core.encoder if isinstance(layer, nn.Linear))
+        encoder, decoder = list(core.encoder.children()), list(core.decoder.children())
+        layers = tuple(type(layer) for layer in encoder + decoder)
+        widths = tuple(layer.out_features for layer in encoder if isinstance(layer, nn.Linear))
         n_batches = len(split_batches(self.permutation, self.batch_size))
         n_features, device = len(core.scales.inputs), self.permutation.device
         schedule = stepper.solver, stepper.schedule, stepper.n_steps
@@ -108,7 +108,7 @@ class Stack:
         stepper, first = self._stepper, members[0]
         stepper.n_steps = first.n_steps
         if first.usual_norm is not None:
-            stepper.usual_norm = torch.stack([member.usual_norm for member in members])
+            stepper.usual_norm = torch.stack([cast(Tensor, m.usual_norm) for m in members])
         for name, whole in stepper.state().items():
             parts = [member.state()[name] for member in members]
             if whole.ndim == 0:  # a count, the same for all
@@ -119,11 +119,11 @@ class Stack:
 
     def _give_back(self, members: Sequence[Stepper]) -> None:
         """Leave each of the networks where its epoch has brought it."""
+        state, norms = self._stepper.state(), cast(Tensor, self._stepper.usual_norm)
         for i, (member, places) in enumerate(zip(members, self._places, strict=True)):
-            member.n_steps = self._stepper.n_steps
-            member.usual_norm = self._stepper.usual_norm[i]
+            member.n_steps, member.usual_norm = self._stepper.n_steps, norms[i]
             for name, part in member.state().items():
-                whole = self._stepper.state()[name]
+                whole = state[name]
                 part.copy_(whole if whole.ndim == 0 else whole[i, places])
 
 

@@ -205,10 +205,8 @@ Rows = HostRows | TensorRows | StandardRows
 def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
     rows = (TensorRows if isinstance(X, Tensor) else HostRows)(X, shift, scale, device)
-    few = prod(X.shape) <= FEW_ENTRIES
-    return (
-        StandardRows(rows, X) if few or (device.type != "cpu" and not sparse.issparse(X)) else rows
-    )
+    accelerated = device.type != "cpu" and not sparse.issparse(X)
+    return StandardRows(rows, X) if accelerated or prod(X.shape) <= FEW_ENTRIES else rows
 
 
 def blocks(X, width: int | None = None, times: int = 1) -> list[slice]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ._gradients import WrittenOut
 from ._stacking import Epoch, Epochs
+from ._tensors import MULTIPLY_ADDS_WORTH_THREADS
 from ._training import RUN_EPOCH, Stepper, train_epoch
 
 
@@ -116,27 +117,31 @@ class _Result:
 
 def run_together(calls: Sequence["_Call"]) -> None:
     """Make all calls, one at a time, each until it ends or has an epoch to run, then all epochs."""
-    epochs, n_threads = Epochs(), torch.get_num_threads()
-    active = list(calls)
-    try:
-        # Calls do not end in the order in which they began: what a call found it may put back later
-        # than another, so the filters of warnings and the number of threads are put back here.
-        with warnings.catch_warnings():
+    n_threads = torch.get_num_threads()
+    # Calls do not end in the order in which they began: what one found it may put back after
+    # another has begun, so the filters of warnings and the number of threads are put back here.
+    with warnings.catch_warnings():
+        try:
+            _take_turns(calls)
+        except BaseException:
             for call in calls:
-                call.start()
-            while active:
-                for call in active:
-                    call.go_on()
-                active = [call for call in active if not call.ended]
-                losses = epochs.run([call.epoch for call in active])
-                for call, loss in zip(active, losses, strict=True):
-                    call.loss = loss
-    except KeyboardInterrupt:
+                call.interrupt()
+            raise
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+def _take_turns(calls: Sequence["_Call"]) -> None:
+    epochs, active = Epochs(), list(calls)
+    for call in calls:
+        call.start()
+    while active:
         for call in active:
-            call.interrupt()
-        raise
-    finally:
-        torch.set_num_threads(n_threads)
+            call.go_on()
+        active = [call for call in active if not call.ended]
+        losses = epochs.run([call.epoch for call in active])
+        for call, loss in zip(active, losses, strict=True):
+            call.loss = loss
 
 
 class _Call(threading.Thread):
@@ -185,7 +190,8 @@ class _Call(threading.Thread):
     def _run_epoch(
         self, stepper: Stepper, gradient: Any, permutation: Tensor, batch_size: int
     ) -> float:
-        if not isinstance(gradient, WrittenOut):
+        large = 3 * stepper.weights.numel() * batch_size >= MULTIPLY_ADDS_WORTH_THREADS
+        if large or not isinstance(gradient, WrittenOut):
             return train_epoch(stepper, gradient, permutation, batch_size)
         self.epoch = Epoch(stepper, gradient, permutation, batch_size)
         self._paused.release()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -210,7 +211,8 @@ def _learned(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-class RiseAndFall(NamedTuple):
+@dataclass(frozen=True)
+class RiseAndFall:
     """A schedule: a linear warm-up, then a linear fall to zero at `n_steps`."""
 
     learning_rate: float
