@@ -209,16 +209,22 @@ class SharedRows(Rows):
         values[self._is_here(index)] = own
         return self._ranks.add_up(values)
 
-    def mean_over_ranks(self, network: nn.Module, loss: Tensor, index: Tensor) -> Tensor:
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        own = torch.cat([*(gradient.reshape(-1) for gradient in gradients), loss.reshape(1)])
-        n_here = int(self._is_here(index).sum())
-        # Not times zero, as the row that stands in for none may be far out.
-        mean = self._ranks.add_up(own * (n_here / len(index)) if n_here else own.zero_())
-        pieces = mean[:-1].split([gradient.numel() for gradient in gradients])
-        for gradient, piece in zip(gradients, pieces, strict=True):
-            gradient.copy_(piece.view_as(gradient))
-        return mean[-1]
+    def over_ranks(
+        self, network: nn.Module, gradient: Callable[[Tensor], Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        def mean(index: Tensor) -> Tensor:
+            loss, n_here = gradient(index), int(self._is_here(index).sum())
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            own = torch.cat([*(part.reshape(-1) for part in gradients), loss.reshape(1)])
+            # Not times zero, as the row that stands in for none may be far out.
+            own = own * (n_here / len(index)) if n_here else own.zero_()
+            whole, mean_loss = self._ranks.add_up(own).split([len(own) - 1, 1])
+            pieces = whole.split([part.numel() for part in gradients])
+            for part, piece in zip(gradients, pieces, strict=True):
+                part.copy_(piece.view_as(part))
+            return mean_loss[0]
+
+        return mean
 
     def _is_here(self, index: Tensor) -> Tensor:
         return (index >= self._begin) & (index < self._end)

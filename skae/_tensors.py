@@ -3,8 +3,9 @@
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
 
 # Entries of a block of rows when nothing is learned: bounds the memory, and stays in the cache.
 BLOCK_ENTRIES = 2**17
+
+# Data of at most so many entries are kept beside themselves in the form that is learned from.
+FEW_ENTRIES = 2**20
 
 # The first is what other dtypes are converted to.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
@@ -163,9 +167,11 @@ class Rows(ABC):
         """Values for all rows at `index`, in parts known for those of them that are here."""
         return torch.cat(parts)
 
-    def mean_over_ranks(self, network: torch.nn.Module, loss: Tensor, index: Tensor) -> Tensor:
-        """The mean of a loss, and of its gradients, which are those of the rows that are here."""
-        return loss
+    def over_ranks(
+        self, network: torch.nn.Module, gradient: Callable[[Tensor], Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """A mean loss that leaves its gradient in a network, from that of rows that are here."""
+        return gradient
 
 
 class HostRows(Rows):
@@ -203,8 +209,8 @@ class TensorRows(Rows):
         return ((batch - self._shift) / self._scale).to(self._device, torch.float32)
 
 
-class DeviceRows(Rows):
-    """The rows of an array or tensor, standardised once and kept on an accelerator."""
+class StandardRows(Rows):
+    """The rows of an array or tensor, standardised once and kept: on an accelerator, or if few."""
 
     def __init__(self, given: Rows, X):
         indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
@@ -221,7 +227,8 @@ def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.dev
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
     kind: type[TensorRows | HostRows] = TensorRows if isinstance(X, Tensor) else HostRows
     rows = kind(X, shift, scale, device)
-    return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)
+    accelerated = device.type != "cpu" and not sparse.issparse(X)
+    return StandardRows(rows, X) if accelerated or prod(X.shape) <= FEW_ENTRIES else rows
 
 
 def blocks(X, width: int | None = None, times: int = 1) -> list[slice]:

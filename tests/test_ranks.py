@@ -13,7 +13,7 @@ import torch.distributed as dist
 if sys.platform == "win32" or not (dist.is_available() and dist.is_gloo_available()):
     pytest.skip("needs gloo and forks", allow_module_level=True)
 
-from together import ALIKE, SAME_STEPS, TIMEOUT, by_chance, determined
+from ranks_at_work import ALIKE, SAME_STEPS, TIMEOUT, by_chance, determined
 
 from skae._ranks import ALONE, joined
 
@@ -27,8 +27,8 @@ ENVIRONMENT = os.environ | {
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """What each rank has left of a task, in the order of ranks; all tasks are done at once."""
-    folder = tmp_path_factory.mktemp("together")
-    script = [sys.executable, HERE / "together.py", folder]
+    folder = tmp_path_factory.mktemp("ranks")
+    script = [sys.executable, HERE / "ranks_at_work.py", folder]
     subprocess.run(script, env=ENVIRONMENT, check=True, timeout=300)
     return lambda task: [
         pickle.loads(path.read_bytes()) for path in sorted((folder / task).glob("*.pickle"))

@@ -1,6 +1,6 @@
 """What several processes do for `test_ranks.py`: fits to rows of which each process has some.
 
-python tests/together.py FOLDER
+python tests/ranks_at_work.py FOLDER
 """
 
 import os
