@@ -134,6 +134,9 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
     def fit(self, X, y=None, *, X_val=None) -> Self:
         """Learn the code from the rows of `X`.
 
+        With a process group of `torch.distributed` all of its processes learn one model, each from
+        rows of its own.
+
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
@@ -152,6 +155,9 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
         ------
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
+        RuntimeError
+            If another process of the group has raised an error in the middle, has ended or does
+            not answer.
         KeyboardInterrupt
             When interrupted. If training had begun, the best epoch so far is kept and a
             ConvergenceWarning says so; else the estimator is as before the call.

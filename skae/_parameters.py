@@ -89,8 +89,8 @@ SHARED_PARAMETERS = """
         The largest step size; it rises over the first steps and then falls to zero linearly.
 
     batch_size : int or "auto", default="auto"
-        Rows in a step; "auto" is an eighth of the rows, within 16 and 128. The last rows of an
-        epoch are spread over its batches.
+        Rows in a step, of all processes together if there are several; "auto" is an eighth of the
+        rows, within 16 and 128. The last rows of an epoch are spread over its batches.
 
     max_iter : int or None, default=None
         Largest number of epochs (passes over the training rows). None makes about 3000 steps, and
