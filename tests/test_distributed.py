@@ -117,6 +117,7 @@ def test_incremental_passes_over_blocks_as_partial_fit_does(dask_client, digits)
 
 def test_the_example_learns_with_two_workers_of_ray_train(ray, tmp_path):
     pytest.importorskip("ray.train.torch")
+    pytest.importorskip("safetensors")
     example = runpy.run_path(str(EXAMPLES / "fit_ray.py"))
     metrics, reducer = example["main"](str(tmp_path), max_iter=4)
     assert metrics["rows"] == reducer.n_samples_seen_ == 1797
@@ -128,6 +129,7 @@ def test_the_example_learns_with_two_workers_of_ray_train(ray, tmp_path):
     reason="needs gloo",
 )
 def test_the_example_learns_with_two_processes_of_torchrun(tmp_path):
+    pytest.importorskip("safetensors")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     script = ["--nproc-per-node", "2", EXAMPLES / "fit_torchrun.py", tmp_path / "digits.skae"]
     told = subprocess.run(
