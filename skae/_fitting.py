@@ -7,9 +7,8 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import reduce
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -364,10 +363,11 @@ def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
     """The objective for each held-out row, under the same noise each time."""
     core.eval()
     noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
+    errors = torch.empty(len(task.held_out), device=task.device)
+    size = max(BLOCK_ENTRIES // task.X.shape[1], 1)
     with torch.no_grad():
-        indices = task.held_out.split(max(BLOCK_ENTRIES // task.X.shape[1], 1))
-        batches = (task.held_out_rows.take(index) for index in indices)
-        errors = torch.cat([estimator._loss(core, x, noise) for x in batches])
+        for index, out in zip(task.held_out.split(size), errors.split(size), strict=True):
+            out.copy_(estimator._loss(core, task.held_out_rows.take(index), noise))
     core.train()
     return errors
 
@@ -417,25 +417,27 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
     loss = LOSSES[estimator.loss]
     mean = torch.from_numpy(task.moments.mean).to(codec.shift)
     noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
-    parts, distances = [], []
+    # Added up as they come: small results kept between large blocks would scatter the memory.
+    codes: CodeMoments | None = None
+    reach = codec.shift.new_zeros(())
     with torch.no_grad():
         for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
             code = codec.encode(x)
-            distances.append(codec.distance(code).max())
+            reach = torch.maximum(reach, codec.distance(code).max())
             standard = (x - codec.shift) / codec.scale
             if (shown := estimator._shown(codec.core, standard, noise)) is not standard:
-                distances.append(codec.core.distance(codec.core.encode(shown)).max())
+                far = codec.core.distance(codec.core.encode(shown)).max()
+                reach = torch.maximum(reach, far)
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
-            parts.append(
-                estimator._moments.of(
-                    code,
-                    charge=_total(loss.deviance(codec.decode(code), x)),
-                    pca_charge=_total(loss.deviance(pca_raw, x)),
-                    mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
-                    squares=torch.nansum((x - mean).double().square()).item(),
-                )
+            part = estimator._moments.of(
+                code,
+                charge=_total(loss.deviance(codec.decode(code), x)),
+                pca_charge=_total(loss.deviance(pca_raw, x)),
+                mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
+                squares=torch.nansum((x - mean).double().square()).item(),
             )
-    return reduce(estimator._moments.plus, parts), torch.stack(distances).max()
+            codes = part if codes is None else codes.plus(part)
+    return cast(CodeMoments, codes), reach
 
 
 def _total(per_row: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -143,6 +143,16 @@ def tensor_blocks(
     return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width, times))
 
 
+def in_pieces(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`apply` to rows: to the half of them at a time where the device runs out of memory."""
+    try:
+        return apply(x)
+    except torch.cuda.OutOfMemoryError:
+        if len(x) == 1:
+            raise
+    return torch.cat([in_pieces(apply, half) for half in x.tensor_split(2)])
+
+
 class HostRows:
     """The rows of an array or CSR matrix, gathered and standardised batch by batch: no copy."""
 
@@ -201,7 +211,12 @@ Rows = HostRows | TensorRows | DeviceRows
 def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
     rows = (TensorRows if isinstance(X, Tensor) else HostRows)(X, shift, scale, device)
-    return rows if device.type == "cpu" or sparse.issparse(X) else DeviceRows(rows, X)
+    if device.type == "cpu" or sparse.issparse(X):
+        return rows
+    try:
+        return DeviceRows(rows, X)
+    except torch.cuda.OutOfMemoryError:  # then they stay where they are
+        return rows
 
 
 def blocks(X, width: int | None = None, times: int = 1) -> list[slice]:
