@@ -2,7 +2,7 @@
 
     python benchmarks/larger_than_memory.py [--quick]
 
-Rows lie in files and are mapped into memory. After the import a process may take 500 MB more: its
+Rows lie in files and are mapped into memory. After the import a process may take 250 MB more: its
 `RLIMIT_DATA`, which counts what is allocated and not the mapped files. A thread reads the largest
 `RssAnon` of `/proc/self/status`, the memory that is the process's own. `transform` and
 `inverse_transform` write into a file, block by block. Linux only.
@@ -23,7 +23,7 @@ from sklearn.utils import gen_batches
 from skae import AutoencoderTransformer
 
 MB = 10**6
-LIMIT, TIMES = 500 * MB, 10
+LIMIT, TIMES = 250 * MB, 10
 # Columns, and whether only half of the entries are there: by the covariance, and by passes over
 # the rows because the covariance would be large.
 CASES = {
@@ -165,7 +165,7 @@ def many_rows(n_rows: int) -> dict:
 def main() -> None:
     quick = parser(__doc__).parse_args().quick
     results = Results("larger_than_memory", quick=quick)
-    limit = 100 * MB if quick else LIMIT
+    limit = 150 * MB if quick else LIMIT
     for name, (n_columns, half) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             write_rows(Path(folder), n_columns, half, TIMES * limit)
@@ -205,7 +205,7 @@ def section(records: dict) -> list[str]:
             million["data"] / MB,
             million["score"],
             million["pca_score"],
-        ),  # fmt: skip
+        ),
         "",
         *markdown_table(header, table),
     ]
