@@ -27,6 +27,7 @@ _HOMES = {
     "ReducerComparisonDisplay": "_comparison_display",
     "SparseAutoencoder": "_sparse",
     "compare_reducers": "_compare",
+    "fit_together": "_together",
     "load": "_persistence",
     "make_reconstruction_scorer": "_scoring",
     "register_onnx_converters": "_export",

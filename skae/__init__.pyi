@@ -24,6 +24,7 @@ from ._reconstruction import ReconstructionTransformer as ReconstructionTransfor
 from ._reconstruction_display import ReconstructionDisplay as ReconstructionDisplay
 from ._scoring import make_reconstruction_scorer as make_reconstruction_scorer
 from ._sparse import SparseAutoencoder as SparseAutoencoder
+from ._together import fit_together as fit_together
 from ._variational import VAE as VAE
 
 __version__: str

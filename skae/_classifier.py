@@ -29,7 +29,7 @@ from ._networks import Scales
 from ._pca_start import moments
 from ._spreading import encode_labels, spread_labels
 from ._tensors import as_array, checked_rows, dense_block, make_rows, plain_torch, threads_for
-from ._training import Stepper, by_autograd, rise_and_fall, train_epoch
+from ._training import RiseAndFall, Stepper, by_autograd, train_epoch
 from ._validation import NONE, Instance, Number, check_parameters, integer, parameter, positive
 
 # The default autoencoder's code, where rows and columns allow it.
@@ -310,7 +310,7 @@ class AutoencoderClassifier(
         epoch = one_epoch(labels, guesses)
         n_steps = math.ceil(len(epoch) / self.batch_size)
         self.n_iter_ = self.max_iter or max(math.ceil(DEFAULT_STEPS / n_steps), DEFAULT_EPOCHS)
-        schedule = rise_and_fall(self.learning_rate_init, self.n_iter_ * n_steps)
+        schedule = RiseAndFall(self.learning_rate_init, self.n_iter_ * n_steps)
         stepper = Stepper(network, "adam", schedule, unit=1.0)
         order = torch.Generator().manual_seed(seed)
         with threads_for(self.encoder_._multiply_adds(X, codes.shape[1]) * self.batch_size):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ._networks import Tame
 from ._radial import MAX_UNITS, RadialUnits, choose_units, decoders
 from ._stacked import StackedLinear
-from ._training import Stepper, better_than_chance, by_autograd, rise_and_fall
+from ._training import RiseAndFall, Stepper, better_than_chance, by_autograd
 
 # Chosen on digits, letter, wine, wine_quality, diabetes and cardio, with 20 % of the cells missing.
 N_NETWORKS = 5
@@ -215,7 +215,7 @@ def _train(
     kept = {name: value.clone() for name, value in networks.state_dict().items()}
     since = 0
     gradient = by_autograd(objective)
-    schedule = rise_and_fall(LEARNING_RATE, MAX_STEPS)
+    schedule = RiseAndFall(LEARNING_RATE, MAX_STEPS)
     stepper = Stepper(networks, "adam", schedule, N_NETWORKS * pool.hidden.sum(1).mean().item())
     for step in range(1, MAX_STEPS + 1):
         stepper.step(gradient, torch.randint(len(pool.row), (n_rows,), generator=noise))

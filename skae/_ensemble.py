@@ -29,7 +29,7 @@ from ._tensors import (
     tensor_blocks,
     threads_for,
 )
-from ._training import Stepper, by_autograd, rise_and_fall
+from ._training import RiseAndFall, Stepper, by_autograd
 from ._validation import (
     Instance,
     Integers,
@@ -200,7 +200,7 @@ class DenoisingEnsemble(BaseEstimator):
         learner = copy.deepcopy(denoisers).float()
         chance = torch.Generator(denoisers.shift.device).manual_seed(noise)
         gradient = by_autograd(lambda index: learner.loss(rows.take(index), chance))
-        schedule = rise_and_fall(self.learning_rate_init, self.n_steps)
+        schedule = RiseAndFall(self.learning_rate_init, self.n_steps)
         unit = float(len(self.noise_levels) * X.shape[1])
         stepper = Stepper(learner.networks, "adam", schedule, unit)
         batches = torch.randint(

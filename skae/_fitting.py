@@ -18,7 +18,7 @@ from torch import Tensor
 from ._callbacks import Watch
 from ._codec import Codec, OrderedCodec
 from ._convolution import convolutional_pair
-from ._gradients import SquaredErrorGradient, can_write_out
+from ._gradients import WrittenOut, can_write_out
 from ._losses import LOSSES
 from ._namespaces import native
 from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, tied_pair
@@ -187,7 +187,7 @@ def continue_training(
 ) -> tuple[Outcome, dict]:
     """One pass over all rows; `seen` and `optimizer_state` come from the passes before it."""
     core = _float32_copy(codec.core, task)
-    unit = _held_out_errors(estimator, task, core).mean().item()
+    unit = _held_out_errors(estimator, task, core).mean().item() or 1.0
     stepper = Stepper(core, plan.solver, rise_and_fade(plan.learning_rate), unit)
     if optimizer_state:
         stepper.load_state_dict(optimizer_state)
@@ -318,14 +318,13 @@ def _gradient(
         and estimator.precision != "bfloat16"
         and can_write_out(core)
     ):
-        written = SquaredErrorGradient(core)
         noise = torch.Generator(task.device).manual_seed(task.seeds.noise)
 
-        def gradient(index: Tensor) -> Tensor:
+        def batch(index: Tensor) -> tuple[Tensor, Tensor]:
             x = task.rows.take(index)
-            return written(estimator._shown(core, x, noise), x)
+            return estimator._shown(core, x, noise), x
 
-        return gradient
+        return WrittenOut(core, batch)
     return by_autograd(_objective(estimator, task, core, n_steps))
 
 

@@ -2,6 +2,9 @@
 
 Autograd records every operation and walks the record back; for nets of this size that costs more
 than the arithmetic. The numbers are the same, and a test holds them to autograd's.
+
+All this also holds for several networks at once, when parameters and rows have a leading axis of
+networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_networks, 1, n).
 """
 
 from collections.abc import Callable
@@ -23,7 +26,7 @@ BACKWARD: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: lambda layer, x, y, gradient: gradient @ layer.weight,
     Gate: lambda layer, x, y, gradient: gradient * layer.factor,
     Tame: _tame,
-    Whitening: lambda layer, x, y, gradient: gradient @ layer.matrix.T,
+    Whitening: lambda layer, x, y, gradient: gradient @ layer.matrix.mT,
     nn.Identity: lambda layer, x, y, gradient: gradient,
     nn.ReLU: lambda layer, x, y, gradient: gradient * (x > 0),
     nn.Sigmoid: lambda layer, x, y, gradient: gradient * (y * (1 - y)),
@@ -39,9 +42,7 @@ class Chain:
         self._layers = list(net.children())
         # At this size each Python call counts: a dense layer is called as the function that it is.
         self._forward = [
-            partial(linear, weight=layer.weight, bias=layer.bias)
-            if isinstance(layer, nn.Linear)
-            else layer.forward
+            _dense(layer) if isinstance(layer, nn.Linear) else layer.forward
             for layer in self._layers
         ]
         dense = [i for i, layer in enumerate(self._layers) if isinstance(layer, nn.Linear)]
@@ -61,13 +62,23 @@ class Chain:
         for i in reversed(range(len(self._layers))):
             layer, x, y = self._layers[i], self._values[i], self._values[i + 1]
             if isinstance(layer, nn.Linear):
-                torch.mm(gradient.t(), x, out=layer.weight.grad)
-                torch.sum(gradient, 0, out=layer.bias.grad)
+                torch.matmul(gradient.mT, x, out=layer.weight.grad)
+                _sum_rows(gradient, layer.bias)
             elif isinstance(layer, Gate):
-                torch.sum(gradient * x, 0, out=layer.factor.grad)
+                _sum_rows(gradient * x, layer.factor)
             if i > self._first or to_input:
                 gradient = BACKWARD[type(layer)](layer, x, y, gradient)
         return gradient
+
+
+def _dense(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+    if layer.weight.ndim == 2:
+        return partial(linear, weight=layer.weight, bias=layer.bias)
+    return lambda x: torch.baddbmm(layer.bias, x, layer.weight.mT)
+
+
+def _sum_rows(values: Tensor, vector: nn.Parameter) -> None:
+    torch.sum(values, -2, keepdim=vector.ndim > 1, out=vector.grad)
 
 
 def can_write_out(core: Autoencoder) -> bool:
@@ -90,10 +101,11 @@ class SquaredErrorGradient:
         self._encoder, self._decoder = Chain(core.encoder), Chain(core.decoder)
 
     @torch.inference_mode()
-    def __call__(self, shown: Tensor, x: Tensor) -> Tensor:
+    def __call__(self, shown: Tensor, x: Tensor, share: Tensor | None = None) -> Tensor:
         """Return the mean loss against the rows `x` of what is made of the rows `shown`.
 
-        The gradient is left in each parameter's `grad`.
+        The gradient is left in each parameter's `grad`. `share`, (n_samples, 1), is that of each
+        row in the mean, if these differ.
         """
         linear, scales = self._core.linear, self._core.scales
         centred = torch.nan_to_num(shown - linear.mean)
@@ -102,9 +114,24 @@ class SquaredErrorGradient:
         change = self._decoder.forward(code * scales.codes)
         error = torch.nan_to_num(linear.decode(code) + scales.outputs * change - x)
 
-        d_raw = error * (2 / len(x))
+        d_raw = error * (2 / len(x) if share is None else 2 * share)
         d_code = self._decoder.backward(d_raw * scales.outputs, to_input=True) * scales.codes
         if linear.active:
-            d_code.addmm_(d_raw, linear.components.T)
+            d_code += d_raw @ linear.components.mT
         self._encoder.backward(d_code * scales.code_step, to_input=False)
-        return error.square().sum() / len(x)
+        return (error * d_raw).sum((-2, -1)) / 2
+
+
+class WrittenOut:
+    """The mean squared error at some rows of a data set, its gradient left in the parameters.
+
+    `batch(index)` gives the rows to show and those to return.
+    """
+
+    def __init__(self, core: Autoencoder, batch: Callable[[Tensor], tuple[Tensor, Tensor]]):
+        self.core, self.batch = core, batch
+        self._squared_error = SquaredErrorGradient(core)
+
+    def __call__(self, index: Tensor) -> Tensor:
+        """Return the mean loss of the rows at `index`."""
+        return self._squared_error(*self.batch(index))

@@ -215,11 +215,14 @@ class LinearPath(nn.Module):
 
     def encode(self, centred: Tensor) -> Tensor | float:
         """Give its share of the code; `centred` is `x - mean`."""
-        return centred @ self.components.T if self.active else 0.0
+        return centred @ self.components.mT if self.active else 0.0
 
     def decode(self, code: Tensor) -> Tensor:
         """Give its share of the reconstruction."""
-        return torch.addmm(self.mean, code, self.components) if self.active else self.mean
+        if not self.active:
+            return self.mean
+        times = torch.addmm if code.ndim == 2 else torch.baddbmm
+        return times(self.mean, code, self.components)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """What PCA alone makes of rows, active or not; NaN counts as the mean."""

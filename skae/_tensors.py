@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
 
 # Entries of a block of rows when nothing is learned: bounds the memory, and stays in the cache.
 BLOCK_ENTRIES = 2**17
+
+# Data of at most so many entries are kept beside themselves in the form that is learned from.
+FEW_ENTRIES = 2**20
 
 # The first is what other dtypes are converted to.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
@@ -190,8 +194,8 @@ class TensorRows:
         return ((batch - self._shift) / self._scale).to(self._device, torch.float32)
 
 
-class DeviceRows:
-    """The rows of an array or tensor, standardised once and kept on an accelerator."""
+class StandardRows:
+    """The rows of an array or tensor, standardised once and kept: on an accelerator, or if few."""
 
     def __init__(self, given: HostRows | TensorRows, X):
         indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
@@ -205,16 +209,17 @@ class DeviceRows:
         return self._all.index_select(0, index)
 
 
-Rows = HostRows | TensorRows | DeviceRows
+Rows = HostRows | TensorRows | StandardRows
 
 
 def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
     rows = (TensorRows if isinstance(X, Tensor) else HostRows)(X, shift, scale, device)
-    if device.type == "cpu" or sparse.issparse(X):
+    accelerated = device.type != "cpu" and not sparse.issparse(X)
+    if not accelerated and prod(X.shape) > FEW_ENTRIES:
         return rows
     try:
-        return DeviceRows(rows, X)
+        return StandardRows(rows, X)
     except torch.cuda.OutOfMemoryError:  # then they stay where they are
         return rows
 

@@ -4,6 +4,8 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -129,37 +131,44 @@ class Stepper:
     """Takes optimisation steps on a network, at a learning rate that follows a schedule.
 
     Gradients are divided by `unit`, the error at the start: they are then of order one whatever the
-    data, as Adam's epsilon expects.
+    data, as Adam's epsilon expects. With `n_axes` = 1 the parameters have a leading axis of
+    networks, and `unit` is of shape (n_networks, 1).
     """
 
     def __init__(
-        self, network: nn.Module, solver: str, schedule: Callable[[int], float], unit: float
+        self,
+        network: nn.Module,
+        solver: str,
+        schedule: Callable[[int], float],
+        unit: float | Tensor,
+        n_axes: int = 0,
     ):
         self._network = network
-        self.weights, self._gradient = _flatten(network)
+        self.weights, self._gradient = _flatten(network, n_axes)
         self.average = self.weights.clone()
         self._solver = SOLVERS[solver](self.weights)
-        self._schedule = schedule
-        self._unit = unit or 1.0
-        self._usual_norm: Tensor | None = None
-        self._n_steps = 0
+        self.solver, self.schedule, self.unit = solver, schedule, unit
+        self.usual_norm: Tensor | None = None
+        self.n_steps = 0
         self._n_pieces = 1  # that a batch is cut into, as the device cannot hold it whole
 
-    def step(self, gradient: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
+    def step(self, gradient: Callable[..., Tensor], index: Tensor | Sequence[Tensor]) -> Tensor:
         """Move the weights against the gradient at some rows; returns their mean loss."""
         loss = self._mean_gradient(gradient, index)
         self._cut_long_gradient()
-        self._solver.step(self.weights, self._gradient, self._schedule(self._n_steps))
-        self._n_steps += 1
-        share = max(1 - AVERAGING, 10 / (self._n_steps + 10))
+        self._solver.step(self.weights, self._gradient, self.schedule(self.n_steps))
+        self.n_steps += 1
+        share = max(1 - AVERAGING, 10 / (self.n_steps + 10))
         self.average.lerp_(self.weights, share)
         return loss
 
-    def _mean_gradient(self, gradient: Callable[[Tensor], Tensor], index: Tensor) -> Tensor:
+    def _mean_gradient(
+        self, gradient: Callable[..., Tensor], index: Tensor | Sequence[Tensor]
+    ) -> Tensor:
         """The gradient of a whole batch, by pieces of it once the device has run out of memory."""
         try:
             self._gradient.zero_()
-            if self._n_pieces == 1:
+            if self._n_pieces == 1 or not isinstance(index, Tensor):
                 return gradient(index)
             total, loss = torch.zeros_like(self._gradient), self._gradient.new_zeros(())
             for piece in index.tensor_split(min(self._n_pieces, len(index))):
@@ -169,9 +178,9 @@ class Stepper:
             self._gradient.copy_(total)
             return loss
         except torch.cuda.OutOfMemoryError as error:
-            if self._n_pieces >= len(index):
+            if self._n_pieces >= len(index) or not isinstance(index, Tensor):
                 raise MemoryError(
-                    "The device has no memory for the gradient of a single row: make "
+                    "The device has no memory even for the gradient of a single row: make "
                     "`hidden_layer_sizes` smaller or use another `device`."
                 ) from error
         # Not among the `except`, where the error would keep what it failed at in memory.
@@ -181,13 +190,13 @@ class Stepper:
         return self._mean_gradient(gradient, index)
 
     def _cut_long_gradient(self) -> None:
-        norm = torch.linalg.vector_norm(self._gradient)
-        if self._usual_norm is None:
-            self._usual_norm = norm
+        norm = torch.linalg.vector_norm(self._gradient, dim=-1, keepdim=True)
+        if self.usual_norm is None:
+            self.usual_norm = norm
         # All on the device: no branch that would make the host wait for the value.
-        cut = torch.minimum(norm, LONG_GRADIENT * self._usual_norm)
-        self._gradient.mul_(cut / (norm.clamp_min(1e-30) * self._unit))
-        self._usual_norm = torch.lerp(self._usual_norm, cut, 0.05)
+        cut = torch.minimum(norm, LONG_GRADIENT * self.usual_norm)
+        self._gradient.mul_(cut / (norm.clamp_min(1e-30) * self.unit))
+        self.usual_norm = torch.lerp(self.usual_norm, cut, 0.05)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -205,21 +214,25 @@ class Stepper:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later stepper needs to go on from here."""
-        return {"solver": self._solver.state, "n_steps": self._n_steps}
+        return {"solver": self._solver.state, "n_steps": self.n_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where another stepper stopped."""
         self._solver.state = {name: value.clone() for name, value in state["solver"].items()}
-        self._n_steps = state["n_steps"]
+        self.n_steps = state["n_steps"]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that steps change: vectors as long as the weights, and counts."""
+        return self._solver.state | {"weights": self.weights, "average": self.average}
 
 
-def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
+def _flatten(network: nn.Module, n_axes: int) -> tuple[Tensor, Tensor]:
     """Move all parameters, and their gradients, into one vector each: one kernel for a step."""
     parameters = _learned(network)
-    sizes = [p.numel() for p in parameters]
-    weights = torch.cat([p.detach().reshape(-1) for p in parameters])
+    weights = torch.cat([p.detach().flatten(n_axes) for p in parameters], -1)
     gradient = torch.zeros_like(weights)
-    pieces = zip(parameters, weights.split(sizes), gradient.split(sizes), strict=True)
+    sizes = [p.shape[n_axes:].numel() for p in parameters]
+    pieces = zip(parameters, weights.split(sizes, -1), gradient.split(sizes, -1), strict=True)
     for parameter, weight_piece, gradient_piece in pieces:
         parameter.data = weight_piece.view_as(parameter)
         parameter.grad = gradient_piece.view_as(parameter)
@@ -230,13 +243,18 @@ def _learned(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def rise_and_fall(learning_rate: float, n_steps: int) -> Callable[[int], float]:
-    """A linear warm-up, then a linear fall to zero at `n_steps`."""
-    warmup = min(WARMUP_STEPS, n_steps / 4)
-    return lambda step: (
-        learning_rate
-        * min(1.0, (step + 1) / (warmup + 1), max(n_steps - step, 0) / (n_steps - warmup))
-    )
+@dataclass(frozen=True)
+class RiseAndFall:
+    """A schedule: a linear warm-up, then a linear fall to zero at `n_steps`."""
+
+    learning_rate: float
+    n_steps: int
+
+    def __call__(self, step: int) -> float:
+        """The learning rate of a step."""
+        warmup = min(WARMUP_STEPS, self.n_steps / 4)
+        rise, left = (step + 1) / (warmup + 1), max(self.n_steps - step, 0)
+        return self.learning_rate * min(1.0, rise, left / (self.n_steps - warmup))
 
 
 def rise_and_fade(learning_rate: float) -> Callable[[int], float]:
@@ -271,6 +289,10 @@ def train_epoch(
     for index in split_batches(permutation, batch_size):
         total += stepper.step(gradient, index) * len(index)
     return total.item() / len(permutation)  # the only moment in an epoch when the host waits
+
+
+# What runs an epoch: fits that are made together run theirs together, see `_together.py`.
+RUN_EPOCH: ContextVar[Callable[..., float]] = ContextVar("RUN_EPOCH", default=train_epoch)
 
 
 def better_than_chance(after: Tensor, before: Tensor) -> bool:
@@ -315,8 +337,8 @@ def train(
     bar, last_progress = history.validation[0] - margin, 0
     permutation = permutations()
     n_steps = plan.max_epochs * math.ceil(len(permutation) / plan.batch_size)
-    schedule = rise_and_fall(plan.learning_rate, n_steps)
-    stepper = Stepper(network, plan.solver, schedule, history.validation[0])
+    schedule = RiseAndFall(plan.learning_rate, n_steps)
+    stepper = Stepper(network, plan.solver, schedule, history.validation[0] or 1.0)
     start = lowest = _snapshot(network)
 
     def kept() -> tuple[dict[str, Tensor], History]:
@@ -327,7 +349,7 @@ def train(
     try:
         for epoch in range(1, plan.max_epochs + 1):
             observer.epoch_begins()
-            loss = train_epoch(stepper, gradient, permutation, plan.batch_size)
+            loss = RUN_EPOCH.get()(stepper, gradient, permutation, plan.batch_size)
             with stepper.averaged():
                 errors = held_out_errors()
                 error = errors.mean().item()

@@ -120,6 +120,6 @@ def test_rows_that_do_not_fit_on_the_device_stay_where_they_are(digits, monkeypa
     def too_large(*arguments):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("skae._tensors.DeviceRows", too_large)
+    monkeypatch.setattr("skae._tensors.StandardRows", too_large)
     rows = make_rows(digits, np.zeros(64), 1.0, torch.device("meta"))
     assert isinstance(rows, HostRows)

@@ -8,7 +8,8 @@ from threadpoolctl import threadpool_info
 
 from skae._tensors import (
     MULTIPLY_ADDS_WORTH_THREADS,
-    DeviceRows,
+    HostRows,
+    StandardRows,
     as_tensor,
     blocks,
     make_rows,
@@ -93,11 +94,11 @@ def test_blocks_cover_all_rows_in_order(n, monkeypatch):
     assert all(rows.stop - rows.start == 1 for rows in blocks(X, 100))
 
 
-def test_rows_on_an_accelerator_are_the_same_rows():
+def test_rows_kept_in_standard_form_are_the_same_rows():
     X = np.arange(12.0).reshape(4, 3)
-    host = make_rows(X, X.mean(axis=0), 2.0, CPU)
+    host = HostRows(X, X.mean(axis=0), 2.0, CPU)
     index = torch.tensor([3, 0])
-    torch.testing.assert_close(DeviceRows(host, X).take(index), host.take(index))
+    torch.testing.assert_close(StandardRows(host, X).take(index), host.take(index))
 
 
 def test_the_automatic_device_is_there():

@@ -12,11 +12,11 @@ from skae._training import (
     SOLVERS,
     Observer,
     Plan,
+    RiseAndFall,
     Stepper,
     better_than_chance,
     by_autograd,
     rise_and_fade,
-    rise_and_fall,
     split_batches,
     train,
     train_epoch,
@@ -263,7 +263,7 @@ def test_no_batch_is_left_with_a_single_row(n_rows):
 
 
 def test_the_learning_rate_rises_and_falls_to_zero():
-    rates = [rise_and_fall(0.1, 1000)(step) for step in range(1001)]
+    rates = [RiseAndFall(0.1, 1000)(step) for step in range(1001)]
     assert 0 < rates[0] < rates[25] < rates[50] == max(rates) <= 0.1
     assert rates[50:] == sorted(rates[50:], reverse=True)
     assert rates[1000] == 0
@@ -271,7 +271,7 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
 def test_a_schedule_of_few_steps_is_not_all_zero(n_steps):
-    assert all(rise_and_fall(0.1, n_steps)(step) > 0 for step in range(n_steps))
+    assert all(RiseAndFall(0.1, n_steps)(step) > 0 for step in range(n_steps))
 
 
 def test_the_endless_schedule_fades_without_end():
