@@ -87,7 +87,9 @@ def open_rows(folder: Path, n_columns: int, half: bool):
     if not half:
         return data.reshape(-1, n_columns)
     indices = np.memmap(folder / "indices", np.int32, "r")
-    starts = np.arange(0, len(data) + 1, n_columns // 2)
+    starts = np.arange(
+        0, len(data) + 1, n_columns // 2, dtype=np.int32
+    )  # as the indices, else copied
     return sparse.csr_array((data, indices, starts), shape=(len(starts) - 1, n_columns))
 
 
