@@ -4,7 +4,6 @@ Reads an estimator's parameters and its `_loss`; sets nothing on it.
 """
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count
@@ -153,11 +152,10 @@ def fit_size(
 def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Observer) -> History:
     """Train a network on the task's rows, in place."""
     order = _generator(task.seeds.order)
-    n_steps = plan.max_epochs * math.ceil(len(task.train) / plan.batch_size)
     with _modules_own_chance(estimator, task):
         return train(
             core,
-            _gradient(estimator, task, core, n_steps),
+            _gradient(estimator, task, core, plan.n_steps(len(task.train))),
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,

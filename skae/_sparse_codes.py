@@ -6,6 +6,14 @@ from torch.nn.functional import linear, normalize, relu
 
 from ._networks import Autoencoder
 
+# "topk" grants so many times the active units at first, fewer and fewer until so many steps, or a
+# third of all, are done (Makhzani and Frey, 2014). With few from the start, those that lose the
+# first races are lost.
+GENEROSITY, SETTLED_STEPS = 16.0, 300
+
+# A unit that is active less than so often as a fair share would have it grows idle.
+FAIR_ENOUGH = 0.1
+
 # Added to a divergence's probabilities, so that a unit that is surely silent costs no infinity.
 TINY = 1e-6
 
@@ -31,10 +39,18 @@ class Sparsity(nn.Module):
 
 
 class TopK(Sparsity):
-    """The `n_nonzero` largest of each row, as far as they are above zero."""
+    """The `n_nonzero` largest of each row, as far as they are above zero; more of them at first."""
+
+    n_steps = 0  # of training
+    settled_steps: float = SETTLED_STEPS
 
     def forward(self, drive: Tensor) -> Tensor:
-        largest, units = drive.topk(self.n_nonzero, dim=1)
+        n_granted = self.n_nonzero
+        if self.training:
+            left = max(0.0, 1 - self.n_steps / self.settled_steps)
+            n_granted = min(round(n_granted * GENEROSITY**left), self.n_components)
+            self.n_steps += 1
+        largest, units = drive.topk(n_granted, dim=1)
         return torch.zeros_like(drive).scatter(1, units, relu(largest))
 
 
@@ -156,22 +172,23 @@ class Units(nn.Module):
     """What drives each unit: a linear map of the row, plus what a network adds."""
 
     weight: Tensor | None  # (n_components, n_features); None for that of the dictionary
-    idle: Tensor  # (n_components,): training rows since the unit was last active
+    idle: Tensor  # (n_components,): for how many training rows the unit has not done its share
 
     def __init__(
         self, weight: Tensor | None, network: nn.Module, sparsity: Sparsity, max_idle: float
     ):
         super().__init__()
         self.max_idle = max_idle  # a unit that was idle for more rows is revived
+        self.worth = sparsity.n_components / (FAIR_ENOUGH * sparsity.n_nonzero)
         self.weight = None if weight is None else nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(sparsity.n_components, dtype=torch.float64))
         self.network, self.sparsity = network, sparsity
         self.register_buffer("idle", torch.zeros(sparsity.n_components))
 
     def count_idle(self, code: Tensor) -> None:
-        """Take notice of the units that are active in a batch."""
-        active = (code.detach() > 0).any(0)
-        self.idle.copy_(torch.where(active, 0, self.idle + len(code)))
+        """Take notice of the units that are active in a batch: each row makes up for `worth`."""
+        n_active = (code.detach() > 0).sum(0)
+        self.idle.add_(len(code) - self.worth * n_active).clamp_min_(0)
 
 
 class Dictionary(nn.Module):

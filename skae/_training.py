@@ -103,6 +103,10 @@ class Plan(NamedTuple):
             parameters.learning_rate_init,
         )
 
+    def n_steps(self, n_rows: int) -> int:
+        """The number of steps on so many rows, if patience does not end them."""
+        return self.max_epochs * math.ceil(n_rows / self.batch_size)
+
 
 class History(NamedTuple):
     """What happened: one entry an epoch in each curve; `validation` begins with epoch 0."""
@@ -336,8 +340,7 @@ def train(
     margin = plan.tol * history.validation[0]
     bar, last_progress = history.validation[0] - margin, 0
     permutation = permutations()
-    n_steps = plan.max_epochs * math.ceil(len(permutation) / plan.batch_size)
-    schedule = RiseAndFall(plan.learning_rate, n_steps)
+    schedule = RiseAndFall(plan.learning_rate, plan.n_steps(len(permutation)))
     stepper = Stepper(network, plan.solver, schedule, history.validation[0] or 1.0)
     start = lowest = _snapshot(network)
 

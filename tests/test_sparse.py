@@ -10,7 +10,17 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
 from skae import SparseAutoencoder
-from skae._sparse_codes import BANDWIDTH, KL, L1, SPARSITIES, BatchTopK, JumpReLU, TopK
+from skae._sparse_codes import (
+    BANDWIDTH,
+    KL,
+    L1,
+    SPARSITIES,
+    BatchTopK,
+    JumpReLU,
+    Silent,
+    TopK,
+    Units,
+)
 
 PLAIN = {"hidden_layer_sizes": ()}
 
@@ -26,10 +36,26 @@ def coder(n_components=100, **parameters):
 
 
 def test_topk_keeps_the_largest_of_each_row(drive):
-    code = TopK(3, 20)(drive)
+    code = TopK(3, 20).eval()(drive)
     by_hand = np.where(drive >= drive.sort(dim=1).values[:, [-3]], drive, 0)
     np.testing.assert_array_equal(code, by_hand.clip(min=0))
     assert (code > 0).sum(1).max() == 3
+
+
+def test_topk_is_generous_at_first(drive):
+    sparsity = TopK(2, 20)
+    sparsity.settled_steps = 4
+    n_active = [(sparsity(drive.abs()) > 0).sum(1).unique().tolist() for _ in range(6)]
+    assert n_active == [[20], [16], [8], [4], [2], [2]]  # 2 * 16^(1 - step / 4), 20 at most
+
+
+def test_a_unit_is_idle_unless_it_does_a_tenth_of_its_share(drive):
+    units = Units(torch.zeros(20, 3), Silent(), TopK(2, 20), max_idle=50)
+    code = torch.zeros_like(drive)
+    code[0, 3] = code[1:4, 4] = 1.0  # a fair share of 50 rows would be 5 rows
+    for _ in range(3):
+        units.count_idle(code)
+    assert units.idle.tolist() == [0.0 if unit in (3, 4) else 150.0 for unit in range(20)]
 
 
 def test_topk_below_zero_is_silent(drive):
@@ -206,7 +232,7 @@ def test_shares_of_variance_add_up_to_the_score(digits):
 
 def test_dead_units_come_back(monkeypatch):
     X = load_digits().data[:900]
-    settings = {"n_nonzero_coefs": 3, "early_stopping": False}
+    settings = {"n_nonzero_coefs": 3, "early_stopping": False, "max_iter": 30}
     alive = coder(200, **settings).fit(X)
     monkeypatch.setattr("skae._sparse.IDLE_EPOCHS", np.inf)
     left_alone = coder(200, **settings).fit(X)
