@@ -12,16 +12,17 @@ export MKL_NUM_THREADS ?= 1
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+OLDEST := .venv-oldest
 BENCH_STAMP := .venv/.bench-installed
 DOCS_STAMP := .venv/.docs-installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # One after the other, with the threads that each library takes by default.
-BENCHMARKS := time_to_quality classic small_fit search inference growth
+BENCHMARKS := time_to_quality classic small_fit search inference growth larger_than_memory
 BENCH := env -u OMP_NUM_THREADS -u OPENBLAS_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-report docs clean
+.PHONY: help demo test test-oldest lint bench bench-report docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' Makefile
@@ -31,6 +32,12 @@ demo: $(STAMP)  ## PCA against an autoencoder on the digits: a table and a pictu
 
 test: lint  ## linters, types, tests and doctests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+# What scikit-learn's versions differ in is what it checks; `make test-oldest TESTS=` runs the rest.
+TESTS ?= tests/test_common.py tests/test_autoencoder.py
+OLD_WARNINGS := -W ignore::pytest.PytestRemovedIn10Warning
+test-oldest: $(OLDEST)/.installed  ## the contract with the oldest scikit-learn that is supported
+	@$(OLDEST)/bin/python -m pytest -q -n $(WORKERS) $(OLD_WARNINGS) $(TESTS)
 
 lint: $(STAMP)  ## linters and types
 	@$(BIN)/ruff check --quiet
@@ -50,7 +57,7 @@ docs: $(DOCS_STAMP)  ## the pages, in docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean:  ## remove the environment and what tools left behind
-	rm -rf .venv docs/_build docs/api docs/gallery .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(OLDEST) docs/_build docs/api docs/gallery .mypy_cache .pytest_cache .ruff_cache
 
 # torch comes first, pinned by `constraints.txt`: an unpinned one may bring gigabytes of CUDA
 # libraries to a machine without a GPU.
@@ -60,6 +67,16 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(PIP) torch
 	@$(PIP) -e ".[test,plot,onnx,save]"
+	@touch $@
+
+$(OLDEST)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(OLDEST)"
+	@$(PYTHON) -m venv $(OLDEST)
+	@sed 's/^scikit-learn==.*/scikit-learn==1.6.1/' constraints.txt > $(OLDEST)/constraints.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c $(OLDEST)/constraints.txt torch
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c $(OLDEST)/constraints.txt -e ".[test,save]"
 	@touch $@
 
 $(BENCH_STAMP): $(STAMP)

@@ -9,6 +9,7 @@ from pathlib import Path
 import classic
 import growth
 import inference
+import larger_than_memory
 import matplotlib.pyplot as plt
 import numpy as np
 import search
@@ -24,6 +25,7 @@ SECTIONS = {
     search: "A search",
     inference: "Inference",
     growth: "Growth, memory and import",
+    larger_than_memory: "More rows than memory",
 }
 # Colours that differ in lightness too (Okabe and Ito), each with a marker of its own.
 STYLES = {

@@ -162,14 +162,13 @@ def _columns(task: Task) -> Columns:
 def _extremes(task: Task) -> list[np.ndarray]:
     """The least and the largest value of each column; the mean where none was observed."""
     where = task.X.device if isinstance(task.X, Tensor) else torch.device("cpu")
-    lows, highs = [], []
+    low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
     for x in tensor_blocks(task.X, inference_dtype(task.X.dtype, where), where):
         missing = x.isnan()
-        lows.append(x.masked_fill(missing, torch.inf).amin(0))
-        highs.append(x.masked_fill(missing, -torch.inf).amax(0))
-    own = as_array(torch.stack(lows).amin(0)), as_array(torch.stack(highs).amax(0))
-    every_low, every_high = zip(*task.ranks.gather(own), strict=True)
-    found = np.min(every_low, axis=0), np.max(every_high, axis=0)
+        low = torch.minimum(low, x.masked_fill(missing, torch.inf).amin(0))
+        high = torch.maximum(high, x.masked_fill(missing, -torch.inf).amax(0))
+    lows, highs = zip(*task.ranks.gather((as_array(low), as_array(high))), strict=True)
+    found = np.min(lows, axis=0), np.max(highs, axis=0)
     return [np.where(np.isinf(end), task.moments.mean, end) for end in found]
 
 

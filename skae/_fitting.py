@@ -381,12 +381,14 @@ def _held_out_errors(estimator, task: Task, core: Autoencoder) -> Tensor:
     """The objective for each held-out row, under the same noise each time."""
     core.eval()
     noise, rows = task.noise(task.device), task.held_out_rows
+    own, start = torch.empty(len(rows.here(task.held_out)), device=task.device), 0
     with torch.no_grad():
-        indices = task.held_out.split(max(BLOCK_ENTRIES // task.X.shape[1], 1))
-        batches = (rows.take(index) for index in indices if len(rows.here(index)))
-        errors = [estimator._loss(core, x, noise) for x in batches]
+        for index in task.held_out.split(max(BLOCK_ENTRIES // task.X.shape[1], 1)):
+            if n_here := len(rows.here(index)):
+                own[start : start + n_here] = estimator._loss(core, rows.take(index), noise)
+                start += n_here
     core.train()
-    return rows.gathered(task.held_out, errors)
+    return rows.gathered(task.held_out, [own])
 
 
 def _in_units_of_X(history: History, estimator, task: Task) -> History:
@@ -434,28 +436,28 @@ def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[Code
     loss = LOSSES[estimator.loss]
     mean = torch.from_numpy(task.moments.mean).to(codec.shift)
     noise = task.noise(task.device)
-    parts, distances = [], []
+    # Added up as they come: small results kept between large blocks would scatter the memory.
+    codes: CodeMoments | None = None
+    reach = codec.shift.new_zeros(())
     with torch.no_grad():
         for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
             code = codec.encode(x)
-            distances.append(codec.distance(code).max())
+            reach = torch.maximum(reach, codec.distance(code).max())
             standard = (x - codec.shift) / codec.scale
             if (shown := estimator._shown(codec.core, standard, noise)) is not standard:
-                distances.append(codec.core.distance(codec.core.encode(shown)).max())
+                far = codec.core.distance(codec.core.encode(shown)).max()
+                reach = torch.maximum(reach, far)
             pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
-            parts.append(
-                estimator._moments.of(
-                    code,
-                    charge=_total(loss.deviance(codec.decode(code), x)),
-                    pca_charge=_total(loss.deviance(pca_raw, x)),
-                    mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
-                    squares=torch.nansum((x - mean).double().square()).item(),
-                )
+            part = estimator._moments.of(
+                code,
+                charge=_total(loss.deviance(codec.decode(code), x)),
+                pca_charge=_total(loss.deviance(pca_raw, x)),
+                mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
+                squares=torch.nansum((x - mean).double().square()).item(),
             )
-    reach = torch.stack(distances).max()
-    own = reduce(estimator._moments.plus, parts), reach.item()
-    all_parts, reaches = zip(*task.ranks.gather(own), strict=True)
-    return reduce(estimator._moments.plus, all_parts), reach.new_tensor(max(reaches))
+            codes = part if codes is None else codes.plus(part)
+    all_codes, reaches = zip(*task.ranks.gather((codes, reach.item())), strict=True)
+    return reduce(estimator._moments.plus, all_codes), reach.new_tensor(max(reaches))
 
 
 def _total(per_row: Tensor) -> float:

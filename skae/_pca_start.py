@@ -35,6 +35,10 @@ COVARIANCE_FEATURES = 2000
 # Where no process has all rows, the covariance is all there is: at this width it takes a minute.
 SHARED_COVARIANCE_FEATURES = 5000
 
+# Wider data that are too large to copy: more vectors than components, until a pass over the rows
+# adds less than such a share to what they explain.
+OVERSAMPLING, CONVERGED, MAX_PASSES = 5, 1e-7, 50
+
 NEGLIGIBLE_SHARE = 1e-10
 
 # Below this share a residual is computed row by row: in a difference of large numbers it would
@@ -124,12 +128,11 @@ def _of_array(X) -> OfColumns:
     from sklearn.preprocessing import StandardScaler  # here, as it would double the import's time
 
     scaler = StandardScaler(with_mean=not sparse.issparse(X))
+    # In blocks: all at once would take several times the memory of X.
+    width = max(X.nnz // X.shape[0], 1) if sparse.issparse(X) else None
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if sparse.issparse(X):
-            scaler.fit(X)
-        else:  # in blocks: all at once would take several times the memory of X
-            for rows in blocks(X, times=4):
-                scaler.partial_fit(X[rows])
+        for rows in blocks(X, width, times=4):
+            scaler.partial_fit(X[rows])
     return scaler.n_samples_seen_, scaler.mean_, scaler.var_
 
 
@@ -137,8 +140,7 @@ def _of_tensor(X: Tensor) -> OfColumns:
     """The same where `X` lies, in two passes over its rows."""
 
     def total(of_block) -> Tensor:
-        parts = tensor_blocks(X, widest(X.device), X.device, times=4)
-        return torch.stack([of_block(x) for x in parts]).sum(0)
+        return sum(map(of_block, tensor_blocks(X, widest(X.device), X.device, times=4)))
 
     n_observed = total(lambda x: (~x.isnan()).sum(0))
     mean = total(lambda x: x.nansum(0)) / n_observed
@@ -152,7 +154,8 @@ def principal_components(
     """PCA of all rows, NaN standing for the mean.
 
     A share instead of a number of components gives as many as reach it. Data with more features
-    than rows, or very many, are left to scikit-learn's solvers, which see the rows of one process.
+    than rows, or very many, are left to scikit-learn's solvers, which want a copy of all rows, and
+    to see them in one process; if a copy is too large, to passes over the rows.
     """
     n_rows, n_features = sum(ranks.gather(X.shape[0])), X.shape[1]
     if n_features <= min(n_rows, COVARIANCE_FEATURES):
@@ -164,21 +167,68 @@ def principal_components(
                 f"learn together, got {n_features}; reduce them first."
             )
         return _from_covariance(X, moments, n_components, ranks)._replace(whitening=None)
+    few = 1 <= n_components <= min(X.shape) // 2
+    if few and np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES:
+        directions = _by_passes(X, moments, int(n_components), seed)
+        return PrincipalComponents(directions, *_row_by_row(X, moments, directions, ranks))
     from sklearn.decomposition import PCA  # here, as it would triple the import's time
 
     pca = PCA(
         n_components,
-        svd_solver=_solver(X, n_components),
+        # Exact where that is affordable: a start worse than PCA would break the promise.
+        svd_solver="randomized" if few and min(X.shape) > 500 else "full",
         power_iteration_normalizer="QR" if isinstance(X, Tensor) else "auto",  # torch has no LU
         random_state=seed,
     )
     with np.errstate(all="ignore"):  # constant data has no explained variance ratio
-        if sparse.issparse(X) and pca.svd_solver == "arpack":
-            pca.fit(_mean_filled(X, moments.mean))
-        else:
-            pca.fit(_standard(X, moments))
+        pca.fit(_standard(X, moments))
     directions = np.asarray(on_host(pca.components_), dtype=np.float64)
     return PrincipalComponents(directions, *_row_by_row(X, moments, directions, ranks))
+
+
+def _by_passes(X, moments: Moments, n_components: int, seed: int) -> np.ndarray:
+    """Leading directions by the method of Knyazev (SIAM J. Sci. Comput. 23, 2001), LOBPCG.
+
+    Each pass over the rows multiplies the residuals of a few vectors by the covariance; the next
+    vectors are the best in the span of these, the residuals and the last step.
+    """
+    xp, here = _library(X)
+    n_vectors = min(n_components + OVERSAMPLING, X.shape[1] // 3)
+    vectors = here(np.random.RandomState(seed).normal(size=(X.shape[1], n_vectors)))
+    basis = product = vectors[:, :0]
+    explained = 0.0
+    for _ in range(MAX_PASSES):
+        for _ in range(2):  # once is not enough for what is nearly in the span
+            vectors = xp.linalg.qr(vectors - basis @ (basis.T @ vectors))[0]
+        basis = xp.concatenate([basis, vectors], 1)
+        product = xp.concatenate([product, _times_covariance(X, moments, vectors)], 1)
+        variances, turn = xp.linalg.eigh(basis.T @ product)  # in ascending order
+        before, explained = explained, float(variances[-n_components:].sum())
+        if explained - before <= CONVERGED * explained:
+            break
+        leading = turn[:, -n_vectors:]
+        vectors = product @ leading - basis @ leading * variances[-n_vectors:]
+        step = leading - here(np.eye(*turn.shape))[:, :n_vectors] @ leading[:n_vectors]
+        kept = xp.linalg.qr(xp.concatenate([leading, step], 1)[:, : len(turn)])[0]
+        basis, product = basis @ kept, product @ kept
+    return on_host((basis @ turn[:, -n_components:]).T)[::-1].copy()
+
+
+def _times_covariance(X, moments: Moments, vectors):
+    """The product of the covariance, in standard units times n_samples, and some vectors."""
+    xp, here = _library(X)
+    mean, total = here(moments.mean / moments.spread), 0.0 * vectors
+    if not sparse.issparse(X):
+        for rows in blocks(X, times=4):
+            block = _standard_rows(X, rows, moments)
+            block = xp.nan_to_num(block) if xp.isnan(block).any() else block
+            total += block.T @ (block @ vectors)
+        return total
+    for rows in blocks(X, max(X.nnz // X.shape[0], 1), times=4):  # centred after the products
+        block = _mean_filled(X[rows], moments.mean) / moments.spread
+        codes = block @ vectors - mean @ vectors
+        total += block.T @ codes - np.outer(mean, codes.sum(axis=0))
+    return total
 
 
 def _from_covariance(
@@ -248,15 +298,6 @@ def _row_by_row(
         np.sqrt(squares / np.maximum(n_observed, 1)),
         not moments.n_missing,
     )
-
-
-def _solver(X, n_components: int | float) -> str:
-    """Exact where that is affordable: a start worse than PCA would break the promise."""
-    large = np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES
-    if sparse.issparse(X) and large and 1 <= n_components < min(X.shape):
-        return "arpack"
-    few = 1 <= n_components <= min(X.shape) // 2
-    return "randomized" if few and min(X.shape) > 500 else "full"
 
 
 def _dtype(X) -> Any:

@@ -141,6 +141,16 @@ def tensor_blocks(
     return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width, times))
 
 
+def in_pieces(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`apply` to rows: to the half of them at a time where the device runs out of memory."""
+    try:
+        return apply(x)
+    except torch.cuda.OutOfMemoryError:
+        if len(x) == 1:
+            raise
+    return torch.cat([in_pieces(apply, half) for half in x.tensor_split(2)])
+
+
 class Rows(ABC):
     """Rows in the network's units, taken in batches. All of them are here, unless said otherwise.
 
@@ -228,7 +238,12 @@ def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.dev
     kind: type[TensorRows | HostRows] = TensorRows if isinstance(X, Tensor) else HostRows
     rows = kind(X, shift, scale, device)
     accelerated = device.type != "cpu" and not sparse.issparse(X)
-    return StandardRows(rows, X) if accelerated or prod(X.shape) <= FEW_ENTRIES else rows
+    if not accelerated and prod(X.shape) > FEW_ENTRIES:
+        return rows
+    try:
+        return StandardRows(rows, X)
+    except torch.cuda.OutOfMemoryError:  # then they stay where they are
+        return rows
 
 
 def blocks(X, width: int | None = None, times: int = 1) -> list[slice]:

@@ -1,6 +1,7 @@
 """The training loop: epochs, steps, the learning-rate schedule and stopping. Knows no estimator."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,6 +63,10 @@ LONG_GRADIENT = 3.0
 # The first steps are small, while Adam's second moments are still few.
 WARMUP_STEPS = 50
 
+OUT_OF_MEMORY = (
+    "The device ran out of memory at a batch of {} rows: gradients are summed over parts of the "
+    "batches, which is slower but the same training. A smaller `batch_size` needs less memory."
+)
 
 # What training needs is steps, many epochs of small data, but a few epochs of large data too.
 # Measured, with the other defaults, by `benchmarks/never_worse.py`: 2000 steps at most cost 2 % of
@@ -149,17 +154,44 @@ class Stepper:
         self.solver, self.schedule, self.unit = solver, schedule, unit
         self.usual_norm: Tensor | None = None
         self.n_steps = 0
+        self._n_pieces = 1  # that a batch is cut into, as the device cannot hold it whole
 
     def step(self, gradient: Callable[..., Tensor], index: Tensor | Sequence[Tensor]) -> Tensor:
         """Move the weights against the gradient at some rows; returns their mean loss."""
-        self._gradient.zero_()
-        loss = gradient(index)
+        loss = self._mean_gradient(gradient, index)
         self._cut_long_gradient()
         self._solver.step(self.weights, self._gradient, self.schedule(self.n_steps))
         self.n_steps += 1
         share = max(1 - AVERAGING, 10 / (self.n_steps + 10))
         self.average.lerp_(self.weights, share)
         return loss
+
+    def _mean_gradient(
+        self, gradient: Callable[..., Tensor], index: Tensor | Sequence[Tensor]
+    ) -> Tensor:
+        """The gradient of a whole batch, by pieces of it once the device has run out of memory."""
+        try:
+            self._gradient.zero_()
+            if self._n_pieces == 1 or not isinstance(index, Tensor):
+                return gradient(index)
+            total, loss = torch.zeros_like(self._gradient), self._gradient.new_zeros(())
+            for piece in index.tensor_split(min(self._n_pieces, len(index))):
+                self._gradient.zero_()
+                loss += gradient(piece) * len(piece) / len(index)
+                total.add_(self._gradient, alpha=len(piece) / len(index))
+            self._gradient.copy_(total)
+            return loss
+        except torch.cuda.OutOfMemoryError as error:
+            if self._n_pieces >= len(index) or not isinstance(index, Tensor):
+                raise MemoryError(
+                    "The device has no memory even for the gradient of a single row: make "
+                    "`hidden_layer_sizes` smaller or use another `device`."
+                ) from error
+        # Not among the `except`, where the error would keep what it failed at in memory.
+        if self._n_pieces == 1:
+            warnings.warn(OUT_OF_MEMORY.format(len(index)), RuntimeWarning, stacklevel=2)
+        self._n_pieces *= 2
+        return self._mean_gradient(gradient, index)
 
     def _cut_long_gradient(self) -> None:
         norm = torch.linalg.vector_norm(self._gradient, dim=-1, keepdim=True)

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._tensors import HostRows
+from skae._tensors import StandardRows
 
 
 def test_a_linear_autoencoder_is_pca(digits):
@@ -418,7 +418,7 @@ def test_a_huge_learning_rate_from_a_random_start_is_an_error(digits):
 
 def interrupt_at(monkeypatch, call):
     """Press Ctrl-C when a batch is taken for the given time."""
-    take, calls = HostRows.take, []
+    take, calls = StandardRows.take, []
 
     def interrupted(self, index):
         calls.append(None)
@@ -426,7 +426,7 @@ def interrupt_at(monkeypatch, call):
             raise KeyboardInterrupt
         return take(self, index)
 
-    monkeypatch.setattr(HostRows, "take", interrupted)
+    monkeypatch.setattr(StandardRows, "take", interrupted)
 
 
 def fit_interrupted(estimator, X):

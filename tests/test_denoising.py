@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._corruptions import CORRUPTIONS
-from skae._tensors import HostRows
+from skae._tensors import StandardRows
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
@@ -26,13 +26,13 @@ def test_denoising_at_level_zero_is_a_plain_autoencoder(digits, corruption, para
 
 
 def test_noise_does_not_reorder_the_batches(digits, monkeypatch):
-    take, taken = HostRows.take, []
+    take, taken = StandardRows.take, []
 
     def recorded(self, index):
         taken.append(index.tolist())
         return take(self, index)
 
-    monkeypatch.setattr(HostRows, "take", recorded)
+    monkeypatch.setattr(StandardRows, "take", recorded)
     batches = []
     for cls in (AutoencoderTransformer, DenoisingAutoencoder):
         taken.clear()

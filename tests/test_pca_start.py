@@ -1,11 +1,14 @@
 """Moments and principal components, however the rows come."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from skae._pca_start import WHITENING_DAMPING, moments, principal_components
+from skae._pca_start import WHITENING_DAMPING, _by_passes, moments, principal_components
 
 
 def test_moments_pass_over_missing_values(digits_with_gaps):
@@ -101,6 +104,30 @@ def test_large_sparse_rows_are_not_made_dense(monkeypatch, widest_covariance):
     np.testing.assert_allclose(
         np.abs(start.directions), np.abs(PCA(3).fit(filled).components_), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("widest_covariance", [200, 10])
+def test_the_start_takes_little_memory_beside_the_rows(monkeypatch, kind, widest_covariance):
+    monkeypatch.setattr("skae._pca_start.DOUBLE_PRECISION_ENTRIES", 1000)
+    monkeypatch.setattr("skae._pca_start.COVARIANCE_FEATURES", widest_covariance)
+    monkeypatch.setattr("skae._tensors.BLOCK_ENTRIES", 2**14)
+    X = np.random.default_rng(0).normal(size=(40_000, 100)) / (1 + np.arange(100))
+    X = kind(X.astype(np.float32))
+    (X if kind is np.asarray else X.data).setflags(write=False)
+    tracemalloc.start()
+    principal_components(X, moments(X), 3, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 40_000 * 100 / 4
+
+
+def test_passes_over_a_tensor_find_what_passes_over_an_array_do():
+    X = np.random.RandomState(0).normal(size=(90, 60)) / (1 + np.arange(60))
+    stats = moments(X)
+    array, tensor = (_by_passes(rows, stats, 3, seed=0) for rows in (X, torch.from_numpy(X)))
+    np.testing.assert_allclose(np.abs(tensor), np.abs(array), atol=1e-9)
+    np.testing.assert_allclose(np.abs(array), np.abs(PCA(3).fit(X).components_), atol=1e-3)
 
 
 def test_whitening_gives_uncorrelated_components_of_damped_variance(monkeypatch):

@@ -1,0 +1,211 @@
+"""Rows of ten times the memory that the process may take; a million rows; hundreds of fits.
+
+    python benchmarks/larger_than_memory.py [--quick]
+
+Rows lie in files and are mapped into memory. After the import a process may take 250 MB more: its
+`RLIMIT_DATA`, which counts what is allocated and not the mapped files. A thread reads the largest
+`RssAnon` of `/proc/self/status`, the memory that is the process's own. `transform` and
+`inverse_transform` write into a file, block by block. Linux only.
+"""
+
+import resource
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from _timing import Results, bar_line, in_fresh_process, markdown_table, parser, seconds
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from skae import AutoencoderTransformer
+
+MB = 10**6
+LIMIT, TIMES = 250 * MB, 10
+# Columns, and whether only half of the entries are there: by the covariance, and by passes over
+# the rows because the covariance would be large.
+CASES = {
+    "memory map": (784, False),
+    "memory map, wide": (4000, False),
+    "CSR": (1000, True),
+    "CSR, wide": (4000, True),
+}
+BLOCK = 4096
+
+
+def status(name: str) -> int:
+    """A figure of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+@contextmanager
+def peak() -> Iterator[dict[str, int]]:
+    """The largest memory of its own that this process has while the body runs."""
+    found, done = {"peak": 0}, threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            found["peak"] = max(found["peak"], status("RssAnon"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def write_rows(folder: Path, n_columns: int, half: bool, n_bytes: int) -> None:
+    """Rows near a curved surface of 8 dimensions, as files of arrays."""
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((8, 64)), rng.standard_normal((64, n_columns)) / 8
+    per_row = 8 * (n_columns // 2) if half else 4 * n_columns  # a float32, and a column as int32
+    n_rows = n_bytes // per_row
+    places = np.arange(0, n_columns, 2, dtype=np.int32)
+    names = ("data", "indices") if half else ("data",)
+    with (folder / "data").open("wb") as data, (folder / "indices").open("wb") as indices:
+        for rows in gen_batches(n_rows, BLOCK):
+            size = rows.stop - rows.start
+            x = np.tanh(rng.standard_normal((size, 8)) @ maps[0]) @ maps[1]
+            x = (x + 0.1 * rng.standard_normal(x.shape, dtype=np.float32)).astype(np.float32)
+            if half:  # in turn the columns of even and of odd number
+                odd = np.arange(rows.start, rows.stop)[:, None] % 2
+                index = places + odd.astype(np.int32)
+                indices.write(index.tobytes())
+                x = np.take_along_axis(x, index, 1)
+            data.write(x.tobytes())
+    assert n_rows * per_row == sum((folder / name).stat().st_size for name in names)
+
+
+def open_rows(folder: Path, n_columns: int, half: bool):
+    """The same rows, mapped."""
+    data = np.memmap(folder / "data", np.float32, "r")
+    if not half:
+        return data.reshape(-1, n_columns)
+    indices = np.memmap(folder / "indices", np.int32, "r")
+    starts = np.arange(
+        0, len(data) + 1, n_columns // 2, dtype=np.int32
+    )  # as the indices, else copied
+    return sparse.csr_array((data, indices, starts), shape=(len(starts) - 1, n_columns))
+
+
+def fit_under_limit(folder: str, n_columns: int, half: bool, limit: int) -> dict:
+    """One epoch over all rows, their codes and the rows back, in a process with this limit."""
+    imported, allowed = status("RssAnon"), status("VmData") + limit
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+    X = open_rows(Path(folder), n_columns, half)
+    model = AutoencoderTransformer(8, max_iter=1, batch_size=2**18 // n_columns, random_state=0)
+    with peak() as fitting:
+        fit_seconds = seconds(model.fit, X)
+    shape = (X.shape[0], 8), X.shape
+    with peak() as restoring:
+        codes, restored = (
+            np.memmap(Path(folder) / name, np.float32, "w+", shape=size)
+            for name, size in zip(("codes", "restored"), shape, strict=True)
+        )
+        for rows in gen_batches(len(codes), BLOCK):
+            codes[rows] = model.transform(X[rows])
+            restored[rows] = model.inverse_transform(codes[rows])
+    with peak() as all_at_once:
+        same = np.array_equal(model.transform(X), codes)
+    rows_of = sum(part.nbytes for part in (X.data, X.indices)) if half else X.nbytes
+    return {
+        "rows": X.shape[0],
+        "columns": n_columns,
+        "data": rows_of,
+        "limit": limit,
+        "fit_peak": fitting["peak"] - imported,
+        "restore_peak": restoring["peak"] - imported,
+        "transform_peak": all_at_once["peak"] - imported,
+        "codes": codes.nbytes,
+        "same": bool(same),
+        "fit_seconds": fit_seconds,
+        "score": sum(model.explained_variance_ratio_),
+        "pca_score": model.pca_score_,
+    }
+
+
+def many_fits(n_fits: int) -> dict:
+    """Memory after each of many small fits, in this process."""
+    X = np.random.default_rng(0).standard_normal((200, 20), dtype=np.float32)
+    sizes = []
+    for seed in range(n_fits):
+        model = AutoencoderTransformer(3, max_iter=2, random_state=seed).fit(X)
+        model.transform(X)
+        sizes.append(status("RssAnon"))
+    return {
+        "fits": n_fits,
+        "growth": sizes[-1] - sizes[n_fits // 6],
+        "sizes": sizes[:: n_fits // 6],
+    }
+
+
+def many_rows(n_rows: int) -> dict:
+    """One fit with the default number of epochs."""
+    rng = np.random.default_rng(0)
+    X = np.tanh(rng.standard_normal((n_rows, 4), dtype=np.float32) @ np.ones((4, 20), np.float32))
+    X += 0.3 * rng.standard_normal(X.shape, dtype=np.float32)
+    before = status("RssAnon")
+    model = AutoencoderTransformer(4, random_state=0, batch_size=1024)
+    with peak() as fitting:
+        fit_seconds = seconds(model.fit, X)
+    return {
+        "rows": n_rows,
+        "data": X.nbytes,
+        "fit_seconds": fit_seconds,
+        "epochs": model.n_iter_,
+        "fit_peak": fitting["peak"] - before,
+        "score": model.score(X),
+        "pca_score": model.pca_score_,
+    }
+
+
+def main() -> None:
+    quick = parser(__doc__).parse_args().quick
+    results = Results("larger_than_memory", quick=quick)
+    limit = 150 * MB if quick else LIMIT
+    for name, (n_columns, half) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write_rows(Path(folder), n_columns, half, TIMES * limit)
+            record = in_fresh_process(fit_under_limit, folder, n_columns, half, limit)
+        results.save(name, **record)
+    results.save("many fits", **in_fresh_process(many_fits, 60 if quick else 300))
+    results.save("many rows", **in_fresh_process(many_rows, 10**5 if quick else 10**6))
+
+
+def section(records: dict) -> list[str]:
+    """The figures as lines of the page."""
+    cases = {name: records[name] for name in CASES}
+    fits, million = records["many fits"], records["many rows"]
+    header = (
+        "rows in", "rows x columns", "MB of files", "`fit` MB", "codes and rows by blocks MB",
+        "`transform` at once MB, of these codes", "`fit` seconds", "score", "PCA's",
+    )  # fmt: skip
+    table = [
+        (
+            name, f"{r['rows']} x {r['columns']}", r["data"] / MB, r["fit_peak"] / MB,
+            r["restore_peak"] / MB, f"{r['transform_peak'] / MB:.0f}, {r['codes'] / MB:.0f}",
+            r["fit_seconds"], r["score"], r["pca_score"],
+        )
+        for name, r in cases.items()
+    ]  # fmt: skip
+    bar = next(iter(cases.values()))["limit"] / MB
+    peaks = [max(r["fit_peak"], r["restore_peak"]) / MB for r in cases.values()]
+    return [
+        bar_line("largest memory above the import, MB", max(peaks), below=bar),
+        bar_line(f"growth of memory over {fits['fits']} fits, MB", fits["growth"] / MB, below=5),
+        f"- a fit to {million['rows']:,} rows of 20 columns: **{million['fit_seconds']:.0f} s** "
+        f"({million['epochs']} epochs), {million['fit_peak'] / MB:.0f} MB beside data of "
+        f"{million['data'] / MB:.0f} MB; score {million['score']:.3f}, "
+        f"PCA's {million['pca_score']:.3f}",
+        "",
+        *markdown_table(header, table),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The same bits, or nearly, wherever a model works; and nothing grows, however often."""
+
+import gc
+import weakref
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from conftest import AUTOENCODERS, quick
+from sklearn.base import clone
+
+from skae import AutoencoderTransformer
+from skae._tensors import MULTIPLY_ADDS_WORTH_THREADS
+
+STATUS = Path("/proc/self/status")
+
+
+def both(fitted, X):
+    """Codes of a fitted estimator and of one that is fitted anew."""
+    return fitted.transform(X), clone(fitted).fit_transform(X)
+
+
+@pytest.mark.parametrize("kind", ["fork", "spawn", "loky"])
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_workers_after_a_fit_in_the_parent_change_no_bit(kind, digits):
+    fitted = quick(AutoencoderTransformer, max_iter=3).fit(digits)
+    if kind == "loky":
+        pool = joblib.Parallel(n_jobs=2, backend="loky", timeout=60)
+        answers = pool([joblib.delayed(both)(fitted, digits)] * 2)
+    else:
+        with ProcessPoolExecutor(1, mp_context=get_context(kind)) as pool:
+            answers = [pool.submit(both, fitted, digits).result(timeout=60)]
+    for codes in answers:
+        np.testing.assert_array_equal(codes, both(fitted, digits))
+
+
+@pytest.fixture
+def restored_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_one_thread_and_two_agree_to_five_digits(restored_threads):
+    rng = np.random.RandomState(0)
+    X = np.tanh(rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 40))).astype(np.float32)
+    codes = []
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        large = AutoencoderTransformer(
+            3, hidden_layer_sizes=(1024,), batch_size=500, max_iter=5, random_state=0
+        )
+        assert large._multiply_adds(X, 3) * 500 > MULTIPLY_ADDS_WORTH_THREADS
+        codes.append(large.fit_transform(X))
+    np.testing.assert_allclose(codes[1], codes[0], atol=1e-5 * codes[0].std())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("cls", AUTOENCODERS, ids=lambda cls: cls.__name__)
+def test_steps_that_are_too_large_end_at_the_start_or_are_named(cls, digits):
+    estimator = quick(cls, learning_rate_init=1e30, max_iter=3)
+    try:
+        estimator.fit(digits)
+    except ValueError as error:
+        told = str(error)
+    else:
+        told = "`learning_rate_init`"
+        assert np.isfinite(estimator.reconstruct(digits)).all()
+    assert "`learning_rate_init`" in told
+    assert hasattr(estimator, "n_features_in_") == estimator.__sklearn_is_fitted__()
+
+
+def test_a_model_is_freed_when_it_is_let_go(digits):
+    gc.collect()
+    gc.disable()
+    try:
+        fitted = quick(AutoencoderTransformer, max_iter=1).fit(digits)
+        network = weakref.ref(fitted.network_)
+        del fitted
+        assert network() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells")
+def test_fits_and_failures_leave_no_memory_behind(digits):
+    X = digits[:100]
+
+    def own_memory():
+        gc.collect()
+        line = next(line for line in STATUS.read_text().splitlines() if "RssAnon" in line)
+        return int(line.split()[1]) / 1024
+
+    def work(n_fits):
+        for seed in range(n_fits):
+            fitted = quick(AutoencoderTransformer, max_iter=1, random_state=seed).fit(X)
+            fitted.partial_fit(X).score(X)
+            with pytest.raises(ValueError, match="infinity"):
+                fitted.fit(X + np.inf)
+
+    work(10)
+    before = own_memory()
+    work(40)
+    assert own_memory() - before < 4
