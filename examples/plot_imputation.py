@@ -29,7 +29,7 @@ for hole, (top, left) in zip(holes, rng.randint(5, size=(len(X), 2)), strict=Tru
     hole[top : top + 4, left : left + 4] = True
 holes = holes.reshape(X.shape)
 holed = np.where(holes, np.nan, X)
-train, test = slice(0, 1300), slice(1300, None)
+train, test = slice(0, 700), slice(700, 1000)
 
 # %%
 # All imputers learn from the same images with holes, and fill others.

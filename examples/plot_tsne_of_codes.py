@@ -10,8 +10,8 @@ Run it with the path of the picture, by default ``tsne_of_codes.png``.
 """
 
 # %%
-# PCA and the autoencoder learn from one half of the digits, without labels. The maps are of the
-# other half.
+# PCA and the autoencoder learn from most of the digits, without labels. The maps are of 500
+# others.
 
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from skae import AutoencoderTransformer
 
 X, y = load_digits(return_X_y=True)
-X_train, X_test, _, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
+X_train, X_test, _, y_test = train_test_split(X, y, test_size=500, stratify=y, random_state=0)
 
 size = 8
 inputs = {

@@ -67,7 +67,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
     >>> import numpy as np
     >>> from sklearn.datasets import load_digits
     >>> from skae import AutoencoderTransformer, ContractiveAutoencoder
-    >>> X, _ = load_digits(return_X_y=True)
+    >>> X = load_digits().data[:600]
     >>> noisy = X + np.random.RandomState(0).normal(size=X.shape)
     >>> def movement(reducer):
     ...     codes = reducer.fit_transform(X)

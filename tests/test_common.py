@@ -487,7 +487,7 @@ def test_inference_is_by_row(autoencoder):
     ids=["tied", "images", "tied images", "pretrained", "pretrained images"],
 )
 def test_every_objective_learns_with_every_architecture(autoencoder, architecture, digits):
-    fitted = quick(autoencoder, max_iter=15, **architecture).fit(digits)
+    fitted = quick(autoencoder, max_iter=40, **architecture).fit(digits)
     assert min(fitted.validation_curve_) < fitted.validation_curve_[0]
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.reconstruct(digits), fitted.reconstruct(digits))
