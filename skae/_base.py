@@ -20,21 +20,14 @@ from ._callbacks import CallbackSupportMixin, Watch, callback_names, with_callba
 from ._codec import Codec, OrderedCodec
 from ._convolution import multiply_adds
 from ._diagnosis import Finding, collapsed_codes, diagnose
-from ._fitting import (
-    Outcome,
-    Task,
-    continue_training,
-    diverged,
-    fit_size,
-    make_task,
-    turn_to_axes,
-    untrained,
-)
+from ._fitting import continue_training, diverged, fit_size, untrained
 from ._namespaces import like, on_host
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order, order_codes
+from ._outcome import Outcome, turn_to_axes
 from ._pca_start import PrincipalComponents, principal_components
 from ._ranks import Alone, joined, require_same
+from ._task import Task, make_task
 from ._tensors import plain_torch, threads_for
 from ._trained import TrainedAutoencoder
 from ._training import History, Plan

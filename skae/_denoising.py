@@ -12,9 +12,9 @@ from torch import Tensor
 from ._base import BaseAutoencoder
 from ._corruptions import CORRUPTIONS, Columns
 from ._diagnosis import Finding
-from ._fitting import Task
 from ._losses import LOSSES
 from ._networks import Autoencoder, Whitening
+from ._task import Task
 from ._tensors import as_array, inference_dtype, tensor_blocks
 from ._validation import AnyCallable, Number, OneOf, parameter
 

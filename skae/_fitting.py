@@ -1,4 +1,4 @@
-"""One fit from rows to a trained network with ordered codes: units, start, training, ordering.
+"""One fit from rows to a trained network with ordered codes: building, training, concluding.
 
 Reads an estimator's parameters and its `_loss`; sets nothing on it.
 """
@@ -6,36 +6,26 @@ Reads an estimator's parameters and its `_loss`; sets nothing on it.
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import reduce
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ._callbacks import Watch
-from ._codec import Codec, OrderedCodec
+from ._codec import Codec
 from ._convolution import convolutional_pair
 from ._gradients import WrittenOut, can_write_out
 from ._losses import LOSSES
-from ._namespaces import native
 from ._networks import Autoencoder, LinearPath, Scales, dense_pair, own_pair, tied_pair
-from ._ordering import CodeMoments, Order, align_signs
-from ._pca_start import Moments, PrincipalComponents, moments
+from ._ordering import CodeMoments
+from ._outcome import Outcome, conclude
+from ._pca_start import PrincipalComponents
 from ._penalties import elastic_net
 from ._pretraining import Stage, stages
-from ._ranks import ALONE, Alone
-from ._tensors import (
-    BLOCK_ENTRIES,
-    Rows,
-    as_array,
-    inference_dtype,
-    make_rows,
-    resolve_device,
-    tensor_blocks,
-)
+from ._task import Task, generator
+from ._tensors import BLOCK_ENTRIES, inference_dtype
 from ._training import (
     History,
     Observer,
@@ -46,81 +36,6 @@ from ._training import (
     train,
     train_epoch,
 )
-
-
-class Seeds(NamedTuple):
-    """One seed a stream, so that more noise, or another size of code, reorders no batch."""
-
-    components: int
-    split: int
-    weights: int
-    order: int
-    noise: int
-
-
-class Task(NamedTuple):
-    """What is learned from: the rows, the units, the device and the streams of chance."""
-
-    X: Any  # as a NumPy array or CSR matrix or, on an accelerator, a tensor
-    given: Any  # the same as the user's library has it
-    rows: Rows
-    train: Tensor  # indices into rows
-    held_out_rows: Rows
-    held_out: Tensor  # indices into held_out_rows
-    shift: np.ndarray  # the network works on (X - shift) / scale
-    scale: float
-    moments: Moments
-    seeds: Seeds
-    device: torch.device
-    ranks: Alone = ALONE
-
-    def noise(self, device: torch.device | str = "cpu") -> torch.Generator:
-        """A stream of noise for rows that are here, the same each time."""
-        # Ranks whose rows had the same noise would learn from less of it.
-        return torch.Generator(device).manual_seed(self.seeds.noise + self.ranks.rank)
-
-
-class Outcome(NamedTuple):
-    """What a training leaves behind."""
-
-    codec: Codec
-    codes: CodeMoments  # of the training rows, in the final basis
-    order: Order
-    directions: np.ndarray  # (n_components, n_features)
-    history: History
-
-
-def make_task(estimator, X, X_val, before: Codec | None, ranks: Alone = ALONE) -> Task:
-    """Settle the units, those of `before` if there is one; move the rows to the device once."""
-    given, X = X, native(X)
-    chance = check_random_state(estimator.random_state)
-    seeds = Seeds(*ranks.first(chance.randint(2**31 - 1, size=5).tolist()))
-    stats = moments(X, ranks)
-    shift, scale = stats.mean, stats.spread
-    if LOSSES[estimator.loss].degree == 0:
-        shift, scale = np.zeros_like(shift), 1.0
-    if before is not None:
-        shift, scale = as_array(before.shift), before.scale.item()
-    device = resolve_device(estimator.device, given)
-    rows = held_out_rows = ranks.share(make_rows(X, shift, scale, device))
-    train = held_out = torch.arange(len(rows))
-    if X_val is not None:
-        held_out_rows = ranks.share(make_rows(native(X_val), shift, scale, device))
-        held_out = torch.arange(len(held_out_rows))
-    elif estimator.early_stopping:
-        permutation = torch.randperm(len(rows), generator=_generator(seeds.split))
-        n_held_out = _n_held_out(estimator.validation_fraction, len(rows))
-        held_out, train = permutation.tensor_split([n_held_out])
-    return Task(
-        X, given, rows, train.to(device), held_out_rows, held_out.to(device),
-        shift, scale, stats, seeds, device, ranks,
-    )  # fmt: skip
-
-
-def _n_held_out(fraction: Any, n_rows: int) -> int:
-    # Fewer than 50 rows can hardly tell an improvement from chance, see `better_than_chance`.
-    share = min(max(0.1 * n_rows, 50), 0.25 * n_rows) if fraction == "auto" else fraction * n_rows
-    return min(max(round(share), 1), n_rows - 1)
 
 
 def fit_size(
@@ -136,7 +51,7 @@ def fit_size(
     # The baseline, also where the network has no linear path, or an older one.
     pca = _linear_path(task, start, active=True)
     if _solved(estimator, start):
-        return _conclude(estimator, task, codec, pca, History([], [], 0, False, False))
+        return conclude(estimator, task, codec, pca, History([], [], 0, False, False))
     core = _float32_copy(codec.core, task)
 
     def finish(core: Autoencoder, history: History) -> Outcome:
@@ -144,7 +59,7 @@ def fit_size(
         trained = codec.with_nets_of(core).eval()
         trained.to(task.device, inference_dtype(task.X.dtype, task.device))
         estimator._settle(trained, task)
-        return _conclude(estimator, task, trained, pca, history)
+        return conclude(estimator, task, trained, pca, history)
 
     def learned(weights: dict[str, Tensor], history: History) -> dict[str, Any]:
         trained = copy.deepcopy(core)
@@ -160,7 +75,7 @@ def fit_size(
 
 def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Observer) -> History:
     """Train a network on the task's rows, in place."""
-    order = _generator(task.seeds.order)
+    order = generator(task.seeds.order)
     with _modules_own_chance(estimator, task):
         history = train(
             core,
@@ -200,7 +115,7 @@ def continue_training(
     stepper = Stepper(core, plan.solver, rise_and_fade(plan.learning_rate), unit)
     if optimizer_state:
         stepper.load_state_dict(optimizer_state)
-    order = torch.randperm(len(task.rows), generator=_generator(task.seeds.order)).to(task.device)
+    order = torch.randperm(len(task.rows), generator=generator(task.seeds.order)).to(task.device)
     with _modules_own_chance(estimator, task):
         loss = train_epoch(stepper, _gradient(estimator, task, core), order, plan.batch_size)
     if not np.isfinite(loss):
@@ -210,7 +125,7 @@ def continue_training(
     task.ranks.unify(core)
     codec = codec.with_nets_of(core)
     history = _in_units_of_X(History([loss], [], 1, False, False), estimator, task)
-    return _conclude(estimator, task, codec, codec.core.linear, history, seen), state
+    return conclude(estimator, task, codec, codec.core.linear, history, seen), state
 
 
 def diverged(estimator) -> str:
@@ -274,15 +189,15 @@ def _make_core(estimator, task: Task, start: PrincipalComponents, plan: Plan | N
             estimator.hidden_layer_sizes,
             n_components,
             activation,
-            _generator(seed),
+            generator(seed),
             tied=estimator.tied_weights,
             **shared,
         )
     elif estimator.tied_weights:
-        pair = tied_pair(sizes, activation, _generator(seed), **shared)
+        pair = tied_pair(sizes, activation, generator(seed), **shared)
     else:
         shared["gate"] = estimator.pretraining is not None
-        pair = dense_pair(sizes, activation, _generator(seed), whitening=whitening, **shared)
+        pair = dense_pair(sizes, activation, generator(seed), whitening=whitening, **shared)
     if estimator.pretraining is not None and plan is not None:
         units = linear.mean, scales.inputs, torch.from_numpy(outputs)
         _pretrain(estimator, task, plan, stages(pair, *units, LOSSES[estimator.loss].link))
@@ -396,73 +311,3 @@ def _in_units_of_X(history: History, estimator, task: Task) -> History:
         training=[estimator._in_units_of_X(loss, task) for loss in history.training],
         validation=[estimator._in_units_of_X(error, task) for error in history.validation],
     )
-
-
-def _conclude(
-    estimator,
-    task: Task,
-    codec: Codec,
-    pca: LinearPath,
-    history: History,
-    seen: CodeMoments | None = None,
-) -> Outcome:
-    """Measure the training rows, then put the codes in order."""
-    codec.eval().to(task.device, inference_dtype(task.X.dtype, task.device))
-    reach_before = codec.core.reach.clone()
-    codec.core.reach.fill_(torch.inf)
-    codes, reach = _measure(estimator, task, codec, pca.to(codec.shift))
-    if seen is not None:
-        codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
-    if codec.core.linear.active:  # else there is nothing to fall back on
-        codec.core.reach.copy_(reach.clamp_min(1e-30))  # constant data reach nowhere
-    return estimator._in_order(codec, codes, history)
-
-
-def turn_to_axes(estimator, codec: OrderedCodec, codes: CodeMoments, history: History) -> Outcome:
-    """Let the codes be what `_order` wants, with signs that make the directions positive."""
-    order = estimator._order(codec, codes)
-    codec.change_basis(order.centre, order.matrix)
-    directions = as_array(codec.directions())
-    signs = align_signs(directions)
-    variances = order.explained_variance
-    units = np.sqrt(variances.clip(min=np.finfo(np.float64).tiny)) if estimator.whiten else 1.0
-    codec.change_basis(np.zeros_like(variances), np.diag(signs / units))
-    codes = codes.in_basis(order.centre, order.matrix * (signs / units))
-    return Outcome(codec, codes, order, directions * signs[:, None], history)
-
-
-def _measure(estimator, task: Task, codec: Codec, pca: LinearPath) -> tuple[CodeMoments, Tensor]:
-    """The codes of all training rows, what they, PCA and the mean leave over, and their reach."""
-    loss = LOSSES[estimator.loss]
-    mean = torch.from_numpy(task.moments.mean).to(codec.shift)
-    noise = task.noise(task.device)
-    # Added up as they come: small results kept between large blocks would scatter the memory.
-    codes: CodeMoments | None = None
-    reach = codec.shift.new_zeros(())
-    with torch.no_grad():
-        for x in tensor_blocks(task.X, codec.shift.dtype, task.device):
-            code = codec.encode(x)
-            reach = torch.maximum(reach, codec.distance(code).max())
-            standard = (x - codec.shift) / codec.scale
-            if (shown := estimator._shown(codec.core, standard, noise)) is not standard:
-                far = codec.core.distance(codec.core.encode(shown)).max()
-                reach = torch.maximum(reach, far)
-            pca_raw = codec.shift + codec.scale * loss.link(pca.reconstruct(standard))
-            part = estimator._moments.of(
-                code,
-                charge=_total(loss.deviance(codec.decode(code), x)),
-                pca_charge=_total(loss.deviance(pca_raw, x)),
-                mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
-                squares=torch.nansum((x - mean).double().square()).item(),
-            )
-            codes = part if codes is None else codes.plus(part)
-    all_codes, reaches = zip(*task.ranks.gather((codes, reach.item())), strict=True)
-    return reduce(estimator._moments.plus, all_codes), reach.new_tensor(max(reaches))
-
-
-def _total(per_row: Tensor) -> float:
-    return per_row.double().sum().item()
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

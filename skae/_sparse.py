@@ -17,10 +17,10 @@ from torch.nn.functional import normalize, relu
 from ._base import BaseAutoencoder
 from ._codec import Codec
 from ._diagnosis import Finding
-from ._fitting import Outcome, Task
 from ._namespaces import like, on_host
 from ._networks import Autoencoder, Gate, LinearPath, Scales
 from ._ordering import CodeUse, Order
+from ._outcome import Outcome
 from ._pca_start import PrincipalComponents
 from ._sparse_codes import (
     SETTLED_STEPS,
@@ -32,6 +32,7 @@ from ._sparse_codes import (
     TopK,
     Units,
 )
+from ._task import Task
 from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History, Plan
 from ._validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter

@@ -17,10 +17,10 @@ from torch.nn import Module
 from ._base import BaseAutoencoder
 from ._codec import Codec, OrderedCodec
 from ._diagnosis import Finding
-from ._fitting import Outcome, Task
 from ._namespaces import like, on_host
 from ._networks import Autoencoder, LinearPath, Scales
 from ._ordering import CodeMoments, Order
+from ._outcome import Outcome
 from ._penalties import gaussian_kl
 from ._probabilistic import (
     NoisyDecoder,
@@ -30,6 +30,7 @@ from ._probabilistic import (
     probabilistic_pca,
     random_start,
 )
+from ._task import Task
 from ._tensors import BLOCK_ENTRIES, as_array
 from ._validation import BOOLEAN, Number, check_value, integer, parameter
 

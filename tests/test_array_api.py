@@ -28,7 +28,7 @@ from skae import (
     AutoencoderTransformer,
     DenoisingAutoencoder,
     SparseAutoencoder,
-    _fitting,
+    _task,
     _trained,
 )
 from skae._losses import LOSSES
@@ -108,7 +108,7 @@ def on_accelerator(dispatch, monkeypatch):
         assert self.ndim < 2 or len(self) < 100, "rows were handed to NumPy"
         return to_numpy(self, **options)
 
-    for module in (_trained, _fitting):
+    for module in (_trained, _task):
         monkeypatch.setattr(module, "native", lambda X: X.detach() if type(X) is Tensor else X)
     monkeypatch.setattr(Tensor, "numpy", small_only)
     return monkeypatch

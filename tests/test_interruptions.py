@@ -68,10 +68,11 @@ def test_an_error_anywhere_leaves_an_old_or_a_whole_fit(cls, digits):
     before, told = dict(vars(fitted)), answers(fitted, X)
     counter = Counter()
     counter.watch(clone(fitted).fit, wider, LABELS[:40])
-    # From the first call to the last, more closely at both ends, where no epochs are.
-    shares = (1 - np.cos(np.linspace(0, np.pi, 6))) / 2
+    # From the first call to nearly the last, more closely at both ends, where no epochs are. Not to
+    # the very last: what is cached between two fits makes their calls differ by a few.
+    shares = (1 - np.cos(np.linspace(0, 0.95 * np.pi, 4))) / 2
     places = 1 + ((counter.n_calls - 1) * shares).astype(int)
-    for at, error in zip(places, [KeyboardInterrupt, RuntimeError] * 3, strict=True):
+    for at, error in zip(places, [KeyboardInterrupt, RuntimeError] * 2, strict=True):
         with pytest.raises(error):
             Counter(at, error("a fault")).watch(fitted.fit, wider, LABELS[:40])
         if fitted.n_features_in_ == 6:
@@ -79,7 +80,7 @@ def test_an_error_anywhere_leaves_an_old_or_a_whole_fit(cls, digits):
             for name, answer in answers(fitted, X).items():
                 np.testing.assert_array_equal(answer, told[name])
         else:  # the best epoch so far, or all was done already
-            assert error is KeyboardInterrupt or at == counter.n_calls
+            assert error is KeyboardInterrupt
             assert all(np.isfinite(answer).all() for answer in answers(fitted, wider).values())
             fitted = tiny(cls, X)
             before, told = dict(vars(fitted)), answers(fitted, X)

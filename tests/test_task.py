@@ -6,7 +6,7 @@ import torch
 from conftest import quick
 
 from skae import AutoencoderTransformer
-from skae._fitting import make_task
+from skae._task import make_task
 
 
 def all_rows(task):
