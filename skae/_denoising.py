@@ -90,7 +90,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     >>> import numpy as np
     >>> from sklearn.datasets import load_digits
     >>> from skae import DenoisingAutoencoder
-    >>> X, _ = load_digits(return_X_y=True)
+    >>> X = load_digits(n_class=5).data
     >>> noisy = X + np.random.RandomState(0).normal(scale=4, size=X.shape)
     >>> denoiser = DenoisingAutoencoder(n_components=32, corruption_level=1.0, random_state=0)
     >>> cleaned = denoiser.fit(X).reconstruct(noisy)

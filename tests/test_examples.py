@@ -12,6 +12,7 @@ image = pytest.importorskip("matplotlib.image")
 
 from conftest import AUTOENCODERS  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn.manifold import TSNE  # noqa: E402
 
 from skae._base import BaseAutoencoder  # noqa: E402
 from skae._training import Plan  # noqa: E402
@@ -26,6 +27,11 @@ def one_epoch(monkeypatch):
     """Every fit ends after one epoch, whatever the example asks for."""
     of = Plan.of
     monkeypatch.setattr(Plan, "of", lambda *args: of(*args)._replace(max_epochs=1))
+    # What imputers learn, and maps by t-SNE, is cut short as well.
+    monkeypatch.setattr("skae._completion.MAX_STEPS", 100)
+    monkeypatch.setattr("skae._completion.RADIAL_ROWS", 500)
+    monkeypatch.setattr("skae._conditional_gaussian.MAX_ITERATIONS", 2)
+    monkeypatch.setitem(TSNE.__init__.__kwdefaults__, "max_iter", 250)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def pairwise_cover(values):
         wanted = min(pairs)
         trials = [
             {name: rng.randrange(len(values[name])) for name in names} | dict(wanted)
-            for _ in range(20)
+            for _ in range(100)
         ]
         met = [pairs & set(itertools.combinations(sorted(trial.items()), 2)) for trial in trials]
         best = max(range(len(trials)), key=lambda i: len(met[i]))
