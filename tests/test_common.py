@@ -1,6 +1,7 @@
 """What every estimator of the package owes to scikit-learn and to its user."""
 
 import copy
+import importlib.util
 import multiprocessing
 import pickle
 import random
@@ -279,6 +280,9 @@ def test_sparse_rows_are_the_same_rows(autoencoder, digits, kind):
         np.testing.assert_allclose(answer, getattr(dense, method)(digits), rtol=1e-12)
 
 
+IS_NEWEST = importlib.util.find_spec("sklearn.callback") is not None
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames_go_in_and_come_out(autoencoder, digits, library):
     columns = [f"pixel{i}" for i in range(digits.shape[1])]
@@ -290,7 +294,8 @@ def test_frames_go_in_and_come_out(autoencoder, digits, library):
     names = [f"{autoencoder.__name__.lower()}{i}" for i in range(4)]
     assert type(codes) is type(frame)
     assert list(codes.columns) == list(fitted.get_feature_names_out()) == names
-    assert list(fitted.feature_names_in_) == columns
+    if library == "pandas" or IS_NEWEST:  # scikit-learn 1.6 knows no names of this polars
+        assert list(fitted.feature_names_in_) == columns
     assert fitted.inverse_transform(codes).shape == digits.shape
     with warnings.catch_warnings():
         warnings.simplefilter("error")
