@@ -67,30 +67,20 @@ def autoencoder_case(X_train, X, quick: bool, **parameters) -> dict:
 def at_equal_activity(X_train, X, quick: bool, wanted: int, tried: list[dict]) -> dict:
     """An l1 autoencoder as active as wanted, to 5 %, or on the generous side of it.
 
-    Activity falls with the penalty nearly as a power of it: each trial is where the line through
-    the two nearest ones says. `tried` holds the earlier trials, those for other activities too.
+    Bisection of the penalty, begun between the nearest of the earlier trials in `tried`, those for
+    other activities included.
     """
-
-    def miss(case: dict) -> float:
-        return abs(np.log(case["active"] / wanted))
-
-    for _ in range(1 if quick else 6):
-        near = sorted(tried, key=miss)[:2]
-        if near and wanted <= near[0]["active"] < 1.05 * wanted:
-            break
-        if len(near) < 2:
-            penalty = 1.0 if not near else 2.0 * near[0]["penalty"]
-        else:
-            penalties, active = (
-                np.log([case[key] for case in near]) for key in ("penalty", "active")
-            )
-            slope = (penalties[1] - penalties[0]) / (active[1] - active[0])
-            aim = np.log(1.025 * wanted)
-            penalty = float(np.exp(penalties[0] + slope * (aim - active[0])))
+    for _ in range(1 if quick else 7):
+        more = [case["penalty"] for case in tried if case["active"] >= wanted]
+        less = [case["penalty"] for case in tried if case["active"] < wanted]
+        low, high = max(more, default=0.1), min(less, default=100.0)
+        penalty = float(np.sqrt(low * high))
         case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
         tried.append(case | {"penalty": penalty})
         print(f"l1 penalty={penalty:.4g} active={case['active']:.4g}", flush=True)
-    return min(tried, key=miss)
+        if wanted <= case["active"] < 1.05 * wanted:
+            break
+    return min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / wanted)))
 
 
 def curve(n_rows: int | None, quick: bool) -> list[dict]:
