@@ -18,7 +18,7 @@ from ._training import RUN_EPOCH, Stepper, train_epoch
 
 @contextmanager
 def fit_together(n_fits: int = 48) -> Iterator[None]:
-    """Train the small networks of a search together, several times as fast as one by one.
+    """Train the small networks of a search together, which is quicker than one by one.
 
     Within this context the fits of a search that goes through joblib, such as `GridSearchCV`,
     `cross_val_score` or `learning_curve`, advance together in one process, epoch by epoch. Epochs
