@@ -23,7 +23,7 @@ MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
 BLOCK_ENTRIES = 2**17
 
 # Data of at most so many entries are kept beside themselves in the form that is learned from.
-FEW_ENTRIES = 2**20
+KEPT_ENTRIES = 2**20
 
 # The first is what other dtypes are converted to.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
@@ -238,7 +238,7 @@ def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.dev
     kind: type[TensorRows | HostRows] = TensorRows if isinstance(X, Tensor) else HostRows
     rows = kind(X, shift, scale, device)
     accelerated = device.type != "cpu" and not sparse.issparse(X)
-    if not accelerated and prod(X.shape) > FEW_ENTRIES:
+    if not accelerated and prod(X.shape) > KEPT_ENTRIES:
         return rows
     try:
         return StandardRows(rows, X)
