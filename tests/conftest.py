@@ -1,5 +1,6 @@
 """Data and estimators that the tests share; the estimators come from `skae.__all__`."""
 
+import importlib.util
 import inspect
 
 import numpy as np
@@ -9,6 +10,9 @@ from sklearn.datasets import load_digits
 from sklearn.utils import estimator_checks
 
 import skae
+
+# Whether scikit-learn is as new as those of its features that not all supported versions have.
+IS_NEWEST = importlib.util.find_spec("sklearn.callback") is not None
 
 ESTIMATORS = [
     thing

@@ -1,7 +1,6 @@
 """Tensors in, tensors out, as scikit-learn's PCA has it under `array_api_dispatch`."""
 
 import copy
-import importlib.util
 import os
 import pickle
 import subprocess
@@ -12,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, quick
+from conftest import AUTOENCODERS, IS_NEWEST, quick
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -37,7 +36,7 @@ from skae._pca_start import moments
 from skae._tensors import HostRows, TensorRows, column_sums
 
 NEWEST = pytest.mark.skipif(
-    importlib.util.find_spec("sklearn.callback") is None,
+    not IS_NEWEST,
     reason="before 1.9 scikit-learn's own estimators take fewer arrays",
 )
 DTYPES = {"float64": torch.float64, "float32": torch.float32}

@@ -1,7 +1,6 @@
 """What every estimator of the package owes to scikit-learn and to its user."""
 
 import copy
-import importlib.util
 import multiprocessing
 import pickle
 import random
@@ -16,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import AUTOENCODERS, ESTIMATORS, NOT_YIELDED, RECONSTRUCTING, brief, quick
+from conftest import AUTOENCODERS, ESTIMATORS, IS_NEWEST, NOT_YIELDED, RECONSTRUCTING, brief, quick
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -278,9 +277,6 @@ def test_sparse_rows_are_the_same_rows(autoencoder, digits, kind):
     for method in ("transform", "reconstruct", "score_samples", "score"):
         answer = getattr(dense, method)(kind(digits))
         np.testing.assert_allclose(answer, getattr(dense, method)(digits), rtol=1e-12)
-
-
-IS_NEWEST = importlib.util.find_spec("sklearn.callback") is not None
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
