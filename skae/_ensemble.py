@@ -3,11 +3,10 @@
 import copy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch import Tensor
 from ._base import all_or_nothing
 from ._denoisers import Denoisers, dense_networks, usual_error
 from ._networks import ACTIVATIONS
-from ._packing import PackedModule
+from ._packing import HoldsModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._ranks import refuse_ranks
@@ -50,7 +49,7 @@ GAIN = 2.0
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class DenoisingEnsemble(BaseEstimator):
+class DenoisingEnsemble(HoldsModule):
     """Denoisers of several noise levels whose errors tell unusual rows from usual ones.
 
     Each denoiser takes normal noise of its own level out of standardised rows. None has a
@@ -148,6 +147,8 @@ class DenoisingEnsemble(BaseEstimator):
     n_steps: int = parameter(500, integer(1))
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
     device: str = parameter("auto", Instance(str, "the name of a torch device"))
+
+    _module_name = "denoisers_"
 
     def fit(self, X, y=None) -> Self:
         """Learn where the rows of `X` are dense.
@@ -303,15 +304,3 @@ class DenoisingEnsemble(BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        # On the host and as arrays, as in `BaseAutoencoder`.
-        state = dict(super().__getstate__())
-        if "denoisers_" in state:
-            state["denoisers_"] = PackedModule.of(state["denoisers_"])
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "denoisers_" in state:
-            state = state | {"denoisers_": state["denoisers_"].unpack()}
-        super().__setstate__(state)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn import config_context
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import TransformerMixin, clone
 from sklearn.impute import SimpleImputer
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -17,7 +17,7 @@ from ._base import all_or_nothing
 from ._completion import JUDGING_ROWS, Gaussian, learn_correction, make_pool, weigh
 from ._conditional_gaussian import ConditionalGaussian, fit_gaussian
 from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
-from ._packing import PackedModule
+from ._packing import HoldsModule
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._ranks import refuse_ranks
@@ -33,7 +33,7 @@ ROUNDS = 10
 
 
 @dataclass(eq=False, repr=False)
-class AutoencoderImputer(TransformerMixin, BaseEstimator):
+class AutoencoderImputer(TransformerMixin, HoldsModule):
     """Fill missing cells with what an over-complete denoising autoencoder restores there.
 
     Three steps, each of which has to beat the one before it:
@@ -132,6 +132,8 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
     keep_empty_features: bool = parameter(False, BOOLEAN)
     add_indicator: bool = parameter(False, BOOLEAN)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
+
+    _module_name = "_correction"
 
     def fit(self, X, y=None) -> Self:
         """Learn from the observed cells.
@@ -311,14 +313,3 @@ class AutoencoderImputer(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self._nan_is_missing
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if isinstance(state.get("_correction"), torch.nn.Module):
-            state["_correction"] = PackedModule.of(state["_correction"])
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(state.get("_correction"), PackedModule):
-            state = state | {"_correction": state["_correction"].unpack()}
-        super().__setstate__(state)

@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from ._losses import LOSSES, ReconstructionLoss
@@ -69,6 +70,27 @@ class PackedModule(NamedTuple):
         for name, tensor in _tensors(module):
             tensor.copy_(_tensor(self.arrays[name]))
         return module
+
+
+class HoldsModule(BaseEstimator):
+    """An estimator that learns a module, which is packed in its pickles and files.
+
+    That is on the host, so that a machine without the device can load it, and as arrays, so that
+    joblib.hash can tell equal estimators.
+    """
+
+    _module_name: ClassVar[str]  # the attribute that is a module, if one was learned
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if isinstance(module := state.get(self._module_name), nn.Module):
+            state[self._module_name] = PackedModule.of(module)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(packed := state.get(self._module_name), PackedModule):
+            state = state | {self._module_name: packed.unpack()}
+        super().__setstate__(state)
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -16,7 +16,7 @@ from ._codec import Codec, computing
 from ._losses import LOSSES, ReconstructionLoss
 from ._namespaces import check_same_library, float_dtypes, like, native, on_host
 from ._ordering import explained_share
-from ._packing import PackedModule
+from ._packing import HoldsModule
 from ._parameters import SharedParameters
 from ._tensors import (
     TORCH_DTYPES,
@@ -32,13 +32,17 @@ from ._tensors import (
 FEW_ENTRIES = 10_000
 
 
-class TrainedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedParameters):
+class TrainedAutoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, HoldsModule, SharedParameters
+):
     """All that needs no more than what `fit` has left: codes, rows and scores, checks and files."""
 
     network_: Codec
     mean_: Any
     n_components_: int
     n_features_in_: int
+
+    _module_name = "network_"
 
     # In notebooks scikit-learn shows what a parameter or an attribute is only beside a link to its
     # page; this one leads nowhere else.
@@ -214,18 +218,14 @@ class TrainedAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Shar
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        # On the host, so that a machine without the device can load it; as arrays, so that
-        # joblib.hash can tell equal estimators. The optimiser's state belongs to this process.
-        state = dict(super().__getstate__())
+        state = super().__getstate__()
         if tensors := [name for name, value in state.items() if isinstance(value, Tensor)]:
             state |= {"_tensors": tensors} | {name: on_host(state[name]) for name in tensors}
-        if "network_" in state:
-            state |= {"network_": PackedModule.of(state["network_"]), "_optimizer_state": None}
+        if "_optimizer_state" in state:
+            state["_optimizer_state"] = None  # it belongs to this process
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "network_" in state:
-            state = state | {"network_": state["network_"].unpack()}
         if "_tensors" in state:
             state = dict(state)
             # Copies, as what joblib maps into memory is read-only.
