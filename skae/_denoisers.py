@@ -79,7 +79,7 @@ class Denoisers(nn.Module):
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("levels", _column(levels))
         self.register_buffer("usual_error", torch.ones(len(levels), 1, len(scale)).double())
-        self.exact: nn.Module = nn.Identity()  # until there are rows to keep
+        self.exact: ExactDenoisers | None = None  # until there are rows to keep
 
     def keep(self, x: Tensor, levels: tuple[float, ...]) -> None:
         """Restore by these rows, in the units of `X`, too, at each level."""
@@ -104,8 +104,7 @@ class Denoisers(nn.Module):
     def restore(self, x: Tensor) -> Tensor:
         """Standardised rows as each denoiser gives them back, (n_denoisers, n_rows, n_features)."""
         by_networks = self.restore_by_networks(x)
-        has_exact = isinstance(self.exact, ExactDenoisers)
-        return torch.cat([by_networks, self.exact(x)]) if has_exact else by_networks
+        return by_networks if self.exact is None else torch.cat([by_networks, self.exact(x)])
 
     def standard(self, x: Tensor) -> Tensor:
         """Rows in standard units."""
