@@ -1,7 +1,7 @@
 """A trained autoencoder as its user sees it."""
 
 import copy
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -95,14 +95,16 @@ class OrderedCodec(Codec):
 
 
 # Copies live as long as their original and are no part of it: neither pickled nor copied.
-_COPIES: WeakKeyDictionary[Codec, Codec] = WeakKeyDictionary()
+_COPIES: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+
+Trained = TypeVar("Trained", bound=nn.Module)  # a module with a `scale`
 
 
-def computing(codec: Codec, dtype: torch.dtype, device: torch.device) -> Codec:
-    """The trained codec in `dtype` on `device`: itself if it is that, else a copy made once."""
-    if (codec.scale.dtype, codec.scale.device) == (dtype, device):
-        return codec
-    copied = _COPIES.get(codec)
+def computing(trained: Trained, dtype: torch.dtype, device: torch.device) -> Trained:
+    """The trained module in `dtype` on `device`: itself if it is that, else a copy made once."""
+    if (trained.scale.dtype, trained.scale.device) == (dtype, device):
+        return trained
+    copied = cast(Trained | None, _COPIES.get(trained))
     if copied is None or (copied.scale.dtype, copied.scale.device) != (dtype, device):
-        copied = _COPIES[codec] = copy.deepcopy(codec).to(device, dtype)
+        copied = _COPIES[trained] = copy.deepcopy(trained).to(device, dtype)
     return copied

@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import all_or_nothing
+from ._codec import computing
 from ._denoisers import Denoisers, dense_networks, usual_error
+from ._fitting import diverged
 from ._networks import ACTIVATIONS
 from ._packing import HoldsModule
 from ._parameters import RANDOM_STATE
@@ -190,10 +192,7 @@ class DenoisingEnsemble(HoldsModule):
                     denoisers.keep(kept, tuple(self.exact_levels))
                 denoisers.usual_error.copy_(self._usual_error(denoisers, X))
             if not torch.isfinite(denoisers.usual_error).all():
-                raise ValueError(
-                    "The loss stopped being finite: `learning_rate_init` = "
-                    f"{self.learning_rate_init} is too large for this data; try a tenth of it."
-                )
+                raise ValueError(diverged(self))
             self.denoisers_ = denoisers
         return self
 
@@ -285,10 +284,8 @@ class DenoisingEnsemble(HoldsModule):
         """`apply(denoisers, x)` to the rows of `X`, a block at a time, in the precision of `X`."""
         check_is_fitted(self)
         X = checked_rows(self, X, reset=False)
-        dtype = inference_dtype(X.dtype, self.denoisers_.shift.device)
-        denoisers = self.denoisers_
-        if denoisers.shift.dtype != dtype:
-            denoisers = copy.deepcopy(denoisers).to(dtype)
+        device = self.denoisers_.shift.device
+        denoisers = computing(self.denoisers_, inference_dtype(X.dtype, device), device)
         with torch.inference_mode():
             results = [apply(denoisers, x).cpu() for x in self._blocks(denoisers, X)]
         return torch.cat(results).numpy().astype(X.dtype, copy=False)
