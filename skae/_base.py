@@ -59,6 +59,11 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
         return False
 
     @property
+    def _is_plain(self) -> bool:
+        """Whether, besides, rows are shown as they are."""
+        return self._only_reconstructs
+
+    @property
     def _starts_at_pca(self) -> bool:
         """Whether the network begins as PCA, which stays as a linear path."""
         return self.init == "pca"
@@ -97,11 +102,6 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
     def _in_units_of_X(self, loss: float, task: Task) -> float:
         """A mean of `_loss`, which is in the network's units, in those of `score_samples`."""
         return loss * task.scale**self._reconstruction.degree
-
-    @property
-    def _is_plain(self) -> bool:
-        """Whether, besides, rows are shown as they are."""
-        return self._only_reconstructs
 
     def _shown(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         """What the network is shown of the batch `x` while it learns."""
@@ -170,7 +170,8 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
             X = self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
             X_val = None if X_val is None else self._checked_for_loss(X_val)
-        n_rows = self._n_rows(ranks, X, X_val, before)
+        self._require_same_fit(ranks, X, X_val, before)
+        n_rows = sum(ranks.gather(X.shape[0]))
         size = self._largest_size(n_rows, X.shape[1], before)
         plan = Plan.of(self, n_rows)
         with threads_for(self._multiply_adds(X, size) * plan.batch_size):
@@ -218,7 +219,8 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
                 X = self._checked_for_loss(
                     X, reset=before is None, ensure_min_samples=2 if before is None else 1
                 )
-            n_rows = self._n_rows(ranks, X, None, before)
+            self._require_same_fit(ranks, X, None, before)
+            n_rows = sum(ranks.gather(X.shape[0]))
             size = self._largest_size(n_rows, X.shape[1], before)
             if isinstance(size, float):
                 raise ValueError(
@@ -243,8 +245,8 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             self._publish(task, outcome, optimizer_state)
         return self
 
-    def _n_rows(self, ranks: Alone, X, X_val, before: Codec | None) -> int:
-        """The rows of `X` on all ranks; raises on all of them unless they mean the same fit."""
+    def _require_same_fit(self, ranks: Alone, X, X_val, before: Codec | None) -> None:
+        """Raise on all ranks unless they mean the same fit, each to rows of its own."""
         # Devices, seeds and `verbose` may differ; of functions and the like only the user knows.
         own = ("device", "random_state", "verbose")
         parameters = {
@@ -260,7 +262,6 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             "The callbacks": callback_names(self),
         }
         require_same(ranks, {"The estimator": type(self).__name__} | parameters | state)
-        return sum(ranks.gather(X.shape[0]))
 
     def _largest_size(self, n_samples: int, n_features: int, before: Codec | None) -> int | float:
         """`n_components` as a number, or still as a share, checked against the shape of `X`."""

@@ -26,6 +26,7 @@ from ._base import BaseAutoencoder, all_or_nothing
 from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
 from ._networks import Scales
+from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._ranks import refuse_ranks
 from ._spreading import encode_labels, spread_labels
@@ -154,12 +155,7 @@ class AutoencoderClassifier(
     learning_rate_init: float = parameter(0.003, positive())
     batch_size: int = parameter(128, integer(1))
     max_iter: int | None = parameter(None, integer(1), NONE)
-    random_state: int | np.random.RandomState | None = parameter(
-        None,
-        NONE,
-        integer(0, 2**32 - 1),
-        Instance(np.random.RandomState, "a numpy.random.RandomState"),
-    )
+    random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     def fit(self, X, y) -> Self:
         """Pre-train on all rows, guess the labels that are missing, and learn the labels.
