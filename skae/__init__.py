@@ -23,7 +23,7 @@ _HOMES = {
     "LossCurveDisplay": "_displays",
     "ReconstructionDisplay": "_reconstruction_display",
     "ReconstructionTransformer": "_reconstruction",
-    "ReducerComparison": "_compare",
+    "ReducerComparison": "_comparison",
     "ReducerComparisonDisplay": "_comparison_display",
     "SparseAutoencoder": "_sparse",
     "compare_reducers": "_compare",

@@ -4,8 +4,8 @@ from ._autoencoder import AutoencoderTransformer as AutoencoderTransformer
 from ._classifier import AutoencoderClassifier as AutoencoderClassifier
 from ._code_displays import DictionaryDisplay as DictionaryDisplay
 from ._code_displays import LatentTraversalDisplay as LatentTraversalDisplay
-from ._compare import ReducerComparison as ReducerComparison
 from ._compare import compare_reducers as compare_reducers
+from ._comparison import ReducerComparison as ReducerComparison
 from ._comparison_display import ReducerComparisonDisplay as ReducerComparisonDisplay
 from ._contractive import ContractiveAutoencoder as ContractiveAutoencoder
 from ._denoising import DenoisingAutoencoder as DenoisingAutoencoder

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.utils.multiclass import type_of_target
 
 from ._plotting import COLOURS, MARKERS, axes_for, check_fitted_with
@@ -211,8 +212,6 @@ class ExplainedVarianceDisplay:
         ratio = estimator.explained_variance_ratio_
         pca_ratio = None
         if X is not None:
-            from sklearn.decomposition import PCA
-
             pca_ratio = PCA(len(ratio), random_state=0).fit(X).explained_variance_ratio_
         return cls(
             explained_variance_ratio=ratio,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from ._plotting import (
     GREY,
@@ -206,8 +207,6 @@ class ReconstructionDisplay:
 
 def _name(reducer: Any) -> str:
     """What a reducer is called in a picture: its class; of a pipeline, that of its last step."""
-    from sklearn.pipeline import Pipeline
-
     return type(reducer[-1] if isinstance(reducer, Pipeline) else reducer).__name__
 
 

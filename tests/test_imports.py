@@ -45,6 +45,7 @@ LAYERS = [
     {"_outlier", "_imputer", "_reconstruction", "_classifier"},
     {"_scoring", "_programs", "_plotting"},
     {"_displays", "_code_displays", "_reconstruction_display", "_comparison_display"},
+    {"_comparison"},
     {"_compare", "_persistence", "_export"},
     {"__init__"},
 ]
