@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder
+from ._bounds import balanced_noise
 from ._graph import Graph, decode, decode_core, encode, posterior, standard
 from ._losses import AbsoluteError, LogLoss, Poisson, SquaredError
 from ._sparse import SparseAutoencoder
-from ._variational import VAE, _balanced_noise
+from ._variational import VAE
 
 METHODS = ("transform", "inverse_transform", "reconstruct", "score_samples")
 
@@ -125,7 +126,7 @@ def _bound(graph: Graph, estimator: VAE) -> str:
     """The evidence lower bound of each row, as `VAE.score_samples` has it."""
     codec, loss = estimator.network_, estimator._reconstruction
     core, n_features, n_components = codec.core, estimator.n_features_in_, estimator.n_components_
-    noise = _balanced_noise(n_components, estimator._noise_seed)
+    noise = balanced_noise(n_components, estimator._noise_seed)
     x = standard(graph, codec, "X")
     mean, log_var = posterior(graph, core, x)
     std = graph.add("Exp", graph.add("Mul", log_var, 0.5))

@@ -1,7 +1,6 @@
 """The variational autoencoder: a density of the rows, whose linear case is probabilistic PCA."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, cast
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from ._base import BaseAutoencoder
+from ._bounds import balanced_noise, importance_bound, log_ratio, standard_normal
 from ._codec import Codec, OrderedCodec
 from ._diagnosis import Finding
 from ._namespaces import like, on_host
@@ -42,9 +42,6 @@ RESOLUTION = 1e-4
 # A component whose posterior mean has less variance than this over the rows says nothing of them
 # (Burda et al., 2016).
 ACTIVE_VARIANCE = 0.01
-
-# The bound is averaged over at least as many pairs of codes per row, see `_balanced_noise`.
-NOISE_PAIRS = 32
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -152,12 +149,12 @@ class VAE(BaseAutoencoder):
         beta = self.beta * self._warmth(network)
         mean, log_var = network.posterior(x)
         if self.n_importance_samples > 1:
-            samples = _normal((self.n_importance_samples, *mean.shape), mean, noise)
+            samples = standard_normal((self.n_importance_samples, *mean.shape), mean, noise)
             rows = x.repeat(self.n_importance_samples, 1)
-            return -_importance_bound(
+            return -importance_bound(
                 lambda codes: -self._surprise(network, codes, rows), mean, log_var, samples, beta
             )
-        code = mean + (log_var / 2).exp() * _normal(mean.shape, mean, noise)
+        code = mean + (log_var / 2).exp() * standard_normal(mean.shape, mean, noise)
         return self._surprise(network, code, x) + beta * gaussian_kl(mean, log_var)
 
     def _surprise(self, network: VariationalAutoencoder, code: Tensor, x: Tensor) -> Tensor:
@@ -199,7 +196,7 @@ class VAE(BaseAutoencoder):
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         noise = torch.Generator(codec.shift.device).manual_seed(int(seed))
         log_scale = codec.core.decoder.log_scale + codec.scale.log()
-        codes = _normal((n_samples, self.n_components_), codec.shift, noise)
+        codes = standard_normal((n_samples, self.n_components_), codec.shift, noise)
         with torch.inference_mode():
             parts = [
                 loss.draw(codec.decode(code), log_scale, noise)
@@ -260,7 +257,7 @@ class VAE(BaseAutoencoder):
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        noise = _balanced_noise(self.n_components_, self._noise_seed)
+        noise = balanced_noise(self.n_components_, self._noise_seed)
 
         def bound(codec: Codec, x: Tensor) -> Tensor:
             standard = (x - codec.shift) / codec.scale
@@ -308,7 +305,7 @@ class VAE(BaseAutoencoder):
             total = torch.full_like(mean[:, 0], -torch.inf)
             for sample in noise.to(x):
                 code = mean + std * sample
-                log_weight = _log_ratio(code, sample, log_var) - self._nats(codec, code, standard)
+                log_weight = log_ratio(code, sample, log_var) - self._nats(codec, code, standard)
                 total = torch.logaddexp(total, log_weight)
             return (total - math.log(n_samples))[:, None]
 
@@ -403,56 +400,6 @@ class VAE(BaseAutoencoder):
             "more of them.",
             ConvergenceWarning,
         )
-
-
-def _importance_bound(
-    log_likelihood: Callable[[Tensor], Tensor],
-    mean: Tensor,
-    log_var: Tensor,
-    samples: Tensor,
-    beta: float,
-) -> Tensor:
-    """log of the mean of p(x | z) (p(z) / q(z | x))^beta over codes z; shape (n_samples,).
-
-    The codes are `mean + std * samples`, with samples of shape (n_codes, n_samples, n_components).
-    The gradient is doubly reparameterised (Tucker et al., 2019): the encoder's goes through the
-    codes alone, each weighted once more, and does not drown in noise as the codes become many.
-    """
-    n_codes, n_rows, n_components = samples.shape
-    codes = mean + (log_var / 2).exp() * samples
-    log_p = log_likelihood(codes.reshape(-1, n_components)).reshape(n_codes, n_rows)
-    # The posterior itself is held: its parameters act through the codes.
-    away = (codes - mean.detach()) / (log_var.detach() / 2).exp()
-    log_weights = log_p + beta * _log_ratio(codes, away, log_var.detach())
-    bound = log_weights.logsumexp(0) - math.log(n_codes)
-    if not codes.requires_grad:
-        return bound
-    shares = log_weights.detach().softmax(0)
-    codes.register_hook(lambda gradient: gradient * (1 - beta + beta * shares[..., None]))
-    return bound
-
-
-def _log_ratio(codes: Tensor, away: Tensor, log_var: Tensor) -> Tensor:
-    """log p(z) / q(z | x) for codes that lie `away` standard deviations from their mean."""
-    return (away.square() - codes.square() + log_var).sum(-1) / 2
-
-
-def _normal(shape: tuple[int, ...], like: Tensor, noise: torch.Generator) -> Tensor:
-    """Standard normal numbers of this shape, in the dtype and on the device of `like`."""
-    return like.new_empty(shape).normal_(generator=noise)
-
-
-def _balanced_noise(n_components: int, seed: int) -> Tensor:
-    """Normal noise of mean zero and covariance one exactly; (n_codes, n_components).
-
-    So the expectation of what is quadratic in the code, such as the squared error of a linear
-    decoder, is exact.
-    """
-    n_pairs = max(NOISE_PAIRS, n_components)
-    generator = torch.Generator().manual_seed(seed)
-    normal = torch.randn(n_pairs, n_components, generator=generator, dtype=torch.float64)
-    half = torch.linalg.qr(normal).Q * math.sqrt(n_pairs)
-    return torch.cat([half, -half])
 
 
 def _draw_binary(x: Tensor, noise: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ LAYERS = [
     {
         "_losses",
         "_penalties",
+        "_bounds",
         "_corruptions",
         "_networks",
         "_codec",

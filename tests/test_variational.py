@@ -13,8 +13,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import VAE
+from skae._bounds import balanced_noise, importance_bound
 from skae._probabilistic import NoisyDecoder
-from skae._variational import RESOLUTION, _balanced_noise, _draw_binary, _importance_bound
+from skae._variational import RESOLUTION, _draw_binary
 
 
 def linear(X, n_components=5, **parameters):
@@ -206,7 +207,7 @@ def toy_bound(samples, mean, log_var, beta=1.0, scale=0.5):
     def log_likelihood(codes):
         return torch.distributions.Normal(codes[:, 0], scale).log_prob(x)
 
-    return _importance_bound(log_likelihood, mean, log_var, samples, beta)
+    return importance_bound(log_likelihood, mean, log_var, samples, beta)
 
 
 def toy_posterior(*values):
@@ -230,7 +231,7 @@ def test_the_importance_bound_by_hand():
 
 def test_one_importance_sample_is_the_evidence_lower_bound():
     mean, log_var = toy_posterior(0.2, -1.0)
-    draws = _balanced_noise(1, 0)
+    draws = balanced_noise(1, 0)
     one_by_one = torch.stack([toy_bound(s.expand(1, 2, 1), mean, log_var) for s in draws]).mean(0)
     # In closed form: the noise has the moments of the expectation, and all is quadratic.
     x, var = torch.tensor([0.3, -1.0]), np.exp(-1.0)
@@ -286,7 +287,7 @@ def test_more_importance_samples_learn_a_higher_density(digits):
 
 @pytest.mark.parametrize("n_components", [1, 3, 40])
 def test_balanced_noise_has_the_moments_of_the_normal(n_components):
-    noise = _balanced_noise(n_components, 0).numpy()
+    noise = balanced_noise(n_components, 0).numpy()
     np.testing.assert_allclose(noise.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(noise.T @ noise / len(noise), np.eye(n_components), atol=1e-12)
 
@@ -305,7 +306,7 @@ def test_the_least_noise_bounds_the_density():
 def test_the_learned_scale_is_that_of_the_errors(digits):
     vae = quick(VAE, n_components=8, max_iter=200, early_stopping=False).fit(digits)
     mean, std = (torch.from_numpy(part) for part in vae.posterior(digits))
-    draws = _balanced_noise(8, 1)
+    draws = balanced_noise(8, 1)
     squares = np.mean(
         [((vae.inverse_transform((mean + std * s).numpy()) - digits) ** 2).mean() for s in draws]
     )
