@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from ._base import BaseAutoencoder, all_or_nothing
 from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
-from ._networks import Scales
+from ._networks import Scales, reciprocal
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._ranks import refuse_ranks
@@ -353,8 +353,7 @@ def free_steps(scales: Scales) -> None:
     A code that PCA gives exactly needs no step for a reconstruction, but it does for classes: with
     as many components as columns the encoder would stay linear.
     """
-    deviation = torch.where(scales.codes > 0, 1 / scales.codes, 0.0)
-    scales.code_step = torch.maximum(scales.code_step, LEAST_STEP * deviation)
+    scales.code_step = torch.maximum(scales.code_step, LEAST_STEP * reciprocal(scales.codes))
 
 
 class SoftmaxOnCodes(nn.Module):

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ._networks import Tame
+from ._networks import Tame, reciprocal
 from ._radial import MAX_UNITS, RadialUnits, choose_units, decoders
 from ._stacked import StackedLinear
 from ._training import RiseAndFall, Stepper, better_than_chance, by_autograd
@@ -143,7 +143,7 @@ def learn_correction(
     drawn = max(MAX_STEPS * _batch_size(len(x)), RADIAL_ROWS)  # no row is drawn twice on average
     pool = make_pool(x, missing, gaussian, noise, min(POOL_ENTRIES // x.shape[1] + 1, drawn))
     unit = (pool.wanted.square().sum(0) / pool.hidden.sum(0).clamp_min(1)).sqrt()
-    pool = pool._replace(wanted=pool.wanted * torch.where(unit > 0, 1 / unit, 0.0))
+    pool = pool._replace(wanted=pool.wanted * reciprocal(unit))
     judges = pool.take(torch.randperm(len(pool.row), generator=noise)[:JUDGING_ROWS])
 
     some = pool.take(torch.arange(min(len(pool.row), RADIAL_ROWS)))

@@ -13,7 +13,7 @@ from ._base import BaseAutoencoder
 from ._corruptions import CORRUPTIONS, Columns
 from ._diagnosis import Finding
 from ._losses import LOSSES
-from ._networks import Autoencoder, Whitening
+from ._networks import Autoencoder, Whitening, reciprocal
 from ._task import Task
 from ._tensors import as_array, inference_dtype, tensor_blocks
 from ._validation import AnyCallable, Number, OneOf, parameter
@@ -182,18 +182,14 @@ def _fit_scales(network: Autoencoder, x: Tensor, shown: Tensor, degree: int) -> 
     centred = torch.nan_to_num(shown - linear.mean)
     if not any(isinstance(module, Whitening) for module in network.encoder.modules()):
         learned = scales.inputs > 0  # else constant
-        scales.inputs = torch.where(learned, _inverse(_size(centred)), 0.0)
+        scales.inputs = torch.where(learned, reciprocal(_size(centred)), 0.0)
     if linear.active:
         code = _size(centred @ linear.components.T)
         left_over = _size(torch.nan_to_num(x - linear.reconstruct(shown)))
-        scales.codes, scales.code_step = _inverse(code), code.clamp(max=left_over.norm())
+        scales.codes, scales.code_step = reciprocal(code), code.clamp(max=left_over.norm())
         if degree > 0:
             scales.outputs = left_over
 
 
 def _size(x: Tensor) -> Tensor:
     return x.square().mean(0).sqrt()
-
-
-def _inverse(size: Tensor) -> Tensor:
-    return torch.where(size > 0, 1 / size, 0.0)

@@ -247,6 +247,11 @@ class Scales(nn.Module):
         self.register_buffer("outputs", outputs)
 
 
+def reciprocal(sizes: Tensor) -> Tensor:
+    """1 / size, and 0 for what has no size: from `Scales` to deviations, and back."""
+    return torch.where(sizes > 0, 1 / sizes, 0.0)
+
+
 class Autoencoder(nn.Module):
     """code = V (x - mean) + g(x);  raw = link(mean + V' code) + f(code).
 

@@ -18,7 +18,7 @@ from ._bounds import balanced_noise, importance_bound, log_ratio, standard_norma
 from ._codec import Codec, OrderedCodec
 from ._diagnosis import Finding
 from ._namespaces import like, on_host
-from ._networks import Autoencoder, LinearPath, Scales
+from ._networks import Autoencoder, LinearPath, Scales, reciprocal
 from ._ordering import CodeMoments, Order
 from ._outcome import Outcome
 from ._penalties import gaussian_kl
@@ -414,6 +414,6 @@ def _n_observed(x: Tensor) -> Tensor:
 def _probabilistic_pca(scales: Scales, task: Task) -> Start:
     # As scikit-learn's PCA counts variances: so `score_samples` agrees with its own.
     unbiased = len(task.rows) / max(len(task.rows) - 1, 1)
-    deviations = torch.where(scales.codes > 0, 1 / scales.codes, 0.0)
+    deviations = reciprocal(scales.codes)
     total = unbiased * float(np.square(task.moments.deviation / task.scale).sum())
     return probabilistic_pca(unbiased * deviations.square(), total, len(task.shift), RESOLUTION)
