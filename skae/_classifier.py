@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from ._base import BaseAutoencoder, all_or_nothing
 from ._codec import Codec
 from ._denoising import DenoisingAutoencoder
-from ._networks import Scales, reciprocal
+from ._networks import Scales, reciprocal, unfilled
 from ._parameters import RANDOM_STATE
 from ._pca_start import moments
 from ._ranks import refuse_ranks
@@ -362,7 +362,7 @@ class SoftmaxOnCodes(nn.Module):
     def __init__(self, codec: Codec, code_size: float, n_classes: int):
         super().__init__()
         self.codec, self.code_size = copy.deepcopy(codec).float(), code_size
-        head = nn.utils.skip_init(nn.Linear, codec.n_components, n_classes)
+        head = unfilled(nn.Linear, codec.n_components, n_classes)
         self.head = head.to(codec.shift.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
-from ._networks import ACTIVATIONS, INPUT_LIMIT, Tame, Transposed, dense, gated
+from ._networks import ACTIVATIONS, INPUT_LIMIT, Tame, Transposed, dense, gated, unfilled
 
 # Each layer halves height and width, rounding up; 3 x 3 is the smallest kernel to see all pixels.
 KERNEL = 3
@@ -71,7 +71,7 @@ def convolutional_pair(
     """
     sizes = shapes(image_shape, channels)
     convolutions = [
-        _filled(nn.utils.skip_init(nn.Conv2d, a[0], b[0], **GEOMETRY), a[0] * KERNEL**2, generator)
+        _filled(unfilled(nn.Conv2d, a[0], b[0], **GEOMETRY), a[0] * KERNEL**2, generator)
         for a, b in pairwise(sizes)
     ]
     to_code = dense(prod(sizes[-1]), n_heads * n_components, generator, 1.0, 0.0)
@@ -101,9 +101,7 @@ def convolutional_pair(
 def _deconvolution(before: Shape, after: Shape, generator: Generator) -> nn.ConvTranspose2d:
     """A layer from the shape `after` a convolution back to that `before` it."""
     odd = tuple((size + 1) % 2 for size in before[1:])
-    layer = nn.utils.skip_init(
-        nn.ConvTranspose2d, after[0], before[0], output_padding=odd, **GEOMETRY
-    )
+    layer = unfilled(nn.ConvTranspose2d, after[0], before[0], output_padding=odd, **GEOMETRY)
     # Of the kernel's 9 entries a quarter meets each output.
     return _filled(layer, after[0] * KERNEL**2 // 4, generator)
 

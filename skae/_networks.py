@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
@@ -46,7 +48,10 @@ class Tame(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tame each entry."""
         beyond = nn.functional.softshrink(x, self.limit)
-        return x - beyond + beyond.abs().log1p().copysign(x)
+        # Not by `abs` and `copysign`: second derivatives would add up zeros of theirs in a way for
+        # which torch imports its compiler, and that takes seconds.
+        sign = x.detach().sign()
+        return x - beyond + sign * (sign * beyond).log1p()
 
 
 # In raw data single rows lie 10 or 50 standard deviations out, and there a network goes on at the
@@ -76,10 +81,22 @@ def mlp(
 
 def dense(n_in: int, n_out: int, generator: Generator, gain: float, bias: float) -> nn.Linear:
     """A dense layer with random weights."""
-    # skip_init, because nn.Linear would draw from torch's global generator.
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer = unfilled(nn.Linear, n_in, n_out)
     nn.init.normal_(layer.weight, std=gain * n_in**-0.5, generator=generator)
     nn.init.normal_(layer.bias, std=bias, generator=generator)
+    return layer
+
+
+def unfilled(kind: Callable[..., Layer], *sizes: int, **options: Any) -> Layer:
+    """A layer of torch whose parameters are memory that is not yet filled.
+
+    Filling it would draw from torch's global generator. `torch.nn.utils.skip_init` does the same,
+    but imports SymPy for it, which takes longer than most fits.
+    """
+    layer = kind(*sizes, **options, device="meta")
+    for name, announced in list(layer.named_parameters()):
+        memory = torch.empty(announced.shape, dtype=announced.dtype, device="cpu")
+        layer.register_parameter(name, nn.Parameter(memory))
     return layer
 
 

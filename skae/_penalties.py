@@ -20,9 +20,8 @@ def squared_jacobian_norm(code: Tensor, x: Tensor, directions: Tensor) -> Tensor
     Frobenius norm of J; with one of `random_directions`, (1, n_samples, n_components), an unbiased
     estimate, for a fraction of the work. `x` must require a gradient.
     """
-    pulled = (
-        torch.autograd.grad(code, x, u.expand_as(code), create_graph=True)[0] for u in directions
-    )
+    # Of one number: with gradients to begin at, torch would import SymPy, which takes a while.
+    pulled = (torch.autograd.grad((code * u).sum(), x, create_graph=True)[0] for u in directions)
     return torch.stack([gradient.square().sum(1) for gradient in pulled]).sum(0)
 
 
