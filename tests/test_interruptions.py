@@ -108,9 +108,10 @@ def test_other_ways_to_learn_are_interrupted_as_cleanly(kind, digits):
 
 
 INTERRUPTED = """
-import sys, warnings
+import signal, sys, warnings
 import numpy as np
 from skae import AutoencoderTransformer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let jobs ignore it
 X = np.random.RandomState(0).normal(size=(500, 5))
 X[:, 4] = X[:, 0] ** 2
 fitted = AutoencoderTransformer(2, max_iter=10**6, n_iter_no_change=10**6, verbose=1)
