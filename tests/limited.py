@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 
 from skae import AutoencoderTransformer, _fitting, _tensors
 
-SHAPE, BLOCK = (60_000, 340), 500
+SHAPE, BLOCK = (25_000, 340), 500
 LIMIT = 4 * SHAPE[0] * SHAPE[1] // 10
 
 
@@ -32,7 +32,9 @@ def rows_in(folder):
 
 def learn_and_restore(X, folder):
     """Codes of rows and these rows again, in files that are written block by block."""
-    model = AutoencoderTransformer(2, max_iter=1, batch_size=100, random_state=0).fit(X)
+    model = AutoencoderTransformer(
+        2, hidden_layer_sizes=(32,), max_iter=1, batch_size=100, random_state=0
+    ).fit(X)
     codes = np.memmap(folder / "codes", np.float32, "w+", shape=(X.shape[0], 2))
     restored = np.memmap(folder / "restored", np.float32, "w+", shape=X.shape)
     for rows in gen_batches(X.shape[0], BLOCK):

@@ -30,7 +30,7 @@ SHARES = {1: (1.0,), 2: (0.2, 0.8), 3: (0.1, 0.3, 0.6)}
 
 
 def brief(cls, *args, **parameters):
-    defaults = {"hidden_layer_sizes": (16,), "max_iter": 6, "random_state": 0}
+    defaults = {"hidden_layer_sizes": (16,), "max_iter": 3, "random_state": 0}
     return cls(*args, **(defaults | parameters))
 
 
@@ -45,7 +45,7 @@ def sparse_coder(sparsity):
 SAME_STEPS = {
     "gaps": (brief(skae.AutoencoderTransformer, 4), WITH_GAPS),
     "sparse rows": (brief(skae.AutoencoderTransformer, 4), sparse.csr_array(WITH_GAPS)),
-    "a share": (brief(skae.AutoencoderTransformer, 0.5, max_iter=3), WITH_GAPS),
+    "a share": (brief(skae.AutoencoderTransformer, 0.5), WITH_GAPS),
     "more columns than rows": (
         brief(skae.AutoencoderTransformer, 3), np.hstack([WITH_GAPS] * 5)[:90]
     ),
@@ -95,10 +95,10 @@ class Stop:
 def determined(own):
     """Fits to be the same for any number of processes, by name; `own(X)` are the rows of one."""
     fitted = {name: clone(estimator).fit(own(X)) for name, (estimator, X) in SAME_STEPS.items()}
-    fitted["judged by others"] = brief(skae.AutoencoderTransformer, 4).fit(
+    fitted["judged by others"] = brief(skae.AutoencoderTransformer, 4, max_iter=6).fit(
         own(WITH_GAPS[:200]), X_val=own(WITH_GAPS[200:])
     )
-    fitted["continued"] = brief(skae.AutoencoderTransformer, 4, warm_start=True)
+    fitted["continued"] = brief(skae.AutoencoderTransformer, 4, max_iter=6, warm_start=True)
     fitted["streamed"] = brief(skae.AutoencoderTransformer, 4)
     for X in (WITH_GAPS[:150], WITH_GAPS[150:]):
         fitted["continued"].fit(own(X))
@@ -140,7 +140,7 @@ def faults(rank, own):
     attempt("columns", brief(skae.VAE, 4), own[:, :60] if faulty else own)
     attempt("parameter", brief(skae.VAE, 4, max_iter=2 + faulty), own)
     if hasattr(skae.VAE, "set_callbacks"):
-        stopped = brief(skae.AutoencoderTransformer, 4).set_callbacks(Stop(rank + 3))
+        stopped = brief(skae.AutoencoderTransformer, 4, max_iter=6).set_callbacks(Stop(rank + 3))
         found["stopped"] = attempt("stopping", stopped, own).n_iter_
     attempt("not for many", skae.AutoencoderOutlierDetector(), own)
 
@@ -169,6 +169,7 @@ def faults(rank, own):
 def work(task, rank, n_ranks, folder):
     """The life of one process."""
     warnings.simplefilter("ignore")  # few epochs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let jobs ignore it
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/meeting",
