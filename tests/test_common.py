@@ -20,11 +20,25 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+
+@pytest.fixture(scope="module")
+def learned(autoencoder, digits):
+    """What each class learns of the digits; for reading, through `fitted`."""
+    learned = quick(autoencoder).fit(digits)
+    assert learned.best_iter_ > 0  # else all that is looked at is PCA
+    return learned
+
+
+@pytest.fixture
+def fitted(learned):
+    """The same for each test, whatever others do with it."""
+    return copy.deepcopy(learned)
 
 
 @parametrize_with_checks([brief(cls) for cls in ESTIMATORS])
@@ -76,16 +90,18 @@ def test_init_checks_nothing_and_clone_keeps_everything(autoencoder):
     assert clone(odd).get_params() == odd.get_params()
 
 
-def test_two_fits_of_one_seed_agree_to_the_bit(autoencoder, digits):
-    first, second = (quick(autoencoder).fit(digits) for _ in range(2))
-    np.testing.assert_array_equal(first.transform(digits), second.transform(digits))
-    third = clone(first).fit(digits)
-    np.testing.assert_array_equal(first.transform(digits), third.transform(digits))
+def test_two_fits_of_one_seed_agree_to_the_bit(fitted, digits):
+    codes = fitted.transform(digits)
+    np.testing.assert_array_equal(clone(fitted).fit(digits).transform(digits), codes)
+    np.testing.assert_array_equal(fitted.fit(digits).transform(digits), codes)
 
 
 def test_a_random_state_instance_advances(autoencoder, digits):
     rng = np.random.RandomState(0)
-    first, second = (quick(autoencoder, random_state=rng).fit(digits) for _ in range(2))
+    first, second = (
+        quick(autoencoder, random_state=rng, init="random", max_iter=3).fit(digits)
+        for _ in range(2)
+    )
     assert not np.array_equal(first.transform(digits), second.transform(digits))
 
 
@@ -93,16 +109,9 @@ def test_no_seed_follows_the_global_seed_of_numpy(autoencoder, digits):
     codes = []
     for _ in range(2):
         np.random.seed(3)  # noqa: NPY002
-        codes.append(quick(autoencoder, random_state=None).fit_transform(digits))
+        estimator = quick(autoencoder, random_state=None, init="random", max_iter=3)
+        codes.append(estimator.fit_transform(digits))
     np.testing.assert_array_equal(*codes)
-
-
-def test_parallel_processes_change_no_bit(autoencoder, digits):
-    scores = [
-        cross_val_score(quick(autoencoder, max_iter=3), digits, cv=2, n_jobs=n_jobs)
-        for n_jobs in (1, 2)
-    ]
-    np.testing.assert_array_equal(*scores)
 
 
 def test_global_generators_and_threads_are_left_alone(autoencoder, digits):
@@ -124,7 +133,8 @@ def test_fits_in_threads_agree_with_fits_in_turn(autoencoder, digits):
     threads_before = torch.get_num_threads()
 
     def codes(seed):
-        return quick(autoencoder, random_state=seed, max_iter=5).fit_transform(digits)
+        estimator = quick(autoencoder, random_state=seed, init="random", max_iter=3)
+        return estimator.fit_transform(digits)
 
     alone = [codes(seed) for seed in range(3)]
     together = joblib.Parallel(n_jobs=3, backend="threading")(
@@ -136,15 +146,14 @@ def test_fits_in_threads_agree_with_fits_in_turn(autoencoder, digits):
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_the_callers_torch_mode_does_not_matter(autoencoder, digits, mode):
-    expected = quick(autoencoder).fit_transform(digits)
+def test_the_callers_torch_mode_does_not_matter(fitted, digits, mode):
+    expected = fitted.transform(digits)
     with mode():
-        np.testing.assert_array_equal(quick(autoencoder).fit_transform(digits), expected)
+        np.testing.assert_array_equal(fitted.fit_transform(digits), expected)
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
-def test_a_pickle_gives_the_same_answers(autoencoder, digits, protocol):
-    fitted = quick(autoencoder).fit(digits)
+def test_a_pickle_gives_the_same_answers(fitted, digits, protocol):
     again = pickle.loads(pickle.dumps(fitted, protocol))
     for method in ("transform", "reconstruct", "score_samples"):
         np.testing.assert_array_equal(
@@ -153,8 +162,7 @@ def test_a_pickle_gives_the_same_answers(autoencoder, digits, protocol):
     assert joblib.hash(again) == joblib.hash(fitted)
 
 
-def test_a_memory_mapped_dump_gives_the_same_answers(autoencoder, digits, tmp_path):
-    fitted = quick(autoencoder).fit(digits)
+def test_a_memory_mapped_dump_gives_the_same_answers(fitted, digits, tmp_path):
     joblib.dump(fitted, tmp_path / "model")
     again = joblib.load(tmp_path / "model", mmap_mode="r")
     np.testing.assert_array_equal(again.transform(digits), fitted.transform(digits))
@@ -174,9 +182,9 @@ def test_pickles_hold_little_but_the_parameters(autoencoder, dtype):
     assert abs(len(pickle.dumps(streamed)) - sizes[1]) < 1000  # nor is the optimiser kept
 
 
-def test_equal_fits_have_equal_hashes_and_deep_copies_work(autoencoder, digits):
-    first, second = (quick(autoencoder).fit(digits) for _ in range(2))
-    assert joblib.hash(first) == joblib.hash(second) == joblib.hash(copy.deepcopy(first))
+def test_equal_fits_have_equal_hashes_and_deep_copies_work(fitted, digits):
+    again = clone(fitted).fit(digits)
+    assert joblib.hash(fitted) == joblib.hash(again) == joblib.hash(copy.deepcopy(again))
 
 
 def test_a_refused_fit_leaves_no_trace(autoencoder, digits):
@@ -188,16 +196,14 @@ def test_a_refused_fit_leaves_no_trace(autoencoder, digits):
     assert set(vars(estimator)) == set(estimator.get_params())
 
 
-def test_a_refused_second_fit_leaves_the_first(autoencoder, digits):
-    estimator = quick(autoencoder).fit(digits)
-    codes = estimator.transform(digits)
+def test_a_refused_second_fit_leaves_the_first(fitted, digits):
+    codes = fitted.transform(digits)
     with pytest.raises(ValueError, match="infinity"):
-        estimator.fit(np.full((20, 3), np.inf))
-    np.testing.assert_array_equal(estimator.transform(digits), codes)
+        fitted.fit(np.full((20, 3), np.inf))
+    np.testing.assert_array_equal(fitted.transform(digits), codes)
 
 
-def test_inference_changes_no_attribute(autoencoder, digits):
-    fitted = quick(autoencoder).fit(digits)
+def test_inference_changes_no_attribute(fitted, digits):
     before = joblib.hash(fitted), set(vars(fitted))
     codes = fitted.transform(digits)
     fitted.inverse_transform(codes)
@@ -206,8 +212,7 @@ def test_inference_changes_no_attribute(autoencoder, digits):
     assert (joblib.hash(fitted), set(vars(fitted))) == before
 
 
-def test_eight_threads_may_transform_at_once(autoencoder, digits):
-    fitted = quick(autoencoder).fit(digits)
+def test_eight_threads_may_transform_at_once(fitted, digits):
     expected = fitted.transform(digits)
     answers = [None] * 8
 
@@ -233,8 +238,7 @@ def test_the_dtype_of_X_is_kept(autoencoder, digits, dtype):
     assert next(fitted.network_.parameters()).dtype == getattr(torch, np.dtype(dtype).name)
 
 
-def test_the_other_precision_gives_the_same_codes(autoencoder, digits):
-    fitted = quick(autoencoder).fit(digits)
+def test_the_other_precision_gives_the_same_codes(fitted, digits):
     # float32 carries 7 digits, and a handful of layers loses one or two of them.
     np.testing.assert_allclose(
         fitted.transform(digits.astype(np.float32)), fitted.transform(digits), atol=1e-3
@@ -253,30 +257,28 @@ def test_the_other_precision_gives_the_same_codes(autoencoder, digits):
     ],
     ids=["fortran", "negative strides", "big-endian", "lists", "objects", "integers"],
 )
-def test_the_layout_of_X_does_not_matter(autoencoder, digits, layout):
-    expected = quick(autoencoder).fit_transform(digits)
+def test_the_layout_of_X_does_not_matter(fitted, digits, layout):
+    expected = fitted.transform(digits)
     X = layout(digits)
     # BLAS may sum in another order.
-    np.testing.assert_allclose(quick(autoencoder).fit(X).transform(X), expected, atol=1e-6)
+    np.testing.assert_allclose(fitted.fit(X).transform(X), expected, atol=1e-6)
 
 
-def test_a_memory_map_is_read_and_not_written(autoencoder, digits, tmp_path):
+def test_a_memory_map_is_read_and_not_written(fitted, digits, tmp_path):
     np.save(tmp_path / "X.npy", digits)
-    X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    np.testing.assert_array_equal(
-        quick(autoencoder).fit_transform(X), quick(autoencoder).fit_transform(digits)
-    )
+    X, expected = np.load(tmp_path / "X.npy", mmap_mode="r"), fitted.transform(digits)
+    np.testing.assert_array_equal(fitted.fit_transform(X), expected)
     np.testing.assert_array_equal(np.load(tmp_path / "X.npy"), digits)
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix])
-def test_sparse_rows_are_the_same_rows(autoencoder, digits, kind):
-    dense, other = quick(autoencoder).fit(digits), quick(autoencoder).fit(kind(digits))
-    # The same numbers, summed in another order.
-    np.testing.assert_allclose(other.transform(digits), dense.transform(digits), atol=1e-6)
+def test_sparse_rows_are_the_same_rows(fitted, digits, kind):
     for method in ("transform", "reconstruct", "score_samples", "score"):
-        answer = getattr(dense, method)(kind(digits))
-        np.testing.assert_allclose(answer, getattr(dense, method)(digits), rtol=1e-12)
+        answer = getattr(fitted, method)(kind(digits))
+        np.testing.assert_allclose(answer, getattr(fitted, method)(digits), rtol=1e-12)
+    # The same numbers, summed in another order.
+    other = clone(fitted).fit(kind(digits))
+    np.testing.assert_allclose(other.transform(digits), fitted.transform(digits), atol=1e-6)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -306,14 +308,12 @@ def test_renamed_columns_are_refused(autoencoder, digits):
 
 
 @pytest.mark.parametrize("method", ["transform", "score", "score_samples", "reconstruct"])
-def test_another_width_is_refused(autoencoder, digits, method):
-    fitted = quick(autoencoder).fit(digits)
+def test_another_width_is_refused(fitted, digits, method):
     with pytest.raises(ValueError, match=r"X has 5 features, but .* is expecting 64 features"):
         getattr(fitted, method)(digits[:, :5])
 
 
-def test_codes_of_another_width_are_refused(autoencoder, digits):
-    fitted = quick(autoencoder).fit(digits)
+def test_codes_of_another_width_are_refused(fitted, digits):
     with pytest.raises(ValueError, match=r"n_components_ = 4 columns .* got 5"):
         fitted.inverse_transform(digits[:, :5])
 
@@ -368,7 +368,7 @@ def test_columns_of_1e12_beside_1e_12_are_finite_and_never_worse(autoencoder):
     assert autoencoder not in RECONSTRUCTING or fitted.score(X) >= fitted.pca_score_ - 1e-9
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e-6, 1e6, 1e30])
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
 def test_units_do_not_matter(reconstructing, digits, factor):
     one, other = quick(reconstructing).fit(digits), quick(reconstructing).fit(digits * factor)
     np.testing.assert_allclose(
@@ -381,26 +381,24 @@ def test_values_too_large_to_square_are_refused(autoencoder, digits):
         quick(autoencoder).fit(digits * 1e200)
 
 
-def test_a_missing_value_is_seen_as_the_mean(autoencoder, digits):
-    fitted = quick(autoencoder).fit(digits)
+def test_a_missing_value_is_seen_as_the_mean(fitted, digits):
     missing, filled = digits.copy(), digits.copy()
     missing[:, 10], filled[:, 10] = np.nan, fitted.mean_[10]
     np.testing.assert_allclose(fitted.transform(missing), fitted.transform(filled), atol=1e-9)
 
 
-def test_a_missing_value_is_not_charged(autoencoder, digits):
-    fitted = quick(autoencoder).fit(digits)
+def test_a_missing_value_is_not_charged(fitted, digits):
     missing = digits.copy()
     missing[:, 10] = np.nan
     errors = (fitted.reconstruct(missing) - missing) ** 2
-    if autoencoder in RECONSTRUCTING:
+    if type(fitted) in RECONSTRUCTING:
         np.testing.assert_allclose(fitted.score_samples(missing), -np.nansum(errors, axis=1))
     variation = np.nansum((missing - fitted.mean_) ** 2)
     assert fitted.score(missing) == pytest.approx(1 - np.nansum(errors) / variation)
 
 
 def test_learning_with_gaps_beats_pca_on_filled_rows(autoencoder, digits_with_gaps):
-    fitted = quick(autoencoder, max_iter=200).fit(digits_with_gaps)
+    fitted = quick(autoencoder, max_iter=80).fit(digits_with_gaps)
     assert fitted.score(digits_with_gaps) > fitted.pca_score_
     assert np.isfinite(fitted.reconstruct(digits_with_gaps)).all()
 
@@ -412,8 +410,8 @@ def test_rows_and_columns_without_any_value_are_survived(autoencoder, digits_wit
 
 
 def test_gaps_in_sparse_rows_are_gaps(autoencoder, digits_with_gaps):
-    dense = quick(autoencoder).fit(digits_with_gaps)
-    other = quick(autoencoder).fit(sparse.csr_array(digits_with_gaps))
+    dense = quick(autoencoder, max_iter=10).fit(digits_with_gaps)
+    other = quick(autoencoder, max_iter=10).fit(sparse.csr_array(digits_with_gaps))
     np.testing.assert_allclose(
         other.transform(digits_with_gaps), dense.transform(digits_with_gaps), atol=1e-6
     )
@@ -469,7 +467,7 @@ def test_a_forked_child_can_fit(autoencoder, digits):
 def test_inference_is_by_row(autoencoder):
     # 5000 rows are two blocks; a row alone, a block and all at once must agree.
     X = np.random.RandomState(0).normal(size=(5000, 30))
-    fitted = quick(autoencoder, max_iter=1, hidden_layer_sizes=(64,)).fit(X[:500])
+    fitted = quick(autoencoder, max_iter=1, hidden_layer_sizes=(64,), init="random").fit(X[:500])
     together = fitted.transform(X)
     alone = np.vstack([fitted.transform(X[[i]]) for i in (0, 4095, 4096, 4999)])
     np.testing.assert_allclose(alone, together[[0, 4095, 4096, 4999]], atol=1e-12)
