@@ -92,7 +92,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     >>> from skae import DenoisingAutoencoder
     >>> X = load_digits(n_class=5).data
     >>> noisy = X + np.random.RandomState(0).normal(scale=4, size=X.shape)
-    >>> denoiser = DenoisingAutoencoder(n_components=32, corruption_level=1.0, random_state=0)
+    >>> denoiser = DenoisingAutoencoder(32, corruption_level=1.0, max_iter=30, random_state=0)
     >>> cleaned = denoiser.fit(X).reconstruct(noisy)
     >>> bool(np.mean((cleaned - X) ** 2) < 0.3 * np.mean((noisy - X) ** 2))
     True

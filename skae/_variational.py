@@ -124,7 +124,7 @@ class VAE(BaseAutoencoder):
     >>> from sklearn.datasets import load_digits
     >>> from skae import VAE
     >>> X, _ = load_digits(return_X_y=True)
-    >>> vae = VAE(n_components=8, random_state=0).fit(X)
+    >>> vae = VAE(n_components=8, max_iter=20, random_state=0).fit(X)
     >>> vae.sample(5).shape
     (5, 64)
     >>> mean, std = vae.posterior(X)

@@ -1,6 +1,7 @@
 """The variational autoencoder: probabilistic PCA as its linear case, bounds, densities, samples."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,6 +26,18 @@ def linear(X, n_components=5, **parameters):
 @pytest.fixture(scope="session")
 def split(digits):
     return digits[:200], digits[200:]
+
+
+@pytest.fixture(scope="module")
+def densities(digits):
+    """The rows that a loss is for, and what is learned of them; for reading."""
+
+    @cache
+    def learned(loss):
+        X = digits / 16 if loss == "log_loss" else digits
+        return X, quick(VAE, loss=loss, max_iter=100).fit(X)
+
+    return learned
 
 
 def test_a_linear_vae_is_probabilistic_pca(split):
@@ -82,18 +95,16 @@ def test_noise_without_structure_stays_at_probabilistic_pca():
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "log_loss", "poisson"])
-def test_the_bound_is_below_the_density_and_samples_tighten_it(digits, loss):
-    X = digits / 16 if loss == "log_loss" else digits
-    vae = quick(VAE, loss=loss, max_iter=100).fit(X)
+def test_the_bound_is_below_the_density_and_samples_tighten_it(densities, loss):
+    X, vae = densities(loss)
     bound = vae.score_samples(X).mean()
     few, many = (vae.log_likelihood(X, n_samples=n).mean() for n in (5, 200))
     assert bound < few < many
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
-def test_other_likelihoods_start_near_pca_and_learn(digits, loss):
-    X = digits / 16 if loss == "log_loss" else digits
-    vae = quick(VAE, loss=loss, max_iter=200).fit(X)
+def test_other_likelihoods_start_near_pca_and_learn(densities, loss):
+    X, vae = densities(loss)
     assert vae.best_iter_ > 0
     assert vae.score(X) > vae.pca_score_
     assert vae.explained_variance_ratio_.sum() == pytest.approx(vae.score(X))
@@ -200,18 +211,23 @@ def test_a_warm_up_changes_what_is_learned(digits):
     assert warm.loss_curve_[0] < cold.loss_curve_[0] - 1  # hardly any KL is charged yet
 
 
+TOY_ROWS = torch.tensor([0.3, -1.0], dtype=torch.float64)
+
+
 def toy_bound(samples, mean, log_var, beta=1.0, scale=0.5):
     """The bound for rows 0.3 and -1 of one feature that is the code itself plus noise."""
-    x = torch.tensor([0.3, -1.0], dtype=torch.float64).repeat(len(samples))
 
     def log_likelihood(codes):
+        x = TOY_ROWS.repeat(len(codes) // 2)
         return torch.distributions.Normal(codes[:, 0], scale).log_prob(x)
 
     return importance_bound(log_likelihood, mean, log_var, samples, beta)
 
 
-def toy_posterior(*values):
-    return [torch.tensor([[v], [v]], dtype=torch.float64, requires_grad=True) for v in values]
+def toy_posterior(*values, times=1):
+    """The same numbers for each of those rows, which may come several times."""
+    shape = 2 * times, 1
+    return [torch.full(shape, v, dtype=torch.float64, requires_grad=True) for v in values]
 
 
 def test_the_importance_bound_by_hand():
@@ -242,27 +258,22 @@ def test_one_importance_sample_is_the_evidence_lower_bound():
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_doubly_reparameterised_gradients_agree_with_plain_ones_and_vary_less(beta):
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.randn(2000, 8, 2, 1, generator=generator, dtype=torch.float64)
+    n_times, generator = 2000, torch.Generator().manual_seed(0)
+    draws = torch.randn(8, 2 * n_times, 1, generator=generator, dtype=torch.float64)
 
-    def plain(mean, log_var, draws):
+    def plain(mean, log_var):
         codes = mean + (log_var / 2).exp() * draws
-        x = torch.tensor([0.3, -1.0], dtype=torch.float64)
-        log_p = torch.distributions.Normal(codes[..., 0], 0.5).log_prob(x)
+        log_p = torch.distributions.Normal(codes[..., 0], 0.5).log_prob(TOY_ROWS.repeat(n_times))
         ratio = (draws.square() - codes.square() + log_var).sum(-1) / 2
         return (log_p + beta * ratio).logsumexp(0)
 
     gradients = {}
-    for name, bound in (("plain", plain), ("doubly", lambda m, v, s: toy_bound(s, m, v, beta))):
-        rows = []
-        for draws in samples:
-            mean, log_var = toy_posterior(0.2, -1.0)
-            rows.append(
-                torch.cat(torch.autograd.grad(bound(mean, log_var, draws).sum(), [mean, log_var]))
-            )
-        gradients[name] = torch.stack(rows)[..., 0].numpy()
+    for name, bound in (("plain", plain), ("doubly", lambda m, v: toy_bound(draws, m, v, beta))):
+        posterior = toy_posterior(0.2, -1.0, times=n_times)
+        of_each = torch.autograd.grad(bound(*posterior).sum(), posterior)
+        gradients[name] = torch.hstack([g.view(n_times, 2) for g in of_each]).numpy()
     gap = gradients["plain"].mean(0) - gradients["doubly"].mean(0)
-    error = np.sqrt(sum(g.var(0) for g in gradients.values()) / len(samples))
+    error = np.sqrt(sum(g.var(0) for g in gradients.values()) / n_times)
     assert (np.abs(gap) < 4 * error).all()
     if beta == 1:
         assert gradients["doubly"].var() < gradients["plain"].var()
@@ -391,9 +402,8 @@ def test_samples_are_seeded_as_in_scikit_learn(digits):
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
-def test_samples_have_the_domain_and_the_mean_of_their_likelihood(digits, loss):
-    X = digits / 16 if loss == "log_loss" else digits
-    vae = quick(VAE, loss=loss, max_iter=100).fit(X)
+def test_samples_have_the_domain_and_the_mean_of_their_likelihood(densities, loss):
+    X, vae = densities(loss)
     drawn = vae.sample(5000)
     if loss == "log_loss":
         assert set(np.unique(drawn)) <= {0.0, 1.0}
