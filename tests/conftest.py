@@ -54,7 +54,7 @@ def brief(cls):
 
 def quick(cls, n_components=4, **parameters):
     """An estimator that learns something within a fraction of a second."""
-    defaults = {"max_iter": 10, "hidden_layer_sizes": (32,), "random_state": 0}
+    defaults = {"max_iter": 20, "hidden_layer_sizes": (32,), "random_state": 0}
     return cls(n_components, **(defaults | parameters))
 
 
