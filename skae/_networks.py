@@ -50,8 +50,8 @@ class Tame(nn.Module):
         beyond = nn.functional.softshrink(x, self.limit)
         # Not by `abs` and `copysign`: second derivatives would add up zeros of theirs in a way for
         # which torch imports its compiler, and that takes seconds.
-        sign = x.detach().sign()
-        return x - beyond + sign * (sign * beyond).log1p()
+        sign = beyond.detach().sign()
+        return torch.addcmul(x - beyond, sign, (sign * beyond).log1p())
 
 
 # In raw data single rows lie 10 or 50 standard deviations out, and there a network goes on at the
