@@ -130,7 +130,7 @@ def compare_reducers(
     n_test_rows = []
     for train, test in _splits(cv, X, y, classes, random_state):
         fold = _make_fold(X, y, train, test)
-        n_test_rows.append(_n_rows(fold.X_test))
+        n_test_rows.append(fold.X_test.shape[0])
         _check_enough_rows(n_neighbors, n_test_rows[-1])
         for name, reducer in reducers.items():
             try:
@@ -235,10 +235,6 @@ def _neighbours_model(y: Any, classes: bool, n_neighbors: int) -> Any:
     return (KNeighborsClassifier if classes else KNeighborsRegressor)(n_neighbors)
 
 
-def _n_rows(X: Any) -> int:
-    return int(X.shape[0])
-
-
 def _take(X: Any, rows: Any) -> Any:
     """Rows of an array, a CSR matrix or a DataFrame, in the container they came in."""
     rows = np.asarray(rows)
@@ -294,9 +290,9 @@ def _check_target(y: Any, X: Any) -> np.ndarray | None:
     if y is None:
         return None
     y = np.asarray(y)
-    if y.shape[:1] != (_n_rows(X),):
+    if y.shape[:1] != (X.shape[0],):
         raise ValueError(
-            f"`y` must have one entry for each of the {_n_rows(X)} rows of `X`, "
+            f"`y` must have one entry for each of the {X.shape[0]} rows of `X`, "
             f"got shape {y.shape}."
         )
     return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y

@@ -196,11 +196,11 @@ class DenoisingEnsemble(HoldsModule):
             self.denoisers_ = denoisers
         return self
 
-    def _train(self, denoisers: Denoisers, X, order: int, noise: int) -> None:
+    def _train(self, denoisers: Denoisers, X, order_seed: int, noise_seed: int) -> None:
         shift, scale = (t.cpu().numpy() for t in (denoisers.shift, denoisers.scale))
         rows = make_rows(X, shift, scale, denoisers.shift.device)
         learner = copy.deepcopy(denoisers).float()
-        chance = torch.Generator(denoisers.shift.device).manual_seed(noise)
+        chance = torch.Generator(denoisers.shift.device).manual_seed(noise_seed)
         gradient = by_autograd(lambda index: learner.loss(rows.take(index), chance))
         schedule = RiseAndFall(self.learning_rate_init, self.n_steps)
         unit = float(len(self.noise_levels) * X.shape[1])
@@ -208,7 +208,7 @@ class DenoisingEnsemble(HoldsModule):
         batches = torch.randint(
             len(rows),
             (self.n_steps, min(self.batch_size, len(rows))),
-            generator=torch.Generator().manual_seed(order),
+            generator=torch.Generator().manual_seed(order_seed),
         )
         for index in batches.to(denoisers.shift.device):
             stepper.step(gradient, index)
