@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from ._callbacks import Watch
 from ._codec import Codec
@@ -153,38 +154,54 @@ def _float32_copy(core: Autoencoder, task: Task) -> Autoencoder:
 
 
 def _make_core(estimator, task: Task, start: PrincipalComponents, plan: Plan | None) -> Autoencoder:
-    """The network in its own units, and the natural sizes of what enters and leaves it."""
-    n_components, n_features = estimator._code_size(start), start.directions.shape[1]
-    unit = task.moments.spread / task.scale
-    deviation = task.moments.deviation / task.scale
-    promise = estimator._starts_at_pca
-    linear = _linear_path(task, start, active=promise)
-    if promise:
+    """The network in its own units."""
+    images = estimator.image_shape is not None
+    dense = estimator.network is None and not estimator.tied_weights and not images
+    whitening = start.whitening if dense and estimator.hidden_layer_sizes else None
+    # One scale for all inputs where a kernel meets every pixel, or a component every column.
+    scales = _scales(estimator, task, start, one_for_all=images or whitening is not None)
+    linear = _linear_path(task, start, active=estimator._starts_at_pca)
+    pair = _pair(estimator, task, start, whitening)
+    if estimator.pretraining is not None and plan is not None:
+        outputs = torch.from_numpy(_sizes_of_rows(estimator, task))
+        link = LOSSES[estimator.loss].link
+        _pretrain(estimator, task, plan, stages(pair, linear.mean, scales.inputs, outputs, link))
+    return estimator._assemble(*pair, linear, scales, task)
+
+
+def _scales(estimator, task: Task, start: PrincipalComponents, *, one_for_all: bool) -> Scales:
+    """The natural sizes of what enters and leaves the network."""
+    unit, deviation = task.moments.spread / task.scale, task.moments.deviation / task.scale
+    inputs = np.full_like(deviation, 1 / unit) if one_for_all else _inverse(deviation)
+    code_deviation = code_step = np.ones(estimator._code_size(start))
+    outputs = _sizes_of_rows(estimator, task)
+    if estimator._starts_at_pca:
         code_deviation, residual = start.code_deviation * unit, start.residual_deviation * unit
         # The nonlinear part begins within what PCA leaves over: steps the size of the data would
         # first have to find back to where PCA already is.
         code_step = np.minimum(code_deviation, np.linalg.norm(residual))
-    else:
-        code_deviation = code_step = np.ones(n_components)
-        residual = deviation
-    outputs = deviation
-    if LOSSES[estimator.loss].degree == 0:  # logits and log-rates are of order one
-        residual = outputs = np.ones(n_features)
-    inputs, whitening = _inverse(deviation), None
-    images = estimator.image_shape is not None
-    dense = estimator.network is None and not estimator.tied_weights and not images
-    if dense and estimator.hidden_layer_sizes and start.whitening is not None:
-        whitening = torch.from_numpy(start.whitening)
-    if whitening is not None or images:  # one scale for all: a kernel meets every pixel
-        inputs = np.full(n_features, 1 / unit)
-    scales = Scales(*map(torch.from_numpy, (inputs, _inverse(code_deviation), code_step, residual)))
+        outputs = residual if LOSSES[estimator.loss].degree else outputs
+    return Scales(*map(torch.from_numpy, (inputs, _inverse(code_deviation), code_step, outputs)))
+
+
+def _sizes_of_rows(estimator, task: Task) -> np.ndarray:
+    """Deviations of the raw rows; logits and log-rates are of order one."""
+    deviation = task.moments.deviation / task.scale
+    return deviation if LOSSES[estimator.loss].degree else np.ones_like(deviation)
+
+
+def _pair(
+    estimator, task: Task, start: PrincipalComponents, whitening: np.ndarray | None
+) -> tuple[Module, Module]:
+    """The encoder and the decoder that the parameters ask for."""
+    n_components, n_features = estimator._code_size(start), start.directions.shape[1]
     sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
-    shared = {"beside_pca": promise, "n_heads": estimator._n_heads}
+    shared = {"beside_pca": estimator._starts_at_pca, "n_heads": estimator._n_heads}
     seed, activation = task.seeds.weights, estimator.activation
     if estimator.network is not None:
-        pair = own_pair(estimator.network, n_features, n_components, seed, **shared)
-    elif images:
-        pair = convolutional_pair(
+        return own_pair(estimator.network, n_features, n_components, seed, **shared)
+    if estimator.image_shape is not None:
+        return convolutional_pair(
             estimator.image_shape,
             estimator.hidden_layer_sizes,
             n_components,
@@ -193,15 +210,11 @@ def _make_core(estimator, task: Task, start: PrincipalComponents, plan: Plan | N
             tied=estimator.tied_weights,
             **shared,
         )
-    elif estimator.tied_weights:
-        pair = tied_pair(sizes, activation, generator(seed), **shared)
-    else:
-        shared["gate"] = estimator.pretraining is not None
-        pair = dense_pair(sizes, activation, generator(seed), whitening=whitening, **shared)
-    if estimator.pretraining is not None and plan is not None:
-        units = linear.mean, scales.inputs, torch.from_numpy(outputs)
-        _pretrain(estimator, task, plan, stages(pair, *units, LOSSES[estimator.loss].link))
-    return estimator._assemble(*pair, linear, scales, task)
+    if estimator.tied_weights:
+        return tied_pair(sizes, activation, generator(seed), **shared)
+    shared["gate"] = estimator.pretraining is not None
+    white = None if whitening is None else torch.from_numpy(whitening)
+    return dense_pair(sizes, activation, generator(seed), whitening=white, **shared)
 
 
 def _pretrain(estimator, task: Task, plan: Plan, stages: Iterable[Stage]) -> None:
