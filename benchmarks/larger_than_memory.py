@@ -1,6 +1,6 @@
 """Rows of ten times the memory that the process may take; a million rows; hundreds of fits.
 
-    python benchmarks/larger_than_memory.py [--quick]
+    python benchmarks/larger_than_memory.py [--parts NAME ...] [--quick]
 
 Rows lie in files and are mapped into memory. After the import a process may take 250 MB more: its
 `RLIMIT_DATA`, which counts what is allocated and not the mapped files. A thread reads the largest
@@ -165,16 +165,22 @@ def many_rows(n_rows: int) -> dict:
 
 
 def main() -> None:
-    quick = parser(__doc__).parse_args().quick
-    results = Results("larger_than_memory", quick=quick)
-    limit = 150 * MB if quick else LIMIT
+    options = parser(__doc__)
+    parts = [*CASES, "many fits", "many rows"]
+    options.add_argument("--parts", nargs="+", choices=parts, default=parts, metavar="NAME")
+    asked = options.parse_args()
+    results = Results("larger_than_memory", quick=asked.quick)
+    limit = 150 * MB if asked.quick else LIMIT
     for name, (n_columns, half) in CASES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            write_rows(Path(folder), n_columns, half, TIMES * limit)
-            record = in_fresh_process(fit_under_limit, folder, n_columns, half, limit)
-        results.save(name, **record)
-    results.save("many fits", **in_fresh_process(many_fits, 60 if quick else 300))
-    results.save("many rows", **in_fresh_process(many_rows, 10**5 if quick else 10**6))
+        if name in asked.parts:
+            with tempfile.TemporaryDirectory() as folder:
+                write_rows(Path(folder), n_columns, half, TIMES * limit)
+                record = in_fresh_process(fit_under_limit, folder, n_columns, half, limit)
+            results.save(name, **record)
+    if "many fits" in asked.parts:
+        results.save("many fits", **in_fresh_process(many_fits, 60 if asked.quick else 300))
+    if "many rows" in asked.parts:
+        results.save("many rows", **in_fresh_process(many_rows, 10**5 if asked.quick else 10**6))
 
 
 def section(records: dict) -> list[str]:

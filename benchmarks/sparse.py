@@ -3,9 +3,10 @@
     python benchmarks/sparse.py [--part curve|classifier] [--rows N] [--quick]
 
 *curve*: share of the variance of unseen Fashion-MNIST images that 16, 32 and 64 active units of
-1024 explain. Beside "topk" and "batch_topk": an autoencoder with an l1 penalty, its price sought
-for the same activity; `MiniBatchDictionaryLearning`, whose codes are searched by
-orthogonal matching pursuit, on the first 1000 test images, as each search takes milliseconds; PCA.
+1024 explain: "topk", "batch_topk", and "topk" that searches on from the encoder's choice in three
+steps. Beside them: an autoencoder with an l1 penalty, its price sought for the same activity;
+`MiniBatchDictionaryLearning`, whose codes are searched by orthogonal matching pursuit, on the first
+1000 test images, as each search takes milliseconds; PCA.
 
 *classifier*: accuracy of a linear support vector machine on the codes of 2000 units; its C is
 chosen on training rows. MNIST: 10,000 test images. Digits: mean of five shuffled folds. All kinds
@@ -15,11 +16,10 @@ of sparsity with one configuration each for both sets.
 `benchmarks/results/sparse.json` and `docs/sparse.md`.
 """
 
-import argparse
-import json
 import time
 
 import numpy as np
+from _timing import Results, markdown_table, parser
 from data_sets import ROOT, folder, images
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, sparse_encode
@@ -28,11 +28,15 @@ from sklearn.svm import LinearSVC
 
 from skae import SparseAutoencoder
 
-RESULTS = ROOT / "benchmarks" / "results" / "sparse.json"
 PAGE = ROOT / "docs" / "sparse.md"
 ACTIVE = (16, 32, 64)
 N_UNITS = 1024
 N_SEARCHED = 1000
+AUTOENCODERS = {
+    "topk": {"sparsity": "topk"},
+    "topk, searched": {"sparsity": "topk", "transform_max_iter": 3},
+    "batch_topk": {"sparsity": "batch_topk"},
+}
 FEATURE_UNITS = 2000
 # One configuration of each kind for all data.
 FEATURES = {
@@ -83,11 +87,16 @@ def at_equal_activity(X_train, X, quick: bool, wanted: int, tried: list[dict]) -
     return min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / wanted)))
 
 
-def curve(n_rows: int | None, quick: bool) -> list[dict]:
+def curve(results: Results, n_rows: int | None, quick: bool) -> None:
     """Variance explained against active units."""
     X_train, X = images("fashion_mnist")
-    X_train = X_train[:n_rows]
+    X_train = X_train[: 2000 if quick else n_rows]
     mean = X_train.mean(axis=0)
+
+    def note(reducer: str, n_active: int, **case) -> None:
+        key = f"curve/{n_active}/{reducer}"
+        results.save(key, reducer=reducer, asked=n_active, rows=len(X_train), **case)
+
     start = time.perf_counter()
     # Each step solves a lasso for a batch; further passes over the rows gained less than 0.005.
     dictionary = MiniBatchDictionaryLearning(
@@ -98,20 +107,9 @@ def curve(n_rows: int | None, quick: bool) -> list[dict]:
         fit_algorithm="cd",
         max_no_improvement=None,
         random_state=0,
-    ).fit(X_train[:2000] - mean if quick else X_train - mean)
+    ).fit(X_train - mean)
     seconds = time.perf_counter() - start
-    results: list[dict] = []
-    tried: list[dict] = []
-
-    def note(reducer: str, n_active: int, **case) -> None:
-        results.append({"reducer": reducer, "asked": n_active} | case)
-        print(*(f"{k}={v:.4g}" if isinstance(v, float) else v for k, v in results[-1].items()))
-
     for n_active in ACTIVE:
-        for sparsity in ("topk", "batch_topk"):
-            case = autoencoder_case(X_train, X, quick, sparsity=sparsity, n_nonzero_coefs=n_active)
-            note(sparsity, n_active, **case)
-        note("l1", n_active, **at_equal_activity(X_train, X, quick, n_active, tried))
         some = X[:N_SEARCHED]
         codes = sparse_encode(
             some - mean, dictionary.components_, algorithm="omp", n_nonzero_coefs=n_active
@@ -121,7 +119,13 @@ def curve(n_rows: int | None, quick: bool) -> list[dict]:
         pca = PCA(n_active, random_state=0).fit(X_train)
         share = explained(X, pca.inverse_transform(pca.transform(X)), mean)
         note("PCA", n_active, explained=share, active=float(n_active))
-    return results
+    for n_active in ACTIVE:
+        for name, parameters in AUTOENCODERS.items():
+            case = autoencoder_case(X_train, X, quick, n_nonzero_coefs=n_active, **parameters)
+            note(name, n_active, **case)
+    tried: list[dict] = []
+    for n_active in ACTIVE:
+        note("l1", n_active, **at_equal_activity(X_train, X, quick, n_active, tried))
 
 
 def labelled_mnist(n_rows: int | None) -> list[np.ndarray]:
@@ -159,73 +163,67 @@ def accuracy(parameters: dict, quick: bool, X_train, y_train, X, y) -> dict:
     }
 
 
-def classifier(n_rows: int | None, quick: bool) -> list[dict]:
+def classifier(results: Results, n_rows: int | None, quick: bool) -> None:
     """Accuracy on the codes of each kind of sparsity."""
     X, y = load_digits(return_X_y=True)
     X = X.astype(np.float32)
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(X, y))
-    mnist = labelled_mnist(n_rows)
-    results = []
+    mnist = labelled_mnist(2000 if quick else n_rows)
     for kind, parameters in FEATURES.items():
         by_fold = [
             accuracy(parameters, quick, X[train], y[train], X[test], y[test])
             for train, test in folds[: 1 if quick else None]
         ]
         mean = {key: float(np.mean([case[key] for case in by_fold])) for key in by_fold[0]}
-        for name, case in (("digits", mean), ("mnist", accuracy(parameters, quick, *mnist))):
-            results.append({"set": name, "sparsity": kind} | case)
-            print(*(f"{k}={v:.4g}" if isinstance(v, float) else v for k, v in results[-1].items()))
-    return results
+        for name, rows, case in (
+            ("digits", len(folds[0][0]), mean),
+            ("mnist", len(mnist[0]), accuracy(parameters, quick, *mnist)),
+        ):
+            results.save(f"classifier/{name}/{kind}", set=name, sparsity=kind, rows=rows, **case)
 
 
-def page(results: dict) -> str:
+def page(records: dict) -> str:
     """The measured figures as a page."""
     lines = [
         "# Sparse codes, measured",
         "",
         "Written by `benchmarks/sparse.py`, which says what is measured.",
-        "",
     ]
     for part, title, columns in (
         (
             "curve",
             "Variance of unseen Fashion-MNIST images explained by few of 1024 units",
-            ("reducer", "asked", "active", "explained", "dead", "seconds"),
+            ("asked", "reducer", "rows", "active", "explained", "dead", "seconds"),
         ),
         (
             "classifier",
             "A linear classifier on the codes of 2000 units",
-            ("set", "sparsity", "accuracy", "active", "seconds"),
+            ("set", "sparsity", "rows", "accuracy", "active", "seconds"),
         ),
     ):
-        if part not in results:
-            continue
-        rows = results[part]["cases"]
-        n_rows = results[part]["rows"] or "all"
-        lines += [f"## {title}", "", f"Training images: {n_rows}.", ""]
-        lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-        for row in rows:
-            cells = (row.get(column, "") for column in columns)
-            texts = (f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells)
-            lines.append("| " + " | ".join(texts) + " |")
-        lines.append("")
-    return "\n".join(lines)
+        cases = [record for key, record in records.items() if key.startswith(part)]
+        cases.sort(key=lambda case: case[columns[0]])
+        rows = [[_cell(case, column) for column in columns] for case in cases]
+        lines += ["", f"## {title}", "", *markdown_table(columns, rows)]
+    return "\n".join([*lines, ""])
+
+
+def _cell(case: dict, column: str) -> object:
+    value = case.get(column, "")
+    return f"{value:.4f}" if column in ("explained", "accuracy") else value
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("curve", "classifier"), help="one of the two")
-    parser.add_argument("--rows", type=int, help="number of training images; all if not given")
-    parser.add_argument("--quick", action="store_true", help="a smoke test, written nowhere")
-    asked = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    options = parser(__doc__)
+    options.add_argument("--part", choices=("curve", "classifier"), help="one of the two")
+    options.add_argument("--rows", type=int, help="number of training images; all if not given")
+    asked = options.parse_args()
+    results = Results("sparse", quick=asked.quick)
     for part, measure in (("curve", curve), ("classifier", classifier)):
         if asked.part in (part, None):
-            cases = measure(asked.rows, asked.quick)
-            results[part] = {"rows": asked.rows, "cases": cases}
+            measure(results, asked.rows, asked.quick)
             if not asked.quick:
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-                PAGE.write_text(page(results))
+                PAGE.write_text(page(results.records))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,11 @@ def _encode_core(graph: Graph, core: nn.Module, x: str) -> str:
 
 
 def _sparse_code(graph: Graph, core: SparseCoder, x: str) -> str:
+    if core.n_searches:
+        raise TypeError(
+            "`transform_max_iter` must be 0 in an estimator to be exported: the encoder is; the "
+            f"search that follows it is not, got {core.n_searches}."
+        )
     units, centred = core.encoder, _centred(graph, core.linear, x)
     weight = core.decoder.directions if units.weight is None else units.weight
     step = module(graph, units.network, graph.add("Mul", centred, core.scales.inputs))

@@ -85,6 +85,10 @@ class SparseAutoencoder(BaseAutoencoder):
     By default there are no hidden layers: g and f are not there, and what is learned is a
     dictionary with an encoder. With hidden layers g and f start at zero beside it.
 
+    An encoder names the active units of a row at a glance; which few restore it best is a hard
+    question, and `transform_max_iter` lets "topk" search on from there. Searched codes restore rows
+    better, each of them, and are less alike for like rows: worse as features.
+
     Codes are neither centred nor rotated nor sorted. A unit that is active less than a tenth of its
     fair share, for an epoch or for 100 times the wait that would be fair, is pulled up on the row
     that it fits best, and learns what the others leave over there. "topk" begins with 16 times the
@@ -109,6 +113,11 @@ class SparseAutoencoder(BaseAutoencoder):
         (the root mean square of its columns' standard deviations), the error in squares of it. So
         for "l1" codes are pulled down by half the price, and for "jumprelu" a unit has to lower the
         squared error by the price.
+
+    transform_max_iter : int, default=0
+        For "topk" without hidden layers and with squared error: steps of the search for better
+        units that follows the encoder wherever rows are encoded after `fit`. 0 is the encoder
+        alone; 3 find most of what there is to find.
 
     sparse_output : bool, default=False
         Let `transform` return a CSR array.
@@ -159,6 +168,8 @@ class SparseAutoencoder(BaseAutoencoder):
     .. [4] S. Rajamanoharan et al., "Jumping ahead: improving reconstruction fidelity with JumpReLU
        sparse autoencoders", 2024.
     .. [5] A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
+    .. [6] W. Dai and O. Milenkovic, "Subspace pursuit for compressive sensing signal
+       reconstruction", IEEE Transactions on Information Theory, 2009. (The search.)
 
     Examples
     --------
@@ -179,6 +190,7 @@ class SparseAutoencoder(BaseAutoencoder):
     sparsity: str = parameter("topk", OneOf(tuple(SPARSITIES)))
     n_nonzero_coefs: int | None = parameter(None, integer(1), NONE)
     penalty: float = parameter(1.0, Number(Real, 0))
+    transform_max_iter: int = parameter(0, integer(0))
     sparse_output: bool = parameter(False, BOOLEAN)
 
     _codec: ClassVar[type[Codec]] = Codec
@@ -248,6 +260,7 @@ class SparseAutoencoder(BaseAutoencoder):
             network.encoder.weight.data *= _best_factor(network, task)
 
     def _settle(self, codec: Codec, task: Task) -> None:
+        codec.core.n_searches = self.transform_max_iter
         sparsity = codec.core.encoder.sparsity
         if isinstance(sparsity, BatchTopK):
             n_rows = min(len(task.rows), TYPICAL_ROWS)
@@ -318,6 +331,13 @@ class SparseAutoencoder(BaseAutoencoder):
             raise ValueError(
                 "`whiten` must be False for sparse codes, got True; a "
                 "StandardScaler(with_mean=False) keeps their zeros."
+            )
+        plain = self.network is None and not self.hidden_layer_sizes
+        searchable = self.sparsity == "topk" and self.loss == "squared_error" and plain
+        if self.transform_max_iter and not searchable:
+            raise ValueError(
+                f"`transform_max_iter` must be 0 unless `sparsity` is 'topk', `loss` is "
+                f"'squared_error' and there are no hidden layers, got {self.transform_max_iter!r}."
             )
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize, relu
 
 from ._networks import Autoencoder
+from ._pursuit import pursue
 from ._ranks import Alone
 
 # "topk" grants so many times the active units at first, fewer and fewer until so many steps, or a
@@ -220,6 +221,8 @@ class SparseCoder(Autoencoder):
     The rows of D, the dictionary, have unit length; g and f are silent at first, or for good.
     """
 
+    n_searches = 0  # steps of a search that follow the encoder, where f is silent
+
     encoder: Units
     decoder: Dictionary
 
@@ -232,7 +235,12 @@ class SparseCoder(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the network's units to codes, (n_samples, n_components)."""
-        return self.encoder.sparsity(self.drive(x))
+        code = self.encoder.sparsity(self.drive(x))
+        if not self.n_searches or self.training:
+            return code
+        centred = torch.nan_to_num(x - self.linear.mean)
+        n_nonzero = self.encoder.sparsity.n_nonzero
+        return pursue(code, centred, self.decoder.directions, n_nonzero, self.n_searches)
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows, (n_samples, n_features)."""

@@ -221,6 +221,12 @@ def test_a_layer_that_is_not_known_is_refused_by_name(digits):
         to_onnx(estimator)
 
 
+def test_a_search_is_refused_with_its_remedy(digits):
+    coder = quick(SparseAutoencoder, 80, hidden_layer_sizes=(), transform_max_iter=2).fit(digits)
+    with pytest.raises(TypeError, match=r"`transform_max_iter` must be 0 .* got 2"):
+        to_onnx(coder)
+
+
 def test_a_method_that_a_subclass_changes_is_refused(digits):
     pytest.importorskip("skl2onnx")
 

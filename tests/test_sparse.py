@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
 from skae import SparseAutoencoder
+from skae._pursuit import pursue
 from skae._ranks import ALONE
 from skae._sparse_codes import (
     BANDWIDTH,
@@ -305,3 +306,86 @@ def test_log_loss_has_sparse_codes_too(digits, sparsity):
 def test_whitening_is_refused(digits):
     with pytest.raises(ValueError, match="`whiten` must be False for sparse codes, got True"):
         coder(whiten=True).fit(digits)
+
+
+@pytest.fixture
+def known():
+    """A dictionary, rows that 4 of its units make up, and their true codes."""
+    chance = np.random.default_rng(0)
+    directions = chance.normal(size=(60, 30))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    codes = np.zeros((40, 60))
+    for code in codes:
+        code[chance.choice(60, 4, replace=False)] = chance.uniform(1, 2, 4)
+    return torch.tensor(directions), torch.tensor(codes @ directions), torch.tensor(codes)
+
+
+def squared_errors(code, x, directions):
+    return (x - code @ directions).square().sum(1)
+
+
+def test_a_search_finds_the_units_that_made_a_row(known):
+    directions, x, codes = known
+    start = TopK(4, 60).eval()(x @ directions.T)
+    found = pursue(start, x, directions, 4, 10)
+    right = ((found > 0) == (codes > 0)).all(1)
+    begun_right = ((start > 0) == (codes > 0)).all(1)
+    assert right.double().mean() > 0.9
+    assert begun_right.double().mean() < 0.3
+    np.testing.assert_allclose(found[right], codes[right], atol=1e-5)
+
+
+def test_each_step_of_a_search_restores_each_row_at_least_as_well(known):
+    directions, x, _ = known
+    code = TopK(4, 60).eval()(x @ directions.T)
+    for _ in range(4):
+        found = pursue(code, x, directions, 4, 1)
+        errors = [squared_errors(c, x, directions) for c in (code, found)]
+        assert (errors[1] <= errors[0]).all()
+        assert (found >= 0).all()
+        assert (found > 0).sum(1).max() <= 4
+        code = found
+
+
+def test_a_search_among_orthogonal_directions_is_a_projection(known):
+    _, x, _ = known
+    found = pursue(torch.zeros(40, 30, dtype=x.dtype), x, torch.eye(30, dtype=x.dtype), 5, 1)
+    np.testing.assert_allclose(found, TopK(5, 30).eval()(x), rtol=1e-5)
+
+
+def test_a_search_bears_directions_that_are_the_same(known):
+    directions, x, _ = known
+    twice = directions.repeat(2, 1)
+    code = torch.zeros(40, 120, dtype=x.dtype)
+    found = pursue(code, x, twice, 4, 5)
+    assert found.isfinite().all()
+    assert (squared_errors(found, x, twice) < 0.5 * squared_errors(code, x, twice)).all()
+
+
+def test_a_search_in_parts_is_the_same(known, monkeypatch):
+    directions, x, _ = known
+    code = TopK(4, 60).eval()(x @ directions.T)
+    whole = pursue(code, x, directions, 4, 3)
+    monkeypatch.setattr("skae._pursuit.GATHERED", 1000)
+    np.testing.assert_allclose(pursue(code, x, directions, 4, 3), whole, atol=1e-12)
+
+
+def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits):
+    alone, searched = (coder(transform_max_iter=n).fit(digits) for n in (0, 3))
+    np.testing.assert_array_equal(searched.components_, alone.components_)  # the same training
+    assert (searched.score_samples(digits) >= alone.score_samples(digits) - 1e-9).all()
+    assert searched.score(digits) > alone.score(digits) + 0.02
+    codes = searched.transform(digits)
+    assert (codes > 0).sum(axis=1).max() <= 6
+    np.testing.assert_allclose(searched.reconstruct(digits), searched.inverse_transform(codes))
+    np.testing.assert_allclose((codes > 0).mean(axis=0), searched.activation_frequency_)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"sparsity": "l1"}, {"hidden_layer_sizes": (8,)}, {"loss": "absolute_error"}],
+    ids=str,
+)
+def test_a_search_is_refused_where_there_is_none(digits, parameters):
+    with pytest.raises(ValueError, match=r"`transform_max_iter` must be 0 unless.*got 2"):
+        coder(transform_max_iter=2, **parameters).fit(digits)
