@@ -19,6 +19,7 @@ LAYERS = [
         "_losses",
         "_penalties",
         "_bounds",
+        "_pursuit",
         "_corruptions",
         "_networks",
         "_codec",
