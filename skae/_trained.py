@@ -20,15 +20,17 @@ from ._packing import HoldsModule
 from ._parameters import SharedParameters
 from ._tensors import (
     TORCH_DTYPES,
+    as_tensor,
     checked_rows,
     column_sums,
+    dense_block,
     empty_like,
     in_pieces,
     inference_dtype,
     tensor_blocks,
 )
 
-# Up to here `X` is looked at by us alone, if it is an array of the right kind.
+# Up to here `X` is looked at by us alone, if it is an array of the right kind, and is one block.
 FEW_ENTRIES = 10_000
 
 
@@ -281,8 +283,11 @@ class TrainedAutoencoder(
             device = X.device
         dtype = inference_dtype(X.dtype, device)
         codec = computing(self.network_, dtype, device)
-        start, result = 0, empty_like(X, (X.shape[0], width))
         with torch.inference_mode():
+            if device.type == "cpu" and X.shape[0] * self.n_features_in_ <= FEW_ENTRIES:
+                x = as_tensor(dense_block(X, slice(None)), dtype, device)
+                return like(X, apply(codec, x))  # for one row the rest takes as long as a layer
+            start, result = 0, empty_like(X, (X.shape[0], width))
             # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower.
             for x in tensor_blocks(X, dtype, device, width=self.n_features_in_, times=8):
                 result[start : start + len(x)] = like(X, in_pieces(partial(apply, codec), x))
