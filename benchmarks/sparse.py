@@ -1,12 +1,11 @@
 """What sparse codes are good for: restoring much by few active units, and as features.
 
-    python benchmarks/sparse.py [--part curve|classifier] [--rows N] [--quick]
+    python benchmarks/sparse.py [--part curve|classifier] [--arms NAME ...] [--rows N] [--quick]
 
-*curve*: share of the variance of unseen Fashion-MNIST images that 16, 32 and 64 active units of
-1024 explain: "topk", "batch_topk", and "topk" that searches on from the encoder's choice in three
+*curve*: share of the variance of 1000 unseen Fashion-MNIST images that 16, 32 and 64 active units
+of 1024 explain: "topk", "batch_topk", and "topk" that searches on from the encoder's choice in three
 steps. Beside them: an autoencoder with an l1 penalty, its price sought for the same activity;
-`MiniBatchDictionaryLearning`, whose codes are searched by orthogonal matching pursuit, on the first
-1000 test images, as each search takes milliseconds; PCA.
+`MiniBatchDictionaryLearning`, whose codes are searched by orthogonal matching pursuit; PCA.
 
 *classifier*: accuracy of a linear support vector machine on the codes of 2000 units; its C is
 chosen on training rows. MNIST: 10,000 test images. Digits: mean of five shuffled folds. All kinds
@@ -17,9 +16,11 @@ of sparsity with one configuration each for both sets.
 """
 
 import time
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
-from _timing import Results, markdown_table, parser
+from _timing import Results, markdown_table, parser, seconds
 from data_sets import ROOT, folder, images
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, sparse_encode
@@ -31,12 +32,7 @@ from skae import SparseAutoencoder
 PAGE = ROOT / "docs" / "sparse.md"
 ACTIVE = (16, 32, 64)
 N_UNITS = 1024
-N_SEARCHED = 1000
-AUTOENCODERS = {
-    "topk": {"sparsity": "topk"},
-    "topk, searched": {"sparsity": "topk", "transform_max_iter": 3},
-    "batch_topk": {"sparsity": "batch_topk"},
-}
+N_TEST = 1000
 FEATURE_UNITS = 2000
 # One configuration of each kind for all data.
 FEATURES = {
@@ -56,48 +52,44 @@ def explained(X: np.ndarray, restored: np.ndarray, mean: np.ndarray) -> float:
 
 def autoencoder_case(X_train, X, quick: bool, **parameters) -> dict:
     """One sparse autoencoder: its variance explained, activity, dead units and seconds."""
-    start = time.perf_counter()
-    coder = SparseAutoencoder(
-        N_UNITS, random_state=0, max_iter=1 if quick else None, **parameters
-    ).fit(X_train)
+    coder = SparseAutoencoder(N_UNITS, random_state=0, max_iter=1 if quick else None, **parameters)
+    spent = seconds(coder.fit, X_train)
     return {
-        "explained": coder.score(X),
+        "explained": explained(X, coder.reconstruct(X), X_train.mean(axis=0)),
         "active": float((coder.transform(X) > 0).sum(axis=1).mean()),
         "dead": len(coder.dead_components_),
-        "seconds": time.perf_counter() - start,
+        "seconds": spent,
     }
 
 
-def at_equal_activity(X_train, X, quick: bool, wanted: int, tried: list[dict]) -> dict:
-    """An l1 autoencoder as active as wanted, to 5 %, or on the generous side of it.
+def autoencoder_cases(X_train, X, quick: bool, **parameters) -> Iterator[dict]:
+    """For each number of active units that is asked for."""
+    for n_active in ACTIVE:
+        yield autoencoder_case(X_train, X, quick, n_nonzero_coefs=n_active, **parameters)
 
-    Bisection of the penalty, begun between the nearest of the earlier trials in `tried`, those for
-    other activities included.
+
+def l1_cases(X_train, X, quick: bool) -> Iterator[dict]:
+    """Autoencoders with an l1 penalty, each as active as asked, to 5 %, or as near as was found.
+
+    Bisection of the penalty, begun between the nearest of all trials so far.
     """
-    for _ in range(1 if quick else 7):
-        more = [case["penalty"] for case in tried if case["active"] >= wanted]
-        less = [case["penalty"] for case in tried if case["active"] < wanted]
-        low, high = max(more, default=0.1), min(less, default=100.0)
-        penalty = float(np.sqrt(low * high))
-        case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
-        tried.append(case | {"penalty": penalty})
-        print(f"l1 penalty={penalty:.4g} active={case['active']:.4g}", flush=True)
-        if wanted <= case["active"] < 1.05 * wanted:
-            break
-    return min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / wanted)))
+    tried: list[dict] = []
+    for wanted in ACTIVE:
+        for _ in range(1 if quick else 7):
+            more = [case["penalty"] for case in tried if case["active"] >= wanted]
+            less = [case["penalty"] for case in tried if case["active"] < wanted]
+            penalty = float(np.sqrt(max(more, default=0.1) * min(less, default=100.0)))
+            case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
+            tried.append(case | {"penalty": penalty})
+            print(f"l1 penalty={penalty:.4g} active={case['active']:.4g}", flush=True)
+            if wanted <= case["active"] < 1.05 * wanted:
+                break
+        yield min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / wanted)))
 
 
-def curve(results: Results, n_rows: int | None, quick: bool) -> None:
-    """Variance explained against active units."""
-    X_train, X = images("fashion_mnist")
-    X_train = X_train[: 2000 if quick else n_rows]
+def dictionary_cases(X_train, X, quick: bool) -> Iterator[dict]:
+    """The dictionary of scikit-learn, its codes searched by orthogonal matching pursuit."""
     mean = X_train.mean(axis=0)
-
-    def note(reducer: str, n_active: int, **case) -> None:
-        key = f"curve/{n_active}/{reducer}"
-        results.save(key, reducer=reducer, asked=n_active, rows=len(X_train), **case)
-
-    start = time.perf_counter()
     # Each step solves a lasso for a batch; further passes over the rows gained less than 0.005.
     dictionary = MiniBatchDictionaryLearning(
         N_UNITS,
@@ -107,25 +99,43 @@ def curve(results: Results, n_rows: int | None, quick: bool) -> None:
         fit_algorithm="cd",
         max_no_improvement=None,
         random_state=0,
-    ).fit(X_train - mean)
-    seconds = time.perf_counter() - start
+    )
+    spent = seconds(dictionary.fit, X_train - mean)
+    directions = dictionary.components_
     for n_active in ACTIVE:
-        some = X[:N_SEARCHED]
-        codes = sparse_encode(
-            some - mean, dictionary.components_, algorithm="omp", n_nonzero_coefs=n_active
-        )
-        share = explained(some, mean + codes @ dictionary.components_, mean)
-        note("dictionary", n_active, explained=share, active=float(n_active), seconds=seconds)
-        pca = PCA(n_active, random_state=0).fit(X_train)
-        share = explained(X, pca.inverse_transform(pca.transform(X)), mean)
-        note("PCA", n_active, explained=share, active=float(n_active))
+        codes = sparse_encode(X - mean, directions, algorithm="omp", n_nonzero_coefs=n_active)
+        share = explained(X, mean + codes @ directions, mean)
+        yield {"explained": share, "active": float(n_active), "seconds": spent}
+
+
+def pca_cases(X_train, X, quick: bool) -> Iterator[dict]:
+    """As many principal components as active units."""
     for n_active in ACTIVE:
-        for name, parameters in AUTOENCODERS.items():
-            case = autoencoder_case(X_train, X, quick, n_nonzero_coefs=n_active, **parameters)
-            note(name, n_active, **case)
-    tried: list[dict] = []
-    for n_active in ACTIVE:
-        note("l1", n_active, **at_equal_activity(X_train, X, quick, n_active, tried))
+        pca = PCA(n_active, random_state=0)
+        spent = seconds(pca.fit, X_train)
+        share = explained(X, pca.inverse_transform(pca.transform(X)), X_train.mean(axis=0))
+        yield {"explained": share, "active": float(n_active), "seconds": spent}
+
+
+ARMS = {
+    "PCA": pca_cases,
+    "dictionary": dictionary_cases,
+    "topk": partial(autoencoder_cases, sparsity="topk"),
+    "topk, searched": partial(autoencoder_cases, sparsity="topk", transform_max_iter=3),
+    "batch_topk": partial(autoencoder_cases, sparsity="batch_topk"),
+    "l1": l1_cases,
+}
+
+
+def curve(results: Results, arms: list[str], n_rows: int | None, quick: bool) -> None:
+    """Variance explained against active units."""
+    X_train, X = images("fashion_mnist")
+    X_train, X = X_train[: 2000 if quick else n_rows], X[:N_TEST]
+    for arm in arms:
+        cases = ARMS[arm](X_train, X, quick)
+        for n_active, case in zip(ACTIVE, cases, strict=True):
+            key = f"curve/{n_active}/{arm}"
+            results.save(key, reducer=arm, asked=n_active, rows=len(X_train), **case)
 
 
 def labelled_mnist(n_rows: int | None) -> list[np.ndarray]:
@@ -216,14 +226,16 @@ def _cell(case: dict, column: str) -> object:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--part", choices=("curve", "classifier"), help="one of the two")
+    options.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="NAME")
     options.add_argument("--rows", type=int, help="number of training images; all if not given")
     asked = options.parse_args()
     results = Results("sparse", quick=asked.quick)
-    for part, measure in (("curve", curve), ("classifier", classifier)):
-        if asked.part in (part, None):
-            measure(results, asked.rows, asked.quick)
-            if not asked.quick:
-                PAGE.write_text(page(results.records))
+    if asked.part in ("curve", None):
+        curve(results, asked.arms, asked.rows, asked.quick)
+    if asked.part in ("classifier", None):
+        classifier(results, asked.rows, asked.quick)
+    if not asked.quick:
+        PAGE.write_text(page(results.records))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ._networks import Autoencoder, Gate, LinearPath, Scales
 from ._ordering import CodeUse, Order
 from ._outcome import Outcome
 from ._pca_start import PrincipalComponents
+from ._refit import refit
 from ._sparse_codes import (
     SETTLED_STEPS,
     SPARSITIES,
@@ -86,8 +87,9 @@ class SparseAutoencoder(BaseAutoencoder):
     dictionary with an encoder. With hidden layers g and f start at zero beside it.
 
     An encoder names the active units of a row at a glance; which few restore it best is a hard
-    question, and `transform_max_iter` lets "topk" search on from there. Searched codes restore rows
-    better, each of them, and are less alike for like rows: worse as features.
+    question, and `transform_max_iter` lets "topk" search on from there, and fit the dictionary to
+    what is found. Searched codes restore rows better and are less alike for like rows: worse as
+    features.
 
     Codes are neither centred nor rotated nor sorted. A unit that is active less than a tenth of its
     fair share, for an epoch or for 100 times the wait that would be fair, is pulled up on the row
@@ -116,8 +118,9 @@ class SparseAutoencoder(BaseAutoencoder):
 
     transform_max_iter : int, default=0
         For "topk" without hidden layers and with squared error: steps of the search for better
-        units that follows the encoder wherever rows are encoded after `fit`. 0 is the encoder
-        alone; 3 find most of what there is to find.
+        units that follows the encoder wherever rows are encoded. 0 is the encoder alone; 3 find
+        most of what there is to find. If there are any, `fit` ends with up to five least-squares
+        fits of the dictionary to searched codes, as long as held-out rows come back better.
 
     sparse_output : bool, default=False
         Let `transform` return a CSR array.
@@ -170,6 +173,8 @@ class SparseAutoencoder(BaseAutoencoder):
     .. [5] A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
     .. [6] W. Dai and O. Milenkovic, "Subspace pursuit for compressive sensing signal
        reconstruction", IEEE Transactions on Information Theory, 2009. (The search.)
+    .. [7] K. Engan, S. O. Aase and J. H. Husøy, "Method of optimal directions for frame design",
+       ICASSP, 1999. (The dictionary of searched codes.)
 
     Examples
     --------
@@ -253,7 +258,9 @@ class SparseAutoencoder(BaseAutoencoder):
         max_idle = IDLE_SHARES * n_components / n_nonzero
         max_idle = min(max_idle, IDLE_EPOCHS * len(task.train))
         units = Units(None if self.tied_weights else weight.clone(), g, sparsity, max_idle)
-        return SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
+        coder = SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
+        coder.n_searches = self.transform_max_iter
+        return coder
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
         if isinstance(network, SparseCoder) and network.encoder.weight is not None:
@@ -261,6 +268,8 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _settle(self, codec: Codec, task: Task) -> None:
         codec.core.n_searches = self.transform_max_iter
+        if self.transform_max_iter:
+            refit(codec.core, task)
         sparsity = codec.core.encoder.sparsity
         if isinstance(sparsity, BatchTopK):
             n_rows = min(len(task.rows), TYPICAL_ROWS)

@@ -34,10 +34,9 @@ def brief(cls, *args, **parameters):
     return cls(*args, **(defaults | parameters))
 
 
-def sparse_coder(sparsity):
-    return brief(
-        skae.SparseAutoencoder, 80, sparsity=sparsity, n_nonzero_coefs=6, hidden_layer_sizes=()
-    )
+def sparse_coder(sparsity, **parameters):
+    parameters |= {"sparsity": sparsity, "n_nonzero_coefs": 6, "hidden_layer_sizes": ()}
+    return brief(skae.SparseAutoencoder, 80, **parameters)
 
 
 # Fits whose every step is determined by the rows, not by how sums are rounded: without noise, and
@@ -65,6 +64,7 @@ ALIKE = {
     "contractive": (brief(skae.ContractiveAutoencoder, 4), ROWS),
     "density": (brief(skae.VAE, 4), ROWS),
     "topk": (sparse_coder("topk"), ROWS),
+    "topk, searched": (sparse_coder("topk", transform_max_iter=2), ROWS),
     "batch_topk": (sparse_coder("batch_topk"), ROWS),
     "kl": (sparse_coder("kl"), ROWS),
 }

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from skae import SparseAutoencoder
 from skae._pursuit import pursue
 from skae._ranks import ALONE
+from skae._refit import _move
 from skae._sparse_codes import (
     BANDWIDTH,
     KL,
@@ -23,6 +24,7 @@ from skae._sparse_codes import (
     TopK,
     Units,
 )
+from skae._task import make_task
 
 PLAIN = {"hidden_layer_sizes": ()}
 
@@ -370,7 +372,8 @@ def test_a_search_in_parts_is_the_same(known, monkeypatch):
     np.testing.assert_allclose(pursue(code, x, directions, 4, 3), whole, atol=1e-12)
 
 
-def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits):
+def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits, monkeypatch):
+    monkeypatch.setattr("skae._refit.MAX_REFITS", 0)
     alone, searched = (coder(transform_max_iter=n).fit(digits) for n in (0, 3))
     np.testing.assert_array_equal(searched.components_, alone.components_)  # the same training
     assert (searched.score_samples(digits) >= alone.score_samples(digits) - 1e-9).all()
@@ -379,6 +382,44 @@ def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits
     assert (codes > 0).sum(axis=1).max() <= 6
     np.testing.assert_allclose(searched.reconstruct(digits), searched.inverse_transform(codes))
     np.testing.assert_allclose((codes > 0).mean(axis=0), searched.activation_frequency_)
+
+
+def test_directions_are_refitted_by_least_squares(digits, monkeypatch):
+    monkeypatch.setattr("skae._refit.MAX_REFITS", 0)
+    monkeypatch.setattr("skae._refit.HOLD", 1e-9)
+    fitted = coder(40, transform_max_iter=2, early_stopping=False).fit(digits)
+    core, task = fitted.network_.core, make_task(fitted, digits, None, None)
+    with torch.no_grad():
+        x = task.rows.take(task.train).double()
+        code = core.encode(x)
+        drive = core.drive(x).numpy()
+        used = (code > 0).any(0).numpy()
+        target = (x - core.linear.mean).numpy()
+        best = np.linalg.lstsq(code.numpy()[:, used], target, rcond=None)[0]
+        _move(core, task)
+        made = core.decoder.directions.numpy()[used]
+        drive_then = core.drive(x).numpy()
+    length = np.linalg.norm(best, axis=1)
+    np.testing.assert_allclose(made, best / length[:, None], atol=1e-5)
+    np.testing.assert_allclose(drive_then[:, used], drive[:, used] * length, atol=1e-5)
+
+
+def test_refits_go_on_while_held_out_rows_come_back_better(digits, monkeypatch):
+    scores = []
+    for n_refits in (0, 1, 5):
+        monkeypatch.setattr("skae._refit.MAX_REFITS", n_refits)
+        scores.append(coder(transform_max_iter=2).fit(digits, X_val=digits[:200]).score(digits))
+    assert scores[0] < scores[1] <= scores[2]
+    # Nothing is gained where no step can be better: the dictionary stays as it was trained.
+    monkeypatch.setattr("skae._refit._held_out_error", lambda *given: 1.0)
+    alone, searched = (coder(transform_max_iter=n).fit(digits) for n in (0, 2))
+    np.testing.assert_array_equal(searched.components_, alone.components_)
+
+
+def test_what_is_learned_in_batches_is_searched_too(digits):
+    alone, searched = (coder(transform_max_iter=n).partial_fit(digits) for n in (0, 3))
+    np.testing.assert_array_equal(searched.components_, alone.components_)
+    assert searched.score(digits) > alone.score(digits)
 
 
 @pytest.mark.parametrize(
