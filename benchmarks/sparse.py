@@ -3,8 +3,8 @@
     python benchmarks/sparse.py [--part curve|classifier] [--arms NAME ...] [--rows N] [--quick]
 
 *curve*: share of the variance of 1000 unseen Fashion-MNIST images that 16, 32 and 64 active units
-of 1024 explain: "topk", "batch_topk", and "topk" that searches on from the encoder's choice in three
-steps. Beside them: an autoencoder with an l1 penalty, its price sought for the same activity;
+of 1024 explain: "topk", "batch_topk", and "topk" that searches on from the encoder's choice in
+three steps. Beside them: an autoencoder with an l1 penalty, its price sought for the same activity;
 `MiniBatchDictionaryLearning`, whose codes are searched by orthogonal matching pursuit; PCA.
 
 *classifier*: accuracy of a linear support vector machine on the codes of 2000 units; its C is
