@@ -337,9 +337,11 @@ def test_a_search_finds_the_units_that_made_a_row(known):
     np.testing.assert_allclose(found[right], codes[right], atol=1e-5)
 
 
-def test_each_step_of_a_search_restores_each_row_at_least_as_well(known):
-    directions, x, _ = known
-    code = TopK(4, 60).eval()(x @ directions.T)
+def test_each_step_of_a_search_restores_each_row_at_least_as_well():
+    chance = torch.Generator().manual_seed(0)
+    x, directions = (torch.randn(n, 6, generator=chance, dtype=torch.float64) for n in (300, 60))
+    directions = torch.nn.functional.normalize(directions, dim=1)
+    code = TopK(4, 60).eval()(x @ directions.T) / 4
     for _ in range(4):
         found = pursue(code, x, directions, 4, 1)
         errors = [squared_errors(c, x, directions) for c in (code, found)]
