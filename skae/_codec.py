@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 
 
+# So many entries are decoded at once to find the directions.
+DECODED = 2**18
+
+
 class Codec(nn.Module):
     """A trained autoencoder as the user sees it: rows and codes in the units of `X`."""
 
@@ -49,7 +53,7 @@ class Codec(nn.Module):
         """How `decode` moves with each code, at the code zero; (n_components, n_features)."""
         # Rows are decoded one by one: pulling feature j back through row j gives the Jacobian.
         columns = []
-        for feature in torch.arange(len(self.shift)).split(512):
+        for feature in torch.arange(len(self.shift)).split(max(DECODED // len(self.shift), 1)):
             code = self.shift.new_zeros(len(feature), self.n_components, requires_grad=True)
             pulled = self.decode(code)[torch.arange(len(feature)), feature].sum()
             columns.append(torch.autograd.grad(pulled, code)[0])
