@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-
 # So many entries are decoded at once to find the directions.
 DECODED = 2**18
 
