@@ -62,8 +62,8 @@ def _held_out_error(coder: SparseCoder, task: Task) -> float:
     weight = coder.decoder.weight
     error = torch.zeros(1, dtype=torch.float64)
     for x in _batches(task.held_out_rows, task.held_out):
-        left_over = x.to(weight) - coder.decode(coder.encode(x.to(weight)))
-        error += torch.nan_to_num(left_over).square().sum().item()
+        x = x.to(weight)
+        error += torch.nan_to_num(x - coder.decode(coder.encode(x))).square().sum().item()
     return task.ranks.add_up(error).item()
 
 

@@ -246,9 +246,8 @@ class SparseAutoencoder(BaseAutoencoder):
         self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
     ) -> Autoencoder:
         n_components, n_features = len(scales.codes), len(linear.mean)
-        plain = self.network is None and not self.hidden_layer_sizes
-        g = Silent() if plain else Sequential(encoder, Gate(n_components))
-        f = Silent() if plain else Sequential(decoder, Gate(n_features))
+        g = Silent() if self._is_plain_dictionary else Sequential(encoder, Gate(n_components))
+        f = Silent() if self._is_plain_dictionary else Sequential(decoder, Gate(n_features))
         weight = _some_rows(task, linear.mean, n_components)
         n_nonzero = self._n_nonzero(n_components, n_features)
         sparsity = SPARSITIES[self.sparsity](n_nonzero, n_components)
@@ -284,6 +283,11 @@ class SparseAutoencoder(BaseAutoencoder):
     def _n_nonzero(self, n_components: int, n_features: int) -> int:
         wanted = self.n_nonzero_coefs
         return min(n_components, max(n_features // 10, 1) if wanted is None else wanted)
+
+    @property
+    def _is_plain_dictionary(self) -> bool:
+        """Whether there are no networks g and f."""
+        return self.network is None and not self.hidden_layer_sizes
 
     @property
     def _starts_at_pca(self) -> bool:
@@ -341,9 +345,8 @@ class SparseAutoencoder(BaseAutoencoder):
                 "`whiten` must be False for sparse codes, got True; a "
                 "StandardScaler(with_mean=False) keeps their zeros."
             )
-        plain = self.network is None and not self.hidden_layer_sizes
-        searchable = self.sparsity == "topk" and self.loss == "squared_error" and plain
-        if self.transform_max_iter and not searchable:
+        searchable = self.sparsity == "topk" and self.loss == "squared_error"
+        if self.transform_max_iter and not (searchable and self._is_plain_dictionary):
             raise ValueError(
                 f"`transform_max_iter` must be 0 unless `sparsity` is 'topk', `loss` is "
                 f"'squared_error' and there are no hidden layers, got {self.transform_max_iter!r}."
