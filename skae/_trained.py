@@ -288,8 +288,10 @@ class TrainedAutoencoder(
                 x = as_tensor(dense_block(X, slice(None)), dtype, device)
                 return like(X, apply(codec, x))  # for one row the rest takes as long as a layer
             start, result = 0, empty_like(X, (X.shape[0], width))
-            # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower.
-            for x in tensor_blocks(X, dtype, device, width=self.n_features_in_, times=8):
+            # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower. 2000 rows of
+            # 32 are a third quicker than 30,000: what hidden layers make of them stays in cache.
+            wide = max(self.n_features_in_, 512)
+            for x in tensor_blocks(X, dtype, device, width=wide, times=8):
                 result[start : start + len(x)] = like(X, in_pieces(partial(apply, codec), x))
                 start += len(x)
         return result
