@@ -43,6 +43,13 @@ FEATURES = {
     "jumprelu": {"sparsity": "jumprelu", "penalty": 0.1},
     "topk": {"sparsity": "topk", "n_nonzero_coefs": 100},
     "batch_topk": {"sparsity": "batch_topk", "n_nonzero_coefs": 100},
+    # Where units are to be parts of an image, its zeros are to teach them nothing.
+    "lifetime": {
+        "sparsity": "lifetime",
+        "n_nonzero_coefs": 200,
+        "with_mean": False,
+        "learning_rate_init": 0.001,
+    },
 }
 C = [0.1, 1.0, 10.0, 100.0]
 

@@ -18,7 +18,17 @@ from ._convolution import Deconvolution
 from ._losses import LogLoss, Poisson, ReconstructionLoss
 from ._networks import Autoencoder, Gate, LinearPath, Tame, Transposed, Whitening
 from ._probabilistic import NoisyDecoder, PosteriorHead, VariationalAutoencoder
-from ._sparse_codes import KL, L1, BatchTopK, Dictionary, JumpReLU, Silent, SparseCoder, TopK
+from ._sparse_codes import (
+    KL,
+    L1,
+    BatchTopK,
+    Dictionary,
+    JumpReLU,
+    Lifetime,
+    Silent,
+    SparseCoder,
+    TopK,
+)
 
 
 class Node(NamedTuple):
@@ -106,7 +116,8 @@ def _sparse_code(graph: Graph, core: SparseCoder, x: str) -> str:
     units, centred = core.encoder, _centred(graph, core.linear, x)
     weight = core.decoder.directions if units.weight is None else units.weight
     step = module(graph, units.network, graph.add("Mul", centred, core.scales.inputs))
-    drive = graph.add("Add", graph.add("MatMul", centred, weight.T), units.bias)
+    seen = centred if units.usual is None else graph.add("Add", centred, units.usual)
+    drive = graph.add("Add", graph.add("MatMul", seen, weight.T), units.bias)
     return module(graph, units.sparsity, graph.add("Add", drive, step))
 
 
@@ -295,6 +306,7 @@ MODULES: dict[type[nn.Module], Callable[[Graph, Any, str], Any]] = {
     JumpReLU: lambda graph, part, drive: _above(graph, drive, part.log_threshold.exp()),
     KL: lambda graph, part, drive: graph.add("Relu", drive),
     L1: lambda graph, part, drive: graph.add("Relu", drive),
+    Lifetime: lambda graph, part, drive: _above(graph, drive, part.threshold),
     NoisyDecoder: lambda graph, part, code: module(graph, part.module, code),
     Silent: lambda graph, part, x: 0.0,  # a constant where it is added
     Tame: _tame,

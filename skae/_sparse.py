@@ -26,10 +26,10 @@ from ._refit import refit
 from ._sparse_codes import (
     SETTLED_STEPS,
     SPARSITIES,
-    BatchTopK,
     Dictionary,
     Silent,
     SparseCoder,
+    Thresholded,
     TopK,
     Units,
 )
@@ -67,7 +67,7 @@ class SparseAutoencoder(BaseAutoencoder):
         encode(x) = sparse(E (x - mean) + b + g(x))
         decode(code) = mean + D' code + f(code)
 
-    The five kinds of sparsity differ in `sparse` and `activity` alone. The first two grant a row a
+    The six kinds of sparsity differ in `sparse` and `activity` alone. The first three grant a
     number of active units and have no penalty; the others put a price on activity:
 
     ============  ==========================================  ====================================
@@ -76,6 +76,9 @@ class SparseAutoencoder(BaseAutoencoder):
     "topk"        among the `n_nonzero_coefs` largest of row  none
     "batch_topk"  above one threshold for all units, such     none
                   that `n_nonzero_coefs` are in the mean
+    "lifetime"    above a threshold of its own, such that     none
+                  all are equally often, and
+                  `n_nonzero_coefs` in the mean
     "l1"          above zero                                  the sum of the code
     "kl"          above zero                                  divergence of the units' mean logistic
                                                               activations from `n_nonzero_coefs` /
@@ -95,20 +98,21 @@ class SparseAutoencoder(BaseAutoencoder):
     fair share, for an epoch or for 100 times the wait that would be fair, is pulled up on the row
     that it fits best, and learns what the others leave over there. "topk" begins with 16 times the
     active units and comes down to `n_nonzero_coefs` within 300 steps or a
-    third of all.
+    third of all. Each step of "lifetime" grants another part of the activity, a tenth to all of it:
+    so units learn to be of use alone and together.
 
     Parameters
     ----------
     n_components : int or None, default=None
         Number of units; may exceed the number of features. None is the number of features.
 
-    sparsity : {"topk", "batch_topk", "l1", "kl", "jumprelu"}, default="topk"
+    sparsity : {"topk", "batch_topk", "lifetime", "l1", "kl", "jumprelu"}, default="topk"
         What makes the code sparse; see above.
 
     n_nonzero_coefs : int or None, default=None
         Number of active units in a row: at most for "topk", in the mean over the training rows for
-        "batch_topk" and, roughly, "kl". None is a tenth of the number of features, one at least.
-        The size of PCA for `pca_score_`.
+        "batch_topk" and, roughly, "lifetime" and "kl". None is a tenth of the number of features,
+        one at least. The size of PCA for `pca_score_`.
 
     penalty : float, default=1.0
         Price of activity for "l1", "kl" and "jumprelu", at least 0. Codes count in spreads of `X`
@@ -121,6 +125,11 @@ class SparseAutoencoder(BaseAutoencoder):
         units that follows the encoder wherever rows are encoded. 0 is the encoder alone; 3 find
         most of what there is to find. If there are any, `fit` ends with up to five least-squares
         fits of the dictionary to searched codes, as long as held-out rows come back better.
+
+    with_mean : bool, default=True
+        Let the encoder's weights see deviations from the mean. If False, they see rows as they are,
+        and learn nothing from a zero: for pixels and counts, where zero is nothing. Either way the
+        first codes are the same.
 
     sparse_output : bool, default=False
         Let `transform` return a CSR array.
@@ -160,7 +169,7 @@ class SparseAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    One class for five kinds, as they share all but two lines of arithmetic, and `n_nonzero_coefs`
+    One class for six kinds, as they share all but two lines of arithmetic, and `n_nonzero_coefs`
     or `penalty` mean the same in each kind that has them.
 
     References
@@ -170,10 +179,11 @@ class SparseAutoencoder(BaseAutoencoder):
     .. [3] B. Bussmann, P. Leask and N. Nanda, "BatchTopK sparse autoencoders", 2024.
     .. [4] S. Rajamanoharan et al., "Jumping ahead: improving reconstruction fidelity with JumpReLU
        sparse autoencoders", 2024.
-    .. [5] A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
-    .. [6] W. Dai and O. Milenkovic, "Subspace pursuit for compressive sensing signal
+    .. [5] A. Makhzani and B. Frey, "Winner-take-all autoencoders", NIPS, 2015. ("lifetime".)
+    .. [6] A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011.
+    .. [7] W. Dai and O. Milenkovic, "Subspace pursuit for compressive sensing signal
        reconstruction", IEEE Transactions on Information Theory, 2009. (The search.)
-    .. [7] K. Engan, S. O. Aase and J. H. Husøy, "Method of optimal directions for frame design",
+    .. [8] K. Engan, S. O. Aase and J. H. Husøy, "Method of optimal directions for frame design",
        ICASSP, 1999. (The dictionary of searched codes.)
 
     Examples
@@ -196,6 +206,7 @@ class SparseAutoencoder(BaseAutoencoder):
     n_nonzero_coefs: int | None = parameter(None, integer(1), NONE)
     penalty: float = parameter(1.0, Number(Real, 0))
     transform_max_iter: int = parameter(0, integer(0))
+    with_mean: bool = parameter(True, BOOLEAN)
     sparse_output: bool = parameter(False, BOOLEAN)
 
     _codec: ClassVar[type[Codec]] = Codec
@@ -256,21 +267,27 @@ class SparseAutoencoder(BaseAutoencoder):
             sparsity.settled_steps = min(SETTLED_STEPS, n_steps / 3)
         max_idle = IDLE_SHARES * n_components / n_nonzero
         max_idle = min(max_idle, IDLE_EPOCHS * len(task.train))
-        units = Units(None if self.tied_weights else weight.clone(), g, sparsity, max_idle)
+        usual = None if self.with_mean else linear.mean + torch.from_numpy(task.shift / task.scale)
+        own = None if self.tied_weights else weight.clone()
+        units = Units(own, g, sparsity, max_idle, usual)
+        if usual is not None:  # so that units begin as they would from the mean
+            units.bias.data = -(weight @ usual)
         coder = SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
         coder.n_searches = self.transform_max_iter
         return coder
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
         if isinstance(network, SparseCoder) and network.encoder.weight is not None:
-            network.encoder.weight.data *= _best_factor(network, task)
+            factor = _best_factor(network, task)
+            network.encoder.weight.data *= factor
+            network.encoder.bias.data *= factor
 
     def _settle(self, codec: Codec, task: Task) -> None:
         codec.core.n_searches = self.transform_max_iter
         if self.transform_max_iter:
             refit(codec.core, task)
         sparsity = codec.core.encoder.sparsity
-        if isinstance(sparsity, BatchTopK):
+        if isinstance(sparsity, Thresholded):
             n_rows = min(len(task.rows), TYPICAL_ROWS)
             index = torch.from_numpy(np.linspace(0, len(task.rows) - 1, n_rows).astype(int))
             here = dense_block(task.X, task.rows.here(index).numpy())

@@ -13,6 +13,10 @@ from ._ranks import Alone
 # first races are lost.
 GENEROSITY, SETTLED_STEPS = 16.0, 300
 
+# "lifetime" grants each step between that part of a unit's share and all of it; the multiples of
+# the golden ratio, less their whole numbers, fill the range evenly.
+LEAST_PART, GOLDEN_RATIO = 0.1, (5**0.5 - 1) / 2
+
 # A unit that is active less than so often as a fair share would have it grows idle.
 FAIR_ENOUGH = 0.1
 
@@ -56,26 +60,34 @@ class TopK(Sparsity):
         return torch.zeros_like(drive).scatter(1, units, relu(largest))
 
 
-class BatchTopK(Sparsity):
-    """The largest of a whole batch, `n_nonzero` a row in the mean.
+class Thresholded(Sparsity):
+    """What a threshold lets through; in training, one that the batch sets.
 
-    Inference goes by a threshold, so that a row does not depend on the others: the running mean of
-    the least of them, until it is fixed.
+    Inference goes by a stored one, so that a row does not depend on the others: the running mean of
+    those of the batches, until it is fixed.
     """
 
-    threshold: Tensor  # one number
-
-    def __init__(self, n_nonzero: int, n_components: int):
-        super().__init__(n_nonzero, n_components)
-        self.register_buffer("threshold", torch.tensor(0.0))
+    threshold: Tensor
 
     def forward(self, drive: Tensor) -> Tensor:
         threshold = self.threshold
         if self.training:
             threshold = self.threshold_of(drive.detach())
             share = torch.where(self.threshold > 0, 0.02, 1.0)  # the first one counts in full
-            self.threshold.lerp_(threshold.to(self.threshold), share)
+            self.threshold.lerp_(threshold.to(self.threshold), share.to(self.threshold))
         return torch.where(drive > threshold, drive, 0.0)
+
+    def threshold_of(self, drive: Tensor) -> Tensor:
+        """What lets as much of these rows through as is to be active, zero at least."""
+        raise NotImplementedError
+
+
+class BatchTopK(Thresholded):
+    """The largest of a whole batch, `n_nonzero` a row in the mean."""
+
+    def __init__(self, n_nonzero: int, n_components: int):
+        super().__init__(n_nonzero, n_components)
+        self.register_buffer("threshold", torch.tensor(0.0))
 
     def threshold_of(self, drive: Tensor) -> Tensor:
         """What all but `n_nonzero` units a row do not exceed, zero at least."""
@@ -83,6 +95,36 @@ class BatchTopK(Sparsity):
         if n_silent == 0:
             return torch.zeros_like(self.threshold)
         return drive.flatten().kthvalue(n_silent).values.clamp_min(0.0)
+
+
+class Lifetime(Thresholded):
+    """The largest of each unit in a batch, in as many rows as is its share: `n_nonzero` a row.
+
+    In training each step grants another part of it, `LEAST_PART` to 1, one row at least.
+    """
+
+    n_steps = 0  # of training
+
+    def __init__(self, n_nonzero: int, n_components: int):
+        super().__init__(n_nonzero, n_components)
+        self.register_buffer("threshold", torch.zeros(n_components))
+
+    def forward(self, drive: Tensor) -> Tensor:
+        code = super().forward(drive)
+        if not self.training:
+            return code
+        self.n_steps += 1
+        part = LEAST_PART ** (self.n_steps * GOLDEN_RATIO % 1)
+        return torch.where(drive > self.threshold_of(drive.detach(), part), drive, 0.0)
+
+    def threshold_of(self, drive: Tensor, part: float = 1.0) -> Tensor:
+        """What each unit exceeds in that part of its share of the rows, zero at least."""
+        share = part * self.n_nonzero / self.n_components
+        n_active = max(1, round(share * len(drive)))
+        if n_active == len(drive):
+            return torch.zeros_like(self.threshold)
+        # Halfway between two rows, so that rounding does not decide which of them is active.
+        return drive.topk(n_active + 1, dim=0).values[-2:].mean(0).clamp_min(0.0)
 
 
 class L1(Sparsity):
@@ -121,6 +163,7 @@ class JumpReLU(Sparsity):
 SPARSITIES: dict[str, type[Sparsity]] = {
     "topk": TopK,
     "batch_topk": BatchTopK,
+    "lifetime": Lifetime,
     "l1": L1,
     "kl": KL,
     "jumprelu": JumpReLU,
@@ -174,10 +217,16 @@ class Units(nn.Module):
     """What drives each unit: a linear map of the row, plus what a network adds."""
 
     weight: Tensor | None  # (n_components, n_features); None for that of the dictionary
+    usual: Tensor | None  # (n_features,): the mean row, added to what the weights see
     idle: Tensor  # (n_components,): for how many training rows the unit has not done its share
 
     def __init__(
-        self, weight: Tensor | None, network: nn.Module, sparsity: Sparsity, max_idle: float
+        self,
+        weight: Tensor | None,
+        network: nn.Module,
+        sparsity: Sparsity,
+        max_idle: float,
+        usual: Tensor | None = None,
     ):
         super().__init__()
         self.max_idle = max_idle  # a unit that was idle for more rows is revived
@@ -185,6 +234,7 @@ class Units(nn.Module):
         self.weight = None if weight is None else nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(sparsity.n_components, dtype=torch.float64))
         self.network, self.sparsity = network, sparsity
+        self.register_buffer("usual", usual)
         self.register_buffer("idle", torch.zeros(sparsity.n_components))
 
     def count_idle(self, code: Tensor, ranks: Alone) -> None:
@@ -231,7 +281,8 @@ class SparseCoder(Autoencoder):
         units = self.encoder
         centred = torch.nan_to_num(x - self.linear.mean)
         weight = self.decoder.directions if units.weight is None else units.weight
-        return linear(centred, weight, units.bias) + units.network(centred * self.scales.inputs)
+        seen = centred if units.usual is None else centred + units.usual
+        return linear(seen, weight, units.bias) + units.network(centred * self.scales.inputs)
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the network's units to codes, (n_samples, n_components)."""

@@ -35,8 +35,8 @@ def brief(cls, *args, **parameters):
 
 
 def sparse_coder(sparsity, **parameters):
-    parameters |= {"sparsity": sparsity, "n_nonzero_coefs": 6, "hidden_layer_sizes": ()}
-    return brief(skae.SparseAutoencoder, 80, **parameters)
+    parameters = {"n_nonzero_coefs": 6, "hidden_layer_sizes": ()} | parameters
+    return brief(skae.SparseAutoencoder, 80, sparsity=sparsity, **parameters)
 
 
 # Fits whose every step is determined by the rows, not by how sums are rounded: without noise, and
@@ -66,6 +66,8 @@ ALIKE = {
     "topk": (sparse_coder("topk"), ROWS),
     "topk, searched": (sparse_coder("topk", transform_max_iter=2), ROWS),
     "batch_topk": (sparse_coder("batch_topk"), ROWS),
+    # Each rank grants a unit one row of its part at least: shares are to be larger than that.
+    "lifetime": (sparse_coder("lifetime", n_nonzero_coefs=40, with_mean=False), ROWS),
     "kl": (sparse_coder("kl"), ROWS),
 }
 

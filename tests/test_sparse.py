@@ -17,9 +17,11 @@ from skae._sparse_codes import (
     BANDWIDTH,
     KL,
     L1,
+    LEAST_PART,
     SPARSITIES,
     BatchTopK,
     JumpReLU,
+    Lifetime,
     Silent,
     TopK,
     Units,
@@ -89,6 +91,36 @@ def test_batch_topk_at_inference_takes_the_mean_threshold(drive):
     before = sparsity.threshold.clone()
     sparsity(5 * drive)
     assert torch.equal(sparsity.threshold, before)
+
+
+def test_lifetime_grants_every_unit_its_share(drive):
+    drive = drive.abs()  # 50 rows, 20 units, 4 of them a row: 10 rows a unit
+    sparsity = Lifetime(4, 20).double()
+    sparsity.threshold.copy_(sparsity.threshold_of(drive))
+    code = sparsity.eval()(drive)
+    assert ((code > 0).sum(0) == 10).all()
+    for now, own in zip(code.T, drive.T, strict=True):
+        assert now[now > 0].min() > own[now == 0].max()
+    assert torch.equal(code[code > 0], drive[code > 0])
+
+
+def test_lifetime_grants_other_parts_of_a_share_from_step_to_step(drive):
+    drive = drive.abs()
+    sparsity = Lifetime(16, 20).double()  # 40 rows a unit
+    n_active = [(sparsity(drive) > 0).sum(0).unique().tolist() for _ in range(200)]
+    assert {len(counts) for counts in n_active} == {1}  # all units alike
+    counts = np.array(n_active).ravel()
+    assert (counts.min(), counts.max()) == (40 * LEAST_PART, 40)
+    # As many steps below as above the middle of the range, in logarithms.
+    assert np.median(counts) == pytest.approx(40 * LEAST_PART**0.5, rel=0.1)
+    lone = Lifetime(1, 20).double()
+    assert all(((lone(drive[:5]) > 0).sum(0) == 1).all() for _ in range(9))  # no less than a row
+
+
+def test_lifetime_of_all_units_is_a_relu_at_inference(drive):
+    sparsity = Lifetime(20, 20).double()
+    sparsity(drive)
+    assert torch.equal(sparsity.eval()(drive), drive.relu())
 
 
 def test_l1_charges_the_sum(drive):
@@ -172,6 +204,38 @@ def test_batch_topk_is_granted_as_many_in_the_mean(digits):
     active = (codes > 0).sum(axis=1)
     assert active.sum() == 5 * 300
     assert active.std() > 0.5
+
+
+def test_lifetime_is_granted_as_often_to_each_unit(digits):
+    fitted = coder(sparsity="lifetime", n_nonzero_coefs=5).fit(digits)
+    np.testing.assert_allclose(fitted.activation_frequency_, 5 / 100, atol=1e-12)
+
+
+@pytest.mark.parametrize("tied_weights", [False, True])
+def test_with_mean_is_of_no_effect_where_the_mean_is_zero(digits, tied_weights):
+    settings = {"tied_weights": tied_weights, "max_iter": 3}
+    X = np.vstack([digits, -digits])
+    codes = [coder(with_mean=value, **settings).fit(X).transform(X) for value in (True, False)]
+    np.testing.assert_allclose(codes[1], codes[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("tied_weights", [False, True])
+def test_first_codes_do_not_depend_on_with_mean(digits, tied_weights):
+    settings = {"tied_weights": tied_weights, "max_iter": 1, "learning_rate_init": 1e-12}
+    X = digits + 3.0
+    codes = [coder(with_mean=value, **settings).fit(X).transform(X) for value in (True, False)]
+    np.testing.assert_allclose(codes[1], codes[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("with_mean", [False, True])
+def test_without_the_mean_zeros_teach_nothing(digits, with_mean):
+    codec = coder(with_mean=with_mean, max_iter=2).fit(digits).network_
+    row, weight = digits[7], codec.core.encoder.weight
+    drive = codec.core.drive((torch.tensor(row)[None] - codec.shift) / codec.scale)
+    (slope,) = torch.autograd.grad(drive.sum(), weight)
+    varied = digits.std(axis=0) > 0
+    taught = slope.abs().amax(0).numpy() > 1e-6
+    np.testing.assert_array_equal(taught[varied], (row != 0)[varied] | with_mean)
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
