@@ -1,6 +1,5 @@
 """The sparse autoencoder: a dictionary, often of more units than features, few of them in use."""
 
-import copy
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any, ClassVar, cast
@@ -12,7 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import Module, Sequential
-from torch.nn.functional import normalize, relu
+from torch.nn.functional import relu
 
 from ._base import BaseAutoencoder
 from ._codec import Codec
@@ -33,6 +32,7 @@ from ._sparse_codes import (
     TopK,
     Units,
 )
+from ._sparse_start import TYPICAL_ROWS, best_factor, some_rows
 from ._task import Task
 from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History, Plan
@@ -48,12 +48,6 @@ IDLE_EPOCHS = 1.0
 REVIVAL = 1 / 32
 WAKING = 1.5  # times the least active unit: well beyond it
 TINY = 1e-3  # and above zero where none is active
-
-# What is added to the rows at which the dictionary begins, in their own length.
-NOISE = 0.3
-
-# So many rows fix the size of the first codes.
-TYPICAL_ROWS = 2048
 
 
 @dataclass(eq=False, repr=False)
@@ -259,7 +253,7 @@ class SparseAutoencoder(BaseAutoencoder):
         n_components, n_features = len(scales.codes), len(linear.mean)
         g = Silent() if self._is_plain_dictionary else Sequential(encoder, Gate(n_components))
         f = Silent() if self._is_plain_dictionary else Sequential(decoder, Gate(n_features))
-        weight = _some_rows(task, linear.mean, n_components)
+        weight = some_rows(task, linear.mean, n_components)
         n_nonzero = self._n_nonzero(n_components, n_features)
         sparsity = SPARSITIES[self.sparsity](n_nonzero, n_components)
         if isinstance(sparsity, TopK):
@@ -278,7 +272,7 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
         if isinstance(network, SparseCoder) and network.encoder.weight is not None:
-            factor = _best_factor(network, task)
+            factor = best_factor(network, task)
             network.encoder.weight.data *= factor
             network.encoder.bias.data *= factor
 
@@ -368,33 +362,6 @@ class SparseAutoencoder(BaseAutoencoder):
                 f"`transform_max_iter` must be 0 unless `sparsity` is 'topk', `loss` is "
                 f"'squared_error' and there are no hidden layers, got {self.transform_max_iter!r}."
             )
-
-
-def _some_rows(task: Task, mean: Tensor, n_components: int) -> Tensor:
-    """Unit vectors from the mean to training rows; (n_components, n_features)."""
-    chance = torch.Generator().manual_seed(task.seeds.weights)
-    n_rows = len(task.train)
-    drawn = [torch.randperm(n_rows, generator=chance) for _ in range(-(-n_components // n_rows))]
-    rows = torch.cat(drawn)[:n_components].to(task.device)
-    away = torch.nan_to_num(task.rows.everywhere(task.train[rows]).cpu().double() - mean)
-    # No two are to be the same, nor zero; and each row is to have more than itself to learn from.
-    noise = torch.randn(away.shape, generator=chance, dtype=away.dtype)
-    noise *= torch.from_numpy(task.moments.deviation)  # none where nothing varies
-    return normalize(normalize(away, dim=1) + normalize(noise, dim=1) * NOISE, dim=1)
-
-
-def _best_factor(network: SparseCoder, task: Task) -> float:
-    """What makes the first reconstructions best if all codes are multiplied by it.
-
-    A row's codes are its projections on directions that overlap; their sum is much too long.
-    """
-    network = copy.deepcopy(network).double()
-    n_rows = min(len(task.train), TYPICAL_ROWS)
-    x = task.rows.everywhere(task.train[:n_rows]).cpu().double()
-    with torch.no_grad():
-        away = torch.nan_to_num(x - network.linear.mean)
-        made = network.decoder(network.encode(x))
-        return float((made * away).sum() / made.square().sum().clamp_min(1e-30))
 
 
 def _revival(network: SparseCoder, drive: Tensor, code: Tensor, left_over: Tensor) -> Tensor:

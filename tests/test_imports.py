@@ -40,7 +40,7 @@ LAYERS = [
     {"_pretraining", "_completion", "_stacking"},
     {"_parameters", "_pca_start", "_ordering", "_spreading", "_graph", "_callbacks", "_diagnosis"},
     {"_task", "_denoisers", "_trained", "_together"},
-    {"_outcome", "_refit"},
+    {"_outcome", "_refit", "_sparse_start"},
     {"_fitting"},
     {"_base"},
     {"_autoencoder", "_denoising", "_sparse", "_contractive", "_variational", "_ensemble"},
