@@ -48,7 +48,7 @@ FEATURES = {
         "sparsity": "lifetime",
         "n_nonzero_coefs": 200,
         "with_mean": False,
-        "learning_rate_init": 0.001,
+        "learning_rate_init": 0.0003,
     },
 }
 C = [0.1, 1.0, 10.0, 100.0]

@@ -234,7 +234,10 @@ class Units(nn.Module):
         self.weight = None if weight is None else nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(sparsity.n_components, dtype=torch.float64))
         self.network, self.sparsity = network, sparsity
-        self.register_buffer("usual", usual)
+        if usual is None:
+            self.usual = None
+        else:
+            self.register_buffer("usual", usual)
         self.register_buffer("idle", torch.zeros(sparsity.n_components))
 
     def count_idle(self, code: Tensor, ranks: Alone) -> None:

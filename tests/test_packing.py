@@ -8,7 +8,7 @@ import torch
 from conftest import AUTOENCODERS, quick
 from torch import nn
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, SparseAutoencoder
 from skae._networks import Tame
 from skae._packing import PackedModule
 
@@ -20,11 +20,13 @@ VARIANTS = {
     "images": {"image_shape": (8, 8), "hidden_layer_sizes": (4,)},
     "tied images": {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "tied_weights": True},
     "gelu": {"activation": "gelu"},
+    "rows as they are": {"sparsity": "lifetime", "with_mean": False},
 }
 
 
 CASES = [
-    *((AutoencoderTransformer, variant) for variant in VARIANTS),
+    *((AutoencoderTransformer, name) for name, own in VARIANTS.items() if "sparsity" not in own),
+    (SparseAutoencoder, "rows as they are"),
     *((cls, "dense") for cls in AUTOENCODERS if cls is not AutoencoderTransformer),
 ]
 
