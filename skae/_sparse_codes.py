@@ -121,7 +121,7 @@ class Lifetime(Thresholded):
         """What each unit exceeds in that part of its share of the rows, zero at least."""
         share = part * self.n_nonzero / self.n_components
         n_active = max(1, round(share * len(drive)))
-        if n_active == len(drive):
+        if n_active >= len(drive):  # or no rows at all, on a process that has none of a batch
             return torch.zeros_like(self.threshold)
         # Halfway between two rows, so that rounding does not decide which of them is active.
         return drive.topk(n_active + 1, dim=0).values[-2:].mean(0).clamp_min(0.0)

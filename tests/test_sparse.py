@@ -115,6 +115,7 @@ def test_lifetime_grants_other_parts_of_a_share_from_step_to_step(drive):
     assert np.median(counts) == pytest.approx(40 * LEAST_PART**0.5, rel=0.1)
     lone = Lifetime(1, 20).double()
     assert all(((lone(drive[:5]) > 0).sum(0) == 1).all() for _ in range(9))  # no less than a row
+    assert lone(drive[:0]).shape == (0, 20)  # a process may have no rows of a batch
 
 
 def test_lifetime_of_all_units_is_a_relu_at_inference(drive):
