@@ -70,12 +70,15 @@ class Thresholded(Sparsity):
     threshold: Tensor
 
     def forward(self, drive: Tensor) -> Tensor:
-        threshold = self.threshold
-        if self.training:
-            threshold = self.threshold_of(drive.detach())
-            share = torch.where(self.threshold > 0, 0.02, 1.0)  # the first one counts in full
-            self.threshold.lerp_(threshold.to(self.threshold), share.to(self.threshold))
+        threshold = self.granted(drive.detach()) if self.training else self.threshold
         return torch.where(drive > threshold, drive, 0.0)
+
+    def granted(self, drive: Tensor) -> Tensor:
+        """The threshold of a step of training; the running mean learns of the batch's."""
+        threshold = self.threshold_of(drive)
+        share = torch.where(self.threshold > 0, 0.02, 1.0)  # the first one counts in full
+        self.threshold.lerp_(threshold.to(self.threshold), share.to(self.threshold))
+        return threshold
 
     def threshold_of(self, drive: Tensor) -> Tensor:
         """What lets as much of these rows through as is to be active, zero at least."""
@@ -109,13 +112,11 @@ class Lifetime(Thresholded):
         super().__init__(n_nonzero, n_components)
         self.register_buffer("threshold", torch.zeros(n_components))
 
-    def forward(self, drive: Tensor) -> Tensor:
-        code = super().forward(drive)
-        if not self.training:
-            return code
+    def granted(self, drive: Tensor) -> Tensor:
+        """That of a part of the share; the running mean is of all of it."""
+        super().granted(drive)
         self.n_steps += 1
-        part = LEAST_PART ** (self.n_steps * GOLDEN_RATIO % 1)
-        return torch.where(drive > self.threshold_of(drive.detach(), part), drive, 0.0)
+        return self.threshold_of(drive, LEAST_PART ** (self.n_steps * GOLDEN_RATIO % 1))
 
     def threshold_of(self, drive: Tensor, part: float = 1.0) -> Tensor:
         """What each unit exceeds in that part of its share of the rows, zero at least."""
