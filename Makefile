@@ -18,7 +18,7 @@ DOCS_STAMP := .venv/.docs-installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # One after the other, with the threads that each library takes by default.
-BENCHMARKS := time_to_quality classic small_fit search inference growth larger_than_memory
+BENCHMARKS := time_to_quality classic small_fit search precision inference growth larger_than_memory
 BENCH := env -u OMP_NUM_THREADS -u OPENBLAS_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python
 
 .DEFAULT_GOAL := help

@@ -12,6 +12,7 @@ import inference
 import larger_than_memory
 import matplotlib.pyplot as plt
 import numpy as np
+import precision
 import search
 import small_fit
 import time_to_quality
@@ -23,6 +24,7 @@ SECTIONS = {
     classic: "A deep autoencoder",
     small_fit: "A small fit",
     search: "A search",
+    precision: "Low precision",
     inference: "Inference",
     growth: "Growth, memory and import",
     larger_than_memory: "More rows than memory",

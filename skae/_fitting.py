@@ -26,7 +26,7 @@ from ._pca_start import PrincipalComponents
 from ._penalties import elastic_net
 from ._pretraining import Stage, stages
 from ._task import Task, generator
-from ._tensors import BLOCK_ENTRIES, inference_dtype
+from ._tensors import BLOCK_ENTRIES, WORTH_BFLOAT16, inference_dtype, multiplies_bfloat16
 from ._training import (
     History,
     Observer,
@@ -80,7 +80,7 @@ def _train(estimator, task: Task, plan: Plan, core: Autoencoder, observer: Obser
     with _modules_own_chance(estimator, task):
         history = train(
             core,
-            _gradient(estimator, task, core, plan.n_steps(len(task.train))),
+            _gradient(estimator, task, core, plan.batch_size, plan.n_steps(len(task.train))),
             lambda: _held_out_errors(estimator, task, core),
             lambda: task.train[torch.randperm(len(task.train), generator=order).to(task.device)],
             plan,
@@ -118,7 +118,8 @@ def continue_training(
         stepper.load_state_dict(optimizer_state)
     order = torch.randperm(len(task.rows), generator=generator(task.seeds.order)).to(task.device)
     with _modules_own_chance(estimator, task):
-        loss = train_epoch(stepper, _gradient(estimator, task, core), order, plan.batch_size)
+        gradient = _gradient(estimator, task, core, plan.batch_size)
+        loss = train_epoch(stepper, gradient, order, plan.batch_size)
     if not np.isfinite(loss):
         raise ValueError(diverged(estimator))
     state = stepper.state_dict()
@@ -248,31 +249,35 @@ def _inverse(deviation: np.ndarray) -> np.ndarray:
 
 
 def _gradient(
-    estimator, task: Task, core: Autoencoder, n_steps: float = 0
+    estimator, task: Task, core: Autoencoder, batch_size: int, n_steps: float = 0
 ) -> Callable[[Tensor], Tensor]:
     """The mean objective at some rows, wherever these are; its gradient is left in the network."""
-    return task.rows.over_ranks(core, _own_gradient(estimator, task, core, n_steps))
+    return task.rows.over_ranks(core, _own_gradient(estimator, task, core, batch_size, n_steps))
 
 
 def _own_gradient(
-    estimator, task: Task, core: Autoencoder, n_steps: float
+    estimator, task: Task, core: Autoencoder, batch_size: int, n_steps: float
 ) -> Callable[[Tensor], Tensor]:
     """The same over those of the rows that are here; written out for the squared error alone."""
     squared_error = estimator._only_reconstructs and estimator.loss == "squared_error"
-    if (
-        squared_error
-        and not estimator.alpha
-        and estimator.precision != "bfloat16"
-        and can_write_out(core)
-    ):
+    if squared_error and not estimator.alpha and can_write_out(core):
         noise = task.noise(task.device)
 
         def batch(index: Tensor) -> tuple[Tensor, Tensor]:
             x = task.rows.take(index)
             return estimator._shown(core, x, noise), x
 
-        return WrittenOut(core, batch)
+        return WrittenOut(core, batch, _dtype_of_products(estimator, task, core, batch_size))
     return by_autograd(_objective(estimator, task, core, n_steps))
+
+
+def _dtype_of_products(estimator, task: Task, core: Autoencoder, batch_size: int) -> torch.dtype:
+    """What the layers compute in during training; "auto" takes bfloat16 where it is quicker."""
+    if estimator.precision != "auto":
+        return getattr(torch, estimator.precision)
+    large = 3 * sum(p.numel() for p in core.parameters()) * batch_size >= WORTH_BFLOAT16
+    quicker = large and task.device.type == "cpu" and multiplies_bfloat16()
+    return torch.bfloat16 if quicker else torch.float32
 
 
 def _objective(

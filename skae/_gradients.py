@@ -7,6 +7,7 @@ All this also holds for several networks at once, when parameters and rows have 
 networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_networks, 1, n).
 """
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -89,6 +90,31 @@ def can_write_out(core: Autoencoder) -> bool:
     )
 
 
+class Rounded:
+    """The layers of an `Autoencoder` in low precision, beside the weights that a solver moves.
+
+    Those stay in full precision, as most steps are smaller than a rounded weight could tell.
+    """
+
+    def __init__(self, core: Autoencoder, dtype: torch.dtype):
+        copied = copy.deepcopy(core).to(dtype)
+        self.encoder, self.decoder = copied.encoder, copied.decoder
+        self._pairs = list(zip(core.parameters(), copied.parameters(), strict=True))
+        for _, rounded in self._pairs:
+            rounded.grad = torch.empty_like(rounded)
+
+    def take_weights(self) -> None:
+        """Round the weights as they are now."""
+        for weights, rounded in self._pairs:
+            rounded.copy_(weights)
+
+    def give_gradient(self) -> None:
+        """Leave the gradient where the solver looks for it."""
+        for weights, rounded in self._pairs:
+            if weights.grad is not None and rounded.grad is not None:  # not frozen
+                weights.grad.copy_(rounded.grad)
+
+
 class SquaredErrorGradient:
     """Mean squared error of what an `Autoencoder` makes of rows, and its gradient.
 
@@ -96,9 +122,12 @@ class SquaredErrorGradient:
     the second half answers one of the first.
     """
 
-    def __init__(self, core: Autoencoder):
-        self._core = core
-        self._encoder, self._decoder = Chain(core.encoder), Chain(core.decoder)
+    def __init__(self, core: Autoencoder, dtype: torch.dtype | None = None):
+        own = core.scales.inputs.dtype
+        self._core, self._dtype = core, dtype or own
+        self._rounded = Rounded(core, self._dtype) if self._dtype != own else None
+        nets = self._rounded or core
+        self._encoder, self._decoder = Chain(nets.encoder), Chain(nets.decoder)
 
     @torch.inference_mode()
     def __call__(self, shown: Tensor, x: Tensor, share: Tensor | None = None) -> Tensor:
@@ -108,29 +137,39 @@ class SquaredErrorGradient:
         row in the mean, if these differ.
         """
         linear, scales = self._core.linear, self._core.scales
+        if self._rounded is not None:
+            self._rounded.take_weights()
         centred = torch.nan_to_num(shown - linear.mean)
-        step = self._encoder.forward(centred * scales.inputs)
+        step = self._encoder.forward((centred * scales.inputs).to(self._dtype))
         code = linear.encode(centred) + scales.code_step * step
-        change = self._decoder.forward(code * scales.codes)
+        change = self._decoder.forward((code * scales.codes).to(self._dtype))
         error = torch.nan_to_num(linear.decode(code) + scales.outputs * change - x)
 
         d_raw = error * (2 / len(x) if share is None else 2 * share)
-        d_code = self._decoder.backward(d_raw * scales.outputs, to_input=True) * scales.codes
+        d_change = (d_raw * scales.outputs).to(self._dtype)
+        d_code = self._decoder.backward(d_change, to_input=True) * scales.codes
         if linear.active:
             d_code += d_raw @ linear.components.mT
-        self._encoder.backward(d_code * scales.code_step, to_input=False)
+        self._encoder.backward((d_code * scales.code_step).to(self._dtype), to_input=False)
+        if self._rounded is not None:
+            self._rounded.give_gradient()
         return (error * d_raw).sum((-2, -1)) / 2
 
 
 class WrittenOut:
     """The mean squared error at some rows of a data set, its gradient left in the parameters.
 
-    `batch(index)` gives the rows to show and those to return.
+    `batch(index)` gives the rows to show and those to return; the layers compute in `dtype`.
     """
 
-    def __init__(self, core: Autoencoder, batch: Callable[[Tensor], tuple[Tensor, Tensor]]):
-        self.core, self.batch = core, batch
-        self._squared_error = SquaredErrorGradient(core)
+    def __init__(
+        self,
+        core: Autoencoder,
+        batch: Callable[[Tensor], tuple[Tensor, Tensor]],
+        dtype: torch.dtype,
+    ):
+        self.core, self.batch, self.dtype = core, batch, dtype
+        self._squared_error = SquaredErrorGradient(core, dtype)
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the mean loss of the rows at `index`."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -219,8 +220,19 @@ def _check_shape(name: str, module: nn.Module, n_in: int, n_out: int) -> None:
         raise ValueError(f"{wanted}(n, {n_out}), got {shape} for 2 rows.")
 
 
+def _own_precision(device_type: str) -> AbstractContextManager:
+    """Out of a low precision that is on; to turn off what is off takes as long as a small layer."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
+
+
 class LinearPath(nn.Module):
-    """PCA: the fixed linear map to the code and back. Where it is not active it is silent."""
+    """PCA: the fixed linear map to the code and back. Where it is not active it is silent.
+
+    Its precision is its own, whatever the nets beside it are trained in: a mean that is rounded to
+    1 has no logit.
+    """
 
     mean: Tensor  # (n_features,)
     components: Tensor  # (n_components, n_features)
@@ -233,14 +245,18 @@ class LinearPath(nn.Module):
 
     def encode(self, centred: Tensor) -> Tensor | float:
         """Give its share of the code; `centred` is `x - mean`."""
-        return centred @ self.components.mT if self.active else 0.0
+        if not self.active:
+            return 0.0
+        with _own_precision(centred.device.type):
+            return centred @ self.components.mT
 
     def decode(self, code: Tensor) -> Tensor:
         """Give its share of the reconstruction."""
         if not self.active:
             return self.mean
         times = torch.addmm if code.ndim == 2 else torch.baddbmm
-        return times(self.mean, code, self.components)
+        with _own_precision(code.device.type):
+            return times(self.mean, code, self.components)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """What PCA alone makes of rows, active or not; NaN counts as the mean."""

@@ -123,7 +123,10 @@ SHARED_PARAMETERS = """
         ``array_api_dispatch``), else CUDA where there is one, else the CPU.
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Arithmetic of training; "auto" is float32. Inference computes in the dtype of `X`.
+        Arithmetic of training. "bfloat16" rounds what passes through the layers, never the weights
+        that are learned; "auto" does so for large dense layers and the squared error, on a
+        processor with instructions for it, and is float32 elsewhere. Inference computes in the
+        dtype of `X`.
 
     verbose : int, default=0
         Above zero, one line an epoch with the training and the held-out loss and the time that is

@@ -5,6 +5,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -18,6 +19,9 @@ from torch import Tensor
 # Below this many multiply-adds a step, a second thread gained at most 1.4 x on a quiet machine and
 # cost 3 x on a busy one; a fixed single thread also gives the same bits under any `n_jobs`.
 MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
+
+# Above this many, training in bfloat16 is quicker where the processor has instructions for it.
+WORTH_BFLOAT16 = 150_000_000
 
 # Entries of a block of rows when nothing is learned: bounds the memory, and stays in the cache.
 BLOCK_ENTRIES = 2**17
@@ -82,6 +86,14 @@ _ONE_THREAD = _OneThread()
 def threads_for(multiply_adds: float) -> AbstractContextManager[None]:
     """One thread for small work; what the caller has for large work."""
     return nullcontext() if multiply_adds >= MULTIPLY_ADDS_WORTH_THREADS else _ONE_THREAD
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them it is emulated, and slower."""
+    known = getattr(torch.cpu, "get_capabilities", None)  # older versions have none
+    capabilities = known() if known else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @contextmanager

@@ -42,8 +42,9 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
     Notes
     -----
     Together: `AutoencoderTransformer` and `DenoisingAutoencoder` with dense layers, the squared
-    error, and no penalty, alone or as a step of a `Pipeline`. Networks of large layers keep a
-    processor busy as they are, and gain little. Other estimators are fitted one after the other.
+    error, and no penalty, in float32, alone or as a step of a `Pipeline`. Networks of large layers
+    keep a processor busy as they are, and gain little. Other estimators are fitted one after the
+    other.
 
     Examples
     --------
@@ -191,7 +192,8 @@ class _Call(threading.Thread):
         self, stepper: Stepper, gradient: Any, permutation: Tensor, batch_size: int
     ) -> float:
         large = 3 * stepper.weights.numel() * batch_size >= MULTIPLY_ADDS_WORTH_THREADS
-        if large or not isinstance(gradient, WrittenOut):
+        written_out = isinstance(gradient, WrittenOut) and gradient.dtype == torch.float32
+        if large or not written_out:
             return train_epoch(stepper, gradient, permutation, batch_size)
         self.epoch = Epoch(stepper, gradient, permutation, batch_size)
         self._paused.release()

@@ -268,6 +268,47 @@ def test_other_ways_to_train_also_beat_pca(digits, parameters):
     assert fitted.score(digits) > fitted.pca_score_
 
 
+@pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
+def test_low_precision_learns_as_well_with_each_loss(digits, loss):
+    full, low = (
+        quick(AutoencoderTransformer, max_iter=60, loss=loss, precision=precision)
+        .fit(digits / 16)
+        .score(digits / 16)
+        for precision in ("float32", "bfloat16")
+    )
+    assert 0 < abs(low - full) < 0.01
+
+
+def test_low_precision_learns_as_well_and_small_steps_are_not_lost(digits):
+    # A weight in bfloat16 cannot tell a step of 1e-4 of its size, as those of the end are.
+    full, low = (
+        quick(AutoencoderTransformer, max_iter=150, precision=precision).fit(digits)
+        for precision in ("float32", "bfloat16")
+    )
+    assert 0 < abs(low.score(digits) - full.score(digits)) < 0.01
+    assert low.transform(digits).dtype == np.float64
+    assert {p.dtype for p in low.network_.parameters()} == {torch.float64}
+    np.testing.assert_allclose(low.transform(digits[:5]), low.transform(digits)[:5], atol=1e-12)
+
+
+@pytest.mark.parametrize("has_instructions", [False, True])
+def test_large_networks_learn_in_low_precision_where_it_is_quicker(
+    digits, monkeypatch, has_instructions
+):
+    monkeypatch.setattr("skae._fitting.multiplies_bfloat16", lambda: has_instructions)
+    monkeypatch.setattr("skae._fitting.WORTH_BFLOAT16", 3 * 5000 * 32)
+
+    def codes(hidden, precision):
+        parameters = {"hidden_layer_sizes": hidden, "precision": precision, "max_iter": 20}
+        return quick(AutoencoderTransformer, **parameters).fit_transform(digits)
+
+    small, large = (8,), (64,)
+    assert np.array_equal(codes(small, "auto"), codes(small, "float32"))
+    expected = "bfloat16" if has_instructions else "float32"
+    assert np.array_equal(codes(large, "auto"), codes(large, expected))
+    assert not np.array_equal(codes(large, "float32"), codes(large, "bfloat16"))
+
+
 def own_network(n_features, n_components):
     """A user's pair, with batch statistics and dropout, to be switched off at inference."""
     encoder = nn.Sequential(

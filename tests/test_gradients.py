@@ -58,6 +58,33 @@ def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened, 
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+@pytest.mark.parametrize("gate", [False, True])
+def test_a_rounded_gradient_is_near_and_leaves_the_weights_alone(gate):
+    core, x = network(gate=gate).float(), rows().float()
+    weights = [p.detach().clone() for p in core.parameters()]
+    loss = SquaredErrorGradient(core)(x, x)
+    expected = torch.cat([p.grad.flatten() for p in core.parameters()])
+    rounded = SquaredErrorGradient(core, torch.bfloat16)
+    torch.testing.assert_close(rounded(x, x), loss, rtol=0.01, atol=0)
+    found = torch.cat([p.grad.flatten() for p in core.parameters()])
+    error = (found - expected).norm() / expected.norm()
+    assert 0 < error < 0.02  # bfloat16 has eight digits
+    for parameter, before in zip(core.parameters(), weights, strict=True):
+        assert torch.equal(parameter, before)
+
+
+def test_a_rounded_gradient_follows_the_weights():
+    core, x = network().float(), rows().float()
+    rounded = SquaredErrorGradient(core, torch.bfloat16)
+    before = rounded(x, x)
+    with torch.no_grad():
+        for parameter in core.parameters():
+            parameter.mul_(0.5)
+    expected = SquaredErrorGradient(core)(x, x)
+    assert abs(before / expected - 1) > 0.1
+    torch.testing.assert_close(rounded(x, x), expected, rtol=0.01, atol=0)
+
+
 def gate():
     layer = Gate(6).double()
     nn.init.normal_(layer.factor, generator=torch.Generator().manual_seed(0))

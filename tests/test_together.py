@@ -72,6 +72,15 @@ def test_codes_of_all_sizes_are_learned_together_as_alone(estimator, sizes):
         np.testing.assert_allclose(together[scores], alone[scores], atol=1e-4)
 
 
+def test_low_precision_is_left_alone(sizes):
+    low = AutoencoderTransformer(hidden_layer_sizes=(24,), precision="bfloat16", **SEED)
+    together, alone = (
+        search(low, {"n_components": [1, 9]}, together) for together in (True, False)
+    )
+    assert not sizes
+    assert np.array_equal(together["mean_test_score"], alone["mean_test_score"])
+
+
 def test_an_epoch_together_is_the_epoch_alone(sizes):
     """To rounding, for the weights themselves, with batches of unequal size."""
     estimators = [

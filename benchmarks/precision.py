@@ -1,0 +1,79 @@
+"""Training in bfloat16 beside float32: seconds and test error, on a processor that multiplies both.
+
+    python benchmarks/precision.py [--sets NAME ...] [--seeds 0] [--quick]
+
+The same fit in both, in turn; images for three epochs, tables for twenty. `precision="auto"` takes
+bfloat16 from 150 million multiply-adds a step on, where there are instructions for it.
+"""
+
+import numpy as np
+from _timing import Results, in_fresh_process, markdown_table, parser, seconds
+from data_sets import images, present, standardised
+from peers import warm_up
+
+from skae import AutoencoderTransformer
+from skae._tensors import multiplies_bfloat16
+
+# Hidden layers, components and epochs.
+CASES = {
+    "fashion_mnist": ((512, 128), 32, 3),
+    "mnist": ((1000, 500, 250), 30, 3),
+    "isolet5": ((512, 512), 16, 20),
+    "cmapss_fd001": ((512, 512), 8, 20),
+    "letter": ((512, 512), 8, 20),
+    "satimage": ((256, 256), 8, 20),
+}
+IMAGES = ("fashion_mnist", "mnist")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def run(name: str, precision: str, seed: int, quick: bool) -> dict:
+    """One fit in this process."""
+    X_train, X_test = images(name) if name in IMAGES else standardised(name, seed)
+    hidden, n_components, epochs = CASES[name]
+    if quick:
+        X_train, hidden, epochs = X_train[:500], (32,), 1
+    warm_up("skae")
+    model = AutoencoderTransformer(
+        n_components,
+        hidden_layer_sizes=hidden,
+        max_iter=epochs,
+        precision=precision,
+        random_state=seed,
+    )
+    spent = seconds(model.fit, np.ascontiguousarray(X_train))
+    error = float(((model.reconstruct(X_test) - X_test) ** 2).mean())
+    return {"rows": len(X_train), "hidden": hidden, "seconds": spent, "error": error}
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--sets", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
+    options.add_argument("--seeds", nargs="+", type=int, default=[0])
+    arguments = options.parse_args()
+    results = Results("precision", quick=arguments.quick)
+    if not multiplies_bfloat16():
+        print("This processor has no instructions for bfloat16: expect it to be slower.")
+    for name in present(arguments.sets):
+        for seed in arguments.seeds:
+            cases = {p: in_fresh_process(run, name, p, seed, arguments.quick) for p in PRECISIONS}
+            results.save(f"{name}/{seed}", set=name, seed=seed, **cases)
+
+
+def section(records: dict) -> list[str]:
+    """The figures as lines of the page."""
+    rows = []
+    for record in records.values():
+        full, low = (record[precision] for precision in PRECISIONS)
+        shape = "-".join(map(str, full["hidden"]))
+        ratios = [low[key] / full[key] for key in ("seconds", "error")]
+        rows.append((record["set"], full["rows"], shape, full["seconds"], *ratios))
+    header = (
+        "set", "rows", "hidden layers", "float32 seconds, this run", "bfloat16: over its seconds",
+        "over its error",
+    )  # fmt: skip
+    return markdown_table(header, rows)
+
+
+if __name__ == "__main__":
+    main()
