@@ -29,10 +29,10 @@ os.environ["KERAS_BACKEND"] = "torch"  # read on import of Keras
 Reconstruct = Callable[[np.ndarray], np.ndarray]
 
 
-def ours(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
+def ours(X, hidden, k, epochs, seed, at_epoch, **parameters) -> Reconstruct:
     """`AutoencoderTransformer`; `epochs` of None is its default."""
     model = AutoencoderTransformer(
-        k, hidden_layer_sizes=hidden, max_iter=epochs, random_state=seed
+        k, hidden_layer_sizes=hidden, max_iter=epochs, random_state=seed, **parameters
     ).fit(X)
     at_epoch(model.n_iter_, model.reconstruct)
     return model.reconstruct

@@ -260,6 +260,7 @@ def _own_gradient(
 ) -> Callable[[Tensor], Tensor]:
     """The same over those of the rows that are here; written out for the squared error alone."""
     squared_error = estimator._only_reconstructs and estimator.loss == "squared_error"
+    dtype = _dtype_of_layers(estimator, task, core, batch_size)
     if squared_error and not estimator.alpha and can_write_out(core):
         noise = task.noise(task.device)
 
@@ -267,31 +268,34 @@ def _own_gradient(
             x = task.rows.take(index)
             return estimator._shown(core, x, noise), x
 
-        return WrittenOut(core, batch, _dtype_of_products(estimator, task, core, batch_size))
-    return by_autograd(_objective(estimator, task, core, n_steps))
+        return WrittenOut(core, batch, dtype)
+    return by_autograd(_objective(estimator, task, core, n_steps, dtype))
 
 
-def _dtype_of_products(estimator, task: Task, core: Autoencoder, batch_size: int) -> torch.dtype:
+def _dtype_of_layers(estimator, task: Task, core: Autoencoder, batch_size: int) -> torch.dtype:
     """What the layers compute in during training; "auto" takes bfloat16 where it is quicker."""
     if estimator.precision != "auto":
         return getattr(torch, estimator.precision)
-    large = 3 * sum(p.numel() for p in core.parameters()) * batch_size >= WORTH_BFLOAT16
-    quicker = large and task.device.type == "cpu" and multiplies_bfloat16()
+    n_components = len(core.scales.codes)
+    large = estimator._multiply_adds(task.X, n_components) * batch_size >= WORTH_BFLOAT16
+    # Not a user's modules, nor an objective that asks more than to come back: they may not bear it.
+    bears_it = estimator._only_reconstructs and estimator.network is None
+    quicker = large and bears_it and task.device.type == "cpu" and multiplies_bfloat16()
     return torch.bfloat16 if quicker else torch.float32
 
 
 def _objective(
-    estimator, task: Task, core: Autoencoder, n_steps: float
+    estimator, task: Task, core: Autoencoder, n_steps: float, dtype: torch.dtype
 ) -> Callable[[Tensor], Tensor]:
     """The loss of each row at an index, plus the penalty on the weights; called once a step."""
     steps = count()
     noise = task.noise(task.device)
     weights = [p for p in core.parameters() if p.ndim > 1]
-    low_precision = estimator.precision == "bfloat16"
+    rounded = dtype != torch.float32
 
     def objective(index: Tensor) -> Tensor:
         core.progress = next(steps) / n_steps if n_steps else 1.0
-        with torch.autocast(task.device.type, torch.bfloat16) if low_precision else nullcontext():
+        with torch.autocast(task.device.type, dtype) if rounded else nullcontext():
             loss = estimator._loss(core, task.rows.take(index), noise)
         if estimator.alpha:
             loss = loss + elastic_net(weights, estimator.alpha, estimator.l1_ratio)

@@ -124,9 +124,9 @@ SHARED_PARAMETERS = """
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Arithmetic of training. "bfloat16" rounds what passes through the layers, never the weights
-        that are learned; "auto" does so for large dense layers and the squared error, on a
-        processor with instructions for it, and is float32 elsewhere. Inference computes in the
-        dtype of `X`.
+        that are learned. "auto" does so for large layers, from 150 million multiply-adds a step on,
+        where the only objective is to come back, and the processor has instructions for it; else it
+        is float32. Inference computes in the dtype of `X`.
 
     verbose : int, default=0
         Above zero, one line an epoch with the training and the held-out loss and the time that is

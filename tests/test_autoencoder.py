@@ -296,7 +296,7 @@ def test_large_networks_learn_in_low_precision_where_it_is_quicker(
     digits, monkeypatch, has_instructions
 ):
     monkeypatch.setattr("skae._fitting.multiplies_bfloat16", lambda: has_instructions)
-    monkeypatch.setattr("skae._fitting.WORTH_BFLOAT16", 3 * 5000 * 32)
+    monkeypatch.setattr("skae._fitting.WORTH_BFLOAT16", 6 * 1000 * 33)
 
     def codes(hidden, precision):
         parameters = {"hidden_layer_sizes": hidden, "precision": precision, "max_iter": 20}
