@@ -21,7 +21,6 @@ CASES = {
     "isolet5": ((512, 512), 16, 20),
     "cmapss_fd001": ((512, 512), 8, 20),
     "letter": ((512, 512), 8, 20),
-    "satimage": ((256, 256), 8, 20),
 }
 IMAGES = ("fashion_mnist", "mnist")
 PRECISIONS = ("float32", "bfloat16")
