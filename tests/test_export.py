@@ -178,7 +178,9 @@ def test_any_number_of_rows_may_come(digits, tmp_path):
         assert codes.shape == (n_rows, 4)
         assert codes.dtype == np.float32
     many = np.tile(digits, (8, 1))  # more than a block
-    np.testing.assert_array_equal(predictor.transform(many)[-300:], predictor.transform(digits))
+    last, expected = predictor.transform(many)[-300:], predictor.transform(digits)
+    # To the rounding: a processor may sum the products of a larger block in another order.
+    np.testing.assert_allclose(last, expected, rtol=1e-10)
 
 
 def test_the_folder_needs_nothing_but_numpy(digits, tmp_path):
