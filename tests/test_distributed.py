@@ -132,9 +132,11 @@ def test_the_example_learns_with_two_processes_of_torchrun(tmp_path):
     pytest.importorskip("safetensors")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     script = ["--nproc-per-node", "2", EXAMPLES / "fit_torchrun.py", tmp_path / "digits.skae"]
+    # Buffered, or the newline of one may follow the line of the other.
+    alone = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}
     told = subprocess.run(
         [*launcher, *script],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | alone,
         check=True,
         timeout=300,
         capture_output=True,
