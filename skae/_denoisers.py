@@ -14,8 +14,12 @@ from ._stacked import StackedLinear
 TINY = 1e-3
 
 # What is usually left of a feature counts as at least this share of its standard deviation: one
-# that comes back nearly exactly would outweigh all others.
+# that comes back nearly exactly would outweigh all others, and rows that have copies would leave
+# an exact denoiser nothing to go by.
 LEAST_USUAL_ERROR = 0.1
+
+# A network's errors count in units of those on so many kept rows nearby, softened by so much.
+N_NEIGHBORS, SOFTENING = 5, 0.1
 
 
 def dense_networks(
@@ -53,12 +57,21 @@ class ExactDenoisers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardised rows as each level gives them back, (n_levels, n_rows, n_features)."""
+        squares = self.squared_distances(x)
+        weights = ((squares / (-2 * level**2)).softmax(1) for level in self.levels)
+        return torch.stack([weight.nan_to_num() @ self.rows for weight in weights])
+
+    def squared_distances(self, x: Tensor) -> Tensor:
+        """Of standardised rows from those that are kept, (n_rows, n_kept); inf from itself."""
         sizes = x.square().sum(1, keepdim=True) + self.rows.square().sum(1)
         squares = sizes - 2 * x @ self.rows.T
         is_itself = squares <= 100 * torch.finfo(x.dtype).eps * sizes
-        squares = squares.masked_fill(is_itself, torch.inf)
-        weights = ((squares / (-2 * level**2)).softmax(1) for level in self.levels)
-        return torch.stack([weight.nan_to_num() @ self.rows for weight in weights])
+        return squares.masked_fill(is_itself, torch.inf)
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """Which of the kept rows are next to each standardised row, (n_rows, n_neighbors)."""
+        n_neighbors = min(N_NEIGHBORS, len(self.rows))
+        return self.squared_distances(x).topk(n_neighbors, dim=1, largest=False).indices
 
 
 class Denoisers(nn.Module):
@@ -67,7 +80,8 @@ class Denoisers(nn.Module):
     shift: Tensor  # (n_features,)
     scale: Tensor  # (n_features,)
     levels: Tensor  # (n_networks, 1, 1): the noise of the networks, in standard deviations
-    usual_error: Tensor  # (n_denoisers, 1, n_features): root mean square over the training rows
+    usual_error: Tensor  # (n_denoisers, 1, n_features): over the training rows; see `usual_error`
+    kept_errors: Tensor  # (n_networks, n_kept): of the networks on the rows that are kept, if any
 
     def __init__(self, networks: nn.Module, levels: tuple[float, ...], units: Moments):
         super().__init__()
@@ -79,6 +93,7 @@ class Denoisers(nn.Module):
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("levels", _column(levels))
         self.register_buffer("usual_error", torch.ones(len(levels), 1, len(scale)).double())
+        self.register_buffer("kept_errors", torch.ones(len(levels), 0).double())
         self.exact: ExactDenoisers | None = None  # until there are rows to keep
 
     def keep(self, x: Tensor, levels: tuple[float, ...]) -> None:
@@ -86,6 +101,7 @@ class Denoisers(nn.Module):
         standard = self.standard(x)
         self.exact = ExactDenoisers(standard, levels).to(standard)
         self.usual_error = self.usual_error.new_ones(len(self.levels) + len(levels), 1, x.shape[1])
+        self.kept_errors = self.kept_errors.new_ones(len(self.levels), len(x))
 
     def loss(self, x: Tensor, noise: Generator) -> Tensor:
         """How far rows that are restored from noise are off, summed over the networks, (n_rows,).
@@ -116,20 +132,44 @@ class Denoisers(nn.Module):
         return torch.where(torch.isnan(x), 0.0, standard - self.restore(standard.nan_to_num()))
 
     def errors(self, x: Tensor) -> Tensor:
-        """How each feature adds to the mean over the denoisers of a row's error, (n, n_features).
-
-        A denoiser's error is the root mean square over the row's features of what is left over,
-        each in units of what usually is.
-        """
-        squares = (self.left_over(x) / self.usual_error).square()
-        squares = squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
+        """How each feature adds to the mean error of the denoisers on a row, (n, n_features)."""
+        squares = self._squares(x)
         error = squares.sum(2, keepdim=True).sqrt()
-        return torch.where(error > 0, squares / error, 0.0).mean(0)
+        shares = torch.where(error > 0, squares / error, 0.0)
+        if self.exact is not None:
+            shares[: len(self.levels)] /= self._usual_nearby(self.exact, x)[:, :, None]
+        return shares.mean(0)
+
+    def row_errors(self, x: Tensor) -> Tensor:
+        """The error of each denoiser on each row, wherever the row is, (n_denoisers, n_rows).
+
+        The root mean square over the row's features of what is left over, in units of what usually
+        is.
+        """
+        return self._squares(x).sum(2).sqrt()
+
+    def _squares(self, x: Tensor) -> Tensor:
+        squares = (self.left_over(x) / self.usual_error).square()
+        return squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
+
+    def _usual_nearby(self, exact: ExactDenoisers, x: Tensor) -> Tensor:
+        """The mean error of each network on the kept rows next to each row, (n_networks, n_rows).
+
+        Where usual rows are hard to restore, an error says less (Breunig et al., 2000).
+        """
+        errors = self.kept_errors[:, exact.nearest(self.standard(x).nan_to_num())].mean(2)
+        return (errors + SOFTENING) / (1 + SOFTENING)
 
 
-def usual_error(total: Tensor, count: Tensor) -> Tensor:
-    """What is usually left of each feature, from the sum of its squares over so many rows."""
-    return (total / count.clamp_min(1)).sqrt().clamp_min(LEAST_USUAL_ERROR)
+def usual_error(total: Tensor, count: Tensor, n_networks: int) -> Tensor:
+    """What is usually left of each feature, from the sum of its squares over so many rows.
+
+    An exact denoiser weighs rows by distances in which all features count alike, and so does its
+    error: what it usually leaves over is one figure.
+    """
+    squares = total / count.clamp_min(1)
+    squares[n_networks:] = total[n_networks:].sum(2, keepdim=True) / count.sum().clamp_min(1)
+    return squares.sqrt().clamp_min(LEAST_USUAL_ERROR)
 
 
 def _column(levels: tuple[float, ...]) -> Tensor:

@@ -88,15 +88,26 @@ def test_new_usual_rows_score_as_training_rows_do():
     assert new == pytest.approx(seen, rel=0.1)
 
 
-def test_the_score_from_what_the_networks_give_back(digits):
+def test_the_score_from_what_the_denoisers_give_back(digits):
     fitted = small().fit(digits)
-    denoisers = fitted.denoisers_
+    denoisers, n_networks = fitted.denoisers_, len(fitted.noise_levels)
     standard = (digits - denoisers.shift.numpy()) / denoisers.scale.numpy()
     with torch.no_grad():
-        restored = denoisers.restore(torch.from_numpy(standard)).numpy()
-    left = (standard - restored) / denoisers.usual_error.numpy()
-    expected = -np.sqrt((left**2).mean(axis=2)).mean(axis=0)
-    np.testing.assert_allclose(fitted.score_samples(digits), expected)
+        left = standard - denoisers.restore(torch.from_numpy(standard)).numpy()
+    usual = np.sqrt((left**2).mean(axis=1, keepdims=True))
+    usual[n_networks:] = np.sqrt((left[n_networks:] ** 2).mean(axis=(1, 2), keepdims=True))
+    errors = np.sqrt(((left / usual.clip(0.1)) ** 2).mean(axis=2))
+    others = NearestNeighbors(n_neighbors=5).fit(standard).kneighbors(return_distance=False)
+    nearby = errors[:n_networks, others].mean(axis=2)
+    errors[:n_networks] /= (nearby + 0.1) / 1.1
+    np.testing.assert_allclose(fitted.score_samples(digits), -errors.mean(axis=0))
+
+
+def test_without_exact_denoisers_nothing_is_known_of_nearby_rows(digits):
+    fitted = small(exact_levels=()).fit(digits)
+    denoisers = fitted.denoisers_
+    errors = denoisers.row_errors(torch.tensor(digits)).detach().numpy()
+    np.testing.assert_allclose(fitted.score_samples(digits), -errors.mean(axis=0))
 
 
 def test_a_typical_training_row_scores_minus_one(digits):
@@ -154,7 +165,7 @@ def test_rows_columns_and_gaps_that_say_nothing_are_survived(digits_with_gaps):
 
 def test_a_column_that_never_varied_gives_away_who_varies_it(digits):
     X = np.c_[digits[:, 20:30], np.full(300, 1e6)]
-    fitted = small().fit(X)
+    fitted = small().fit(X[1:])  # a kept row is restored from the others: compare a new one
     odd = X[:1].copy()
     odd[0, -1] *= 2
     assert fitted.score_features(odd)[0].argmin() == 10
