@@ -159,7 +159,7 @@ def page(records: dict) -> str:
         "Made by `python benchmarks/outliers.py`, which says how the sets are split; one",
         "configuration for all sets, with `novelty=True` where the training rows are all usual.",
         "Its constants were chosen on 12 of the sets, with one seed; what kinds of denoisers there",
-        "are was decided with a look at all of them.",
+        "are, and what their errors are divided by, was decided with a look at all of them.",
     ]
     for protocol in PROTOCOLS:
         done = [case for case in cases if case["protocol"] == protocol]
