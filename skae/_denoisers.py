@@ -1,5 +1,6 @@
 """Denoisers of several noise levels, side by side: networks, and the exact ones of some rows."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -128,28 +129,32 @@ class Denoisers(nn.Module):
 
     def left_over(self, x: Tensor) -> Tensor:
         """What each denoiser does not give back of rows as they are; 0 where they are missing."""
+        return self._left_over(x, self.restore)
+
+    def _left_over(self, x: Tensor, restore: Callable[[Tensor], Tensor]) -> Tensor:
         standard = self.standard(x)
-        return torch.where(torch.isnan(x), 0.0, standard - self.restore(standard.nan_to_num()))
+        return torch.where(torch.isnan(x), 0.0, standard - restore(standard.nan_to_num()))
 
     def errors(self, x: Tensor) -> Tensor:
         """How each feature adds to the mean error of the denoisers on a row, (n, n_features)."""
-        squares = self._squares(x)
+        squares = self._squares(self.left_over(x), x)
         error = squares.sum(2, keepdim=True).sqrt()
         shares = torch.where(error > 0, squares / error, 0.0)
         if self.exact is not None:
             shares[: len(self.levels)] /= self._usual_nearby(self.exact, x)[:, :, None]
         return shares.mean(0)
 
-    def row_errors(self, x: Tensor) -> Tensor:
-        """The error of each denoiser on each row, wherever the row is, (n_denoisers, n_rows).
+    def network_errors(self, x: Tensor) -> Tensor:
+        """The error of each network on each row, wherever the row is, (n_networks, n_rows).
 
         The root mean square over the row's features of what is left over, in units of what usually
         is.
         """
-        return self._squares(x).sum(2).sqrt()
+        return self._squares(self._left_over(x, self.restore_by_networks), x).sum(2).sqrt()
 
-    def _squares(self, x: Tensor) -> Tensor:
-        squares = (self.left_over(x) / self.usual_error).square()
+    def _squares(self, left_over: Tensor, x: Tensor) -> Tensor:
+        """Each feature's share of the squared errors of the first denoisers, as many as given."""
+        squares = (left_over / self.usual_error[: len(left_over)]).square()
         return squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
 
     def _usual_nearby(self, exact: ExactDenoisers, x: Tensor) -> Tensor:

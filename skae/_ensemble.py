@@ -240,8 +240,8 @@ class DenoisingEnsemble(HoldsModule):
     def _network_errors(self, denoisers: Denoisers, kept: Tensor) -> Tensor:
         """Those of the networks on the rows that are kept, (n_networks, n_kept)."""
         with torch.no_grad():
-            errors = [denoisers.row_errors(x) for x in self._blocks(denoisers, kept)]
-        return torch.cat(errors, 1)[: len(denoisers.levels)]
+            errors = [denoisers.network_errors(x) for x in self._blocks(denoisers, kept)]
+        return torch.cat(errors, 1)
 
     def score_samples(self, X) -> np.ndarray:
         """How usual each row is; lower is more unusual, -1 is typical.

@@ -106,7 +106,7 @@ def test_the_score_from_what_the_denoisers_give_back(digits):
 def test_without_exact_denoisers_nothing_is_known_of_nearby_rows(digits):
     fitted = small(exact_levels=()).fit(digits)
     denoisers = fitted.denoisers_
-    errors = denoisers.row_errors(torch.tensor(digits)).detach().numpy()
+    errors = denoisers.network_errors(torch.tensor(digits)).detach().numpy()
     np.testing.assert_allclose(fitted.score_samples(digits), -errors.mean(axis=0))
 
 
