@@ -25,8 +25,8 @@ def main() -> None:
     reducer = skae.AutoencoderTransformer(8, max_iter=15, random_state=0).fit(rows)
     print(
         f"rank {rank} of {n_ranks}: {len(rows)} of {reducer.n_samples_seen_} rows, "
-        f"explains {reducer.score(X):.4f} of all, PCA {reducer.pca_score_:.4f}",
-        flush=True,
+        f"explains {reducer.score(X):.4f} of all, PCA {reducer.pca_score_:.4f}\n",
+        end="",  # torchrun buffers nothing: an end would be written by itself, after other lines
     )
     if rank == 0 and sys.argv[1:]:
         skae.save(reducer, sys.argv[1])
