@@ -203,7 +203,7 @@ def faces() -> plt.Figure:
         print(f"  {type(imputer).__name__}: root mean squared error {error:.3f}, pixels are 0 to 1")
         rows[f"{name}\nerror {error:.3f}"] = filled
     ratio = imputers["Autoencoder-\nImputer"].error_ratio_.mean()
-    print(f"  squared error by its networks over that of its Gaussian alone: {ratio:.2f}")
+    print(f"  squared error over that of its Gaussian alone, told from hidden cells: {ratio:.2f}")
     rows["original"] = X[new]
     figure, axes = plt.subplots(len(rows), 6, figsize=(6.4, 5.2), layout="constrained")
     colours = plt.get_cmap("gray").with_extremes(bad="white")

@@ -1,18 +1,17 @@
-"""Networks that correct a first completion of incomplete rows. Knows no estimator."""
+"""Autoencoders that correct a first completion of incomplete rows. Knows no estimator."""
 
-import math
-from typing import NamedTuple, Protocol
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ._hidden_cells import N_FOLDS, Folds, Gaussian, HiddenCells
 from ._networks import Tame, reciprocal
 from ._radial import MAX_UNITS, RadialUnits, choose_units, decoders
+from ._recall import MAX_ROWS, N_NEAREST, Memory, recalled
 from ._stacked import StackedLinear
-from ._training import RiseAndFall, Stepper, better_than_chance, by_autograd
+from ._training import RiseAndFall, Stepper, by_autograd, in_standard_errors
 
 # Chosen on digits, letter, wine, wine_quality, diabetes and cardio, with 20 % of the cells missing.
-N_NETWORKS = 5
 # Of both hidden layers, at most: with few rows, and with many.
 WIDTHS, MANY_ROWS = (128, 256), 1000
 # Fewer for few columns: six were told no better by 256 units than by 96, in two to three times the
@@ -24,35 +23,21 @@ MAX_STEPS = 3000
 STEPS_BETWEEN_CHECKS = 100
 PATIENCE = 6  # checks
 
-# Entries of rows with hidden cells to learn from, and rows of them that judge.
+# Entries of rows with hidden cells to learn from, and rows of them that judge: networks in
+# training, and what was learned.
 POOL_ENTRIES = 2**21
-JUDGING_ROWS = 2048
+CHECKING_ROWS, JUDGING_ENTRIES, JUDGING_ROWS = 2**13, 2**19, (2**11, 2**15)
 RADIAL_ROWS = 32_768
 UNITS_BY_COLUMNS = 2**16
+
+# Of a factor at a time; after twenty nothing moved by more than 1e-3.
+N_SWEEPS = 50
 
 # How strongly factors of single columns are drawn to the common ones.
 DRAW = 0.5
 
-
-class Gaussian(Protocol):
-    """What makes the first completion."""
-
-    def fill(self, x: Tensor, missing: Tensor) -> Tensor:
-        """Rows with the conditional mean at their missing cells."""
-
-
-class Pool(NamedTuple):
-    """Rows with more cells hidden than were missing: what is seen of them, and what is wanted."""
-
-    row: Tensor  # (n,): which row of the data each is
-    filled: Tensor  # (n, d): the first completion
-    unseen: Tensor  # (n, d): 1 where a cell is missing or hidden, else 0
-    wanted: Tensor  # (n, d): truth minus first completion where hidden, else 0
-    hidden: Tensor  # (n, d): 1 where hidden, else 0
-
-    def take(self, index: Tensor) -> "Pool":
-        """Some of the rows."""
-        return Pool(*(part[index] for part in self))
+# Rows are corrected so many at a time.
+BLOCK_ROWS = 4096
 
 
 class StackedNetworks(nn.Module):
@@ -65,73 +50,59 @@ class StackedNetworks(nn.Module):
         super().__init__()
         self.tame = Tame(2.0)
         self.layers = nn.Sequential(
-            StackedLinear(N_NETWORKS, 2 * n_features, width, noise, spread=0.3),
+            StackedLinear(N_FOLDS, 2 * n_features, width, noise, spread=0.3),
             nn.SiLU(),
-            StackedLinear(N_NETWORKS, width, width, noise, spread=0.3),
+            StackedLinear(N_FOLDS, width, width, noise, spread=0.3),
             nn.SiLU(),
-            StackedLinear(N_NETWORKS, width, n_features, noise, gain=0.0),
+            StackedLinear(N_FOLDS, width, n_features, noise, gain=0.0),
         )
 
     def forward(self, filled: Tensor, unseen: Tensor) -> Tensor:
-        """Correct rows (n, d) of which cells (n, d) were filled: (N_NETWORKS, n, d)."""
-        shown = torch.cat([self.tame(filled), unseen], 1)
-        return self.layers(shown.expand(N_NETWORKS, -1, -1))
+        """Correct rows (n, d) of which cells (n, d) were filled, or rows of each network's own.
+
+        Shape (N_FOLDS, n, d).
+        """
+        shown = torch.cat([self.tame(filled), unseen], -1)
+        return self.layers(shown.expand(N_FOLDS, -1, -1))
 
 
 class Correction(nn.Module):
-    """What was learned of rows that a Gaussian completes: radial units and dense networks."""
+    """What was learned of rows that a Gaussian completes: radial units, networks, and a memory."""
 
     centres: Tensor
     width: Tensor
     whitening: Tensor
     decoder: Tensor  # (n_units, d)
-    size: Tensor  # (2, d): of a correction of one by either, in standard units
+    rows: Tensor  # (n_remembered, d)
+    observed: Tensor  # (n_remembered, d)
+    size: Tensor  # (3, d): how much is made of the correction by each
 
     def __init__(
-        self, units: RadialUnits, decoder: Tensor, networks: StackedNetworks, size: Tensor
+        self, units: RadialUnits, decoder: Tensor, networks: StackedNetworks, memory: Memory
     ):
         super().__init__()
-        for name, value in zip(units._fields, units, strict=True):
+        parts = units._asdict() | memory._asdict() | {"decoder": decoder}
+        for name, value in parts.items():
             self.register_buffer(name, value)
-        self.register_buffer("decoder", decoder)
-        self.register_buffer("size", size)
+        self.register_buffer("size", torch.zeros(3, decoder.shape[1], dtype=decoder.dtype))
         self.networks = networks
+        self.n_nearest = N_NEAREST[0]
 
     def forward(self, filled: Tensor, missing: Tensor) -> Tensor:
         """Completed rows with their missing cells corrected."""
+        blocks = zip(filled.split(BLOCK_ROWS), missing.split(BLOCK_ROWS), strict=True)
+        return torch.cat([self._corrected(*block) for block in blocks])
+
+    def _corrected(self, filled: Tensor, missing: Tensor) -> Tensor:
+        unseen = missing.to(filled)
         units = RadialUnits(self.centres, self.width, self.whitening)
         step = self.size[0] * (units.encode(filled) @ self.decoder)
         if self.size[1].any():
-            step = step + self.size[1] * self.networks(filled, missing.to(filled)).mean(0)
+            step = step + self.size[1] * self.networks(filled, unseen).mean(0)
+        if self.size[2].any():
+            memory = Memory(self.rows, self.observed)
+            step = step + self.size[2] * memory.correct(filled, unseen, self.n_nearest)
         return torch.where(missing, filled + step, filled)
-
-
-def hide(missing: Tensor, noise: torch.Generator) -> Tensor:
-    """More cells of each row to hide, so that each pattern of gaps may be met.
-
-    Most rows take the gaps of another row, as those to be filled will have such gaps, too; the
-    others hide each cell with a probability between 0.05 and 0.6.
-    """
-    n, d = missing.shape
-    rate = 0.05 + 0.55 * torch.rand(n, 1, generator=noise)
-    anything = torch.rand(n, d, generator=noise) < rate
-    others = missing[torch.randint(n, (n,), generator=noise)]
-    others |= torch.rand(n, d, generator=noise) < 0.05  # complete columns, too, may have gaps
-    like_others = torch.rand(n, 1, generator=noise) < 0.75
-    return torch.where(like_others, others, anything) & ~missing
-
-
-def make_pool(
-    x: Tensor, missing: Tensor, gaussian: Gaussian, noise: torch.Generator, n_rows: int
-) -> Pool:
-    """Each row several times, with other cells hidden each time; some of the rows if many."""
-    times = math.ceil(n_rows / len(x)) if n_rows > len(x) else 1
-    row = torch.cat([torch.randperm(len(x), generator=noise) for _ in range(times)])[:n_rows]
-    hidden = hide(missing[row], noise)
-    unseen = missing[row] | hidden
-    filled = gaussian.fill(x[row], unseen)
-    wanted = torch.where(hidden, x[row] - filled, 0.0)
-    return Pool(row, filled.float(), unseen.float(), wanted.float(), hidden.float())
 
 
 def learn_correction(
@@ -142,39 +113,51 @@ def learn_correction(
     What is so told of the rows left out decides how much of the corrections is made. Also returns
     the share of the Gaussian's squared error that is left in each column.
     """
-    fold = torch.randperm(len(x), generator=noise) % N_NETWORKS
-    drawn = max(MAX_STEPS * _batch_size(len(x)), RADIAL_ROWS)  # no row is drawn twice on average
-    pool = make_pool(x, missing, gaussian, noise, min(POOL_ENTRIES // x.shape[1] + 1, drawn))
-    unit = (pool.wanted.square().sum(0) / pool.hidden.sum(0).clamp_min(1)).sqrt()
-    pool = pool._replace(wanted=pool.wanted * reciprocal(unit))
-    judges = pool.take(torch.randperm(len(pool.row), generator=noise)[:JUDGING_ROWS])
+    folds = Folds.of(x, missing, gaussian, noise)
+    drawn = max(MAX_STEPS * _batch_size(len(x)), RADIAL_ROWS)  # few are drawn twice
+    pool = folds.to_learn(min(POOL_ENTRIES // x.shape[1], drawn) // N_FOLDS + 1, noise)
+    judges = folds.to_judge(n_judges(x.shape[1]) // N_FOLDS, noise)
+    unit = (pool.wanted.square().sum((0, 1)) / pool.hidden.sum((0, 1)).clamp_min(1)).sqrt()
+    pool, judges = (part._replace(wanted=part.wanted * reciprocal(unit)) for part in (pool, judges))
 
-    some = pool.take(torch.arange(min(len(pool.row), RADIAL_ROWS)))
+    completed, order = gaussian.fill(x, missing), torch.randperm(len(x), generator=noise)
     # Each column has a regression of its own on them.
     n_units = min(MAX_UNITS, max(UNITS_BY_COLUMNS // x.shape[1], 1))
-    centres = gaussian.fill(x, missing)[torch.randperm(len(x), generator=noise)[:n_units]]
-    seen = some.filled, some.wanted, some.hidden, fold[some.row]
-    units, penalty = choose_units(centres.float(), *seen)
-    decoder = decoders(units.encode(some.filled), *seen[1:], N_NETWORKS, penalty)
+    some = pool.first(RADIAL_ROWS // N_FOLDS)
+    units, penalty = choose_units(completed[order[:n_units]].float(), some, judges)
+    decoder = decoders(units, some, penalty)
     networks = StackedNetworks(x.shape[1], _width(*x.shape), noise)
-    _train(networks, pool, fold, judges, noise)
+    _train(networks, pool, judges.first(CHECKING_ROWS // N_FOLDS), _batch_size(len(x)), noise)
+    kept = order[:MAX_ROWS]
+    memory = Memory(completed[kept], (~missing[kept]).to(x))
+    some = judges.first(CHECKING_ROWS // N_FOLDS)
+    n_nearest = max(N_NEAREST, key=lambda n: _gain(recalled(memory, kept, some, n), some))
 
-    by_units = torch.zeros_like(judges.wanted)
-    for k in range(N_NETWORKS):
-        own = fold[judges.row] == k
-        by_units[own] = units.encode(judges.filled[own]) @ decoder[k]
-    steps = torch.stack([by_units * judges.hidden, _out_of_fold(networks, fold, judges)])
-    factors, left = weigh(steps, judges)
-    size = (factors * unit).double()
-    correction = Correction(units.double(), decoder.mean(0).double(), networks.double(), size)
+    with torch.no_grad():
+        by_networks = networks(judges.filled, judges.unseen)
+    by_memory = recalled(memory, kept, judges, n_nearest) * reciprocal(unit)
+    steps = torch.stack([units.encode(judges.filled) @ decoder, by_networks, by_memory])
+    factors, left = weigh((steps * judges.hidden).flatten(1, 2), judges.together())
+    correction = Correction(units.double(), decoder.mean(0).double(), networks.double(), memory)
+    correction.n_nearest = n_nearest
+    units_of_steps = torch.stack([unit, unit, torch.ones_like(unit)])  # recalled cells are raw
+    correction.size = (factors * units_of_steps).double().contiguous()
     return correction.eval(), left.double()
 
 
-def weigh(steps: Tensor, judges: Pool) -> tuple[Tensor, Tensor]:
+def _gain(told: Tensor, judges: HiddenCells) -> float:
+    """Squared error that a correction saves if it is made as far as is best in each column."""
+    told = told * judges.hidden
+    along = (told * judges.wanted).sum((0, 1)).clamp_min(0)
+    return (along.square() / told.square().sum((0, 1)).clamp_min(1e-30)).sum().item()
+
+
+def weigh(steps: Tensor, judges: HiddenCells) -> tuple[Tensor, Tensor]:
     """How much of each correction to make in each column: (n_corrections, d), within 0 and 1.
 
     Least squares over hidden cells of rows that the corrections were not learned from; nothing, if
-    rows do not gain by more than chance. Also returns the share of squared error left, (d,).
+    rows do not gain by more than chance. Also returns the share of squared error left,
+    (d,).
     """
     factors = _least_squares(steps, judges.wanted)
     change = (factors[:, None] * steps).sum(0)
@@ -182,9 +165,21 @@ def weigh(steps: Tensor, judges: Pool) -> tuple[Tensor, Tensor]:
         _by_row((judges.wanted - told).square() * judges.hidden, judges.row)
         for told in (torch.zeros_like(change), change)
     )
-    if not better_than_chance(after, before):
+    if not _gains(before, after):
         return torch.zeros_like(factors), torch.ones_like(factors[0])
     return factors, _share(judges.wanted - change, judges.wanted, judges.hidden)
+
+
+def _gains(before: Tensor, after: Tensor) -> bool:
+    """Whether rows come back better: on the whole by two standard errors, or by one and typically.
+
+    A few rows far from all others carry most of the error of some tables: all may gain but for
+    these, or these alone.
+    """
+    gain = before - after
+    relative = gain / (before + after).clamp_min(1e-30)
+    on_the_whole, typically = in_standard_errors(gain), in_standard_errors(relative)
+    return on_the_whole > 2 or (on_the_whole > 1 and typically > 3)
 
 
 def _least_squares(steps: Tensor, wanted: Tensor) -> Tensor:
@@ -192,9 +187,24 @@ def _least_squares(steps: Tensor, wanted: Tensor) -> Tensor:
     gram = torch.einsum("knd,lnd->dkl", steps, steps)
     right = torch.einsum("knd,nd->dk", steps, wanted)
     small = 1e-6 * (1 + gram.sum()) * torch.eye(len(steps), dtype=steps.dtype)
-    common = torch.linalg.solve(gram.sum(0) + small, right.sum(0)).clamp(0, 1)
+    common = _within_bounds(gram.sum(0)[None] + small, right.sum(0)[None])[0]
     prior = DRAW * gram.mean(0) + small
-    return torch.linalg.solve(gram + prior, right + prior @ common).clamp(0, 1).T
+    return _within_bounds(gram + prior, right + prior @ common).T
+
+
+def _within_bounds(gram: Tensor, right: Tensor) -> Tensor:
+    """Factors (n, k) within 0 and 1 with the least x'Gx - 2 r'x each, one at a time."""
+    factors = torch.zeros_like(right)
+    for _ in range(N_SWEEPS):
+        for k in range(right.shape[1]):
+            slope = right[:, k] - (gram[:, k] * factors).sum(1)
+            factors[:, k] = (factors[:, k] + slope / gram[:, k, k]).clamp(0, 1)
+    return factors
+
+
+def n_judges(n_features: int) -> int:
+    """How many rows judge: about as many hidden cells, unless columns are very many or very few."""
+    return int(np.clip(JUDGING_ENTRIES // n_features, *JUDGING_ROWS))
 
 
 def _width(n_samples: int, n_features: int) -> int:
@@ -206,30 +216,32 @@ def _batch_size(n_samples: int) -> int:
 
 
 def _train(
-    networks: StackedNetworks, pool: Pool, fold: Tensor, judges: Pool, noise: torch.Generator
+    networks: StackedNetworks,
+    pool: HiddenCells,
+    judges: HiddenCells,
+    batch_size: int,
+    noise: torch.Generator,
 ) -> None:
     """Train in place, and leave the networks where they told their own folds best."""
-    n_rows = _batch_size(len(fold))
-    members = torch.arange(N_NETWORKS)[:, None]
 
     def objective(index: Tensor) -> Tensor:
         batch = pool.take(index)
         error = (networks(batch.filled, batch.unseen) - batch.wanted) * batch.hidden
-        others = fold[batch.row] != members  # (N_NETWORKS, n): no network learns its own fold
-        return (error.square().sum(2) * others).sum(0)
+        return error.square().sum((0, 2))
 
     best = 1.0
     kept = {name: value.clone() for name, value in networks.state_dict().items()}
     since = 0
     gradient = by_autograd(objective)
     schedule = RiseAndFall(LEARNING_RATE, MAX_STEPS)
-    stepper = Stepper(networks, "adam", schedule, N_NETWORKS * pool.hidden.sum(1).mean().item())
+    stepper = Stepper(networks, "adam", schedule, N_FOLDS * pool.hidden.sum(2).mean().item())
+    n_rows = pool.row.shape[1]
     for step in range(1, MAX_STEPS + 1):
-        stepper.step(gradient, torch.randint(len(pool.row), (n_rows,), generator=noise))
+        stepper.step(gradient, torch.randint(n_rows, (batch_size,), generator=noise))
         if step % STEPS_BETWEEN_CHECKS:
             continue
-        with stepper.averaged():
-            change = _out_of_fold(networks, fold, judges)
+        with stepper.averaged(), torch.no_grad():
+            change = networks(judges.filled, judges.unseen) * judges.hidden
             left = (change - judges.wanted).square().sum() / judges.wanted.square().sum()
             since += 1
             if left < best:
@@ -239,13 +251,6 @@ def _train(
             break
     networks.load_state_dict(kept)
     stepper.release()
-
-
-def _out_of_fold(networks: StackedNetworks, fold: Tensor, judges: Pool) -> Tensor:
-    """Corrections of hidden cells, each by the network that has not learned from the row."""
-    with torch.no_grad():
-        steps = networks(judges.filled, judges.unseen)
-    return steps[fold[judges.row], torch.arange(len(judges.row))] * judges.hidden
 
 
 def _by_row(errors: Tensor, row: Tensor) -> Tensor:

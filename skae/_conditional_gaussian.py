@@ -51,15 +51,28 @@ class ConditionalGaussian(NamedTuple):
             drawn[index] = step[..., 0]
         return drawn
 
-    def expected(self, x: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
-        """`fill`, and the sum over rows of the conditional covariances: the E step."""
+    def statistics(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
+        """What the M step has to know of rows, completed as expected: the E step.
+
+        Their number, their sum, and the sum of their products; those of parts of the rows add up.
+        """
         filled, uncertain = x.clone(), torch.zeros_like(self.covariance)
         for index, block in self._with_gaps(x, missing):
             filled[index] = block.rows
             gaps = missing[index].to(x)
             inverse = torch.cholesky_inverse(block.factor)
             uncertain += (inverse * gaps[:, :, None] * gaps[:, None, :]).sum(0)
-        return filled, uncertain
+        n_rows = torch.tensor(float(len(x)), dtype=x.dtype)
+        return n_rows, filled.sum(0), filled.T @ filled + uncertain
+
+    @staticmethod
+    def maximised(sums: tuple[Tensor, ...]) -> "ConditionalGaussian":
+        """The M step: posterior mode under `PRIOR_ROWS` rows with the identity as covariance."""
+        n_rows, total, products = sums
+        mean = total / n_rows
+        squares = products - n_rows * torch.outer(mean, mean)
+        identity = torch.eye(len(mean), dtype=mean.dtype)
+        return ConditionalGaussian(mean, (squares + PRIOR_ROWS * identity) / (n_rows + PRIOR_ROWS))
 
     def _with_gaps(self, x: Tensor, missing: Tensor) -> Iterator[tuple[Tensor, Filled]]:
         """The rows that have gaps, a block at a time, with their indices."""
@@ -76,20 +89,12 @@ class ConditionalGaussian(NamedTuple):
 
 
 def fit_gaussian(x: Tensor, missing: Tensor) -> ConditionalGaussian:
-    """Fit to the observed cells of standardised rows by EM (Dempster, Laird and Rubin, 1977).
-
-    The covariance is the posterior mode under `PRIOR_ROWS` rows with the identity as covariance.
-    """
-    n_samples, n_features = x.shape
-    identity = torch.eye(n_features, dtype=x.dtype)
-    gaussian = ConditionalGaussian(torch.zeros(n_features, dtype=x.dtype), identity)
+    """Fit to the observed cells of standardised rows by EM (Dempster, Laird and Rubin, 1977)."""
+    n_features = x.shape[1]
+    gaussian = ConditionalGaussian(x.new_zeros(n_features), torch.eye(n_features, dtype=x.dtype))
     for _ in range(MAX_ITERATIONS):
-        filled, uncertain = gaussian.expected(x, missing)
-        mean = filled.mean(0)
-        squares = (filled - mean).T @ (filled - mean) + uncertain
-        covariance = (squares + PRIOR_ROWS * identity) / (n_samples + PRIOR_ROWS)
-        moved = (covariance - gaussian.covariance).abs().max()
-        gaussian = ConditionalGaussian(mean, covariance)
-        if moved < TOLERANCE:
+        before = gaussian
+        gaussian = before.maximised(before.statistics(x, missing))
+        if (gaussian.covariance - before.covariance).abs().max() < TOLERANCE:
             break
     return gaussian

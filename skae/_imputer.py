@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._base import all_or_nothing
-from ._completion import JUDGING_ROWS, Gaussian, learn_correction, make_pool, weigh
+from ._completion import learn_correction, n_judges, weigh
 from ._conditional_gaussian import ConditionalGaussian, fit_gaussian
+from ._hidden_cells import N_FOLDS, Folds, Gaussian, HiddenCells
 from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
 from ._packing import HoldsModule
 from ._parameters import RANDOM_STATE
@@ -43,9 +44,11 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
        ones of their row.
     2. More cells are hidden, many times, and the rows completed by the Gaussian are read by
        autoencoders that learn to tell what was hidden: a layer of radial units with a decoder in
-       closed form, and five dense networks that also see which cells were filled.
-    3. Each of them has learned without a fifth of the rows. What it tells of hidden cells there
-       decides how much of its correction is made in each column, and whether any is.
+       closed form, and five dense networks that also see which cells were filled. Beside them, up
+       to 2048 remembered rows of `fit` say what those most like a row had there.
+    3. Each of them has learned without a fifth of the rows, completed without it, too. What it
+       tells of hidden cells there decides how much of its correction is made in each column, and
+       whether any is.
 
     Rows that were not in `fit` can be filled, with any pattern of gaps, also in columns that were
     complete in `fit`. Observed cells come back as they are. What is filled, draws excepted, is
@@ -55,9 +58,9 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
     ----------
     estimator : transformer or None, default=None
         A transformer with `inverse_transform`, such as any autoencoder of this package or `PCA`,
-        that takes the place of the autoencoders in the second step: a clone of it is fitted on the
+        that takes the place of all that is in the second step: a clone of it is fitted on the
         rows that the Gaussian has completed, and missing cells are replaced by what it restores
-        there, ten times over. None is the autoencoders described above.
+        there, ten times over. None is what is described above.
 
     missing_values : float, default=np.nan
         What marks a missing cell.
@@ -102,6 +105,8 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
     -----
     Means, and squared errors, are in the units of each column's standard deviation: rescaled
     columns are filled alike.
+
+    Rows of `fit`, at most 2048, are part of the fitted imputer, and of its pickles and files.
 
     References
     ----------
@@ -242,15 +247,19 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
             self._correction, left = learn_correction(x, missing, gaussian, noise)
             self.error_ratio_ = left.numpy()
             return
-        judging = torch.randperm(len(x), generator=noise) % 5 == 0
-        completed = gaussian.fill(x, missing)
-        self.estimator_ = clone(self.estimator).fit(self._in_units_of_X(completed[~judging]))
-        judges = make_pool(x[judging], missing[judging], gaussian, noise, JUDGING_ROWS)
+        folds = Folds.of(x, missing, gaussian, noise)
+        judges = HiddenCells(
+            *(part[0] for part in folds.to_judge(n_judges(x.shape[1]) // N_FOLDS, noise))
+        )
+        others = folds.fold != 0
+        completed = folds.gaussians[0][0].fill(x[others], missing[others])
+        self.estimator_ = clone(self.estimator).fit(self._in_units_of_X(completed))
         told = self._restored(judges.filled.double(), judges.unseen > 0)
         step = (told - judges.filled) * judges.hidden
         judges = judges._replace(wanted=judges.wanted.double(), hidden=judges.hidden.double())
         factors, left = weigh(step[None], judges)
         self._correction, self.error_ratio_ = factors[0].numpy(), left.numpy()
+        completed = gaussian.fill(x, missing)
         self.estimator_ = clone(self.estimator).fit(self._in_units_of_X(completed))
 
     def _corrected(self, filled: Tensor, missing: Tensor) -> Tensor:

@@ -47,6 +47,31 @@ class LowRankGaussian(NamedTuple):
             drawn[rows] = torch.where(missing[rows], factors @ self.loadings.T + own, 0.0)
         return drawn
 
+    def statistics(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
+        """What the M step has to know of rows, with the factors as expected: the E step.
+
+        By column, over the rows that show it: their number, the squares of the cells and of the
+        factors, and the products of both; those of parts of the rows add up.
+        """
+        d, k = self.loadings.shape
+        squares, products = x.new_zeros(d, k, k), torch.zeros_like(self.loadings)
+        for rows, code, precision in self.posterior(x, missing):
+            moments = torch.linalg.inv(precision) + code[:, :, None] * code[:, None, :]
+            shown = (~missing[rows]).to(x)
+            squares += (shown.T @ moments.reshape(-1, k * k)).reshape(d, k, k)
+            products += (x[rows] * shown).T @ code
+        return (~missing).sum(0).to(x), (x.square() * ~missing).sum(0), squares, products
+
+    @staticmethod
+    def maximised(sums: tuple[Tensor, ...]) -> "LowRankGaussian":
+        """The M step: each column regressed on the factors, and the noise that is left."""
+        n_shown, cells, squares, products = sums
+        prior = PRIOR_ROWS * torch.eye(products.shape[1], dtype=products.dtype)
+        loadings = torch.linalg.solve(squares + prior, products[..., None])[..., 0]
+        left = cells + PRIOR_ROWS - (loadings * products).sum(1)
+        noise = (left / (n_shown + PRIOR_ROWS)).clamp_min(LEAST_NOISE)
+        return LowRankGaussian(torch.zeros_like(cells), loadings, noise)
+
     def posterior(self, x: Tensor, missing: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Means and precisions of the factors of each row, a block of rows at a time."""
         d, k = self.loadings.shape
@@ -71,23 +96,5 @@ def fit_low_rank_gaussian(x: Tensor, missing: Tensor) -> LowRankGaussian:
     mean, noise = torch.zeros_like(x[0]), torch.ones_like(x[0])
     gaussian = LowRankGaussian(mean, loadings.contiguous(), noise)
     for _ in range(N_ITERATIONS):
-        gaussian = _improved(gaussian, x, missing)
+        gaussian = gaussian.maximised(gaussian.statistics(x, missing))
     return gaussian
-
-
-def _improved(gaussian: LowRankGaussian, x: Tensor, missing: Tensor) -> LowRankGaussian:
-    """One step of EM: each column is regressed on the factors as they are expected to be."""
-    d, k = gaussian.loadings.shape
-    identity = torch.eye(k, dtype=x.dtype)
-    squares = PRIOR_ROWS * identity.expand(d, k, k)  # of the factors, over rows that show a column
-    crossed = torch.zeros_like(gaussian.loadings)
-    for rows, code, precision in gaussian.posterior(x, missing):
-        moments = torch.linalg.inv(precision) + code[:, :, None] * code[:, None, :]
-        shown = (~missing[rows]).to(x)
-        squares = squares + (shown.T @ moments.reshape(-1, k * k)).reshape(d, k, k)
-        crossed += (x[rows] * shown).T @ code
-    loadings = torch.linalg.solve(squares, crossed[..., None])[..., 0]
-    n_shown = (~missing).sum(0)
-    total = (x.square() * ~missing).sum(0) + PRIOR_ROWS
-    noise = (total - (loadings * crossed).sum(1)) / (n_shown + PRIOR_ROWS)
-    return gaussian._replace(loadings=loadings, noise=noise.clamp_min(LEAST_NOISE))

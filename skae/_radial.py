@@ -1,11 +1,12 @@
 """Corrections by a layer of radial units and a linear decoder, learned in closed form."""
 
-from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from ._hidden_cells import HiddenCells
 
 MAX_UNITS = 400
 WIDTHS = (0.25, 0.5, 1.0)  # times the median distance between units
@@ -44,66 +45,51 @@ class RadialUnits(NamedTuple):
         return RadialUnits(*(part.double() for part in self))
 
 
-class Normal(NamedTuple):
-    """The normal equations of one column: Gram matrix and right-hand side of each fold."""
-
-    gram: Tensor  # (n_folds, n_units, n_units)
-    right: Tensor  # (n_folds, n_units)
-
-
 def choose_units(
-    centres: Tensor, filled: Tensor, wanted: Tensor, hidden: Tensor, fold: Tensor
+    centres: Tensor, pool: HiddenCells, judges: HiddenCells
 ) -> tuple[RadialUnits, float]:
-    """The width and the penalty with which fold 0 is best told by the others.
+    """The width and the penalty with which the first fold is best told by the others.
 
     Judged by some of the columns only: all of them need a solution each.
     """
-    n_columns = min(COLUMNS_TO_CHOOSE_BY, filled.shape[1])
-    columns = torch.linspace(0, filled.shape[1] - 1, n_columns).long().tolist()
+    n_features = centres.shape[1]
+    n_columns = min(COLUMNS_TO_CHOOSE_BY, n_features)
+    columns = torch.linspace(0, n_features - 1, n_columns).long().tolist()
     units = {share: RadialUnits.at(centres, share) for share in WIDTHS}
     errors = dict.fromkeys(product(WIDTHS, PENALTIES), 0.0)
     for share in WIDTHS:
-        codes = units[share].encode(filled)
+        codes, judging = (units[share].encode(part.filled[0]) for part in (pool, judges))
         for j in columns:
-            learns, judges = (((fold == 0) == own) & (hidden[:, j] > 0) for own in (False, True))
-            code, target = codes[learns], wanted[learns, j]
+            known, asked = (part.hidden[0, :, j] > 0 for part in (pool, judges))
+            code, truth = codes[known], judges.wanted[0, asked, j]
             values, vectors = torch.linalg.eigh(code.T @ code)
-            right = vectors.T @ (code.T @ target)
-            judging = codes[judges] @ vectors
+            right = vectors.T @ (code.T @ pool.wanted[0, known, j])
+            turned = judging[asked] @ vectors
             for penalty in PENALTIES:
-                told = judging @ (right / (values.clamp_min(0) + penalty))
-                errors[share, penalty] += (told - wanted[judges, j]).square().sum().item()
+                told = turned @ (right / (values.clamp_min(0) + penalty))
+                errors[share, penalty] += (told - truth).square().sum().item()
     share, penalty = min(errors, key=lambda pair: errors[pair])
     return units[share], penalty
 
 
-def decoders(
-    codes: Tensor, wanted: Tensor, hidden: Tensor, fold: Tensor, n_folds: int, penalty: float
-) -> Tensor:
-    """Ridge regression of each column from the codes, once without each fold.
+def decoders(units: RadialUnits, pool: HiddenCells, penalty: float) -> Tensor:
+    """Ridge regression of each column from the codes of each fold's rows.
 
     Shape (n_folds, n_units, d).
     """
-    solved = [
-        _without_each_fold(_normal(codes, wanted[:, j], hidden[:, j] > 0, fold, n_folds), penalty)
-        for j in range(wanted.shape[1])
-    ]
-    return torch.stack(solved, 2)
-
-
-def _normal(codes: Tensor, target: Tensor, known: Tensor, fold: Tensor, n_folds: int) -> Normal:
-    parts = [(codes[rows], target[rows]) for rows in _folds(known, fold, n_folds)]
-    return Normal(
-        torch.stack([code.T @ code for code, _ in parts]),
-        torch.stack([code.T @ t for code, t in parts]),
+    folds = zip(pool.filled, pool.wanted, pool.hidden, strict=True)
+    return torch.stack(
+        [
+            _decoder(units.encode(filled), wanted, hidden, penalty)
+            for filled, wanted, hidden in folds
+        ]
     )
 
 
-def _folds(known: Tensor, fold: Tensor, n_folds: int) -> Iterator[Tensor]:
-    return ((known & (fold == k)).nonzero()[:, 0] for k in range(n_folds))
-
-
-def _without_each_fold(normal: Normal, penalty: float) -> Tensor:
-    gram, right = (part.sum(0) - part for part in normal)
-    gram.diagonal(dim1=1, dim2=2).add_(penalty)
-    return torch.linalg.solve(gram, right)
+def _decoder(codes: Tensor, wanted: Tensor, hidden: Tensor, penalty: float) -> Tensor:
+    ridge = penalty * torch.eye(codes.shape[1])
+    solved = []
+    for target, known in zip(wanted.T, hidden.T > 0, strict=True):
+        code = codes[known]
+        solved.append(torch.linalg.solve(code.T @ code + ridge, code.T @ target[known]))
+    return torch.stack(solved, 1)

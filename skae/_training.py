@@ -311,10 +311,11 @@ def better_than_chance(after: Tensor, before: Tensor) -> bool:
         return False
     gain = before - after
     relative = gain / (before + after).clamp_min(1e-30)
-    return _in_standard_errors(gain) > 2 and _in_standard_errors(relative) > 3
+    return in_standard_errors(gain) > 2 and in_standard_errors(relative) > 3
 
 
-def _in_standard_errors(change: Tensor) -> float:
+def in_standard_errors(change: Tensor) -> float:
+    """The mean of the changes of rows, over its standard error."""
     return (change.mean() / (change.std() / math.sqrt(len(change))).clamp_min(1e-30)).item()
 
 

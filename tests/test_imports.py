@@ -25,7 +25,7 @@ LAYERS = [
         "_codec",
         "_conditional_gaussian",
         "_low_rank_gaussian",
-        "_radial",
+        "_hidden_cells",
     },
     {"_ranks"},
     {
@@ -36,6 +36,8 @@ LAYERS = [
         "_probabilistic",
         "_sparse_codes",
         "_packing",
+        "_radial",
+        "_recall",
     },
     {"_pretraining", "_completion", "_stacking"},
     {"_parameters", "_pca_start", "_ordering", "_spreading", "_graph", "_callbacks", "_diagnosis"},

@@ -110,6 +110,37 @@ def test_what_is_not_linear_is_found(curve, held):
     assert imputer.error_ratio_[1] < 0.7
 
 
+def test_what_only_rows_like_it_know_is_recalled():
+    # Forty kinds of rows, each met a few times: nothing but the kind connects the columns.
+    rng = np.random.RandomState(0)
+    kinds = rng.normal(size=(40, 12))
+    X = kinds[rng.randint(40, size=500)] + 0.05 * rng.normal(size=(500, 12))
+    gaps = rng.uniform(size=X.shape) < 0.1
+    holed = np.where(gaps, np.nan, X)
+    imputer = AutoencoderImputer(random_state=0).fit(holed[:300])
+    error = (imputer.transform(holed[300:]) - X[300:])[gaps[300:]]
+    assert np.sqrt(np.mean(error**2)) < 0.2 * X.std()  # all else leaves 0.87
+
+
+def test_what_is_recalled_of_many_rows_is_what_is_recalled_of_each(holed, monkeypatch):
+    imputer = AutoencoderImputer(random_state=0).fit(holed)
+    whole = imputer.transform(holed)
+    monkeypatch.setattr(_completion, "BLOCK_ROWS", 7)
+    np.testing.assert_allclose(imputer.transform(holed), whole, atol=1e-9)
+
+
+def test_the_imputer_does_not_grow_with_the_rows(monkeypatch):
+    monkeypatch.setattr(_completion, "MAX_ROWS", 50)
+    rng = np.random.RandomState(0)
+    rows = rng.normal(size=(2000, 1)) @ rng.normal(size=(1, 4)) + 0.3 * rng.normal(size=(2000, 4))
+    holed = np.where(rng.uniform(size=rows.shape) < 0.2, np.nan, rows)
+    # From a thousand rows on the networks are wider.
+    sizes = [
+        len(pickle.dumps(AutoencoderImputer(random_state=0).fit(holed[:n]))) for n in (500, 900)
+    ]
+    assert abs(sizes[1] - sizes[0]) < 200
+
+
 class Nonsense(TransformerMixin, BaseEstimator):
     """Restores every row as a hundred times itself."""
 
