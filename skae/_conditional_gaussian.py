@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 # Rows weigh as if so many others had been seen, of independent columns: few rows, or more columns
-# than rows, then leave the covariance well conditioned. Over eight sets 1, 3, 10 and 30 were alike,
-# 3 the best or next to it on all.
-PRIOR_ROWS = 3.0
+# than rows, then leave the covariance well conditioned. Of 0.03 to 3, over seventeen tables, 1 had
+# the lowest error on the whole. Less is better, by up to 5 %, where columns nearly repeat others
+# (iris, glass), more, by up to 3 %, where they are many for their rows (ionosphere, wine).
+PRIOR_ROWS = 1.0
 MAX_ITERATIONS = 15
 TOLERANCE = 1e-3
 
