@@ -9,7 +9,7 @@ from ._networks import Tame, reciprocal
 from ._radial import MAX_UNITS, RadialUnits, choose_units, decoders
 from ._recall import MAX_ROWS, N_NEAREST, Memory, recalled
 from ._stacked import StackedLinear
-from ._training import RiseAndFall, Stepper, by_autograd, in_standard_errors
+from ._training import RiseAndFall, Stepper, by_autograd, gains_in_standard_errors
 
 # Chosen on digits, letter, wine, wine_quality, diabetes and cardio, with 20 % of the cells missing.
 # Of both hidden layers, at most: with few rows, and with many.
@@ -23,10 +23,11 @@ MAX_STEPS = 3000
 STEPS_BETWEEN_CHECKS = 100
 PATIENCE = 6  # checks
 
-# Entries of rows with hidden cells to learn from, and rows of them that judge: networks in
-# training, and what was learned.
+# Entries of rows with hidden cells: to learn from, and to judge by, the latter of no fewer and no
+# more rows than these. The first of them judge what is chosen on the way.
 POOL_ENTRIES = 2**21
-CHECKING_ROWS, JUDGING_ENTRIES, JUDGING_ROWS = 2**13, 2**19, (2**11, 2**15)
+JUDGING_ENTRIES, JUDGING_ROWS = 2**19, (2**11, 2**15)
+CHECKING_ROWS = 2**13
 RADIAL_ROWS = 32_768
 UNITS_BY_COLUMNS = 2**16
 
@@ -78,15 +79,19 @@ class Correction(nn.Module):
     size: Tensor  # (3, d): how much is made of the correction by each
 
     def __init__(
-        self, units: RadialUnits, decoder: Tensor, networks: StackedNetworks, memory: Memory
+        self,
+        units: RadialUnits,
+        decoder: Tensor,
+        networks: StackedNetworks,
+        memory: Memory,
+        n_nearest: int,
+        size: Tensor,
     ):
         super().__init__()
-        parts = units._asdict() | memory._asdict() | {"decoder": decoder}
+        parts = units._asdict() | memory._asdict() | {"decoder": decoder, "size": size}
         for name, value in parts.items():
             self.register_buffer(name, value)
-        self.register_buffer("size", torch.zeros(3, decoder.shape[1], dtype=decoder.dtype))
-        self.networks = networks
-        self.n_nearest = N_NEAREST[0]
+        self.networks, self.n_nearest = networks, n_nearest
 
     def forward(self, filled: Tensor, missing: Tensor) -> Tensor:
         """Completed rows with their missing cells corrected."""
@@ -127,21 +132,21 @@ def learn_correction(
     units, penalty = choose_units(completed[order[:n_units]].float(), some, judges)
     decoder = decoders(units, some, penalty)
     networks = StackedNetworks(x.shape[1], _width(*x.shape), noise)
-    _train(networks, pool, judges.first(CHECKING_ROWS // N_FOLDS), _batch_size(len(x)), noise)
+    few = judges.first(CHECKING_ROWS // N_FOLDS)
+    _train(networks, pool, few, _batch_size(len(x)), noise)
     kept = order[:MAX_ROWS]
     memory = Memory(completed[kept], (~missing[kept]).to(x))
-    some = judges.first(CHECKING_ROWS // N_FOLDS)
-    n_nearest = max(N_NEAREST, key=lambda n: _gain(recalled(memory, kept, some, n), some))
+    n_nearest = max(N_NEAREST, key=lambda n: _gain(recalled(memory, kept, few, n), few))
 
     with torch.no_grad():
         by_networks = networks(judges.filled, judges.unseen)
     by_memory = recalled(memory, kept, judges, n_nearest) * reciprocal(unit)
     steps = torch.stack([units.encode(judges.filled) @ decoder, by_networks, by_memory])
     factors, left = weigh((steps * judges.hidden).flatten(1, 2), judges.together())
-    correction = Correction(units.double(), decoder.mean(0).double(), networks.double(), memory)
-    correction.n_nearest = n_nearest
     units_of_steps = torch.stack([unit, unit, torch.ones_like(unit)])  # recalled cells are raw
-    correction.size = (factors * units_of_steps).double().contiguous()
+    size = (factors * units_of_steps).double().contiguous()
+    parts = units.double(), decoder.mean(0).double(), networks.double()
+    correction = Correction(*parts, memory, n_nearest, size)
     return correction.eval(), left.double()
 
 
@@ -165,20 +170,18 @@ def weigh(steps: Tensor, judges: HiddenCells) -> tuple[Tensor, Tensor]:
         _by_row((judges.wanted - told).square() * judges.hidden, judges.row)
         for told in (torch.zeros_like(change), change)
     )
-    if not _gains(before, after):
+    if not _gains(after, before):
         return torch.zeros_like(factors), torch.ones_like(factors[0])
     return factors, _share(judges.wanted - change, judges.wanted, judges.hidden)
 
 
-def _gains(before: Tensor, after: Tensor) -> bool:
+def _gains(after: Tensor, before: Tensor) -> bool:
     """Whether rows come back better: on the whole by two standard errors, or by one and typically.
 
     A few rows far from all others carry most of the error of some tables: all may gain but for
     these, or these alone.
     """
-    gain = before - after
-    relative = gain / (before + after).clamp_min(1e-30)
-    on_the_whole, typically = in_standard_errors(gain), in_standard_errors(relative)
+    on_the_whole, typically = gains_in_standard_errors(after, before)
     return on_the_whole > 2 or (on_the_whole > 1 and typically > 3)
 
 

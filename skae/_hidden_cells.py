@@ -59,10 +59,17 @@ class Folds(NamedTuple):
     gaussians: list[list[Gaussian]]  # [k][j]: of all rows but those of the folds k and j
 
     @classmethod
-    def of(cls, x: Tensor, missing: Tensor, gaussian: Gaussian, noise: torch.Generator) -> Self:
-        """The Gaussians start at that of all rows."""
+    def of(
+        cls,
+        x: Tensor,
+        missing: Tensor,
+        gaussian: Gaussian,
+        noise: torch.Generator,
+        n_judging: int = N_FOLDS,
+    ) -> Self:
+        """The Gaussians start at that of all rows; cells are hidden for `n_judging` folds."""
         fold = torch.randperm(len(x), generator=noise) % N_FOLDS
-        gaussians = [_without(x, missing, fold, k, gaussian) for k in range(N_FOLDS)]
+        gaussians = [_without(x, missing, fold, k, gaussian) for k in range(n_judging)]
         return cls(x, missing, fold, gaussians)
 
     def to_learn(self, n_rows: int, noise: torch.Generator) -> HiddenCells:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ._base import all_or_nothing
 from ._completion import learn_correction, n_judges, weigh
 from ._conditional_gaussian import ConditionalGaussian, fit_gaussian
-from ._hidden_cells import N_FOLDS, Folds, Gaussian, HiddenCells
+from ._hidden_cells import N_FOLDS, Folds, Gaussian
 from ._low_rank_gaussian import LowRankGaussian, fit_low_rank_gaussian
 from ._packing import HoldsModule
 from ._parameters import RANDOM_STATE
@@ -247,10 +247,8 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
             self._correction, left = learn_correction(x, missing, gaussian, noise)
             self.error_ratio_ = left.numpy()
             return
-        folds = Folds.of(x, missing, gaussian, noise)
-        judges = HiddenCells(
-            *(part[0] for part in folds.to_judge(n_judges(x.shape[1]) // N_FOLDS, noise))
-        )
+        folds = Folds.of(x, missing, gaussian, noise, n_judging=1)
+        judges = folds.to_judge(n_judges(x.shape[1]) // N_FOLDS, noise).together()
         others = folds.fold != 0
         completed = folds.gaussians[0][0].fill(x[others], missing[others])
         self.estimator_ = clone(self.estimator).fit(self._in_units_of_X(completed))

@@ -309,13 +309,18 @@ def better_than_chance(after: Tensor, before: Tensor) -> bool:
     """
     if len(before) < 2:
         return False
+    on_the_whole, typically = gains_in_standard_errors(after, before)
+    return on_the_whole > 2 and typically > 3
+
+
+def gains_in_standard_errors(after: Tensor, before: Tensor) -> tuple[float, float]:
+    """How much less the errors of rows are, on the whole and relative to each of them."""
     gain = before - after
     relative = gain / (before + after).clamp_min(1e-30)
-    return in_standard_errors(gain) > 2 and in_standard_errors(relative) > 3
+    return _in_standard_errors(gain), _in_standard_errors(relative)
 
 
-def in_standard_errors(change: Tensor) -> float:
-    """The mean of the changes of rows, over its standard error."""
+def _in_standard_errors(change: Tensor) -> float:
     return (change.mean() / (change.std() / math.sqrt(len(change))).clamp_min(1e-30)).item()
 
 
