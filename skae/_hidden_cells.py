@@ -36,10 +36,6 @@ class HiddenCells(NamedTuple):
         """The first rows of each fold."""
         return HiddenCells(*(part[:, :n_rows] for part in self))
 
-    def take(self, index: Tensor) -> "HiddenCells":
-        """Some rows of each fold, the same ones."""
-        return HiddenCells(*(part.index_select(1, index) for part in self))
-
     def together(self) -> "HiddenCells":
         """The rows of all folds, without the leading axis."""
         return HiddenCells(*(part.flatten(0, 1) for part in self))
