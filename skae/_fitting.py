@@ -268,8 +268,17 @@ def _own_gradient(
             x = task.rows.take(index)
             return estimator._shown(core, x, noise), x
 
-        return WrittenOut(core, batch, dtype)
+        return WrittenOut(core, batch, dtype, _kept_as_shown(estimator, task, core))
     return by_autograd(_objective(estimator, task, core, n_steps, dtype))
+
+
+def _kept_as_shown(estimator, task: Task, core: Autoencoder) -> Tensor | None:
+    """All rows, if they are kept and no noise is added to them."""
+    if task.rows.kept is None:
+        return None
+    some = task.rows.kept[:1]  # a corruption of nothing gives the rows themselves
+    as_is = estimator._shown(core, some, task.noise(task.device)) is some
+    return task.rows.kept if as_is else None
 
 
 def _dtype_of_layers(estimator, task: Task, core: Autoencoder, batch_size: int) -> torch.dtype:

@@ -10,6 +10,7 @@ networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_netwo
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +83,13 @@ def _sum_rows(values: Tensor, vector: nn.Parameter) -> None:
     torch.sum(values, -2, keepdim=vector.ndim > 1, out=vector.grad)
 
 
+def _at_first_dense(encoder: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+    """An encoder in two: what it does before its first dense layer, and the rest."""
+    layers = list(encoder.children())
+    first = [isinstance(layer, nn.Linear) for layer in layers].index(True)
+    return nn.Sequential(*layers[:first]), nn.Sequential(*layers[first:])
+
+
 def can_write_out(core: Autoencoder) -> bool:
     """Whether all layers of a network have a backward pass here."""
     return all(
@@ -115,6 +123,14 @@ class Rounded:
                 weights.grad.copy_(rounded.grad)
 
 
+class Prepared(NamedTuple):
+    """What of rows stays the same as a network learns; each with a row for each of them."""
+
+    inputs: Tensor  # what the encoder's first dense layer takes
+    linear_code: Tensor  # (n, n_components)
+    wanted: Tensor  # (n, n_features): the rows to return
+
+
 class SquaredErrorGradient:
     """Mean squared error of what an `Autoencoder` makes of rows, and its gradient.
 
@@ -127,21 +143,30 @@ class SquaredErrorGradient:
         self._core, self._dtype = core, dtype or own
         self._rounded = Rounded(core, self._dtype) if self._dtype != own else None
         nets = self._rounded or core
-        self._encoder, self._decoder = Chain(nets.encoder), Chain(nets.decoder)
+        self._fixed, learned = _at_first_dense(nets.encoder)
+        self._encoder, self._decoder = Chain(learned), Chain(nets.decoder)
 
     @torch.inference_mode()
-    def __call__(self, shown: Tensor, x: Tensor, share: Tensor | None = None) -> Tensor:
-        """Return the mean loss against the rows `x` of what is made of the rows `shown`.
+    def prepared(self, shown: Tensor, x: Tensor) -> Prepared:
+        """What does not change of rows that are `shown`, and to be returned as `x`."""
+        linear, scales = self._core.linear, self._core.scales
+        centred = torch.nan_to_num(shown - linear.mean)
+        code = torch.zeros_like(scales.codes) + linear.encode(centred)
+        inputs = self._fixed((centred * scales.inputs).to(self._dtype))
+        return Prepared(inputs, code.expand(*x.shape[:-1], -1), x)
+
+    @torch.inference_mode()
+    def __call__(self, rows: Prepared, share: Tensor | None = None) -> Tensor:
+        """Return the mean loss of what is made of rows.
 
         The gradient is left in each parameter's `grad`. `share`, (n_samples, 1), is that of each
         row in the mean, if these differ.
         """
-        linear, scales = self._core.linear, self._core.scales
+        linear, scales, x = self._core.linear, self._core.scales, rows.wanted
         if self._rounded is not None:
             self._rounded.take_weights()
-        centred = torch.nan_to_num(shown - linear.mean)
-        step = self._encoder.forward((centred * scales.inputs).to(self._dtype))
-        code = linear.encode(centred) + scales.code_step * step
+        step = self._encoder.forward(rows.inputs)
+        code = rows.linear_code + scales.code_step * step
         change = self._decoder.forward((code * scales.codes).to(self._dtype))
         error = torch.nan_to_num(linear.decode(code) + scales.outputs * change - x)
 
@@ -160,6 +185,7 @@ class WrittenOut:
     """The mean squared error at some rows of a data set, its gradient left in the parameters.
 
     `batch(index)` gives the rows to show and those to return; the layers compute in `dtype`.
+    `kept` are all rows, if these are few and shown as they are: they are prepared once.
     """
 
     def __init__(
@@ -167,10 +193,20 @@ class WrittenOut:
         core: Autoencoder,
         batch: Callable[[Tensor], tuple[Tensor, Tensor]],
         dtype: torch.dtype,
+        kept: Tensor | None = None,
     ):
         self.core, self.batch, self.dtype = core, batch, dtype
         self._squared_error = SquaredErrorGradient(core, dtype)
+        self._kept: Tensor | None = None
+        if kept is not None and dtype == kept.dtype:  # else inputs are of another
+            parts = self._squared_error.prepared(kept, kept)
+            self._widths = [part.shape[1] for part in parts]
+            self._kept = torch.cat(parts, 1)  # side by side: one look-up for all
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the mean loss of the rows at `index`."""
-        return self._squared_error(*self.batch(index))
+        if self._kept is None:
+            rows = self._squared_error.prepared(*self.batch(index))
+        else:
+            rows = Prepared(*self._kept.index_select(0, index).split(self._widths, 1))
+        return self._squared_error(rows)

@@ -93,7 +93,8 @@ class Stack:
             x = pad_sequence([x for _, x in pairs], batch_first=True)
             as_is = all(shown is x for shown, x in pairs)
             shown = x if as_is else pad_sequence([shown for shown, _ in pairs], batch_first=True)
-            return self._squared_error(shown, x, _shares(tuple(map(len, index))).to(x))
+            shares = _shares(tuple(map(len, index))).to(x)
+            return self._squared_error(self._squared_error.prepared(shown, x), shares)
 
         n_weights = stepper.weights.numel()
         with threads_for(3.0 * n_weights * epochs[0].batch_size):

@@ -166,8 +166,11 @@ def in_pieces(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Rows(ABC):
     """Rows in the network's units, taken in batches. All of them are here, unless said otherwise.
 
-    An `index` counts all rows, wherever they are.
+    An `index` counts all rows, wherever they are. `kept` are all of them, where they are in memory
+    in the form that is learned from.
     """
+
+    kept: Tensor | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -234,15 +237,17 @@ class TensorRows(Rows):
 class StandardRows(Rows):
     """The rows of an array or tensor, standardised once and kept: on an accelerator, or if few."""
 
+    kept: Tensor
+
     def __init__(self, given: Rows, X):
         indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
-        self._all = torch.cat([given.take(index) for index in indices])
+        self.kept = torch.cat([given.take(index) for index in indices])
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self.kept)
 
     def take(self, index: Tensor) -> Tensor:
-        return self._all.index_select(0, index)
+        return self.kept.index_select(0, index)
 
 
 def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._tensors import StandardRows
+from skae._training import Stepper
 
 
 def test_a_linear_autoencoder_is_pca(digits):
@@ -458,16 +458,16 @@ def test_a_huge_learning_rate_from_a_random_start_is_an_error(digits):
 
 
 def interrupt_at(monkeypatch, call):
-    """Press Ctrl-C when a batch is taken for the given time."""
-    take, calls = StandardRows.take, []
+    """Press Ctrl-C when a step of training is taken for the given time."""
+    step, calls = Stepper.step, []
 
-    def interrupted(self, index):
+    def interrupted(self, gradient, index):
         calls.append(None)
         if len(calls) == call:
             raise KeyboardInterrupt
-        return take(self, index)
+        return step(self, gradient, index)
 
-    monkeypatch.setattr(StandardRows, "take", interrupted)
+    monkeypatch.setattr(Stepper, "step", interrupted)
 
 
 def fit_interrupted(estimator, X):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skae._gradients import BACKWARD, SquaredErrorGradient, can_write_out
+from skae._gradients import BACKWARD, SquaredErrorGradient, WrittenOut, can_write_out
 from skae._losses import LOSSES
 from skae._networks import (
     ACTIVATIONS,
@@ -41,6 +41,10 @@ def rows():
     return x
 
 
+def mean_loss(squared_error, x):
+    return squared_error(squared_error.prepared(x, x))
+
+
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu"])
 @pytest.mark.parametrize("active", [True, False])
 @pytest.mark.parametrize(
@@ -52,20 +56,32 @@ def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened, 
     shown = x + torch.arange(6.0)  # a denoiser sees other rows than it is to return
     expected = LOSSES["squared_error"].loss(core.decode(core.encode(shown)), x).mean()
     gradients = torch.autograd.grad(expected, list(core.parameters()))
-    loss = SquaredErrorGradient(core)(shown, x)
+    squared_error = SquaredErrorGradient(core)
+    loss = squared_error(squared_error.prepared(shown, x))
     torch.testing.assert_close(loss, expected)
     for parameter, gradient in zip(core.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_rows_prepared_once_for_all_batches_teach_the_same(active):
+    x, index = rows(), torch.tensor([5, 0, 0, 39, 7])
+    found = []
+    for kept in (None, x):
+        core = network(active=active, whitened=True)
+        loss = WrittenOut(core, lambda some: (x[some], x[some]), torch.float64, kept)(index)
+        found.append(torch.cat([loss[None], *(p.grad.flatten() for p in core.parameters())]))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("gate", [False, True])
 def test_a_rounded_gradient_is_near_and_leaves_the_weights_alone(gate):
     core, x = network(gate=gate).float(), rows().float()
     weights = [p.detach().clone() for p in core.parameters()]
-    loss = SquaredErrorGradient(core)(x, x)
+    loss = mean_loss(SquaredErrorGradient(core), x)
     expected = torch.cat([p.grad.flatten() for p in core.parameters()])
     rounded = SquaredErrorGradient(core, torch.bfloat16)
-    torch.testing.assert_close(rounded(x, x), loss, rtol=0.01, atol=0)
+    torch.testing.assert_close(mean_loss(rounded, x), loss, rtol=0.01, atol=0)
     found = torch.cat([p.grad.flatten() for p in core.parameters()])
     error = (found - expected).norm() / expected.norm()
     assert 0 < error < 0.02  # bfloat16 has eight digits
@@ -76,13 +92,13 @@ def test_a_rounded_gradient_is_near_and_leaves_the_weights_alone(gate):
 def test_a_rounded_gradient_follows_the_weights():
     core, x = network().float(), rows().float()
     rounded = SquaredErrorGradient(core, torch.bfloat16)
-    before = rounded(x, x)
+    before = mean_loss(rounded, x)
     with torch.no_grad():
         for parameter in core.parameters():
             parameter.mul_(0.5)
-    expected = SquaredErrorGradient(core)(x, x)
+    expected = mean_loss(SquaredErrorGradient(core), x)
     assert abs(before / expected - 1) > 0.1
-    torch.testing.assert_close(rounded(x, x), expected, rtol=0.01, atol=0)
+    torch.testing.assert_close(mean_loss(rounded, x), expected, rtol=0.01, atol=0)
 
 
 def gate():
