@@ -26,7 +26,13 @@ from ._pca_start import PrincipalComponents
 from ._penalties import elastic_net
 from ._pretraining import Stage, stages
 from ._task import Task, generator
-from ._tensors import BLOCK_ENTRIES, WORTH_BFLOAT16, inference_dtype, multiplies_bfloat16
+from ._tensors import (
+    BLOCK_ENTRIES,
+    KEPT_ENTRIES,
+    WORTH_BFLOAT16,
+    inference_dtype,
+    multiplies_bfloat16,
+)
 from ._training import (
     History,
     Observer,
@@ -273,12 +279,12 @@ def _own_gradient(
 
 
 def _kept_as_shown(estimator, task: Task, core: Autoencoder) -> Tensor | None:
-    """All rows, if they are kept and no noise is added to them."""
-    if task.rows.kept is None:
+    """All rows, if they are kept, few, and no noise is added to them."""
+    kept = task.rows.kept
+    if kept is None or kept.numel() > KEPT_ENTRIES:  # an accelerator also keeps many
         return None
-    some = task.rows.kept[:1]  # a corruption of nothing gives the rows themselves
-    as_is = estimator._shown(core, some, task.noise(task.device)) is some
-    return task.rows.kept if as_is else None
+    some = kept[:1]  # a corruption of nothing gives the rows themselves
+    return kept if estimator._shown(core, some, task.noise(task.device)) is some else None
 
 
 def _dtype_of_layers(estimator, task: Task, core: Autoencoder, batch_size: int) -> torch.dtype:

@@ -217,6 +217,20 @@ def test_patience_ends_a_training_without_progress():
     assert fitted.n_iter_ == 5
 
 
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_what_is_worked_out_once_for_few_rows_is_what_a_batch_would_have(
+    digits_with_gaps, monkeypatch, init
+):
+    def fitted():
+        return quick(AutoencoderTransformer, max_iter=5, init=init).fit(digits_with_gaps)
+
+    once = fitted()
+    monkeypatch.setattr("skae._fitting.KEPT_ENTRIES", 0)
+    each_time = fitted()
+    np.testing.assert_allclose(once.loss_curve_, each_time.loss_curve_, rtol=1e-4)
+    np.testing.assert_allclose(once.validation_curve_, each_time.validation_curve_, rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
 def test_other_losses_beat_pca_in_their_own_terms(digits, loss):
     X = digits / 16 if loss == "log_loss" else digits
