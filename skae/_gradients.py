@@ -9,7 +9,7 @@ networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_netwo
 
 import copy
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -195,18 +195,22 @@ class WrittenOut:
         dtype: torch.dtype,
         kept: Tensor | None = None,
     ):
-        self.core, self.batch, self.dtype = core, batch, dtype
+        self.core, self.batch, self.dtype, self._kept = core, batch, dtype, kept
         self._squared_error = SquaredErrorGradient(core, dtype)
-        self._kept: Tensor | None = None
-        if kept is not None and dtype == kept.dtype:  # else inputs are of another
-            parts = self._squared_error.prepared(kept, kept)
-            self._widths = [part.shape[1] for part in parts]
-            self._kept = torch.cat(parts, 1)  # side by side: one look-up for all
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the mean loss of the rows at `index`."""
-        if self._kept is None:
+        if self._side_by_side is None:
             rows = self._squared_error.prepared(*self.batch(index))
         else:
-            rows = Prepared(*self._kept.index_select(0, index).split(self._widths, 1))
+            together, widths = self._side_by_side
+            rows = Prepared(*together.index_select(0, index).split(widths, 1))
         return self._squared_error(rows)
+
+    @cached_property
+    def _side_by_side(self) -> tuple[Tensor, list[int]] | None:
+        """The kept rows prepared, one look-up for all that a batch takes, and the widths."""
+        if self._kept is None or self._kept.dtype != self.dtype:  # inputs would be of another
+            return None
+        parts = self._squared_error.prepared(self._kept, self._kept)
+        return torch.cat(parts, 1), [part.shape[1] for part in parts]
