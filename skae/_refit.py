@@ -50,11 +50,9 @@ def _move(coder: SparseCoder, task: Task) -> None:
     held = HOLD * activity.diagonal().mean()
     activity.diagonal().add_(held.clamp_min(torch.finfo(activity.dtype).tiny))
     moved = directions + torch.linalg.solve(activity, pull).to(directions)
-    length = moved.norm(dim=1, keepdim=True)
-    coder.decoder.weight.copy_(moved / length)
-    if units.weight is not None:  # so that the encoder's codes restore as before
-        units.weight.mul_(length)
-        units.bias.mul_(length[:, 0])
+    length = moved.norm(dim=1)
+    coder.decoder.weight.copy_(moved / length[:, None])
+    units.scale(length)  # so that the encoder's codes restore as before
 
 
 def _held_out_error(coder: SparseCoder, task: Task) -> float:

@@ -262,8 +262,8 @@ class SparseAutoencoder(BaseAutoencoder):
         max_idle = IDLE_SHARES * n_components / n_nonzero
         max_idle = min(max_idle, IDLE_EPOCHS * len(task.train))
         usual = None if self.with_mean else linear.mean + torch.from_numpy(task.shift / task.scale)
-        own = None if self.tied_weights else weight.clone()
-        units = Units(own, g, sparsity, max_idle, usual)
+        own = torch.ones_like(weight[:, :1]) if self.tied_weights else weight.clone()
+        units = Units(own, g, sparsity, max_idle, usual, self.tied_weights)
         if usual is not None:  # so that units begin as they would from the mean
             units.bias.data = -(weight @ usual)
         coder = SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
@@ -271,10 +271,8 @@ class SparseAutoencoder(BaseAutoencoder):
         return coder
 
     def _equip(self, network: Autoencoder, task: Task) -> None:
-        if isinstance(network, SparseCoder) and network.encoder.weight is not None:
-            factor = best_factor(network, task)
-            network.encoder.weight.data *= factor
-            network.encoder.bias.data *= factor
+        if isinstance(network, SparseCoder):
+            network.encoder.scale(best_factor(network, task))
 
     def _settle(self, codec: Codec, task: Task) -> None:
         codec.core.n_searches = self.transform_max_iter

@@ -217,22 +217,23 @@ class Silent(nn.Module):
 class Units(nn.Module):
     """What drives each unit: a linear map of the row, plus what a network adds."""
 
-    weight: Tensor | None  # (n_components, n_features); None for that of the dictionary
+    weight: Tensor  # (n_components, n_features); tied, (n_components, 1): lengths of directions
     usual: Tensor | None  # (n_features,): the mean row, added to what the weights see
     idle: Tensor  # (n_components,): for how many training rows the unit has not done its share
 
     def __init__(
         self,
-        weight: Tensor | None,
+        weight: Tensor,
         network: nn.Module,
         sparsity: Sparsity,
         max_idle: float,
         usual: Tensor | None = None,
+        tied: bool = False,
     ):
         super().__init__()
         self.max_idle = max_idle  # a unit that was idle for more rows is revived
         self.worth = sparsity.n_components / (FAIR_ENOUGH * sparsity.n_nonzero)
-        self.weight = None if weight is None else nn.Parameter(weight)
+        self.weight, self.tied = nn.Parameter(weight), tied  # to the directions of the dictionary
         self.bias = nn.Parameter(torch.zeros(sparsity.n_components, dtype=torch.float64))
         self.network, self.sparsity = network, sparsity
         if usual is None:
@@ -240,6 +241,16 @@ class Units(nn.Module):
         else:
             self.register_buffer("usual", usual)
         self.register_buffer("idle", torch.zeros(sparsity.n_components))
+
+    def weights(self, directions: Tensor) -> Tensor:
+        """What the units look for, (n_components, n_features), given those of the dictionary."""
+        return self.weight * directions if self.tied else self.weight
+
+    def scale(self, factor: Tensor | float) -> None:
+        """Multiply weights and biases of each unit by its factor, (n_components,), or by one."""
+        factor = torch.as_tensor(factor).expand_as(self.bias)
+        self.weight.data.mul_(factor[:, None])
+        self.bias.data.mul_(factor)
 
     def count_idle(self, code: Tensor, ranks: Alone) -> None:
         """Take notice of the units that are active in a batch, of which each rank has some rows.
@@ -284,7 +295,7 @@ class SparseCoder(Autoencoder):
         """What drives the units, (n_samples, n_components)."""
         units = self.encoder
         centred = torch.nan_to_num(x - self.linear.mean)
-        weight = self.decoder.directions if units.weight is None else units.weight
+        weight = units.weights(self.decoder.directions)
         seen = centred if units.usual is None else centred + units.usual
         return linear(seen, weight, units.bias) + units.network(centred * self.scales.inputs)
 

@@ -322,9 +322,20 @@ def test_few_active_units_say_more_than_as_many_principal_components_or_one_cent
 def test_tied_units_look_for_their_own_direction(digits):
     core = coder(tied_weights=True, max_iter=3).fit(digits).network_.core
     x = torch.randn(5, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = x @ core.decoder.directions.T + core.encoder.bias
+    along = x @ core.decoder.directions.T
+    expected = along * core.encoder.weight[:, 0] + core.encoder.bias
     torch.testing.assert_close(core.drive(x + core.linear.mean), expected)
-    assert core.encoder.weight is None
+    assert core.encoder.weight.shape == (100, 1)
+
+
+def test_tied_units_restore_as_well_as_free_ones():
+    # Directions overlap: units whose weights are of unit length say too much together.
+    X = load_digits().data
+    free, tied = (
+        coder(200, tied_weights=tied, max_iter=None).fit(X[:1300]).score(X[1300:])
+        for tied in (False, True)
+    )
+    assert tied > free - 0.02
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
