@@ -79,22 +79,32 @@ def autoencoder_cases(X_train, X, quick: bool, **parameters) -> Iterator[dict]:
 
 
 def l1_cases(X_train, X, quick: bool) -> Iterator[dict]:
-    """Autoencoders with an l1 penalty, each as active as asked, to 5 %, or as near as was found.
-
-    Bisection of the penalty, begun between the nearest of all trials so far.
-    """
+    """Autoencoders with an l1 penalty, each as active as asked, to 5 %, or as near as was found."""
     tried: list[dict] = []
     for wanted in ACTIVE:
         for _ in range(1 if quick else 7):
-            more = [case["penalty"] for case in tried if case["active"] >= wanted]
-            less = [case["penalty"] for case in tried if case["active"] < wanted]
-            penalty = float(np.sqrt(max(more, default=0.1) * min(less, default=100.0)))
+            penalty = price(tried, 1.02 * wanted)
             case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
             tried.append(case | {"penalty": penalty})
-            print(f"l1 penalty={penalty:.4g} active={case['active']:.4g}", flush=True)
+            print(f"l1 penalty={penalty:.4g} {case}", flush=True)
             if wanted <= case["active"] < 1.05 * wanted:
                 break
         yield min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / wanted)))
+
+
+def price(tried: list[dict], wanted: float) -> float:
+    """The penalty to try next, on the line between the nearest trials in logarithms of both.
+
+    Activity ends in a cliff; so that a trial beyond it says little, 4 times too little is enough.
+    """
+    penalties = [case["penalty"] for case in tried]
+    active = [max(case["active"], wanted / 4) for case in tried]
+    if not active or max(active) < wanted:
+        return min(penalties, default=100.0) / 10
+    if min(active) >= wanted:
+        return max(penalties) * 10
+    order = np.argsort(active)
+    return float(np.exp(np.interp(np.log(wanted), *np.log([active, penalties])[:, order])))
 
 
 def dictionary_cases(X_train, X, quick: bool) -> Iterator[dict]:
