@@ -58,11 +58,16 @@ def resolve_device(device: str, X=None) -> torch.device:
 
 
 class _OneThread:
-    """One thread in torch and BLAS while anybody asks for it; the last to leave restores both."""
+    """One thread in torch and BLAS while anybody asks for it; who leaves has what was before.
+
+    BLAS has one number for all threads of Python. Torch has one for each, and a new one takes over
+    what was set last: so the first to come knows what was, and each puts back its own.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
+        self._own = threading.local()  # how deep each thread of Python is within
 
     def __enter__(self) -> None:
         with self._lock:
@@ -70,6 +75,7 @@ class _OneThread:
                 self._torch_threads = torch.get_num_threads()
                 self._limits = threadpool_limits(1)
             self._users += 1
+            self._own.depth = getattr(self._own, "depth", 0) + 1
             torch.set_num_threads(1)
 
     def __exit__(self, *exception: object) -> None:
@@ -77,6 +83,8 @@ class _OneThread:
             self._users -= 1
             if self._users == 0:
                 self._limits.restore_original_limits()
+            self._own.depth -= 1
+            if self._own.depth == 0:
                 torch.set_num_threads(self._torch_threads)
 
 

@@ -1,5 +1,7 @@
 """The border between NumPy and torch."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,28 @@ def test_small_work_has_one_thread_and_gives_back_what_was(two_threads):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("main_leaves_first", [True, False])
+def test_each_thread_of_python_gets_back_what_was(two_threads, main_leaves_first):
+    inside, left, other = threading.Event(), threading.Event(), []
+
+    def work():
+        with threads_for(1000):
+            inside.set()
+            left.wait(10 if main_leaves_first else 0)
+        other.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    with threads_for(1000):
+        thread.start()
+        assert inside.wait(10)
+        if not main_leaves_first:
+            thread.join()
+            assert torch.get_num_threads() == 1
+    left.set()
+    thread.join()
+    assert [torch.get_num_threads(), *other] == [2, 2]
 
 
 def test_large_work_keeps_its_threads(two_threads):
