@@ -81,7 +81,8 @@ class SparseAutoencoder(BaseAutoencoder):
     ============  ==========================================  ====================================
 
     By default there are no hidden layers: g and f are not there, and what is learned is a
-    dictionary with an encoder. With hidden layers g and f start at zero beside it.
+    dictionary with an encoder. With hidden layers g and f start at zero beside it. With
+    `tied_weights` the rows of E are those of D, each times a length that is learned.
 
     An encoder names the active units of a row at a glance; which few restore it best is a hard
     question, and `transform_max_iter` lets "topk" search on from there, and fit the dictionary to
