@@ -7,7 +7,8 @@ constant step size, and their error is taken after each; ours depends on `max_it
 schedule, so that each of its epochs is a run of its own. Tables: standardised, hidden layers
 (128, 128), 8 components, or half as many as columns where that is fewer; ours with its defaults,
 and once more with 100 epochs planned, the others until 100 epochs or ten times the seconds of our
-defaults, whichever comes first.
+defaults, whichever comes first. One of california_housing's test rows lies 187 standard deviations
+from the mean: it alone is 96 % of the error of our defaults there, which on the others is 0.02.
 """
 
 from contextlib import suppress
