@@ -248,8 +248,8 @@ class Units(nn.Module):
 
     def scale(self, factor: Tensor | float) -> None:
         """Multiply weights and biases of each unit by its factor, (n_components,), or by one."""
-        factor = torch.as_tensor(factor).expand_as(self.bias)
-        self.weight.data.mul_(factor[:, None])
+        factor = torch.as_tensor(factor, dtype=self.bias.dtype, device=self.bias.device)
+        self.weight.data.mul_(factor.expand_as(self.bias)[:, None])
         self.bias.data.mul_(factor)
 
     def count_idle(self, code: Tensor, ranks: Alone) -> None:
