@@ -37,6 +37,7 @@ N_UNITS = 1024
 N_TEST = 1000
 SETS = {"digits": (8, 8), "mnist": (28, 28)}
 FEATURE_UNITS = 2000
+LIFETIME = {"sparsity": "lifetime", "n_nonzero_coefs": 200, "with_mean": False}
 # One configuration of each kind for all data.
 FEATURES = {
     "l1": {"sparsity": "l1", "penalty": 0.1},
@@ -45,19 +46,8 @@ FEATURES = {
     "topk": {"sparsity": "topk", "n_nonzero_coefs": 100},
     "batch_topk": {"sparsity": "batch_topk", "n_nonzero_coefs": 100},
     # Both with a look at MNIST's test images, by codes of 10,000 training images.
-    "lifetime": {
-        "sparsity": "lifetime",
-        "n_nonzero_coefs": 200,
-        "with_mean": False,
-        "learning_rate_init": 0.0003,
-    },
-    "lifetime, images": {
-        "sparsity": "lifetime",
-        "n_nonzero_coefs": 200,
-        "with_mean": False,
-        "learning_rate_init": 0.001,
-        "hidden_layer_sizes": (16, 32),
-    },
+    "lifetime": LIFETIME | {"learning_rate_init": 0.0003},
+    "lifetime, images": LIFETIME | {"learning_rate_init": 0.001, "hidden_layer_sizes": (16, 32)},
 }
 C = [0.1, 1.0, 10.0, 100.0]
 

@@ -114,7 +114,7 @@ def _sparse_code(graph: Graph, core: SparseCoder, x: str) -> str:
             f"search that follows it is not, got {core.n_searches}."
         )
     units, centred = core.encoder, _centred(graph, core.linear, x)
-    weight = units.weights(core.decoder.directions)
+    weight = units.weights(core.decoder)
     step = module(graph, units.network, graph.add("Mul", centred, core.scales.inputs))
     seen = centred if units.usual is None else graph.add("Add", centred, units.usual)
     drive = graph.add("Add", graph.add("MatMul", seen, weight.T), units.bias)

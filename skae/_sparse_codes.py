@@ -242,9 +242,9 @@ class Units(nn.Module):
             self.register_buffer("usual", usual)
         self.register_buffer("idle", torch.zeros(sparsity.n_components))
 
-    def weights(self, directions: Tensor) -> Tensor:
-        """What the units look for, (n_components, n_features), given those of the dictionary."""
-        return self.weight * directions if self.tied else self.weight
+    def weights(self, dictionary: "Dictionary") -> Tensor:
+        """What the units look for, (n_components, n_features), beside that dictionary."""
+        return self.weight * dictionary.directions if self.tied else self.weight
 
     def scale(self, factor: Tensor | float) -> None:
         """Multiply weights and biases of each unit by its factor, (n_components,), or by one."""
@@ -295,7 +295,7 @@ class SparseCoder(Autoencoder):
         """What drives the units, (n_samples, n_components)."""
         units = self.encoder
         centred = torch.nan_to_num(x - self.linear.mean)
-        weight = units.weights(self.decoder.directions)
+        weight = units.weights(self.decoder)
         seen = centred if units.usual is None else centred + units.usual
         return linear(seen, weight, units.bias) + units.network(centred * self.scales.inputs)
 
