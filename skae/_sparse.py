@@ -20,6 +20,7 @@ from ._namespaces import like, on_host
 from ._networks import Autoencoder, Gate, LinearPath, Scales
 from ._ordering import CodeUse, Order
 from ._outcome import Outcome
+from ._parameters import FRACTION
 from ._pca_start import PrincipalComponents
 from ._refit import refit
 from ._sparse_codes import (
@@ -32,7 +33,7 @@ from ._sparse_codes import (
     TopK,
     Units,
 )
-from ._sparse_start import TYPICAL_ROWS, best_factor, some_rows
+from ._sparse_start import TYPICAL_ROWS, best_factor, receptive_fields, some_rows
 from ._task import Task
 from ._tensors import as_array, as_tensor, blocks, dense_block
 from ._training import History, Plan
@@ -121,6 +122,12 @@ class SparseAutoencoder(BaseAutoencoder):
         most of what there is to find. If there are any, `fit` ends with up to five least-squares
         fits of the dictionary to searched codes, as long as held-out rows come back better.
 
+    receptive_field : int, float in (0, 1) or None, default=None
+        For images (`image_shape`): height and width of the window of pixels that a unit sees and
+        restores, in all channels; a float is a share of those of the image. Units stand for parts
+        of images then, which can be better features. Windows overlap, and there are more of them
+        where there is more variance; g and f see whole images. None is no such limit.
+
     with_mean : bool, default=True
         Let the encoder's weights see deviations from the mean. If False, they see rows as they are,
         and learn nothing from a zero: for pixels and counts, where zero is nothing. Either way the
@@ -180,6 +187,8 @@ class SparseAutoencoder(BaseAutoencoder):
        reconstruction", IEEE Transactions on Information Theory, 2009. (The search.)
     .. [8] K. Engan, S. O. Aase and J. H. Husøy, "Method of optimal directions for frame design",
        ICASSP, 1999. (The dictionary of searched codes.)
+    .. [9] Q. V. Le et al., "Building high-level features using large scale unsupervised learning",
+       ICML, 2012. (Local receptive fields.)
 
     Examples
     --------
@@ -201,6 +210,7 @@ class SparseAutoencoder(BaseAutoencoder):
     n_nonzero_coefs: int | None = parameter(None, integer(1), NONE)
     penalty: float = parameter(1.0, Number(Real, 0))
     transform_max_iter: int = parameter(0, integer(0))
+    receptive_field: int | float | None = parameter(None, integer(1), FRACTION, NONE)
     with_mean: bool = parameter(True, BOOLEAN)
     sparse_output: bool = parameter(False, BOOLEAN)
 
@@ -254,7 +264,8 @@ class SparseAutoencoder(BaseAutoencoder):
         n_components, n_features = len(scales.codes), len(linear.mean)
         g = Silent() if self._is_plain_dictionary else Sequential(encoder, Gate(n_components))
         f = Silent() if self._is_plain_dictionary else Sequential(decoder, Gate(n_features))
-        weight = some_rows(task, linear.mean, n_components)
+        fields = self._fields(task, n_components)
+        weight = some_rows(task, linear.mean, n_components, fields)
         n_nonzero = self._n_nonzero(n_components, n_features)
         sparsity = SPARSITIES[self.sparsity](n_nonzero, n_components)
         if isinstance(sparsity, TopK):
@@ -267,7 +278,8 @@ class SparseAutoencoder(BaseAutoencoder):
         units = Units(own, g, sparsity, max_idle, usual, self.tied_weights)
         if usual is not None:  # so that units begin as they would from the mean
             units.bias.data = -(weight @ usual)
-        coder = SparseCoder(units, Dictionary(weight, f), linear, scales, self._reconstruction.link)
+        dictionary = Dictionary(weight, f, fields)
+        coder = SparseCoder(units, dictionary, linear, scales, self._reconstruction.link)
         coder.n_searches = self.transform_max_iter
         return coder
 
@@ -277,7 +289,7 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _settle(self, codec: Codec, task: Task) -> None:
         codec.core.n_searches = self.transform_max_iter
-        if self.transform_max_iter:
+        if self.transform_max_iter and codec.core.decoder.fields is None:
             refit(codec.core, task)
         sparsity = codec.core.encoder.sparsity
         if isinstance(sparsity, Thresholded):
@@ -293,6 +305,12 @@ class SparseAutoencoder(BaseAutoencoder):
     def _n_nonzero(self, n_components: int, n_features: int) -> int:
         wanted = self.n_nonzero_coefs
         return min(n_components, max(n_features // 10, 1) if wanted is None else wanted)
+
+    def _fields(self, task: Task, n_components: int) -> Tensor | None:
+        side, deviation = self.receptive_field, task.moments.deviation
+        if side is None or self.image_shape is None:
+            return None
+        return receptive_fields(self.image_shape, side, deviation, n_components)
 
     @property
     def _is_plain_dictionary(self) -> bool:
@@ -354,6 +372,11 @@ class SparseAutoencoder(BaseAutoencoder):
             raise ValueError(
                 "`whiten` must be False for sparse codes, got True; a "
                 "StandardScaler(with_mean=False) keeps their zeros."
+            )
+        if self.receptive_field is not None and self.image_shape is None:
+            raise ValueError(
+                f"`receptive_field` must be None unless `image_shape` is given, got "
+                f"{self.receptive_field!r}."
             )
         searchable = self.sparsity == "topk" and self.loss == "squared_error"
         if self.transform_max_iter and not (searchable and self._is_plain_dictionary):

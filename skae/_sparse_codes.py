@@ -244,7 +244,9 @@ class Units(nn.Module):
 
     def weights(self, dictionary: "Dictionary") -> Tensor:
         """What the units look for, (n_components, n_features), beside that dictionary."""
-        return self.weight * dictionary.directions if self.tied else self.weight
+        if self.tied:
+            return self.weight * dictionary.directions
+        return dictionary.within_fields(self.weight)
 
     def scale(self, factor: Tensor | float) -> None:
         """Multiply weights and biases of each unit by its factor, (n_components,), or by one."""
@@ -265,15 +267,25 @@ class Units(nn.Module):
 class Dictionary(nn.Module):
     """The sum of directions of unit length, each times its code, plus what a network adds."""
 
-    def __init__(self, weight: Tensor, network: nn.Module):
+    fields: Tensor | None  # (n_components, n_features): ones for the features of a unit, else zeros
+
+    def __init__(self, weight: Tensor, network: nn.Module, fields: Tensor | None = None):
         super().__init__()
         self.weight = nn.Parameter(weight)  # (n_components, n_features), of any length
         self.network = network
+        if fields is None:
+            self.fields = None
+        else:
+            self.register_buffer("fields", fields)
 
     @property
     def directions(self) -> Tensor:
-        """The weights, each row divided by its length."""
-        return normalize(self.weight, dim=1)
+        """The weights within their fields, each row divided by its length."""
+        return normalize(self.within_fields(self.weight), dim=1)
+
+    def within_fields(self, weight: Tensor) -> Tensor:
+        """The same, (n_components, n_features), with zeros outside the receptive fields."""
+        return weight if self.fields is None else weight * self.fields
 
     def forward(self, code: Tensor) -> Tensor:
         """Codes (n_samples, n_components) to distances from the mean, (n_samples, n_features)."""

@@ -57,6 +57,7 @@ SAME_STEPS = {
     "steepest": (brief(skae.AutoencoderTransformer, 4, solver="sgd"), ROWS),
     "l1": (sparse_coder("l1"), ROWS),
     "jumprelu": (sparse_coder("jumprelu"), ROWS),
+    "windows": (sparse_coder("l1", image_shape=(8, 8), receptive_field=3), ROWS),
 }  # fmt: skip
 ALIKE = {
     "plain": (brief(skae.AutoencoderTransformer, 4), ROWS),

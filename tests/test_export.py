@@ -49,6 +49,7 @@ IMAGE_VARIANTS = {
 SPARSE_VARIANTS = {kind: {"sparsity": kind, "n_nonzero_coefs": 2} for kind in SPARSITIES} | {
     "tied, no hidden layers": {"tied_weights": True, "hidden_layer_sizes": ()},
     "rows as they are": {"with_mean": False, "sparsity": "lifetime", "n_nonzero_coefs": 2},
+    "windows": {"hidden_layer_sizes": (), "image_shape": (8, 8), "receptive_field": 3},
 }
 PARAMETERS = VARIANTS | IMAGE_VARIANTS | SPARSE_VARIANTS
 

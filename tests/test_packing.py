@@ -21,12 +21,14 @@ VARIANTS = {
     "tied images": {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "tied_weights": True},
     "gelu": {"activation": "gelu"},
     "rows as they are": {"sparsity": "lifetime", "with_mean": False},
+    "windows": {"receptive_field": 3, "image_shape": (8, 8), "hidden_layer_sizes": ()},
 }
+SPARSE = ("rows as they are", "windows")
 
 
 CASES = [
-    *((AutoencoderTransformer, name) for name, own in VARIANTS.items() if "sparsity" not in own),
-    (SparseAutoencoder, "rows as they are"),
+    *((AutoencoderTransformer, name) for name in VARIANTS if name not in SPARSE),
+    *((SparseAutoencoder, name) for name in SPARSE),
     *((cls, "dense") for cls in AUTOENCODERS if cls is not AutoencoderTransformer),
 ]
 

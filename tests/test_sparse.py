@@ -26,6 +26,7 @@ from skae._sparse_codes import (
     TopK,
     Units,
 )
+from skae._sparse_start import receptive_fields
 from skae._task import make_task
 
 PLAIN = {"hidden_layer_sizes": ()}
@@ -336,6 +337,78 @@ def test_tied_units_restore_as_well_as_free_ones():
         for tied in (False, True)
     )
     assert tied > free - 0.02
+
+
+WINDOWS = {"image_shape": (8, 8), "receptive_field": 3}
+
+
+def spans(used):
+    """Height and width of the smallest window around the pixels in use, for each image."""
+    edges = [used.any(axis) for axis in (2, 1)]
+    return np.stack([8 - e.argmax(1) - e[:, ::-1].argmax(1) for e in edges], axis=1)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"tied_weights": True}, {"with_mean": False}, {"transform_max_iter": 2}],
+    ids=str,
+)
+def test_units_restore_and_see_their_windows_only(digits, parameters):
+    fitted = coder(**WINDOWS, **parameters).fit(digits)
+    core = fitted.network_.core
+    seen = core.encoder.weights(core.decoder).detach().numpy()
+    for weights in (fitted.components_, seen):
+        assert spans(weights.reshape(-1, 8, 8) != 0).max() == 3
+    np.testing.assert_array_equal(seen[fitted.components_ == 0], 0)
+
+
+def test_a_window_of_the_whole_image_is_no_limit(digits):
+    whole = coder(image_shape=(8, 8), receptive_field=8).fit(digits)
+    np.testing.assert_array_equal(whole.components_, coder().fit(digits).components_)
+
+
+@pytest.mark.parametrize("side", [2, 0.4])
+def test_a_window_has_all_channels_and_a_share_of_each_side(side):
+    fields = receptive_fields((3, 5, 6), side, np.ones(90), 40).reshape(40, 3, 5, 6)
+    assert (fields == fields[:, :1]).all()
+    assert (fields[:, 0].amax(2).sum(1) == 2).all()
+    assert (fields[:, 0].amax(1).sum(1) == 2).all()
+    np.testing.assert_array_equal(np.unique(fields), [0, 1])
+
+
+def test_there_are_as_many_windows_anywhere_as_there_is_variance():
+    deviation = np.random.default_rng(0).uniform(size=(5, 6))
+    deviation[:, :3] = 0
+    fields = receptive_fields((5, 6), 2, deviation.ravel(), 1000).reshape(-1, 5, 6).numpy()
+    corners = fields.reshape(-1, 30).argmax(1)
+    inside = np.array(
+        [
+            (deviation[top : top + 2, left : left + 2] ** 2).sum() if top < 4 and left < 5 else 0.0
+            for top in range(5)
+            for left in range(6)
+        ]
+    )
+    counts = np.bincount(corners, minlength=30)
+    assert np.abs(counts - 1000 * inside / inside.sum()).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"receptive_field": 3}, "must be None unless `image_shape` is given, got 3"),
+        (WINDOWS | {"receptive_field": 0}, "an integer >= 1 .*got 0"),
+        (WINDOWS | {"receptive_field": 1.5}, r"a real number in \(0, 1\) .*got 1.5"),
+    ],
+    ids=str,
+)
+def test_windows_that_make_no_sense_are_refused(digits, parameters, message):
+    with pytest.raises(ValueError, match=f"`receptive_field` .*{message}"):
+        coder(**parameters).fit(digits)
+
+
+def test_windows_of_images_that_do_not_vary(digits):
+    fitted = coder(**WINDOWS).fit(np.zeros_like(digits))
+    assert not fitted.transform(np.zeros_like(digits)).any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
