@@ -284,8 +284,11 @@ class Dictionary(nn.Module):
         return normalize(self.within_fields(self.weight), dim=1)
 
     def within_fields(self, weight: Tensor) -> Tensor:
-        """The same, (n_components, n_features), with zeros outside the receptive fields."""
-        return weight if self.fields is None else weight * self.fields
+        """The same, (n_components, n_features), with zeros outside the receptive fields.
+
+        There weights begin at zero, and in training learn nothing: so elsewhere they are zero.
+        """
+        return weight * self.fields if self.training and self.fields is not None else weight
 
     def forward(self, code: Tensor) -> Tensor:
         """Codes (n_samples, n_components) to distances from the mean, (n_samples, n_features)."""
