@@ -34,7 +34,7 @@ test: lint  ## linters, types, tests and doctests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 
 # What scikit-learn's versions differ in is what it checks; `make test-oldest TESTS=` runs the rest.
-TESTS ?= tests/test_common.py tests/test_autoencoder.py
+TESTS ?= tests/test_common.py tests/test_plain.py
 OLD_WARNINGS := -W ignore::pytest.PytestRemovedIn10Warning
 test-oldest: $(OLDEST)/.installed  ## the contract with the oldest scikit-learn that is supported
 	@$(OLDEST)/bin/python -m pytest -q -n $(WORKERS) $(OLD_WARNINGS) $(TESTS)

@@ -12,7 +12,7 @@ from data_sets import images, present, standardised
 from peers import warm_up
 
 from skae import AutoencoderTransformer
-from skae._tensors import multiplies_bfloat16
+from skae._data.dataset import multiplies_bfloat16
 
 # Hidden layers, components and epochs.
 CASES = {

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from _timing import Results, parser
 
 from skae import AutoencoderTransformer
-from skae import _ranks as ranks
+from skae._data import process_group as ranks
 
 N_ROWS, N_FEATURES = 20_000, 784
 BATCH_SIZE = 1024

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import gen_batches
 
-from skae import AutoencoderTransformer, _fitting, _tensors
+from skae import AutoencoderTransformer
+from skae._data import dataset
+from skae._training import fit
 
 SHAPE, BLOCK = (25_000, 340), 500
 LIMIT = 4 * SHAPE[0] * SHAPE[1] // 10
@@ -44,7 +46,7 @@ def learn_and_restore(X, folder):
 
 
 def main(folder):
-    _tensors.BLOCK_ENTRIES = _fitting.BLOCK_ENTRIES = 2**14  # as the data are small
+    dataset.BLOCK_ENTRIES = fit.BLOCK_ENTRIES = 2**14  # as the data are small
     X = rows_in(folder)
     learn_and_restore(X[:5000], folder)  # what torch sets up once
     status = Path("/proc/self/status").read_text().splitlines()

@@ -22,18 +22,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 import skae
-from skae import (
-    VAE,
-    AutoencoderTransformer,
-    DenoisingAutoencoder,
-    SparseAutoencoder,
-    _task,
-    _trained,
-)
-from skae._losses import LOSSES
-from skae._namespaces import like, native
-from skae._pca_start import moments
-from skae._tensors import HostRows, TensorRows, column_sums
+from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, SparseAutoencoder
+from skae._autoencoders import inference
+from skae._data.array_api import like, native
+from skae._data.dataset import HostRows, TensorRows, column_sums
+from skae._losses.reconstruction import LOSSES
+from skae._training import fit_data
+from skae._training.pca import moments
 
 NEWEST = pytest.mark.skipif(
     not IS_NEWEST,
@@ -107,7 +102,7 @@ def on_accelerator(dispatch, monkeypatch):
         assert self.ndim < 2 or len(self) < 100, "rows were handed to NumPy"
         return to_numpy(self, **options)
 
-    for module in (_trained, _task):
+    for module in (inference, fit_data):
         monkeypatch.setattr(module, "native", lambda X: X.detach() if type(X) is Tensor else X)
     monkeypatch.setattr(Tensor, "numpy", small_only)
     return monkeypatch

@@ -13,8 +13,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, _callbacks, load, make_reconstruction_scorer, save
-from skae._callbacks import duration
+from skae import AutoencoderTransformer, load, make_reconstruction_scorer, save
+from skae._training import callbacks
+from skae._training.callbacks import duration
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 
@@ -194,8 +195,8 @@ def test_a_duration_is_told_in_a_fitting_unit(seconds, text):
 def test_where_scikit_learn_has_no_callbacks_nothing_is_asked_of_it(monkeypatch):
     """The module as it is imported on scikit-learn 1.6 to 1.8."""
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
-    path = _callbacks.__file__
-    spec = importlib.util.spec_from_file_location("skae._callbacks", path)
+    path = callbacks.__file__
+    spec = importlib.util.spec_from_file_location("skae._training.callbacks", path)
     old = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(old)
 

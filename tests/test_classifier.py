@@ -25,7 +25,7 @@ from skae import (
     DenoisingAutoencoder,
     SparseAutoencoder,
 )
-from skae._spreading import similarities, spread_labels
+from skae._semi_supervised.label_spreading import similarities, spread_labels
 
 
 @pytest.fixture(scope="module")

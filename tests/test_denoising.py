@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
-from skae._corruptions import CORRUPTIONS
-from skae._training import Stepper
+from skae._losses.corruption import CORRUPTIONS
+from skae._training.loop import Stepper
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)

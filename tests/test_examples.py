@@ -14,8 +14,8 @@ from conftest import AUTOENCODERS  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
 
-from skae._base import BaseAutoencoder  # noqa: E402
-from skae._training import Plan  # noqa: E402
+from skae._autoencoders.base import BaseAutoencoder  # noqa: E402
+from skae._training.loop import Plan  # noqa: E402
 
 # What an example needs beside the extra "plot".
 NEEDS = {"plot_production": ("onnxruntime", "pandas", "safetensors", "skl2onnx")}
@@ -28,9 +28,9 @@ def one_epoch(monkeypatch):
     of = Plan.of
     monkeypatch.setattr(Plan, "of", lambda *args: of(*args)._replace(max_epochs=1))
     # What imputers learn, and maps by t-SNE, is cut short as well.
-    monkeypatch.setattr("skae._completion.MAX_STEPS", 100)
-    monkeypatch.setattr("skae._completion.RADIAL_ROWS", 500)
-    monkeypatch.setattr("skae._conditional_gaussian.MAX_ITERATIONS", 2)
+    monkeypatch.setattr("skae._imputation.stacked_correction.MAX_STEPS", 100)
+    monkeypatch.setattr("skae._imputation.stacked_correction.RADIAL_ROWS", 500)
+    monkeypatch.setattr("skae._imputation.gaussian.MAX_ITERATIONS", 2)
     monkeypatch.setitem(TSNE.__init__.__kwdefaults__, "max_iter", 250)
 
 

@@ -20,9 +20,9 @@ from skae import (
     to_numpy,
     to_onnx,
 )
-from skae._numpy_program import load
-from skae._programs import METHODS
-from skae._sparse_codes import SPARSITIES
+from skae._export.methods import METHODS
+from skae._export.numpy_runtime import load
+from skae._nn.sparse import SPARSITIES
 
 IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)}
 COLOURS = {"image_shape": (4, 4, 4), "hidden_layer_sizes": (6,)}

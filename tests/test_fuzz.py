@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
 
-from skae._validation import BOOLEAN, Exactly, Number, OneOf
+from skae._data.validation import BOOLEAN, Exactly, Number, OneOf
 
 # Words that only torch, or NumPy beneath it, uses of its own objects.
 INSIDE = re.compile(r"tensor|torch|aten|mat1|autograd|broadcast|numpy[.]ndarray of type|CUDA", re.I)

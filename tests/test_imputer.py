@@ -19,15 +19,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skae import AutoencoderImputer, AutoencoderTransformer, _completion, load, save
+from skae import AutoencoderImputer, AutoencoderTransformer, load, save
+from skae._imputation import stacked_correction
 
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch):
-    monkeypatch.setattr(_completion, "MAX_STEPS", 60)
-    monkeypatch.setattr(_completion, "STEPS_BETWEEN_CHECKS", 20)
-    monkeypatch.setattr(_completion, "WIDTHS", (32, 32))
-    monkeypatch.setattr(_completion, "POOL_ENTRIES", 2**12)
+    monkeypatch.setattr(stacked_correction, "MAX_STEPS", 60)
+    monkeypatch.setattr(stacked_correction, "STEPS_BETWEEN_CHECKS", 20)
+    monkeypatch.setattr(stacked_correction, "WIDTHS", (32, 32))
+    monkeypatch.setattr(stacked_correction, "POOL_ENTRIES", 2**12)
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +126,12 @@ def test_what_only_rows_like_it_know_is_recalled():
 def test_what_is_recalled_of_many_rows_is_what_is_recalled_of_each(holed, monkeypatch):
     imputer = AutoencoderImputer(random_state=0).fit(holed)
     whole = imputer.transform(holed)
-    monkeypatch.setattr(_completion, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(stacked_correction, "BLOCK_ROWS", 7)
     np.testing.assert_allclose(imputer.transform(holed), whole, atol=1e-9)
 
 
 def test_the_imputer_does_not_grow_with_the_rows(monkeypatch):
-    monkeypatch.setattr(_completion, "MAX_ROWS", 50)
+    monkeypatch.setattr(stacked_correction, "MAX_ROWS", 50)
     rng = np.random.RandomState(0)
     rows = rng.normal(size=(2000, 1)) @ rng.normal(size=(1, 4)) + 0.3 * rng.normal(size=(2000, 4))
     holed = np.where(rng.uniform(size=rows.shape) < 0.2, np.nan, rows)

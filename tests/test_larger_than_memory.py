@@ -14,8 +14,8 @@ from sklearn.preprocessing import scale
 from sklearn.utils import gen_batches
 
 from skae import AutoencoderTransformer
-from skae._tensors import HostRows, in_pieces, make_rows
-from skae._training import Stepper
+from skae._data.dataset import HostRows, in_pieces, make_rows
+from skae._training.loop import Stepper
 
 LIMITED = Path(__file__).with_name("limited.py")
 
@@ -87,7 +87,9 @@ def test_a_row_that_is_too_large_alone_is_refused_in_our_words(digits, monkeypat
     def nothing_fits(*arguments):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("skae._gradients.SquaredErrorGradient.__call__", nothing_fits)
+    monkeypatch.setattr(
+        "skae._training.manual_backward.SquaredErrorGradient.__call__", nothing_fits
+    )
     estimator = quick(AutoencoderTransformer)
     with pytest.raises(MemoryError, match="gradient of a single row: make `hidden_layer_sizes`"):
         estimator.fit(digits)
@@ -119,6 +121,6 @@ def test_rows_that_do_not_fit_on_the_device_stay_where_they_are(digits, monkeypa
     def too_large(*arguments):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("skae._tensors.StandardRows", too_large)
+    monkeypatch.setattr("skae._data.dataset.StandardRows", too_large)
     rows = make_rows(digits, np.zeros(64), 1.0, torch.device("meta"))
     assert isinstance(rows, HostRows)

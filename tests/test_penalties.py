@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from skae._penalties import elastic_net, gaussian_kl, random_directions, squared_jacobian_norm
+from skae._losses.penalties import (
+    elastic_net,
+    gaussian_kl,
+    random_directions,
+    squared_jacobian_norm,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,121 +1,127 @@
-import pickle
+"""Reconstruction losses against independent formulas, and the laws that tie charge to link."""
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
-from conftest import NOT_YIELDED
-from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+import torch
+from scipy.stats import bernoulli, poisson
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skae import AutoencoderTransformer, ReconstructionTransformer
+from skae._losses.reconstruction import LOSSES
 
-QUICK = AutoencoderTransformer(1, max_iter=5, hidden_layer_sizes=(8,), random_state=0)
-
-
-@parametrize_with_checks([ReconstructionTransformer(PCA(1))])
-def test_sklearn_contract(estimator, check):
-    check(estimator)
+X = {
+    "squared_error": torch.tensor([[0.0, -1.0, 2.5], [4.0, 0.5, 0.0]], dtype=torch.float64),
+    "absolute_error": torch.tensor([[0.0, -1.0, 2.5], [4.0, 0.5, 0.0]], dtype=torch.float64),
+    "log_loss": torch.tensor([[0.0, 1.0, 0.25], [1.0, 0.5, 0.0]], dtype=torch.float64),
+    "poisson": torch.tensor([[0.0, 1.0, 7.0], [3.0, 2.0, 0.0]], dtype=torch.float64),
+}
+RAW = torch.tensor([[0.3, -0.7, 1.1], [-0.2, 0.9, 0.0]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("check", NOT_YIELDED, ids=lambda check: check.__name__)
-@pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
-def test_the_rest_of_the_sklearn_contract(check):
-    check("ReconstructionTransformer", ReconstructionTransformer(PCA(1)))
+@pytest.fixture(params=LOSSES)
+def name(request):
+    return request.param
 
 
-@pytest.mark.parametrize("held", [PCA(4), TruncatedSVD(4, random_state=0), QUICK])
-def test_it_is_there_and_back_again(digits, held):
-    ours = ReconstructionTransformer(held).fit(digits[:200])
-    reducer = held.fit(digits[:200])
-    expected = reducer.inverse_transform(reducer.transform(digits[200:]))
-    np.testing.assert_array_equal(ours.transform(digits[200:]), expected)
+def test_squared_and_absolute_error_by_hand():
+    x, raw = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]])
+    assert LOSSES["squared_error"].loss(raw, x).item() == 5  # 2^2 + 1^2
+    assert LOSSES["absolute_error"].loss(raw, x).item() == 3  # 2 + 1
 
 
-def test_an_autoencoder_inside_is_its_own_reconstruct(digits):
-    ours = ReconstructionTransformer(QUICK).fit(digits)
-    np.testing.assert_array_equal(ours.transform(digits), ours.estimator_.reconstruct(digits))
+def test_log_loss_is_the_negative_bernoulli_log_likelihood():
+    loss, x = LOSSES["log_loss"], X["log_loss"]
+    expected = binary_cross_entropy_with_logits(RAW, x, reduction="none").sum(1)
+    torch.testing.assert_close(loss.loss(RAW, x), expected)
+    binary = x.round()
+    likelihood = bernoulli.logpmf(binary.numpy(), loss.mean(RAW).numpy()).sum(axis=1)
+    np.testing.assert_allclose(loss.loss(RAW, binary), -likelihood)
 
 
-def test_to_restore_by_pca_is_to_project_once_and_for_all(digits):
-    ours = ReconstructionTransformer(PCA(4)).fit(digits)
-    once = ours.transform(digits)
-    np.testing.assert_allclose(ours.transform(once), once, atol=1e-9)
+def test_poisson_is_the_negative_log_likelihood():
+    loss, x = LOSSES["poisson"], X["poisson"]
+    expected = -poisson.logpmf(x.numpy(), loss.mean(RAW).numpy()).sum(axis=1)
+    np.testing.assert_allclose(loss.loss(RAW, x), expected)
 
 
-def test_at_full_size_nothing_is_lost(digits):
-    X = digits[:, 20:30]
-    np.testing.assert_allclose(ReconstructionTransformer(PCA(10)).fit_transform(X), X, atol=1e-9)
+def test_the_link_undoes_the_mean(name):
+    torch.testing.assert_close(LOSSES[name].link(LOSSES[name].mean(RAW)), RAW)
 
 
-def test_noise_is_taken_out_before_a_classifier():
-    X, y = load_digits(return_X_y=True)
-    noisy = X + np.random.RandomState(0).normal(scale=8, size=X.shape)
-    scores = [
-        make_pipeline(*steps, KNeighborsClassifier(1))
-        .fit(noisy[:900], y[:900])
-        .score(noisy[900:], y[900:])
-        for steps in ([], [ReconstructionTransformer(PCA(12))])
-    ]
-    assert scores[1] > scores[0] + 0.05
+def test_the_lowest_charge_is_that_of_the_value_itself(name):
+    loss = LOSSES[name]
+    # Values at the edge of the domain have no finite raw output; these have one.
+    x = X[name].clamp(0.2, 0.8) if name == "log_loss" else X[name] + 1.0
+    torch.testing.assert_close(loss.pointwise(loss.link(x), x), loss.lowest(x))
+    torch.testing.assert_close(loss.deviance(loss.link(x), x), torch.zeros(2, dtype=x.dtype))
 
 
-def test_gaps_reach_a_reducer_that_takes_them(digits_with_gaps):
-    restored = ReconstructionTransformer(QUICK).fit_transform(digits_with_gaps)
-    assert np.isfinite(restored).all()
-    with pytest.raises(ValueError, match="NaN"):
-        ReconstructionTransformer(PCA(2)).fit(digits_with_gaps)
+def test_no_raw_output_is_charged_less_than_the_lowest(name):
+    assert (LOSSES[name].deviance(RAW, X[name]) >= 0).all()
 
 
-def test_by_default_it_holds_an_autoencoder(digits):
-    ours = ReconstructionTransformer().fit(digits[:60, 20:26])
-    assert isinstance(ours.estimator_, AutoencoderTransformer)
-    assert ours.estimator_.n_components == 3
+def test_the_gradient_is_that_of_the_charge(name):
+    # A shift, so that no entry sits at the bend of the absolute error.
+    raw = (RAW + 0.013).requires_grad_()
+    assert torch.autograd.gradcheck(lambda raw: LOSSES[name].loss(raw, X[name]), raw)
 
 
-def test_what_is_held_is_not_touched(digits):
-    held = PCA(2)
-    ReconstructionTransformer(held).fit(digits)
-    assert not hasattr(held, "components_")
+def test_a_missing_entry_costs_nothing_and_pulls_at_nothing(name):
+    loss, x = LOSSES[name], X[name].clone()
+    x[0, 1] = torch.nan
+    raw = RAW.clone().requires_grad_()
+    charge = loss.loss(raw, x)
+    expected = loss.pointwise(RAW, X[name])
+    torch.testing.assert_close(charge[0], expected[0, 0] + expected[0, 2])
+    charge.sum().backward()
+    assert raw.grad[0, 1] == 0
+    assert torch.isfinite(raw.grad).all()
 
 
-def test_nested_parameters_are_tuned(digits):
-    pipeline = make_pipeline(
-        StandardScaler(), ReconstructionTransformer(PCA()), LogisticRegression(max_iter=200)
-    )
-    y = load_digits().target[:300]
-    grid = {"reconstructiontransformer__estimator__n_components": [1, 16]}
-    search = GridSearchCV(pipeline, grid, cv=2).fit(digits, y)
-    assert list(search.best_params_.values()) == [16]
+def test_the_degree_tells_how_the_charge_scales(name):
+    loss, x = LOSSES[name], X[name]
+    if loss.degree:
+        torch.testing.assert_close(loss.loss(3 * RAW, 3 * x), 3**loss.degree * loss.loss(RAW, x))
+        torch.testing.assert_close(loss.loss(RAW + 5, x + 5), loss.loss(RAW, x))
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_keep_their_columns(digits, library):
-    names = [f"pixel{i}" for i in range(64)]
-    frame = {"pandas": pd, "polars": pl}[library].DataFrame(dict(zip(names, digits.T, strict=True)))
-    ours = ReconstructionTransformer(QUICK).set_output(transform=library)
-    restored = ours.fit_transform(frame)
-    assert type(restored) is type(frame)
-    assert list(restored.columns) == names
+@pytest.mark.parametrize(
+    ("name", "bad"), [("log_loss", [[-0.1]]), ("log_loss", [[1.1]]), ("poisson", [[-1.0]])]
+)
+def test_values_outside_the_domain_are_refused_with_a_remedy(name, bad):
+    with pytest.raises(ValueError, match=f"loss='{name}'.*use loss='squared_error'|or use"):
+        LOSSES[name].check(np.array(bad))
 
 
-def test_a_pickle_restores_alike(digits):
-    ours = ReconstructionTransformer(QUICK).fit(digits)
-    again = pickle.loads(pickle.dumps(ours))
-    np.testing.assert_array_equal(again.transform(digits), ours.transform(digits))
+def test_no_values_and_missing_values_are_in_every_domain(name):
+    LOSSES[name].check(np.array([]))
+    LOSSES[name].check(np.array([[np.nan, 0.5], [np.nan, 1.0]]))
 
 
-@pytest.mark.parametrize("bad", [LogisticRegression(), PCA, 3])
-def test_what_cannot_restore_is_refused(digits, bad):
-    ours = ReconstructionTransformer(bad)
-    with pytest.raises(TypeError, match=r"`estimator` must be .* inverse_transform, got"):
-        ours.fit(digits)
-    with pytest.raises(NotFittedError):
-        ours.transform(digits)
+DENSITIES = {
+    "squared_error": lambda raw, scale: torch.distributions.Normal(raw, scale),
+    "absolute_error": lambda raw, scale: torch.distributions.Laplace(raw, scale),
+    "log_loss": lambda raw, scale: torch.distributions.Bernoulli(logits=raw, validate_args=False),
+    "poisson": lambda raw, scale: torch.distributions.Poisson(raw.exp()),
+}
+
+
+def test_likelihoods_are_those_of_torch_and_pass_over_gaps(name):
+    log_scale = torch.tensor(-0.4, dtype=torch.float64)
+    expected = -DENSITIES[name](RAW, log_scale.exp()).log_prob(X[name])
+    found = LOSSES[name].negative_log_likelihood(RAW, X[name], log_scale)
+    torch.testing.assert_close(found, expected.sum(1))
+    gaps = X[name].clone()
+    gaps[0, 1] = torch.nan
+    found = LOSSES[name].negative_log_likelihood(RAW, gaps, log_scale)
+    torch.testing.assert_close(found, expected.sum(1) - torch.stack([expected[0, 1], found[0] * 0]))
+
+
+def test_draws_have_the_moments_of_their_likelihood(name):
+    log_scale, n = torch.tensor(-0.4, dtype=torch.float64), 20_000
+    noise = torch.Generator().manual_seed(0)
+    drawn = LOSSES[name].draw(RAW[:1].expand(n, 3), log_scale, noise)
+    density = DENSITIES[name](RAW[:1], log_scale.exp())
+    # Five standard errors of a mean, and those of a variance as if kurtosis were six.
+    error = (density.variance / n).sqrt()
+    assert ((drawn.mean(0) - density.mean[0]).abs() < 5 * error[0]).all()
+    np.testing.assert_allclose(drawn.var(0), density.variance[0], rtol=5 * (5 / n) ** 0.5)

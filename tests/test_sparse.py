@@ -10,10 +10,10 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
 from skae import SparseAutoencoder
-from skae._pursuit import pursue
-from skae._ranks import ALONE
-from skae._refit import _move
-from skae._sparse_codes import (
+from skae._autoencoders.dictionary_update import _move
+from skae._autoencoders.sparse_init import receptive_fields
+from skae._data.process_group import ALONE
+from skae._nn.sparse import (
     BANDWIDTH,
     KL,
     L1,
@@ -26,8 +26,8 @@ from skae._sparse_codes import (
     TopK,
     Units,
 )
-from skae._sparse_start import receptive_fields
-from skae._task import make_task
+from skae._nn.subspace_pursuit import pursue
+from skae._training.fit_data import make_task
 
 PLAIN = {"hidden_layer_sizes": ()}
 
@@ -304,7 +304,7 @@ def test_dead_units_come_back(monkeypatch):
     X = load_digits().data[:900]
     settings = {"n_nonzero_coefs": 3, "early_stopping": False, "max_iter": 30}
     alive = coder(200, **settings).fit(X)
-    monkeypatch.setattr("skae._sparse.IDLE_EPOCHS", np.inf)
+    monkeypatch.setattr("skae._autoencoders.sparse.IDLE_EPOCHS", np.inf)
     left_alone = coder(200, **settings).fit(X)
     assert len(left_alone.dead_components_) > 0
     assert len(alive.dead_components_) == 0
@@ -519,12 +519,12 @@ def test_a_search_in_parts_is_the_same(known, monkeypatch):
     directions, x, _ = known
     code = TopK(4, 60).eval()(x @ directions.T)
     whole = pursue(code, x, directions, 4, 3)
-    monkeypatch.setattr("skae._pursuit.GATHERED", 1000)
+    monkeypatch.setattr("skae._nn.subspace_pursuit.GATHERED", 1000)
     np.testing.assert_allclose(pursue(code, x, directions, 4, 3), whole, atol=1e-12)
 
 
 def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits, monkeypatch):
-    monkeypatch.setattr("skae._refit.MAX_REFITS", 0)
+    monkeypatch.setattr("skae._autoencoders.dictionary_update.MAX_REFITS", 0)
     alone, searched = (coder(transform_max_iter=n).fit(digits) for n in (0, 3))
     np.testing.assert_array_equal(searched.components_, alone.components_)  # the same training
     assert (searched.score_samples(digits) >= alone.score_samples(digits) - 1e-9).all()
@@ -536,8 +536,8 @@ def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits
 
 
 def test_directions_are_refitted_by_least_squares(digits, monkeypatch):
-    monkeypatch.setattr("skae._refit.MAX_REFITS", 0)
-    monkeypatch.setattr("skae._refit.HOLD", 1e-9)
+    monkeypatch.setattr("skae._autoencoders.dictionary_update.MAX_REFITS", 0)
+    monkeypatch.setattr("skae._autoencoders.dictionary_update.HOLD", 1e-9)
     fitted = coder(40, transform_max_iter=2, early_stopping=False).fit(digits)
     core, task = fitted.network_.core, make_task(fitted, digits, None, None)
     with torch.no_grad():
@@ -558,11 +558,11 @@ def test_directions_are_refitted_by_least_squares(digits, monkeypatch):
 def test_refits_go_on_while_held_out_rows_come_back_better(digits, monkeypatch):
     scores = []
     for n_refits in (0, 1, 5):
-        monkeypatch.setattr("skae._refit.MAX_REFITS", n_refits)
+        monkeypatch.setattr("skae._autoencoders.dictionary_update.MAX_REFITS", n_refits)
         scores.append(coder(transform_max_iter=2).fit(digits, X_val=digits[:200]).score(digits))
     assert scores[0] < scores[1] <= scores[2]
     # Nothing is gained where no step can be better: the dictionary stays as it was trained.
-    monkeypatch.setattr("skae._refit._held_out_error", lambda *given: 1.0)
+    monkeypatch.setattr("skae._autoencoders.dictionary_update._held_out_error", lambda *given: 1.0)
     alone, searched = (coder(transform_max_iter=n).fit(digits) for n in (0, 2))
     np.testing.assert_array_equal(searched.components_, alone.components_)
 

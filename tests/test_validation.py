@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skae._parameters import FRACTION
-from skae._validation import (
+from skae._autoencoders.shared_parameters import FRACTION
+from skae._data.validation import (
     BOOLEAN,
     NONE,
     AnyCallable,

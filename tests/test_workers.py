@@ -14,7 +14,7 @@ from conftest import AUTOENCODERS, quick
 from sklearn.base import clone
 
 from skae import AutoencoderTransformer
-from skae._tensors import MULTIPLY_ADDS_WORTH_THREADS
+from skae._data.dataset import MULTIPLY_ADDS_WORTH_THREADS
 
 STATUS = Path("/proc/self/status")
 

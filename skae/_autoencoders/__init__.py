@@ -1,0 +1,1 @@
+"""The autoencoder estimators, one file each, and what they share."""

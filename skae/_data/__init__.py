@@ -1,0 +1,1 @@
+"""Input: validation, array namespaces, devices, threads, data sets, process groups."""

@@ -1,0 +1,1 @@
+"""ONNX, NumPy programs and safetensors files."""

@@ -1,0 +1,295 @@
+"""Trained autoencoders for machines without torch: as ONNX, or for NumPy alone."""
+
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._autoencoders.base import BaseAutoencoder
+from . import numpy_runtime
+from .graph import Node
+from .methods import METHODS, Program, program
+
+# Operators of this set are understood by onnxruntime 1.12 (2022) and later.
+OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
+
+# onnxruntime has these in single precision only.
+SINGLE = {"Conv", "ConvTranspose", "Erf"}
+
+
+def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float32) -> Any:
+    """Translate a fitted autoencoder, or a pipeline with one, to ONNX.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted autoencoder of this package, or a pipeline of such and of whatever skl2onnx can
+        translate.
+    method : {"transform", "inverse_transform", "reconstruct", "score_samples"}, default=None
+        Which method of the autoencoder the model computes; None is "transform". Only None for a
+        pipeline, all of which is translated.
+    dtype : {np.float32, np.float64}, default=np.float32
+        Precision of what goes in and comes out. onnxruntime computes GELU and convolutions in
+        single precision in either case.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+        With one input, "X", of any number of rows. ``model.SerializeToString()`` is what
+        onnxruntime takes.
+
+    Raises
+    ------
+    ImportError
+        Without the extra, ``pip install skae[onnx]``.
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    TypeError
+        If the network has a layer that cannot be translated, such as some of a user's own.
+
+    See Also
+    --------
+    register_onnx_converters : For calling skl2onnx directly.
+    to_numpy : Needs no onnxruntime either.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import skae
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
+    >>> model = skae.to_onnx(reducer)
+    >>> [output.name for output in model.graph.output]
+    ['transform']
+    """
+    onnx = _optional("onnx")
+    if (dtype := np.dtype(dtype)) not in (np.float32, np.float64):
+        raise ValueError(f"`dtype` must be float32 or float64, got {dtype}.")
+    if not isinstance(estimator, BaseAutoencoder):
+        if method is not None:
+            raise ValueError(f"`method` must be None but for an autoencoder, got {method!r}.")
+        return _pipeline_to_onnx(estimator, dtype)
+    name = method or "transform"
+    made, kind = program(estimator, name), onnx.helper.np_dtype_to_tensor_dtype(dtype)
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node(node.operation, node.inputs, _outputs(node), **node.attributes)
+            for node in _typed_nodes(made, {"X": "X", made.output: name}.get, kind)
+        ],
+        type(estimator).__name__,
+        [value("X", kind, [None, made.n_columns])],
+        [value(name, kind, [None, *made.n_outputs])],
+        [
+            onnx.numpy_helper.from_array(_cast(constant, dtype), constant_name)
+            for constant_name, constant in made.graph.constants.items()
+        ],
+    )
+    opset = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(
+        graph, producer_name="skae", opset_imports=opset, ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def register_onnx_converters() -> None:
+    """Teach skl2onnx to translate the autoencoders of this package, as steps of a pipeline.
+
+    Call it once before ``skl2onnx.to_onnx(pipeline)``. :func:`to_onnx` does so itself.
+
+    Raises
+    ------
+    ImportError
+        Without the extra, ``pip install skae[onnx]``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import skae
+    >>> import skl2onnx
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> reducer = skae.AutoencoderTransformer(random_state=0)
+    >>> pipeline = make_pipeline(StandardScaler(), reducer).fit(X)
+    >>> skae.register_onnx_converters()
+    >>> model = skl2onnx.to_onnx(pipeline, X[:1].astype("float32"))
+    >>> [output.name for output in model.graph.output]
+    ['variable']
+    """
+    skl2onnx = _optional("skl2onnx")
+    import skae  # not before all of its modules are there
+
+    for name in skae.__all__:
+        cls = getattr(skae, name)
+        if isinstance(cls, type) and issubclass(cls, BaseAutoencoder):
+            skl2onnx.update_registered_converter(
+                cls, f"Skae{name}", _output_shapes, _convert, overwrite=True
+            )
+
+
+def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike) -> None:
+    """Write a fitted dense autoencoder as a small Python package that needs nothing but NumPy.
+
+    The folder gets two files, the arrays and a program of a hundred lines. Where it can be
+    imported, ``folder.load()`` has `transform`, `inverse_transform`, `reconstruct` and
+    `score_samples`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted autoencoder of this package, without `image_shape`.
+    folder : str or path-like
+        Made if it does not exist; files of these names in it are replaced.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    TypeError
+        If the network has a layer that is not dense.
+
+    See Also
+    --------
+    to_onnx : The same for onnxruntime, which is faster, and for images.
+
+    Examples
+    --------
+    >>> import sys, tempfile
+    >>> from sklearn.datasets import load_iris
+    >>> import skae
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     skae.to_numpy(reducer, f"{folder}/iris_codes")
+    ...     sys.path.insert(0, folder)
+    ...     import iris_codes
+    ...     model = iris_codes.load()
+    ...     _ = sys.path.pop(0)
+    >>> model.transform(X).shape
+    (150, 2)
+    """
+    if not isinstance(estimator, BaseAutoencoder):
+        raise TypeError(f"`estimator` must be an autoencoder of skae, got {estimator!r}.")
+    arrays: dict[str, Any] = {}
+    programs = {}
+    for method in METHODS:
+        made = program(estimator, method)
+        _check_operations(made)
+        # Methods have constants in common.
+        known = {_key(array): name for name, array in arrays.items()}
+        names = {"X": "X"}
+        for name, array in made.graph.constants.items():
+            names[name] = known.setdefault(_key(array), f"{method}_{name}")
+            arrays[names[name]] = array
+        nodes = [
+            node._replace(inputs=tuple(names.get(i, i) for i in node.inputs))
+            for node in made.graph.nodes
+        ]
+        programs[method] = {"n_columns": made.n_columns, "nodes": nodes, "output": made.output}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "model.npz", programs=np.array(json.dumps(programs)), **arrays)
+    (folder / "__init__.py").write_text(inspect.getsource(numpy_runtime), encoding="utf-8")
+
+
+def _key(array: np.ndarray) -> tuple[Any, ...]:
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _optional(name: str) -> Any:
+    try:
+        import onnx
+        import skl2onnx
+    except ImportError as error:
+        raise ImportError("Export to ONNX needs more packages: pip install skae[onnx]") from error
+    return {"onnx": onnx, "skl2onnx": skl2onnx}[name]
+
+
+def _check_operations(made: Program) -> None:
+    for node in made.graph.nodes:
+        if node.operation not in numpy_runtime.OPERATIONS:
+            raise TypeError(
+                "`estimator` must have dense layers only to be run by NumPy, got the operation "
+                f"{node.operation}; use to_onnx."
+            )
+
+
+def _cast(constant: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A constant in the precision of the model, unless it is a size or an axis."""
+    return constant if constant.dtype == np.int64 else constant.astype(dtype)
+
+
+def _typed_nodes(made: Program, rename: Callable[[str, str], str], kind: int) -> Iterator[Node]:
+    """The nodes with their names changed where `rename` says so, and casts around some of them."""
+    double = kind == _optional("onnx").TensorProto.DOUBLE
+    for node in made.graph.nodes:
+        inputs = tuple(rename(name, name) for name in node.inputs)
+        output = rename(node.output, node.output)
+        if not (double and node.operation in SINGLE):
+            yield node._replace(inputs=inputs, output=output)
+            continue
+        single = tuple(f"{output}_{name}_single" for name in inputs)
+        for name, cast in zip(inputs, single, strict=True):
+            yield Node("Cast", (name,), cast, {"to": _optional("onnx").TensorProto.FLOAT})
+        yield Node(node.operation, single, f"{output}_single", node.attributes)
+        yield Node("Cast", (f"{output}_single",), output, {"to": kind})
+
+
+def _outputs(node: Node) -> list[str]:
+    """All outputs of an operation; the second, of one that has it, is not used."""
+    return [node.output, f"{node.output}_places"] if node.operation == "TopK" else [node.output]
+
+
+def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
+    skl2onnx = _optional("skl2onnx")
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    register_onnx_converters()
+    rows = (FloatTensorType if dtype == np.float32 else DoubleTensorType)(
+        [None, pipeline.n_features_in_]
+    )
+    # Probabilities as one array, not as a dictionary a row.
+    options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
+    opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
+    return skl2onnx.to_onnx(
+        pipeline, initial_types=[("X", rows)], options=options, target_opset=opsets
+    )
+
+
+def _output_shapes(operator: Any) -> None:
+    """What skl2onnx asks of a step: the type and the shape of its output."""
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    double = isinstance(operator.inputs[0].type, DoubleTensorType)
+    shape = [None, operator.raw_operator.n_components_]
+    operator.outputs[0].type = (DoubleTensorType if double else FloatTensorType)(shape)
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    """What skl2onnx asks of a step: its nodes and constants, added to the container."""
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    onnx = _optional("onnx")
+    double = isinstance(operator.outputs[0].type, DoubleTensorType)
+    kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
+    made = program(operator.raw_operator, "transform")
+    names = {
+        name: scope.get_unique_variable_name(name)
+        for name in ("X", *made.graph.constants, *(node.output for node in made.graph.nodes))
+    } | {made.output: operator.outputs[0].full_name}
+    for name, constant in made.graph.constants.items():
+        integers = constant.dtype == np.int64
+        constant_kind = onnx.TensorProto.INT64 if integers else kind
+        container.add_initializer(
+            names[name], constant_kind, constant.shape, constant.ravel().tolist()
+        )
+    # Integers may come in.
+    container.add_node("Cast", [operator.inputs[0].full_name], [names["X"]], to=kind)
+    for node in _typed_nodes(made, names.get, kind):
+        container.add_node(node.operation, list(node.inputs), _outputs(node), **node.attributes)

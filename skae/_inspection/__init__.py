@@ -1,0 +1,1 @@
+"""Displays, comparison of reducers, scorers."""

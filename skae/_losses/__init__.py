@@ -1,0 +1,1 @@
+"""Reconstruction losses, penalties, corruptions and bounds: functions of tensors."""

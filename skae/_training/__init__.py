@@ -1,0 +1,1 @@
+"""Fitting: initialisation, objectives, gradients, optimisers, the training loop."""

@@ -1,0 +1,126 @@
+"""Networks as plain values and arrays, and back."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from conftest import AUTOENCODERS, quick
+from torch import nn
+
+from skae import AutoencoderTransformer, SparseAutoencoder
+from skae._nn.autoencoder import Tame
+from skae._nn.pickling import PackedModule
+
+VARIANTS = {
+    "dense": {},
+    "linear": {"hidden_layer_sizes": ()},
+    "tied": {"tied_weights": True},
+    "random": {"init": "random"},
+    "images": {"image_shape": (8, 8), "hidden_layer_sizes": (4,)},
+    "tied images": {"image_shape": (8, 8), "hidden_layer_sizes": (4,), "tied_weights": True},
+    "gelu": {"activation": "gelu"},
+    "rows as they are": {"sparsity": "lifetime", "with_mean": False},
+    "windows": {"receptive_field": 3, "image_shape": (8, 8), "hidden_layer_sizes": ()},
+}
+SPARSE = ("rows as they are", "windows")
+
+
+CASES = [
+    *((AutoencoderTransformer, name) for name in VARIANTS if name not in SPARSE),
+    *((SparseAutoencoder, name) for name in SPARSE),
+    *((cls, "dense") for cls in AUTOENCODERS if cls is not AutoencoderTransformer),
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].__name__}-{case[1]}")
+def network(request, digits):
+    cls, variant = request.param
+    return quick(cls, max_iter=1, **VARIANTS[variant]).fit(digits).network_
+
+
+def test_a_packed_network_is_plain_values_and_comes_back_to_the_bit(network, digits):
+    packed = PackedModule.of(network)
+    assert isinstance(packed.structure, dict)
+    again = packed.unpack()
+    x = torch.from_numpy(digits.copy())
+    assert torch.equal(again.encode(x), network.encode(x))
+    assert torch.equal(again.decode(again.encode(x)), network.decode(network.encode(x)))
+    assert again.state_dict().keys() == network.state_dict().keys()
+    assert str(again) == str(network)
+
+
+def test_equal_networks_pack_into_equal_bytes(network):
+    packed = PackedModule.of(network)
+    assert pickle.dumps(packed) == pickle.dumps(PackedModule.of(packed.unpack()))
+
+
+def test_tied_weights_stay_tied(digits, autoencoder):
+    tied = quick(autoencoder, tied_weights=True, max_iter=1, init="random").fit(digits)
+    network = tied.network_
+    again = PackedModule.of(network).unpack()
+    assert len(list(again.parameters())) == len(list(network.parameters()))
+    code = network.encode(torch.from_numpy(digits.copy()))
+    with torch.no_grad():  # the encoder's matrix, so that the decoder changes
+        next(part for part in again.modules() if isinstance(part, nn.Linear)).weight += 1
+    assert not torch.equal(again.decode(code), network.decode(code))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        nn.Hardtanh(),
+        nn.Sequential(nn.Linear(2, 2).requires_grad_(False)),
+        nn.Sequential(*[nn.Linear(2, 2)] * 2),
+    ],
+    ids=["unknown", "frozen", "shared"],
+)
+def test_what_a_structure_cannot_tell_is_kept_as_a_module(odd):
+    packed = PackedModule.of(odd)
+    assert isinstance(packed.structure, nn.Module)
+    x = torch.ones(1, 2)
+    assert torch.equal(packed.unpack()(x), odd(x))
+
+
+def test_arguments_of_a_users_layers_are_kept():
+    layer = nn.Conv2d(2, 4, 3, dilation=2, groups=2, padding_mode="circular", padding=1, bias=False)
+    packed = PackedModule.of(layer)
+    assert isinstance(packed.structure, dict)
+    x = torch.arange(128.0).reshape(1, 2, 8, 8)
+    assert torch.equal(packed.unpack()(x), layer(x))
+
+
+def test_unpacking_draws_no_random_number():
+    packed, before = PackedModule.of(nn.Linear(3, 3)), torch.get_rng_state()
+    packed.unpack()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def change(packed, **changes):
+    return PackedModule(packed.structure | changes, packed.arrays)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda p: change(p, **{"class": "Module"}),
+        lambda p: change(p, **{"class": "Hardtanh"}),
+        lambda p: change(p, parameters=["weight"]),
+        lambda p: change(p, parameters=["bias"]),
+        lambda p: change(p, parameters=["weight", "bias", "other"]),
+        lambda p: change(p, values={"in_features": 10**12, "out_features": 2}),
+        lambda p: change(p, modules={"child": {}}),
+        lambda p: p._replace(arrays={**p.arrays, "more": np.zeros(1)}),
+        lambda p: p._replace(arrays={}),
+    ],
+)
+def test_a_structure_that_does_not_fit_is_refused(spoil):
+    packed = PackedModule.of(nn.Linear(3, 2))
+    with pytest.raises(Exception):  # noqa: B017
+        spoil(packed).unpack()
+
+
+def test_a_structure_cannot_replace_a_method():
+    packed = PackedModule.of(Tame(2.0))
+    with pytest.raises(ValueError, match="'forward' of its own"):
+        change(packed, values={"forward": 1}).unpack()
