@@ -42,7 +42,7 @@ def fitted(n_features: int, hidden: tuple[int, ...], k: int) -> AutoencoderTrans
     return model.fit(rows(2000, n_features))
 
 
-def bare(network: torch.nn.Module, x: torch.Tensor, block: int):
+def hide_ticks(network: torch.nn.Module, x: torch.Tensor, block: int):
     """Encode in blocks, into one tensor."""
 
     def encode() -> None:
@@ -63,7 +63,7 @@ def transform_rates(n_rows: int, repetitions: int) -> dict[str, list[float]]:
     x = torch.from_numpy(X)
     return interleaved(
         {"skae": lambda: model.transform(X), "PCA": lambda: pca.transform(X)}
-        | {f"bare, {b}": bare(model.network_, x, b) for b in (*BLOCKS, n_rows)},
+        | {f"bare, {b}": hide_ticks(model.network_, x, b) for b in (*BLOCKS, n_rows)},
         repetitions,
     )
 
@@ -83,10 +83,10 @@ def latency(shape: str, dtype: str, calls: int) -> dict[str, float]:
     n_features, hidden, k = SHAPES[shape]
     model, X = fitted(n_features, hidden, k), rows(1, n_features).astype(dtype)
     network, x = copy.deepcopy(model.network_).to(getattr(torch, dtype)), torch.from_numpy(X)
-    encode = bare(network, x, 1)
-    times = {"transform": [], "bare": []}
+    encode = hide_ticks(network, x, 1)
+    times = {"transform": [], "hide_ticks": []}
     for _ in range(calls):
-        for name, function in (("transform", lambda: model.transform(X)), ("bare", encode)):
+        for name, function in (("transform", lambda: model.transform(X)), ("hide_ticks", encode)):
             start = time.perf_counter_ns()
             function()
             times[name].append(time.perf_counter_ns() - start)
@@ -112,7 +112,7 @@ def section(records: dict) -> list[str]:
     """The figures as lines of the page."""
     times = records["transform"]["seconds"]
     n_rows = records["transform"]["rows"]
-    blocks = [name for name in times if name.startswith("bare")]
+    blocks = [name for name in times if name.startswith("hide_ticks")]
     quickest = min(blocks, key=lambda name: np.median(times[name]))
     rates = [
         (label, n_rows / np.median(times[name]), median_ratio(times[name], times["skae"]))
@@ -129,16 +129,20 @@ def section(records: dict) -> list[str]:
         if key.startswith("reconstruct/")
     ]
     latencies = [
-        (r["shape"], r["dtype"], r["transform"], r["bare"], r["transform"] - r["bare"])
+        (r["shape"], r["dtype"], r["transform"], r["hide_ticks"], r["transform"] - r["hide_ticks"])
         for key, r in records.items()
         if key.startswith("row/")
     ]
     return [
         bar_line(
-            "`transform`, rate over the bare network, all at once", rates[1][2], above=BAR_RATE
+            "`transform`, rate over the bare network, all at once",
+            rates[1][2],
+            above=BAR_RATE,
         ),
         bar_line(
-            "`transform`, rate over the bare network, best blocks", rates[2][2], above=BAR_RATE
+            "`transform`, rate over the bare network, best blocks",
+            rates[2][2],
+            above=BAR_RATE,
         ),
         bar_line(
             "one row, microseconds beyond the bare network (the worst)",
@@ -154,7 +158,7 @@ def section(records: dict) -> list[str]:
         "",
         "One row, microseconds in this run:",
         "",
-        *markdown_table(("network", "rows", "`transform`", "bare", "difference"), latencies),
+        *markdown_table(("network", "rows", "`transform`", "hide_ticks", "difference"), latencies),
     ]
 
 

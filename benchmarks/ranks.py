@@ -21,7 +21,7 @@ import torch.distributed as dist
 from _timing import Results, parser
 
 from skae import AutoencoderTransformer
-from skae._data import process_group as ranks
+from skae._data import process_group as group
 
 N_ROWS, N_FEATURES = 20_000, 784
 BATCH_SIZE = 1024
@@ -30,12 +30,12 @@ N_RANKS = (1, 2)
 TIMEOUT = timedelta(minutes=10)
 
 
-class Counted(ranks.Ranks):
+class Counted(group.ProcessGroup):
     """Ranks that count their sums and clock them."""
 
     bytes_sent, seconds, calls = Counter(), Counter(), Counter()
 
-    def add_up(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over the ranks, in place."""
         return self._counted("sum", values.nbytes, super().add_up, values)
 
@@ -57,7 +57,7 @@ def fit(rank: int, n_ranks: int, hidden: tuple[int, ...], n_epochs: int, folder:
     torch.set_num_threads(1)
     where = f"file://{folder}/meeting"
     dist.init_process_group("gloo", where, TIMEOUT, n_ranks, rank)
-    ranks.Ranks = Counted
+    group.ProcessGroup = Counted
     X = np.random.RandomState(0).normal(size=(N_ROWS, N_FEATURES)).astype(np.float32)
     X[:, 1:] += X[:, :-1]  # something to find
     shard = np.array_split(X, n_ranks)[rank]

@@ -91,9 +91,9 @@ def main() -> None:
     for name in present(arguments.sets):
         for n_jobs in arguments.jobs:
             for library in MODELS:
-                outcome = in_fresh_process(run, library, name, n_jobs, arguments.quick)
+                result = in_fresh_process(run, library, name, n_jobs, arguments.quick)
                 key = f"{name}/{n_jobs}/{library}"
-                results.save(key, set=name, n_jobs=n_jobs, library=library, **outcome)
+                results.save(key, set=name, n_jobs=n_jobs, library=library, **result)
 
 
 def section(records: dict) -> list[str]:

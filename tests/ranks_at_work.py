@@ -169,7 +169,7 @@ def faults(rank, own):
     return found
 
 
-def work(task, rank, n_ranks, folder):
+def work(data, rank, n_ranks, folder):
     """The life of one process."""
     warnings.simplefilter("ignore")  # few epochs
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let jobs ignore it
@@ -181,24 +181,24 @@ def work(task, rank, n_ranks, folder):
         timeout=timedelta(seconds=TIMEOUT),
     )
     own = partial(shard, n_ranks=n_ranks, rank=rank)
-    result = task(rank, own) if task is faults else task(own)
+    result = data(rank, own) if data is faults else data(own)
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(result))
-    if task is not faults:  # else the others are no longer there
+    if data is not faults:  # else the others are no longer there
         dist.destroy_process_group()
 
 
 def main() -> None:
     context = get_context("fork")  # what takes longest is to import torch
-    for task, n_ranks in ((determined, 3), (by_chance, 2), (faults, 2)):
-        folder = Path(sys.argv[1]) / task.__name__
+    for data, n_ranks in ((determined, 3), (by_chance, 2), (faults, 2)):
+        folder = Path(sys.argv[1]) / data.__name__
         folder.mkdir()
-        ranks = [
-            context.Process(target=work, args=(task, rank, n_ranks, folder))
+        group = [
+            context.Process(target=work, args=(data, rank, n_ranks, folder))
             for rank in range(n_ranks)
         ]
-        for rank in ranks:
+        for rank in group:
             rank.start()
-        for rank in ranks:
+        for rank in group:
             rank.join()
 
 

@@ -24,8 +24,8 @@ from torch import Tensor
 import skae
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, SparseAutoencoder
 from skae._autoencoders import inference
-from skae._data.array_api import like, native
-from skae._data.dataset import HostRows, TensorRows, column_sums
+from skae._data.array_api import to_namespace_of, to_native
+from skae._data.dataset import ArrayDataset, TensorDataset, column_sums
 from skae._losses.reconstruction import LOSSES
 from skae._training import fit_data
 from skae._training.pca import moments
@@ -88,9 +88,9 @@ def test_tensors_give_to_the_bit_what_arrays_give(autoencoder, dtype, digits_wit
 @pytest.mark.usefixtures("dispatch")
 def test_rows_in_host_memory_are_neither_copied_in_nor_out():
     x = torch.arange(12.0).reshape(4, 3)
-    seen = native(x.requires_grad_())
+    seen = to_native(x.requires_grad_())
     assert type(seen) is np.ndarray
-    assert seen.ctypes.data == x.data_ptr() == like(x, seen).data_ptr()
+    assert seen.ctypes.data == x.data_ptr() == to_namespace_of(x, seen).data_ptr()
 
 
 @pytest.fixture
@@ -149,9 +149,9 @@ def test_rows_on_an_accelerator_stay_there(autoencoder, variant, digits, request
 def test_the_ends_of_columns_are_those_of_observed_cells(digits_with_gaps, request):
     X = digits_with_gaps[:100]
     denoiser = quick(DenoisingAutoencoder, max_iter=1, corruption="salt_and_pepper")
-    expected = denoiser.fit(X).network_.core.columns
+    expected = denoiser.fit(X).network_.network.columns
     request.getfixturevalue("on_accelerator")
-    found = clone(denoiser).fit(tensor(X)).network_.core.columns
+    found = clone(denoiser).fit(tensor(X)).network_.network.columns
     for name, value in expected.named_buffers():
         torch.testing.assert_close(found.get_buffer(name), value)
 
@@ -188,7 +188,7 @@ def test_what_is_counted_of_tensors_is_what_is_counted_of_arrays(digits_with_gap
     shift, index = np.arange(64.0), torch.tensor([3, 0, 299])
     by_tensor, by_array = (
         rows(values, shift, 2.0, torch.device("cpu")).take(index)
-        for rows, values in ((TensorRows, x), (HostRows, X))
+        for rows, values in ((TensorDataset, x), (ArrayDataset, X))
     )
     assert torch.equal(by_tensor.nan_to_num(-7), by_array.nan_to_num(-7))
 

@@ -9,15 +9,15 @@ from torch import nn
 from skae._nn.autoencoder import (
     ACTIVATIONS,
     Autoencoder,
-    Gate,
-    LinearPath,
+    LayerScale,
+    PCAPath,
     Scales,
-    Tame,
+    SoftClip,
     Transposed,
-    dense_pair,
     mlp,
-    own_pair,
-    tied_pair,
+    mlp_encoder_decoder,
+    tied_encoder_decoder,
+    user_encoder_decoder,
 )
 
 
@@ -32,14 +32,18 @@ def generator():
 def autoencoder(n_features=6, n_components=2, active=True, hidden=(8, 5)):
     components = torch.linalg.qr(torch.randn(n_features, n_components, generator=generator()))[0].T
     scales = Scales(*(torch.rand(n, generator=generator()) + 0.5 for n in (6, 2, 2, 6)))
-    pair = dense_pair((n_features, *hidden, n_components), "silu", generator(), beside_pca=True)
+    pair = mlp_encoder_decoder(
+        (n_features, *hidden, n_components), "silu", generator(), residual_to_pca=True
+    )
     mean = torch.arange(6.0)
-    return Autoencoder(*pair, LinearPath(mean, components, active=active), scales, identity)
+    return Autoencoder(*pair, PCAPath(mean, components, active=active), scales, identity)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_mirrored_pair_starts_at_zero(activation):
-    encoder, decoder = dense_pair((6, 8, 5, 2), activation, generator(), beside_pca=True)
+    encoder, decoder = mlp_encoder_decoder(
+        (6, 8, 5, 2), activation, generator(), residual_to_pca=True
+    )
     x, code = torch.randn(3, 6), torch.randn(3, 2)
     assert torch.equal(encoder(x), torch.zeros(3, 2))
     assert torch.equal(decoder(code), torch.zeros(3, 6))
@@ -104,19 +108,19 @@ def test_tame_is_the_identity_up_to_its_limit_and_a_logarithm_beyond():
     x = torch.tensor([-1.9, 0.0, 2.0, 3.0, -3.0], dtype=torch.float64)
     log2 = torch.log(torch.tensor(2.0, dtype=torch.float64)).item()
     expected = torch.tensor([-1.9, 0, 2, 2 + log2, -2 - log2], dtype=torch.float64)
-    torch.testing.assert_close(Tame(2.0)(x), expected)
+    torch.testing.assert_close(SoftClip(2.0)(x), expected)
 
 
 def test_tame_is_smooth_and_rising():
     x = torch.linspace(-60, 60, 4001, dtype=torch.float64, requires_grad=True)
-    slope = torch.autograd.grad(Tame(2.0)(x).sum(), x)[0]
+    slope = torch.autograd.grad(SoftClip(2.0)(x).sum(), x)[0]
     assert (slope > 0).all()
     assert (slope <= 1).all()
     assert slope.diff().abs().max() < 0.05  # no jump where the pieces meet
 
 
 def test_a_gate_is_silent_until_it_opens():
-    gate, x = Gate(2), torch.randn(5, 2)
+    gate, x = LayerScale(2), torch.randn(5, 2)
     assert torch.equal(gate(x), torch.zeros(5, 2))
     with torch.no_grad():
         gate.factor.fill_(1.0)
@@ -124,14 +128,18 @@ def test_a_gate_is_silent_until_it_opens():
 
 
 def test_a_users_pair_starts_at_zero_beside_pca():
-    pair = own_pair(lambda p, k: (nn.Linear(p, k), nn.Linear(k, p)), 6, 2, seed=0, beside_pca=True)
+    pair = user_encoder_decoder(
+        lambda p, k: (nn.Linear(p, k), nn.Linear(k, p)), 6, 2, seed=0, residual_to_pca=True
+    )
     assert torch.equal(pair[0](torch.randn(3, 6)), torch.zeros(3, 2))
     assert torch.equal(pair[1](torch.randn(3, 2)), torch.zeros(3, 6))
 
 
 @pytest.mark.parametrize("hidden", [(), (8, 5)])
 def test_a_tied_pair_starts_at_zero_with_half_the_matrices(hidden):
-    encoder, decoder = tied_pair((6, *hidden, 2), "silu", generator(), beside_pca=True)
+    encoder, decoder = tied_encoder_decoder(
+        (6, *hidden, 2), "silu", generator(), residual_to_pca=True
+    )
     assert torch.equal(encoder(torch.randn(3, 6)), torch.zeros(3, 2))
     assert torch.equal(decoder(torch.randn(3, 2)), torch.zeros(3, 6))
     assert sum(p.ndim == 2 for p in encoder.parameters()) == len(hidden) + 1
@@ -139,15 +147,19 @@ def test_a_tied_pair_starts_at_zero_with_half_the_matrices(hidden):
 
 
 def test_a_tied_decoder_applies_the_encoders_matrices_transposed():
-    encoder, decoder = tied_pair((6, 8, 2), "identity", generator(), beside_pca=False)
+    encoder, decoder = tied_encoder_decoder(
+        (6, 8, 2), "identity", generator(), residual_to_pca=False
+    )
     first, last = (layer.weight for layer in encoder if isinstance(layer, nn.Linear))
-    code = torch.randn(3, 2) / 10  # within the limits of `Tame`
+    code = torch.randn(3, 2) / 10  # within the limits of `SoftClip`
     torch.testing.assert_close(decoder(code), code @ last @ first)
 
 
 @pytest.mark.parametrize("move", [copy.deepcopy, lambda net: net.double(), lambda net: net])
 def test_a_tied_pair_stays_tied(move):
-    net = move(nn.Sequential(*tied_pair((6, 8, 2), "silu", generator(), beside_pca=False)))
+    net = move(
+        nn.Sequential(*tied_encoder_decoder((6, 8, 2), "silu", generator(), residual_to_pca=False))
+    )
     source, other = net[0][1], net[1][3]
     assert isinstance(other, Transposed)
     x = torch.randn(2, 8, dtype=source.weight.dtype)
@@ -161,28 +173,30 @@ def test_a_users_pair_is_seeded_and_leaves_the_global_generator_alone():
         return nn.Linear(p, k), nn.Linear(k, p)
 
     before = torch.get_rng_state()
-    first, second = (own_pair(network, 6, 2, seed=3, beside_pca=False)[0] for _ in range(2))
+    first, second = (
+        user_encoder_decoder(network, 6, 2, seed=3, residual_to_pca=False)[0] for _ in range(2)
+    )
     assert torch.equal(first.weight, second.weight)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_beside_pca_a_users_pair_is_silent_at_the_start():
-    encoder, decoder = own_pair(
-        lambda p, k: (nn.Linear(p, k), nn.Linear(k, p)), 6, 2, seed=0, beside_pca=True
+    encoder, decoder = user_encoder_decoder(
+        lambda p, k: (nn.Linear(p, k), nn.Linear(k, p)), 6, 2, seed=0, residual_to_pca=True
     )
     assert torch.equal(encoder(torch.randn(3, 6)), torch.zeros(3, 2))
     assert torch.equal(decoder(torch.randn(3, 2)), torch.zeros(3, 6))
 
 
 def test_beside_pca_the_encoder_takes_moderate_steps():
-    encoder, _ = dense_pair((6, 8, 2), "silu", generator(), beside_pca=True)
+    encoder, _ = mlp_encoder_decoder((6, 8, 2), "silu", generator(), residual_to_pca=True)
     nn.init.constant_(encoder[-2].bias, 1000.0)
     # One, and the logarithm of one more than the 999 beyond it.
     torch.testing.assert_close(encoder(torch.zeros(1, 6)), torch.full((1, 2), 7.90775527898))
 
 
 def test_without_hidden_layers_the_pair_is_linear():
-    for net in dense_pair((6, 2), "silu", generator(), beside_pca=True):
+    for net in mlp_encoder_decoder((6, 2), "silu", generator(), residual_to_pca=True):
         assert [type(layer) for layer in net] == [nn.Linear]
 
 
@@ -191,10 +205,12 @@ def test_a_module_that_raises_is_named():
         return nn.Linear(p + 1, k), nn.Linear(k, p)
 
     with pytest.raises(ValueError, match=r"`network` .* its encoder .* but it raised"):
-        own_pair(network, 6, 2, seed=0, beside_pca=True)
+        user_encoder_decoder(network, 6, 2, seed=0, residual_to_pca=True)
 
 
 def test_an_encoder_may_have_two_heads():
-    encoder, decoder = dense_pair((6, 8, 2), "silu", generator(), beside_pca=True, n_heads=2)
+    encoder, decoder = mlp_encoder_decoder(
+        (6, 8, 2), "silu", generator(), residual_to_pca=True, n_heads=2
+    )
     assert encoder(torch.randn(3, 6)).shape == (3, 4)
     assert decoder(torch.randn(3, 2)).shape == (3, 6)

@@ -64,7 +64,7 @@ def test_each_task_of_a_fit_begins_and_ends(autoencoder, digits):
 def test_each_trial_of_a_search_for_a_size_is_a_task(digits):
     recorder = Recorder()
     fitted = quick(AutoencoderTransformer, 0.6, max_iter=1).set_callbacks(recorder).fit(digits)
-    trials = [task for task in recorder.told if "n_components=" in task]
+    trials = [data for data in recorder.told if "n_components=" in data]
     assert trials[0].startswith("begin")
     assert f"end n_components={fitted.n_components_}" in trials
     # Each size is tried once, for one epoch.
@@ -203,7 +203,7 @@ def test_where_scikit_learn_has_no_callbacks_nothing_is_asked_of_it(monkeypatch)
     class Estimator(old.CallbackSupportMixin):
         @old.with_callbacks
         def fit(self):
-            return old.Watch.begin(self, None, None, searches=False)
+            return old.FitCallbackContext.begin(self, None, None, searches=False)
 
     assert not hasattr(Estimator, "set_callbacks")
     Estimator().fit().trial(3).end(fitted=False)  # asks nothing of the estimator

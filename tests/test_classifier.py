@@ -25,7 +25,7 @@ from skae import (
     DenoisingAutoencoder,
     SparseAutoencoder,
 )
-from skae._semi_supervised.label_spreading import similarities, spread_labels
+from skae._semi_supervised.label_spreading import normalized_affinity, spread_labels
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def labelled():
     return data
 
 
-def hide(y, n_known):
+def mask_cells(y, n_known):
     """All labels but the first few replaced by -1."""
     return np.where(np.arange(len(y)) < n_known, y, -1)
 
@@ -53,7 +53,7 @@ def small(estimator=None, **parameters):
 @pytest.fixture(scope="module")
 def fitted(labelled):
     X, _, y, _ = labelled
-    return small().fit(X, hide(y, 60))
+    return small().fit(X, mask_cells(y, 60))
 
 
 # The graph.
@@ -64,7 +64,7 @@ def test_spreading_ends_where_linear_equations_say():
     codes = rng.normal(size=(80, 2)) + 4 * (np.arange(80) % 2)[:, None]
     labels = np.full(80, -1)
     labels[:6] = [0, 1, 0, 1, 0, 1]
-    S = similarities(codes, 8).toarray()
+    S = normalized_affinity(codes, 8).toarray()
     given = np.eye(2)[labels] * (labels >= 0)[:, None]
     # The fixed point of F = 0.99 S F + Y, each column divided by its sum; both have three labels.
     F = np.linalg.solve(np.eye(80) - 0.99 * S, given)
@@ -74,9 +74,11 @@ def test_spreading_ends_where_linear_equations_say():
 
 def test_the_graph_is_symmetric_and_knows_no_unit():
     codes = np.random.RandomState(0).normal(size=(50, 3))
-    S = similarities(codes, 5)
+    S = normalized_affinity(codes, 5)
     np.testing.assert_allclose(S.toarray(), S.toarray().T, atol=1e-12)
-    np.testing.assert_allclose(similarities(1e6 * codes, 5).toarray(), S.toarray(), atol=1e-9)
+    np.testing.assert_allclose(
+        normalized_affinity(1e6 * codes, 5).toarray(), S.toarray(), atol=1e-9
+    )
     assert abs(np.linalg.eigvalsh(S.toarray())).max() <= 1 + 1e-9  # so spreading converges
 
 
@@ -111,7 +113,7 @@ def test_names_of_classes_are_learned_like_numbers(labelled, dtype):
 def test_names_stand_beside_the_number_of_no_label(labelled, fitted):
     X, X_test, y, _ = labelled
     names = np.array([f"d{digit}" for digit in range(10)], dtype=object)
-    few = np.where(hide(y, 60) >= 0, names[y], -1)
+    few = np.where(mask_cells(y, 60) >= 0, names[y], -1)
     by_name = small().fit(X, few)
     np.testing.assert_array_equal(by_name.predict(X_test), names[fitted.predict(X_test)])
 
@@ -119,7 +121,7 @@ def test_names_stand_beside_the_number_of_no_label(labelled, fitted):
 def test_no_label_as_a_string_is_refused(labelled):
     X, _, y, _ = labelled
     with pytest.raises(ValueError, match=r"`y` must not hold '-1' as a string.*dtype=object"):
-        small().fit(X, hide(y, 60).astype(str))
+        small().fit(X, mask_cells(y, 60).astype(str))
 
 
 def test_a_single_value_beside_minus_one_is_a_class_and_so_is_minus_one(labelled):
@@ -164,7 +166,7 @@ def test_scores_are_linear_in_the_codes_and_logarithms_of_probabilities(labelled
 
 def test_two_classes_have_log_odds(labelled):
     X, X_test, y, _ = labelled
-    two = small().fit(X, np.where(hide(y, 60) >= 0, y % 2, -1))
+    two = small().fit(X, np.where(mask_cells(y, 60) >= 0, y % 2, -1))
     proba = two.predict_proba(X_test.astype(np.float64))
     odds = np.log(proba[:, 1] / proba[:, 0])
     np.testing.assert_allclose(two.decision_function(X_test.astype(np.float64)), odds, atol=1e-9)
@@ -175,7 +177,7 @@ def test_two_classes_have_log_odds(labelled):
 
 def test_rows_without_labels_help(labelled):
     X, X_test, y, y_test = labelled
-    few = hide(y, 40)
+    few = mask_cells(y, 40)
     known = few >= 0
     ours = small().fit(X, few).score(X_test, y_test)
     alone = small().fit(X[known], y[known]).score(X_test, y_test)
@@ -204,7 +206,7 @@ def test_with_all_labels_it_is_a_network_no_worse_than_scikit_learns(labelled):
 
 def test_with_no_room_for_other_rows_these_are_not_learned_from(labelled):
     X, _, y, _ = labelled
-    few, other = hide(y, 60), X.copy()
+    few, other = mask_cells(y, 60), X.copy()
     estimator = FrozenEstimator(AutoencoderTransformer(16, max_iter=2).fit(X))
     first = small(estimator, max_samples=60, noise_level=0).fit(X, few)
     known = small(estimator, noise_level=0).fit(X[:60], y[:60])
@@ -219,18 +221,18 @@ def test_a_frozen_autoencoder_is_shared_and_not_changed(labelled):
     X, X_test, y, _ = labelled
     autoencoder = AutoencoderTransformer(16, max_iter=3, random_state=0).fit(X)
     before = autoencoder.transform(X_test)
-    first = small(FrozenEstimator(autoencoder)).fit(X, hide(y, 60))
+    first = small(FrozenEstimator(autoencoder)).fit(X, mask_cells(y, 60))
     np.testing.assert_array_equal(autoencoder.transform(X_test), before)
     assert np.abs(first.transform(X_test) - before).max() > 0.1
     # What it would have learned itself, with the same seed.
-    itself = small(AutoencoderTransformer(16, max_iter=3, random_state=0)).fit(X, hide(y, 60))
+    itself = small(AutoencoderTransformer(16, max_iter=3, random_state=0)).fit(X, mask_cells(y, 60))
     np.testing.assert_array_equal(itself.predict_proba(X_test), first.predict_proba(X_test))
 
 
 def test_what_was_frozen_in_another_precision_is_tuned_in_both(labelled):
     X, X_test, y, _ = labelled
     autoencoder = AutoencoderTransformer(16, max_iter=3, random_state=0).fit(X)
-    tuned = small(FrozenEstimator(autoencoder)).fit(X.astype(np.float64), hide(y, 60))
+    tuned = small(FrozenEstimator(autoencoder)).fit(X.astype(np.float64), mask_cells(y, 60))
     # float32 carries 7 digits, and a handful of layers loses one or two of them.
     np.testing.assert_allclose(
         tuned.transform(X_test), tuned.transform(X_test.astype(np.float64)), atol=1e-2
@@ -258,7 +260,7 @@ def test_what_is_frozen_must_be_a_fitted_autoencoder(labelled, inner):
 )
 def test_any_autoencoder_serves(labelled, estimator):
     X, X_test, y, y_test = labelled
-    assert small(estimator).fit(X, hide(y, 100)).score(X_test, y_test) > 0.6
+    assert small(estimator).fit(X, mask_cells(y, 100)).score(X_test, y_test) > 0.6
 
 
 def test_the_default_fits_few_rows_and_columns():
@@ -275,8 +277,8 @@ def test_the_default_fits_few_rows_and_columns():
 def test_one_seed_settles_all_chance(labelled):
     X, X_test, y, _ = labelled
     torch_state = torch.get_rng_state()
-    first, second = (small().fit(X, hide(y, 60)) for _ in range(2))
-    third = clone(first).set_params(random_state=1).fit(X, hide(y, 60))
+    first, second = (small().fit(X, mask_cells(y, 60)) for _ in range(2))
+    third = clone(first).set_params(random_state=1).fit(X, mask_cells(y, 60))
     np.testing.assert_array_equal(first.predict_proba(X_test), second.predict_proba(X_test))
     assert not np.array_equal(first.predict_proba(X_test), third.predict_proba(X_test))
     assert torch.equal(torch.get_rng_state(), torch_state)
@@ -286,7 +288,7 @@ def test_a_pickle_gives_the_same_answers_and_holds_no_rows(labelled, fitted):
     X, X_test, y, _ = labelled
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(X_test), fitted.predict_proba(X_test))
-    twice = small().fit(np.tile(X, (2, 1)), np.tile(hide(y, 60), 2))
+    twice = small().fit(np.tile(X, (2, 1)), np.tile(mask_cells(y, 60), 2))
     assert abs(len(pickle.dumps(twice)) - len(pickle.dumps(fitted))) < 1000
 
 
@@ -298,18 +300,18 @@ def test_the_dtype_of_X_is_kept(labelled, fitted, dtype):
 
 def test_sparse_rows_are_the_same_rows_and_gaps_are_means(labelled, fitted):
     X, X_test, y, _ = labelled
-    other = small().fit(sparse.csr_array(X), hide(y, 60))
+    other = small().fit(sparse.csr_array(X), mask_cells(y, 60))
     agree = other.predict(sparse.csr_array(X_test)) == fitted.predict(X_test)
     assert agree.mean() > 0.98  # sums in another order, then 25 epochs of float32
     with_gaps = X.copy()
     with_gaps[:, 20:24] = np.nan
-    assert np.isfinite(small().fit(with_gaps, hide(y, 60)).predict_proba(with_gaps)).all()
+    assert np.isfinite(small().fit(with_gaps, mask_cells(y, 60)).predict_proba(with_gaps)).all()
 
 
 def test_frames_keep_their_names(labelled):
     X, X_test, y, _ = labelled
     frame, test = (pd.DataFrame(rows).rename(columns="p{}".format) for rows in (X, X_test))
-    fitted = small().fit(frame, pd.Series(hide(y, 60))).set_output(transform="pandas")
+    fitted = small().fit(frame, pd.Series(mask_cells(y, 60))).set_output(transform="pandas")
     assert list(fitted.feature_names_in_) == list(frame.columns)
     assert list(fitted.transform(test).columns) == [f"autoencoderclassifier{i}" for i in range(16)]
     with pytest.raises(ValueError, match="feature names should match"):

@@ -34,14 +34,14 @@ def test_the_objective_is_the_error_plus_the_weighted_norm_of_the_jacobian(
         hidden_layer_sizes=hidden_layer_sizes,
         max_iter=50,
     ).fit(digits)
-    core, codec = fitted.network_.core, fitted.network_
-    x = ((torch.from_numpy(digits.copy()) - codec.shift) / codec.scale)[:20]
-    jacobian = torch.autograd.functional.jacobian(core.encode, x)  # (20, 1, 20, 64)
+    network, fitted = fitted.network_.network, fitted.network_
+    x = ((torch.from_numpy(digits.copy()) - fitted.shift) / fitted.scale)[:20]
+    jacobian = torch.autograd.functional.jacobian(network.encode, x)  # (20, 1, 20, 64)
     norm = torch.stack([jacobian[i, :, i].square().sum() for i in range(20)])
-    expected = (core.decode(core.encode(x)) - x).square().sum(1) + 0.7 * norm
-    torch.testing.assert_close(fitted._loss(core, x, torch.Generator().manual_seed(0)), expected)
+    expected = (network.decode(network.encode(x)) - x).square().sum(1) + 0.7 * norm
+    torch.testing.assert_close(fitted._loss(network, x, torch.Generator().manual_seed(0)), expected)
     with torch.no_grad():
-        held_out = fitted._loss(core, x, torch.Generator().manual_seed(0))
+        held_out = fitted._loss(network, x, torch.Generator().manual_seed(0))
     torch.testing.assert_close(held_out, expected.detach())
 
 
@@ -58,7 +58,7 @@ def test_training_starts_at_pca_whose_norm_is_the_number_of_components(digits):
 def test_an_unobserved_feature_has_no_slope(digits_with_gaps):
     fitted = quick(ContractiveAutoencoder, n_components=1, contraction=1.0).fit(digits_with_gaps)
     x = torch.full((3, 64), torch.nan, dtype=torch.float64)
-    assert (fitted._loss(fitted.network_.core, x, torch.Generator()) == 0).all()
+    assert (fitted._loss(fitted.network_.network, x, torch.Generator()) == 0).all()
 
 
 def test_codes_of_unseen_digits_move_less_and_keep_their_neighbours_under_noise():

@@ -14,7 +14,7 @@ from skae._nn.convolutional import (
     GEOMETRY,
     Deconvolution,
     as_shape,
-    convolutional_pair,
+    convolutional_encoder_decoder,
     multiply_adds,
     shapes,
 )
@@ -24,9 +24,9 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-def pair(image_shape, channels, *, beside_pca=False, tied=False):
-    return convolutional_pair(
-        image_shape, channels, 2, "silu", generator(), beside_pca=beside_pca, tied=tied
+def pair(image_shape, channels, *, residual_to_pca=False, tied=False):
+    return convolutional_encoder_decoder(
+        image_shape, channels, 2, "silu", generator(), residual_to_pca=residual_to_pca, tied=tied
     )
 
 
@@ -42,7 +42,7 @@ def test_an_image_of_any_shape_comes_back_in_its_shape(image_shape, channels, ti
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_pair_starts_at_zero_beside_pca(tied):
-    encoder, decoder = pair((4, 6), (3,), beside_pca=True, tied=tied)
+    encoder, decoder = pair((4, 6), (3,), residual_to_pca=True, tied=tied)
     assert torch.equal(encoder(torch.randn(3, 24)), torch.zeros(3, 2))
     assert torch.equal(decoder(torch.randn(3, 2)), torch.zeros(3, 24))
 

@@ -9,13 +9,13 @@ from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from skae._data.dataset import (
-    MULTIPLY_ADDS_WORTH_THREADS,
-    HostRows,
-    StandardRows,
+    MULTITHREADING_MIN_FLOPS,
+    ArrayDataset,
+    CachedDataset,
     as_tensor,
     blocks,
-    make_rows,
-    plain_torch,
+    grad_mode,
+    make_dataset,
     resolve_device,
     threads_for,
 )
@@ -64,7 +64,7 @@ def test_each_thread_of_python_gets_back_what_was(two_threads, main_leaves_first
 
 
 def test_large_work_keeps_its_threads(two_threads):
-    with threads_for(MULTIPLY_ADDS_WORTH_THREADS):
+    with threads_for(MULTITHREADING_MIN_FLOPS):
         assert torch.get_num_threads() == 2
 
 
@@ -76,7 +76,7 @@ def test_threads_are_given_back_after_an_error(two_threads):
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_plain_torch_has_gradients(mode):
-    with mode(), plain_torch():
+    with mode(), grad_mode():
         x = torch.ones(1, requires_grad=True)
         (2 * x).backward()
         assert x.grad.item() == 2
@@ -101,7 +101,7 @@ def test_a_tensor_of_read_only_memory_is_a_copy():
 def test_rows_are_standardised_in_the_precision_of_X(kind):
     # float32 cannot hold 1e9 + 1, but holds the difference.
     X = np.array([[1e9 + 1, 2.0], [1e9 - 1, 4.0]])
-    rows = make_rows(kind(X), np.array([1e9, 3.0]), 2.0, CPU)
+    rows = make_dataset(kind(X), np.array([1e9, 3.0]), 2.0, CPU)
     assert len(rows) == 2
     batch = rows.take(torch.tensor([1, 0, 1]))
     assert batch.dtype == torch.float32
@@ -120,9 +120,9 @@ def test_blocks_cover_all_rows_in_order(n, monkeypatch):
 
 def test_rows_kept_in_standard_form_are_the_same_rows():
     X = np.arange(12.0).reshape(4, 3)
-    host = HostRows(X, X.mean(axis=0), 2.0, CPU)
+    host = ArrayDataset(X, X.mean(axis=0), 2.0, CPU)
     index = torch.tensor([3, 0])
-    torch.testing.assert_close(StandardRows(host, X).take(index), host.take(index))
+    torch.testing.assert_close(CachedDataset(host, X).take(index), host.take(index))
 
 
 def test_the_automatic_device_is_there():

@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
 from skae._losses.corruption import CORRUPTIONS
-from skae._training.loop import Stepper
+from skae._training.loop import Optimizer
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
@@ -26,13 +26,13 @@ def test_denoising_at_level_zero_is_a_plain_autoencoder(digits, corruption, para
 
 
 def test_noise_does_not_reorder_the_batches(digits, monkeypatch):
-    step, taken = Stepper.step, []
+    step, taken = Optimizer.step, []
 
     def recorded(self, gradient, index):
         taken.append(index.tolist())
         return step(self, gradient, index)
 
-    monkeypatch.setattr(Stepper, "step", recorded)
+    monkeypatch.setattr(Optimizer, "step", recorded)
     batches = []
     for cls in (AutoencoderTransformer, DenoisingAutoencoder):
         taken.clear()
@@ -113,12 +113,12 @@ def test_each_epoch_is_judged_under_the_same_noise(digits, corruption):
 def test_the_level_counts_in_spreads_whatever_the_loss(digits, loss, unit):
     X = digits / 16 * (unit if loss == "log_loss" else 1e3 * unit)
     fitted = quick(DenoisingAutoencoder, max_iter=1, loss=loss, corruption_level=0.5).fit(X)
-    codec = fitted.network_
-    x = (torch.from_numpy(X) - codec.shift) / codec.scale
-    noise = fitted._shown(codec.core, x, torch.Generator().manual_seed(0)) - x
+    fitted = fitted.network_
+    x = (torch.from_numpy(X) - fitted.shift) / fitted.scale
+    noise = fitted._shown(fitted.network, x, torch.Generator().manual_seed(0)) - x
     expected = 0.5 * np.sqrt(X.var(axis=0).mean())
     # 19,200 numbers: their standard deviation is known to half a per cent.
-    assert (noise * codec.scale).std().item() == pytest.approx(expected, rel=0.02)
+    assert (noise * fitted.scale).std().item() == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
@@ -138,11 +138,13 @@ def test_the_users_own_noise_is_in_the_units_of_X(digits, loss):
 
 
 def test_the_users_own_noise_may_hide_values(digits):
-    def hide(x, rng):
+    def mask_cells(x, rng):
         hidden = torch.rand(x.shape, generator=rng, device=x.device) < 0.3
         return torch.where(hidden, torch.nan, x)
 
-    fitted = quick(DenoisingAutoencoder, corruption=hide, max_iter=200, n_components=16).fit(digits)
+    fitted = quick(DenoisingAutoencoder, corruption=mask_cells, max_iter=200, n_components=16).fit(
+        digits
+    )
     gaps = np.random.RandomState(0).uniform(size=digits.shape) < 0.3
     with_gaps, pca = np.where(gaps, np.nan, digits), PCA(16).fit(digits)
     by_pca = pca.inverse_transform(pca.transform(np.where(gaps, pca.mean_, digits)))
@@ -177,14 +179,14 @@ def test_rows_with_noise_are_within_reach(digits):
         size=digits.shape
     )
     farthest = fitted.network_.distance(torch.from_numpy(fitted.transform(noisy))).max()
-    assert farthest < 1.2 * fitted.network_.core.reach
+    assert farthest < 1.2 * fitted.network_.network.reach
 
 
 def test_salt_and_pepper_take_the_extremes_of_the_training_rows(digits_with_gaps):
     X = digits_with_gaps.copy()
     X[:, 3] = np.nan
     fitted = quick(DenoisingAutoencoder, max_iter=1).fit(X)
-    columns, mean = fitted.network_.core.columns, fitted.network_.shift
+    columns, mean = fitted.network_.network.columns, fitted.network_.shift
     observed = np.arange(64) != 3
     for found, extreme in ((columns.low, np.nanmin), (columns.high, np.nanmax)):
         in_X = (found * columns.scale + mean).numpy()
@@ -204,10 +206,10 @@ def test_streaming_and_warm_starts_denoise_too(digits):
 
 def test_rows_with_noise_enter_the_network_at_order_one(digits):
     fitted = quick(DenoisingAutoencoder, max_iter=1, corruption_level=1.0).fit(digits)
-    core, codec = fitted.network_.core, fitted.network_
-    x = (torch.from_numpy(digits.copy()) - codec.shift) / codec.scale
-    shown = fitted._shown(core, x, torch.Generator().manual_seed(1))
-    sizes = ((shown - core.linear.mean) * core.scales.inputs).square().mean(0).sqrt()
+    network, fitted = fitted.network_.network, fitted.network_
+    x = (torch.from_numpy(digits.copy()) - fitted.shift) / fitted.scale
+    shown = fitted._shown(network, x, torch.Generator().manual_seed(1))
+    sizes = ((shown - network.linear.mean) * network.scales.inputs).square().mean(0).sqrt()
     constant = torch.from_numpy(digits.std(axis=0) == 0)
     assert constant.any()
     assert (sizes[constant] == 0).all()

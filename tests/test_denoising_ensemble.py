@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
 
 from skae import DenoisingEnsemble
-from skae._outliers.denoisers import Denoisers, ExactDenoisers, dense_networks
+from skae._outliers.denoisers import Denoisers, PosteriorMeanDenoisers, dense_networks
 from skae._training.pca import Moments
 
 
@@ -54,7 +54,7 @@ def test_the_score_by_hand():
     networks = dense_networks(2, (2, 2), "tanh", 0.0, torch.Generator())
     networks[0].bias.data.zero_()
     denoisers = Denoisers(networks, (1.0, 2.0), units).double()
-    denoisers.usual_error[1] = 2
+    denoisers.error_scale[1] = 2
     errors = denoisers.errors(torch.tensor([[3.0, 4.0]], dtype=torch.float64)).detach()
     assert errors.sum().item() == pytest.approx(0.75 * np.sqrt(12.5))
     assert (errors[0, 1] / errors[0, 0]).item() == pytest.approx(16 / 9)
@@ -65,7 +65,7 @@ def test_an_exact_denoiser_is_the_mean_of_the_rows_given_the_noisy_one():
     rows, x, level = rng.normal(size=(20, 3)), rng.normal(size=(6, 3)), 0.7
     likelihood = multivariate_normal(cov=level**2 * np.eye(3)).pdf(x[:, None] - rows)
     expected = likelihood @ rows / likelihood.sum(axis=1, keepdims=True)
-    exact = ExactDenoisers(torch.from_numpy(rows), (level, 1e-3, 1e3))
+    exact = PosteriorMeanDenoisers(torch.from_numpy(rows), (level, 1e-3, 1e3))
     answers = exact(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(answers[0], expected)
     nearest = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(x, return_distance=False)
@@ -75,9 +75,9 @@ def test_an_exact_denoiser_is_the_mean_of_the_rows_given_the_noisy_one():
 
 def test_a_kept_row_is_restored_from_the_others():
     rows = torch.from_numpy(np.random.RandomState(0).normal(size=(9, 4)))
-    together = ExactDenoisers(rows, (0.5,))(rows)[0]
+    together = PosteriorMeanDenoisers(rows, (0.5,))(rows)[0]
     for i, answer in enumerate(together):
-        others = ExactDenoisers(torch.cat([rows[:i], rows[i + 1 :]]), (0.5,))
+        others = PosteriorMeanDenoisers(torch.cat([rows[:i], rows[i + 1 :]]), (0.5,))
         torch.testing.assert_close(answer, others(rows[i : i + 1])[0, 0])
 
 

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
 
 from skae._autoencoders.base import BaseAutoencoder  # noqa: E402
-from skae._training.loop import Plan  # noqa: E402
+from skae._training.loop import TrainingConfig  # noqa: E402
 
 # What an example needs beside the extra "plot".
 NEEDS = {"plot_production": ("onnxruntime", "pandas", "safetensors", "skl2onnx")}
@@ -25,8 +25,8 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("plot_*.py"))
 @pytest.fixture
 def one_epoch(monkeypatch):
     """Every fit ends after one epoch, whatever the example asks for."""
-    of = Plan.of
-    monkeypatch.setattr(Plan, "of", lambda *args: of(*args)._replace(max_epochs=1))
+    of = TrainingConfig.of
+    monkeypatch.setattr(TrainingConfig, "of", lambda *args: of(*args)._replace(max_epochs=1))
     # What imputers learn, and maps by t-SNE, is cut short as well.
     monkeypatch.setattr("skae._imputation.stacked_correction.MAX_STEPS", 100)
     monkeypatch.setattr("skae._imputation.stacked_correction.RADIAL_ROWS", 500)

@@ -22,7 +22,7 @@ from skae import (
 )
 from skae._export.methods import METHODS
 from skae._export.numpy_runtime import load
-from skae._nn.sparse import SPARSITIES
+from skae._nn.sparse import SPARSE_ACTIVATIONS
 
 IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)}
 COLOURS = {"image_shape": (4, 4, 4), "hidden_layer_sizes": (6,)}
@@ -46,7 +46,9 @@ IMAGE_VARIANTS = {
     "colours": COLOURS,
     "tied colours": COLOURS | {"tied_weights": True, "loss": "log_loss"},
 }
-SPARSE_VARIANTS = {kind: {"sparsity": kind, "n_nonzero_coefs": 2} for kind in SPARSITIES} | {
+SPARSE_VARIANTS = {
+    kind: {"sparsity": kind, "n_nonzero_coefs": 2} for kind in SPARSE_ACTIVATIONS
+} | {
     "tied, no hidden layers": {"tied_weights": True, "hidden_layer_sizes": ()},
     "rows as they are": {"with_mean": False, "sparsity": "lifetime", "n_nonzero_coefs": 2},
     "windows": {"hidden_layer_sizes": (), "image_shape": (8, 8), "receptive_field": 3},

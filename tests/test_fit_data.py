@@ -9,8 +9,8 @@ from skae import AutoencoderTransformer
 from skae._training.fit_data import make_task
 
 
-def all_rows(task):
-    return task.rows.take(torch.arange(len(task.rows)))
+def all_rows(data):
+    return data.rows.take(torch.arange(len(data.rows)))
 
 
 def task_of(X, X_val=None, **parameters):
@@ -18,9 +18,9 @@ def task_of(X, X_val=None, **parameters):
 
 
 def test_held_out_rows_do_not_train(digits):
-    task = task_of(digits)
-    assert not set(task.train.tolist()) & set(task.held_out.tolist())
-    assert sorted(torch.cat([task.train, task.held_out]).tolist()) == list(range(300))
+    data = task_of(digits)
+    assert not set(data.train.tolist()) & set(data.held_out.tolist())
+    assert sorted(torch.cat([data.train, data.held_out]).tolist()) == list(range(300))
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,16 @@ def test_how_many_rows_are_held_out(fraction, n_rows, n_held_out):
 
 
 def test_validation_rows_of_the_user_judge_and_all_of_X_trains(digits):
-    task = task_of(digits[:200], digits[200:])
-    assert len(task.train) == 200
-    assert len(task.held_out) == 100
-    judged = task.held_out_rows.take(task.held_out) * task.scale + torch.from_numpy(task.shift)
+    data = task_of(digits[:200], digits[200:])
+    assert len(data.train) == 200
+    assert len(data.held_out) == 100
+    judged = data.held_out_rows.take(data.held_out) * data.scale + torch.from_numpy(data.shift)
     np.testing.assert_allclose(judged, digits[200:], atol=1e-5)
 
 
 def test_without_early_stopping_all_rows_train_and_judge(digits):
-    task = task_of(digits, early_stopping=False)
-    assert len(task.train) == len(task.held_out) == 300
+    data = task_of(digits, early_stopping=False)
+    assert len(data.train) == len(data.held_out) == 300
 
 
 def test_standard_units_are_centred_with_unit_spread(digits):

@@ -97,7 +97,7 @@ def test_an_epoch_together_is_the_epoch_alone(sizes):
         assert alone.best_iter_ == 1
         assert fit.loss_curve_ == pytest.approx(alone.loss_curve_, rel=1e-4)
         for ours, expected in zip(
-            fit.network_.core.parameters(), alone.network_.core.parameters(), strict=True
+            fit.network_.network.parameters(), alone.network_.network.parameters(), strict=True
         ):
             torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
 

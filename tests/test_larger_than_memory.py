@@ -14,8 +14,8 @@ from sklearn.preprocessing import scale
 from sklearn.utils import gen_batches
 
 from skae import AutoencoderTransformer
-from skae._data.dataset import HostRows, in_pieces, make_rows
-from skae._training.loop import Stepper
+from skae._data.dataset import ArrayDataset, halve_on_oom, make_dataset
+from skae._training.loop import Optimizer
 
 LIMITED = Path(__file__).with_name("limited.py")
 
@@ -48,7 +48,7 @@ def test_a_stream_learns_as_much_as_a_fit_of_as_many_passes(load):
 @pytest.fixture
 def small_device(monkeypatch):
     """No gradient of more than 20 rows fits on the device; the sizes of all that were tried."""
-    step, tried = Stepper.step, []
+    step, tried = Optimizer.step, []
 
     def step_on_it(self, gradient, index):
         def limited(index):
@@ -59,7 +59,7 @@ def small_device(monkeypatch):
 
         return step(self, limited, index)
 
-    monkeypatch.setattr(Stepper, "step", step_on_it)
+    monkeypatch.setattr(Optimizer, "step", step_on_it)
     return tried
 
 
@@ -114,13 +114,13 @@ def test_what_does_not_fit_by_single_rows_is_passed_on():
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        in_pieces(nothing_fits, torch.ones(5, 2))
+        halve_on_oom(nothing_fits, torch.ones(5, 2))
 
 
 def test_rows_that_do_not_fit_on_the_device_stay_where_they_are(digits, monkeypatch):
     def too_large(*arguments):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("skae._data.dataset.StandardRows", too_large)
-    rows = make_rows(digits, np.zeros(64), 1.0, torch.device("meta"))
-    assert isinstance(rows, HostRows)
+    monkeypatch.setattr("skae._data.dataset.CachedDataset", too_large)
+    rows = make_dataset(digits, np.zeros(64), 1.0, torch.device("meta"))
+    assert isinstance(rows, ArrayDataset)

@@ -10,8 +10,8 @@ from conftest import quick
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
-from skae._nn.autoencoder import Gate, dense_pair, tied_pair
-from skae._nn.convolutional import convolutional_pair
+from skae._nn.autoencoder import LayerScale, mlp_encoder_decoder, tied_encoder_decoder
+from skae._nn.convolutional import convolutional_encoder_decoder
 from skae._training import fit as fitting
 from skae._training.layerwise import stages
 
@@ -23,22 +23,26 @@ def generator():
 
 
 def dense():
-    return dense_pair((64, 24, 16, 2), "tanh", generator(), beside_pca=True, gate=True)
+    return mlp_encoder_decoder(
+        (64, 24, 16, 2), "tanh", generator(), residual_to_pca=True, gate=True
+    )
 
 
 def whitened():
     whitening = torch.randn(64, 32, generator=generator(), dtype=torch.float64)
     sizes = (64, 24, 16, 2)
-    return dense_pair(sizes, "tanh", generator(), beside_pca=True, gate=True, whitening=whitening)
+    return mlp_encoder_decoder(
+        sizes, "tanh", generator(), residual_to_pca=True, gate=True, whitening=whitening
+    )
 
 
 def tied():
-    return tied_pair((64, 24, 16, 2), "tanh", generator(), beside_pca=True)
+    return tied_encoder_decoder((64, 24, 16, 2), "tanh", generator(), residual_to_pca=True)
 
 
 def convolutional(tied=False):
-    return convolutional_pair(
-        (8, 8), (3, 5), 2, "tanh", generator(), beside_pca=True, tied=tied, n_heads=2
+    return convolutional_encoder_decoder(
+        (8, 8), (3, 5), 2, "tanh", generator(), residual_to_pca=True, tied=tied, n_heads=2
     )
 
 
@@ -77,7 +81,7 @@ def test_stages_share_out_all_layers_but_those_at_the_code(make):
     new = [parameter for stage in stages_of(pair) for parameter in stage.new.parameters()]
     assert len({id(parameter) for parameter in new}) == len(new)
     all_of_them = [p for net in pair for p in net.parameters()]
-    gates = [p for net in pair for m in net if isinstance(m, Gate) for p in m.parameters()]
+    gates = [p for net in pair for m in net if isinstance(m, LayerScale) for p in m.parameters()]
     inner = {id(p) for p in all_of_them} - {id(p) for p in [*new, *gates]}
     # A matrix or kernels and a bias into the code, and the same out of it; tied, one matrix.
     assert len(inner) == (3 if make in (tied, PAIRS["tied images"]) else 4)
@@ -86,11 +90,11 @@ def test_stages_share_out_all_layers_but_those_at_the_code(make):
 def test_layers_outside_a_stage_stay_as_they_are(digits, monkeypatch):
     seen = []
 
-    def watched(estimator, task, plan, core, report):
-        before = copy.deepcopy(core.state_dict())
-        history = train(estimator, task, plan, core, report)
-        seen.append([not torch.equal(before[k], v) for k, v in core.state_dict().items()])
-        held = [not p.requires_grad for p in core.parameters()]
+    def watched(estimator, data, config, network, report):
+        before = copy.deepcopy(network.state_dict())
+        history = train(estimator, data, config, network, report)
+        seen.append([not torch.equal(before[k], v) for k, v in network.state_dict().items()])
+        held = [not p.requires_grad for p in network.parameters()]
         assert any(held) == (1 < len(seen) < 4)
         return history
 

@@ -11,16 +11,16 @@ from torch import nn
 
 from skae._training.loop import (
     SOLVERS,
-    Observer,
-    Plan,
-    RiseAndFall,
-    Stepper,
-    better_than_chance,
+    EpochCallback,
+    Optimizer,
+    TrainingConfig,
+    WarmupLinearDecay,
     by_autograd,
-    rise_and_fade,
+    significantly_better,
     split_batches,
     train,
     train_epoch,
+    warmup_inverse_sqrt,
 )
 
 
@@ -45,7 +45,7 @@ class Point(nn.Module):
 ROWS = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([1.0, 2, 3])
 
 
-def learn(point, plan, held_out=ROWS[300:], observer=None, objective=None):
+def learn(point, config, held_out=ROWS[300:], callback=None, objective=None):
     order = torch.Generator().manual_seed(1)
 
     def held_out_errors():
@@ -57,8 +57,8 @@ def learn(point, plan, held_out=ROWS[300:], observer=None, objective=None):
         by_autograd(objective or (lambda index: point.loss(ROWS[index]))),
         held_out_errors,
         lambda: torch.randperm(300, generator=order),
-        plan,
-        observer or Observer(),
+        config,
+        callback or EpochCallback(),
     )
 
 
@@ -66,8 +66,10 @@ def gradient_of(point, rows=ROWS):
     return by_autograd(lambda index: point.loss(rows[index])), torch.arange(len(rows))
 
 
-def plan(**changes):
-    usual = Plan(32, max_epochs=60, patience=60, tol=1e-4, solver="adam", learning_rate=0.05)
+def config(**changes):
+    usual = TrainingConfig(
+        32, max_epochs=60, patience=60, tol=1e-4, solver="adam", learning_rate=0.05
+    )
     return usual._replace(**changes)
 
 
@@ -107,13 +109,13 @@ for name in {names}:
 def test_training_finds_a_known_optimum(solver):
     point = Point()
     rate = 0.05 if solver == "adam" else 0.2  # the loss is divided by its start, about 17
-    learn(point, plan(solver=solver, learning_rate=rate))
+    learn(point, config(solver=solver, learning_rate=rate))
     torch.testing.assert_close(point.at.detach(), ROWS[:300].mean(0), atol=0.15, rtol=0)
 
 
 def test_the_kept_weights_are_those_of_the_best_epoch():
     point = Point()
-    history = learn(point, plan())
+    history = learn(point, config())
     assert history.best_epoch == min(
         range(len(history.validation)), key=history.validation.__getitem__
     )
@@ -124,30 +126,30 @@ def test_the_kept_weights_are_those_of_the_best_epoch():
 def test_a_chance_improvement_does_not_replace_the_start():
     # Held-out rows about zero: every step towards the rows makes them worse.
     point = Point()
-    history = learn(point, plan(), held_out=0.1 * torch.randn(50, 3))
+    history = learn(point, config(), held_out=0.1 * torch.randn(50, 3))
     assert history.best_epoch == 0
     assert torch.equal(point.at.detach(), torch.zeros(3))
 
 
 def test_better_than_chance_wants_the_typical_row_and_the_sum():
     before = torch.ones(50)
-    assert better_than_chance(0.5 * before, before)
-    assert not better_than_chance(before, before)
-    assert not better_than_chance(2 * before, before)
-    assert not better_than_chance(before[:1] * 0, before[:1])
+    assert significantly_better(0.5 * before, before)
+    assert not significantly_better(before, before)
+    assert not significantly_better(2 * before, before)
+    assert not significantly_better(before[:1] * 0, before[:1])
     # One row carries all of the gain, the others lose a little.
     few = torch.full((50,), 1.01)
     few[0] = 0.0
-    assert not better_than_chance(few, before.index_fill(0, torch.tensor([0]), 100.0))
+    assert not significantly_better(few, before.index_fill(0, torch.tensor([0]), 100.0))
     # Most rows gain, and one loses far more.
     rare = torch.full((50,), 0.5)
     rare[0] = 1000.0
-    assert not better_than_chance(rare, before)
+    assert not significantly_better(rare, before)
 
 
 def test_patience_counts_epochs_without_enough_progress():
     point = Point()
-    history = learn(point, plan(tol=10.0, patience=3))
+    history = learn(point, config(tol=10.0, patience=3))
     assert len(history.training) == 3
 
 
@@ -158,7 +160,7 @@ def test_a_loss_that_is_not_finite_ends_at_the_best_epoch():
         calls.append(None)
         return point.loss(ROWS[index]) * (math.nan if len(calls) > 200 else 1)
 
-    history = learn(point, plan(), objective=objective)
+    history = learn(point, config(), objective=objective)
     assert history.diverged
     assert 0 < history.best_epoch < 60
     assert torch.isfinite(point.at).all()
@@ -167,12 +169,12 @@ def test_a_loss_that_is_not_finite_ends_at_the_best_epoch():
 def test_an_interruption_ends_at_the_best_epoch():
     point = Point()
 
-    class Interruption(Observer):
+    class Interruption(EpochCallback):
         def epoch_ends(self, history, kept):
             if len(history.training) == 20:
                 raise KeyboardInterrupt
 
-    history = learn(point, plan(), observer=Interruption())
+    history = learn(point, config(), callback=Interruption())
     assert history.interrupted
     assert 0 < history.best_epoch <= 20
     kept = point.loss(ROWS[300:]).mean().item()
@@ -182,12 +184,12 @@ def test_an_interruption_ends_at_the_best_epoch():
 def test_an_observer_ends_the_training_with_what_it_was_shown():
     point, shown = Point(), []
 
-    class Stop(Observer):
+    class Stop(EpochCallback):
         def epoch_ends(self, history, kept):
             shown.append(kept())
             return len(history.training) == 20
 
-    history = learn(point, plan(), observer=Stop())
+    history = learn(point, config(), callback=Stop())
     weights, last = shown[-1]
     assert len(shown) == len(history.training) == 20
     assert last == history
@@ -197,8 +199,8 @@ def test_an_observer_ends_the_training_with_what_it_was_shown():
 
 def test_an_epoch_reports_the_mean_loss_of_its_rows():
     point = Point()
-    stepper = Stepper(point, "adam", lambda step: 0.0, unit=1.0)  # nothing moves
-    loss = train_epoch(stepper, by_autograd(lambda i: point.loss(ROWS[i])), torch.arange(400), 64)
+    optimizer = Optimizer(point, "adam", lambda step: 0.0, unit=1.0)  # nothing moves
+    loss = train_epoch(optimizer, by_autograd(lambda i: point.loss(ROWS[i])), torch.arange(400), 64)
     assert loss == pytest.approx(ROWS.square().sum(1).mean().item(), rel=1e-5)
 
 
@@ -206,11 +208,11 @@ def test_a_far_out_batch_moves_the_weights_little():
     def move(factor):
         point = Point()
         # Nothing moves in the first 20 steps, in which the usual length is learned.
-        stepper = Stepper(point, "sgd", lambda step: 0.01 * (step == 20), unit=1.0)
+        optimizer = Optimizer(point, "sgd", lambda step: 0.01 * (step == 20), unit=1.0)
         for _ in range(20):
-            stepper.step(*gradient_of(point))
+            optimizer.step(*gradient_of(point))
         before = point.at.detach().clone()
-        stepper.step(*gradient_of(point, ROWS * factor))
+        optimizer.step(*gradient_of(point, ROWS * factor))
         return (point.at.detach() - before).norm().item()
 
     # The gradient is cut to three times the usual length, and momentum holds the step below that.
@@ -219,33 +221,33 @@ def test_a_far_out_batch_moves_the_weights_little():
 
 def test_parameters_are_views_of_one_vector_until_released():
     point = Point()
-    stepper = Stepper(point, "adam", lambda step: 0.1, unit=1.0)
-    stepper.step(*gradient_of(point))
-    assert torch.equal(stepper.weights, point.at.detach())
-    stepper.release()
+    optimizer = Optimizer(point, "adam", lambda step: 0.1, unit=1.0)
+    optimizer.step(*gradient_of(point))
+    assert torch.equal(optimizer.weights, point.at.detach())
+    optimizer.release()
     assert point.at.grad is None
-    assert point.at.data_ptr() != stepper.weights.data_ptr()
+    assert point.at.data_ptr() != optimizer.weights.data_ptr()
 
 
 def test_the_averaged_weights_are_lent_and_given_back():
     point = Point()
-    stepper = Stepper(point, "adam", lambda step: 0.1, unit=1.0)
+    optimizer = Optimizer(point, "adam", lambda step: 0.1, unit=1.0)
     for _ in range(5):
-        stepper.step(*gradient_of(point))
+        optimizer.step(*gradient_of(point))
     current = point.at.detach().clone()
-    with stepper.averaged():
+    with optimizer.ema_weights():
         assert (point.at.detach().abs() < current.abs()).all()  # it lags behind
     assert torch.equal(point.at.detach(), current)
 
 
 def test_a_stepper_goes_on_from_the_state_of_another():
     def stepper_on(point):
-        return Stepper(point, "adam", rise_and_fade(0.1), unit=1.0)
+        return Optimizer(point, "adam", warmup_inverse_sqrt(0.1), unit=1.0)
 
     straight, broken = Point(), Point()
-    stepper = stepper_on(straight)
+    optimizer = stepper_on(straight)
     for _ in range(6):
-        stepper.step(*gradient_of(straight))
+        optimizer.step(*gradient_of(straight))
     first = stepper_on(broken)
     for _ in range(3):
         first.step(*gradient_of(broken))
@@ -268,7 +270,7 @@ def test_no_batch_is_left_with_a_single_row(n_rows):
 
 
 def test_the_learning_rate_rises_and_falls_to_zero():
-    rates = [RiseAndFall(0.1, 1000)(step) for step in range(1001)]
+    rates = [WarmupLinearDecay(0.1, 1000)(step) for step in range(1001)]
     assert 0 < rates[0] < rates[25] < rates[50] == max(rates) <= 0.1
     assert rates[50:] == sorted(rates[50:], reverse=True)
     assert rates[1000] == 0
@@ -276,11 +278,11 @@ def test_the_learning_rate_rises_and_falls_to_zero():
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
 def test_a_schedule_of_few_steps_is_not_all_zero(n_steps):
-    assert all(RiseAndFall(0.1, n_steps)(step) > 0 for step in range(n_steps))
+    assert all(WarmupLinearDecay(0.1, n_steps)(step) > 0 for step in range(n_steps))
 
 
 def test_the_endless_schedule_fades_without_end():
-    rate = rise_and_fade(0.1)
+    rate = warmup_inverse_sqrt(0.1)
     assert rate(0) < rate(100) == 0.1
     assert 0 < rate(10**6) < rate(10**4) < 0.1
 
@@ -290,11 +292,11 @@ def test_the_endless_schedule_fades_without_end():
     [(10, 10, 3000), (800, 100, 375), (5000, 128, 75)],
 )
 def test_the_default_plan_is_about_3000_steps(n_rows, batch_size, max_epochs):
-    found = Plan.of(Parameters, n_rows)
+    found = TrainingConfig.from_params(Parameters, n_rows)
     assert (found.batch_size, found.max_epochs) == (batch_size, max_epochs)
     assert 3000 <= max_epochs * math.ceil(n_rows / batch_size) < 3000 + n_rows / batch_size + 1
 
 
 def test_many_rows_are_seen_15_times_and_three_more_without_progress():
-    found = Plan.of(Parameters, 60_000)
+    found = TrainingConfig.from_params(Parameters, 60_000)
     assert (found.batch_size, found.max_epochs, found.patience) == (128, 15, 3)

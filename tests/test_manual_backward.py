@@ -8,31 +8,36 @@ from skae._losses.reconstruction import LOSSES
 from skae._nn.autoencoder import (
     ACTIVATIONS,
     Autoencoder,
-    Gate,
-    LinearPath,
+    LayerScale,
+    PCAPath,
     Scales,
-    Tame,
+    SoftClip,
     Whitening,
-    dense_pair,
+    mlp_encoder_decoder,
 )
-from skae._training.manual_backward import BACKWARD, SquaredErrorGradient, WrittenOut, can_write_out
+from skae._training.manual_backward import (
+    BACKWARD,
+    ManualGradient,
+    SquaredErrorGradient,
+    has_manual_backward,
+)
 
 
-def network(activation="silu", active=True, hidden=(7, 5), whitened=False, gate=False):
+def make_network(activation="silu", active=True, hidden=(7, 5), whitened=False, gate=False):
     """A network that does something in every part, in float64."""
     rng = torch.Generator().manual_seed(0)
     whitening = torch.randn(6, 4, generator=rng) if whitened else None
     sizes = (6, *hidden, 2)
-    pair = dense_pair(sizes, activation, rng, beside_pca=active, whitening=whitening, gate=gate)
-    linear = LinearPath(
-        torch.randn(6, generator=rng), torch.randn(2, 6, generator=rng), active=active
+    pair = mlp_encoder_decoder(
+        sizes, activation, rng, residual_to_pca=active, whitening=whitening, gate=gate
     )
+    linear = PCAPath(torch.randn(6, generator=rng), torch.randn(2, 6, generator=rng), active=active)
     scales = Scales(*(torch.rand(n, generator=rng) + 0.5 for n in (6, 2, 2, 6)))
-    core = Autoencoder(*pair, linear, scales, lambda mean: mean).double()
-    for parameter in core.parameters():
+    network = Autoencoder(*pair, linear, scales, lambda mean: mean).double()
+    for parameter in network.parameters():
         nn.init.normal_(parameter, generator=rng)
         parameter.grad = torch.zeros_like(parameter)
-    return core
+    return network
 
 
 def rows():
@@ -42,7 +47,7 @@ def rows():
 
 
 def mean_loss(squared_error, x):
-    return squared_error(squared_error.prepared(x, x))
+    return squared_error(squared_error.cached_inputs(x, x))
 
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu"])
@@ -52,14 +57,14 @@ def mean_loss(squared_error, x):
     [((), False, False), ((7,), True, True), ((7, 5), False, False)],
 )
 def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened, gate):
-    core, x = network(activation, active, hidden, whitened, gate), rows()
+    network, x = make_network(activation, active, hidden, whitened, gate), rows()
     shown = x + torch.arange(6.0)  # a denoiser sees other rows than it is to return
-    expected = LOSSES["squared_error"].loss(core.decode(core.encode(shown)), x).mean()
-    gradients = torch.autograd.grad(expected, list(core.parameters()))
-    squared_error = SquaredErrorGradient(core)
-    loss = squared_error(squared_error.prepared(shown, x))
+    expected = LOSSES["squared_error"].loss(network.decode(network.encode(shown)), x).mean()
+    gradients = torch.autograd.grad(expected, list(network.parameters()))
+    squared_error = SquaredErrorGradient(network)
+    loss = squared_error(squared_error.cached_inputs(shown, x))
     torch.testing.assert_close(loss, expected)
-    for parameter, gradient in zip(core.parameters(), gradients, strict=True):
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
@@ -68,49 +73,49 @@ def test_rows_prepared_once_for_all_batches_teach_the_same(active):
     x, index = rows(), torch.tensor([5, 0, 0, 39, 7])
     found = []
     for kept in (None, x):
-        core = network(active=active, whitened=True)
-        loss = WrittenOut(core, lambda some: (x[some], x[some]), torch.float64, kept)(index)
-        found.append(torch.cat([loss[None], *(p.grad.flatten() for p in core.parameters())]))
+        network = make_network(active=active, whitened=True)
+        loss = ManualGradient(network, lambda some: (x[some], x[some]), torch.float64, kept)(index)
+        found.append(torch.cat([loss[None], *(p.grad.flatten() for p in network.parameters())]))
     torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("gate", [False, True])
 def test_a_rounded_gradient_is_near_and_leaves_the_weights_alone(gate):
-    core, x = network(gate=gate).float(), rows().float()
-    weights = [p.detach().clone() for p in core.parameters()]
-    loss = mean_loss(SquaredErrorGradient(core), x)
-    expected = torch.cat([p.grad.flatten() for p in core.parameters()])
-    rounded = SquaredErrorGradient(core, torch.bfloat16)
+    network, x = make_network(gate=gate).float(), rows().float()
+    weights = [p.detach().clone() for p in network.parameters()]
+    loss = mean_loss(SquaredErrorGradient(network), x)
+    expected = torch.cat([p.grad.flatten() for p in network.parameters()])
+    rounded = SquaredErrorGradient(network, torch.bfloat16)
     torch.testing.assert_close(mean_loss(rounded, x), loss, rtol=0.01, atol=0)
-    found = torch.cat([p.grad.flatten() for p in core.parameters()])
+    found = torch.cat([p.grad.flatten() for p in network.parameters()])
     error = (found - expected).norm() / expected.norm()
     assert 0 < error < 0.02  # bfloat16 has eight digits
-    for parameter, before in zip(core.parameters(), weights, strict=True):
+    for parameter, before in zip(network.parameters(), weights, strict=True):
         assert torch.equal(parameter, before)
 
 
 def test_a_rounded_gradient_follows_the_weights():
-    core, x = network().float(), rows().float()
-    rounded = SquaredErrorGradient(core, torch.bfloat16)
+    network, x = make_network().float(), rows().float()
+    rounded = SquaredErrorGradient(network, torch.bfloat16)
     before = mean_loss(rounded, x)
     with torch.no_grad():
-        for parameter in core.parameters():
+        for parameter in network.parameters():
             parameter.mul_(0.5)
-    expected = mean_loss(SquaredErrorGradient(core), x)
+    expected = mean_loss(SquaredErrorGradient(network), x)
     assert abs(before / expected - 1) > 0.1
     torch.testing.assert_close(mean_loss(rounded, x), expected, rtol=0.01, atol=0)
 
 
 def gate():
-    layer = Gate(6).double()
+    layer = LayerScale(6).double()
     nn.init.normal_(layer.factor, generator=torch.Generator().manual_seed(0))
     return layer
 
 
 LAYERS = {kind: kind for kind in BACKWARD} | {
     nn.Linear: lambda: nn.Linear(6, 3).double(),
-    Gate: gate,
-    Tame: lambda: Tame(1.0),
+    LayerScale: gate,
+    SoftClip: lambda: SoftClip(1.0),
     Whitening: lambda: Whitening(torch.arange(18.0, dtype=torch.float64).reshape(6, 3)),
 }
 
@@ -128,8 +133,8 @@ def test_each_layer_pulls_back_its_derivative(make):
 
 
 def test_what_has_no_backward_pass_here_is_left_to_autograd():
-    assert can_write_out(network())
-    assert not can_write_out(network("gelu"))
-    core = network()
-    core.encoder = nn.Linear(6, 2)
-    assert not can_write_out(core)
+    assert has_manual_backward(make_network())
+    assert not has_manual_backward(make_network("gelu"))
+    network = make_network()
+    network.encoder = nn.Linear(6, 2)
+    assert not has_manual_backward(network)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from skae._imputation.nearest_neighbors import BEYOND, OWN_WEIGHT, Memory
+from skae._imputation.nearest_neighbors import BEYOND, OWN_WEIGHT, NeighborImputer
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def asked(rows):
 
 def test_near_rows_speak_as_of_nearest_neighbours(rows, asked):
     filled, unseen = asked
-    told = Memory(rows, torch.ones_like(rows)).correct(filled, unseen, 4) + filled
+    told = NeighborImputer(rows, torch.ones_like(rows)).correct(filled, unseen, 4) + filled
     distances, index = NearestNeighbors(n_neighbors=20).fit(rows[:, :3]).kneighbors(filled[:, :3])
     squares = distances**2
     weights = np.maximum(1 - squares / (BEYOND * squares[:, [4]]), 0)
@@ -36,12 +36,12 @@ def test_a_cell_that_was_not_observed_is_not_recalled(rows, asked):
     filled, unseen = asked
     observed = torch.ones_like(rows)
     observed[::2, 4] = 0
-    memory = Memory(rows, observed)
+    memory = NeighborImputer(rows, observed)
     changed = rows.clone()
     changed[::2, 4] = 1e3  # too far to be near, if it counted in distances
     told = memory.correct(filled, unseen, 4)
-    torch.testing.assert_close(Memory(changed, observed).correct(filled, unseen, 4), told)
-    none = Memory(rows, torch.zeros_like(rows)).correct(filled, unseen, 4)
+    torch.testing.assert_close(NeighborImputer(changed, observed).correct(filled, unseen, 4), told)
+    none = NeighborImputer(rows, torch.zeros_like(rows)).correct(filled, unseen, 4)
     assert not none.any()
 
 
@@ -49,11 +49,11 @@ def test_a_remembered_row_is_told_as_if_it_were_not_remembered(rows):
     own = torch.tensor([7, 30])
     unseen = torch.zeros(2, 5).double()
     unseen[0, 1] = unseen[1, 2] = 1
-    whole = Memory(rows, torch.ones_like(rows))
+    whole = NeighborImputer(rows, torch.ones_like(rows))
     for i, place in enumerate(own):
         one = slice(i, i + 1)
         left = [j for j in range(len(rows)) if j != place]
-        rest = Memory(rows[left], torch.ones_like(rows[left]))
+        rest = NeighborImputer(rows[left], torch.ones_like(rows[left]))
         torch.testing.assert_close(
             whole.correct(rows[own][one], unseen[one], 6, torch.arange(80)[None] == place),
             rest.correct(rows[own][one], unseen[one], 6),
@@ -61,7 +61,7 @@ def test_a_remembered_row_is_told_as_if_it_were_not_remembered(rows):
         # In `transform` of the rows of `fit`, the cell that is asked for was not observed.
         observed = torch.ones_like(rows)
         observed[place] -= unseen[i]
-        lacking = Memory(rows, observed).correct(rows[own][one], unseen[one], 6)
+        lacking = NeighborImputer(rows, observed).correct(rows[own][one], unseen[one], 6)
         torch.testing.assert_close(lacking, rest.correct(rows[own][one], unseen[one], 6))
 
 
@@ -70,13 +70,13 @@ def test_rows_that_are_equally_far_weigh_alike(asked):
     rows = filled[0].repeat(6, 1)
     rows[:, :3] += torch.eye(6, 3).double() + torch.eye(6, 6).double()[:, 3:]  # each one unit away
     rows[:, 3] = torch.arange(6)
-    told = Memory(rows, torch.ones_like(rows)).correct(filled[:1], unseen[:1], 2)[0, 3]
+    told = NeighborImputer(rows, torch.ones_like(rows)).correct(filled[:1], unseen[:1], 2)[0, 3]
     expected = (2.5 - filled[0, 3]) / (1 + OWN_WEIGHT)
     torch.testing.assert_close(told, expected)
 
 
 def test_more_neighbours_than_rows_are_all_of_them(rows, asked):
-    memory = Memory(rows[:3], torch.ones_like(rows[:3]))
+    memory = NeighborImputer(rows[:3], torch.ones_like(rows[:3]))
     told, all_three = (memory.correct(*asked, n) for n in (30, 3))
     assert torch.equal(told, all_three)
     assert told[:, 3:].any()

@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from skae._training.pca import WHITENING_DAMPING, _by_passes, moments, principal_components
+from skae._training.pca import WHITENING_DAMPING, _lobpcg, moments, principal_components
 
 
 def test_moments_pass_over_missing_values(digits_with_gaps):
@@ -39,11 +39,11 @@ def test_components_are_those_of_scikit_learn_in_standard_units(digits):
     pca = PCA(5).fit(digits)
     np.testing.assert_allclose(start.directions, pca.components_, atol=1e-10)
     n = len(digits)  # population variances here, sample variances in PCA
-    variances = (start.code_deviation * stats.spread) ** 2 * n / (n - 1)
+    variances = (start.code_std * stats.spread) ** 2 * n / (n - 1)
     np.testing.assert_allclose(variances, pca.explained_variance_)
     residual = digits - pca.inverse_transform(pca.transform(digits))
     np.testing.assert_allclose(
-        start.residual_deviation * stats.spread, np.sqrt((residual**2).mean(axis=0)), atol=1e-12
+        start.residual_std * stats.spread, np.sqrt((residual**2).mean(axis=0)), atol=1e-12
     )
 
 
@@ -51,7 +51,7 @@ def test_a_smaller_start_is_cut_from_a_larger(digits):
     stats = moments(digits)
     cut = principal_components(digits, stats, 9, seed=0).first(4)
     direct = principal_components(digits, stats, 4, seed=0)
-    for name in ("directions", "code_deviation", "residual_deviation"):
+    for name in ("directions", "code_std", "residual_std"):
         np.testing.assert_allclose(getattr(cut, name), getattr(direct, name), atol=1e-10)
 
 
@@ -63,7 +63,7 @@ def test_missing_values_count_as_the_mean_and_are_not_charged(digits_with_gaps):
     np.testing.assert_allclose(start.directions, pca.components_, atol=1e-10)
     residual = digits_with_gaps - pca.inverse_transform(pca.transform(filled))
     np.testing.assert_allclose(
-        start.residual_deviation * stats.spread,
+        start.residual_std * stats.spread,
         np.sqrt(np.nanmean(residual**2, axis=0)),
         atol=1e-10,
     )
@@ -82,8 +82,8 @@ def test_every_shape_reaches_the_optimum(shape):
     X = rng.normal(size=shape) / (1 + np.arange(shape[1]))
     start = principal_components(X, moments(X), 3, seed=0)
     explained = PCA(3, svd_solver="full").fit(X).explained_variance_ratio_.sum()
-    left = (start.residual_deviation**2).sum()
-    share = 1 - left / (left + (start.code_deviation**2).sum())
+    left = (start.residual_std**2).sum()
+    share = 1 - left / (left + (start.code_std**2).sum())
     assert share == pytest.approx(explained, rel=1e-4)
 
 
@@ -125,7 +125,7 @@ def test_the_start_takes_little_memory_beside_the_rows(monkeypatch, kind, widest
 def test_passes_over_a_tensor_find_what_passes_over_an_array_do():
     X = np.random.RandomState(0).normal(size=(90, 60)) / (1 + np.arange(60))
     stats = moments(X)
-    array, tensor = (_by_passes(rows, stats, 3, seed=0) for rows in (X, torch.from_numpy(X)))
+    array, tensor = (_lobpcg(rows, stats, 3, seed=0) for rows in (X, torch.from_numpy(X)))
     np.testing.assert_allclose(np.abs(tensor), np.abs(array), atol=1e-9)
     np.testing.assert_allclose(np.abs(array), np.abs(PCA(3).fit(X).components_), atol=1e-3)
 
@@ -153,7 +153,7 @@ def test_a_tiny_residual_is_not_lost_in_rounding():
     X += 1e-3 * rng.normal(size=X.shape).astype(np.float32)
     start = principal_components(X, moments(X), 2, seed=0)
     residual = (X - PCA(2).fit(X).inverse_transform(PCA(2).fit_transform(X))).std(axis=0)
-    np.testing.assert_allclose(start.residual_deviation * moments(X).spread, residual, rtol=1e-3)
+    np.testing.assert_allclose(start.residual_std * moments(X).spread, residual, rtol=1e-3)
 
 
 def test_complete_data_of_low_rank_leave_nothing_to_learn():

@@ -9,7 +9,7 @@ from conftest import AUTOENCODERS, quick
 from torch import nn
 
 from skae import AutoencoderTransformer, SparseAutoencoder
-from skae._nn.autoencoder import Tame
+from skae._nn.autoencoder import SoftClip
 from skae._nn.pickling import PackedModule
 
 VARIANTS = {
@@ -121,6 +121,6 @@ def test_a_structure_that_does_not_fit_is_refused(spoil):
 
 
 def test_a_structure_cannot_replace_a_method():
-    packed = PackedModule.of(Tame(2.0))
+    packed = PackedModule.of(SoftClip(2.0))
     with pytest.raises(ValueError, match="'forward' of its own"):
         change(packed, values={"forward": 1}).unpack()

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import AutoencoderTransformer
-from skae._training.loop import Stepper
+from skae._training.loop import Optimizer
 
 
 def test_a_linear_autoencoder_is_pca(digits):
@@ -149,7 +149,7 @@ def test_no_training_row_is_beyond_reach_and_far_codes_are_decoded_linearly(digi
     farthest = fitted.inverse_transform(298 * codes[:1])
     np.testing.assert_allclose(farthest - farther, farther - far, atol=1e-9)
     distance = fitted.network_.distance(torch.from_numpy(codes)).max()
-    torch.testing.assert_close(distance, fitted.network_.core.reach)
+    torch.testing.assert_close(distance, fitted.network_.network.reach)
 
 
 def test_whitening_changes_the_codes_and_no_reconstruction(digits):
@@ -310,7 +310,7 @@ def test_large_networks_learn_in_low_precision_where_it_is_quicker(
     digits, monkeypatch, has_instructions
 ):
     monkeypatch.setattr("skae._training.fit.multiplies_bfloat16", lambda: has_instructions)
-    monkeypatch.setattr("skae._training.fit.WORTH_BFLOAT16", 6 * 1000 * 33)
+    monkeypatch.setattr("skae._training.fit.BFLOAT16_MIN_FLOPS", 6 * 1000 * 33)
 
     def codes(hidden, precision):
         parameters = {"hidden_layer_sizes": hidden, "precision": precision, "max_iter": 20}
@@ -350,7 +350,7 @@ def test_tied_weights_are_fewer_and_still_beat_pca(digits):
     np.testing.assert_array_equal(again.reconstruct(digits), tied.reconstruct(digits))
     assert n_parameters(again) == n_parameters(tied)
     again.set_params(warm_start=True).fit(digits)
-    encoder, decoder = again.network_.core.encoder, again.network_.core.decoder
+    encoder, decoder = again.network_.network.encoder, again.network_.network.decoder
     assert decoder[1]._other[0] is encoder[3]
 
 
@@ -473,7 +473,7 @@ def test_a_huge_learning_rate_from_a_random_start_is_an_error(digits):
 
 def interrupt_at(monkeypatch, call):
     """Press Ctrl-C when a step of training is taken for the given time."""
-    step, calls = Stepper.step, []
+    step, calls = Optimizer.step, []
 
     def interrupted(self, gradient, index):
         calls.append(None)
@@ -481,7 +481,7 @@ def interrupt_at(monkeypatch, call):
             raise KeyboardInterrupt
         return step(self, gradient, index)
 
-    monkeypatch.setattr(Stepper, "step", interrupted)
+    monkeypatch.setattr(Optimizer, "step", interrupted)
 
 
 def fit_interrupted(estimator, X):

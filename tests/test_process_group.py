@@ -15,7 +15,7 @@ if sys.platform == "win32" or not (dist.is_available() and dist.is_gloo_availabl
 
 from ranks_at_work import ALIKE, SAME_STEPS, TIMEOUT, by_chance, determined
 
-from skae._data.process_group import ALONE, joined
+from skae._data.process_group import SINGLE_PROCESS, process_group
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {
@@ -30,8 +30,8 @@ def outcomes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     script = [sys.executable, HERE / "ranks_at_work.py", folder]
     subprocess.run(script, env=ENVIRONMENT, check=True, timeout=300)
-    return lambda task: [
-        pickle.loads(path.read_bytes()) for path in sorted((folder / task).glob("*.pickle"))
+    return lambda data: [
+        pickle.loads(path.read_bytes()) for path in sorted((folder / data).glob("*.pickle"))
     ]
 
 
@@ -49,8 +49,8 @@ def alone():
 
 
 @pytest.mark.parametrize(("task", "n_ranks"), [("determined", 3), ("by_chance", 2)])
-def test_all_ranks_end_with_the_same_model_to_the_bit(task, n_ranks, outcomes):
-    first, *others = outcomes(task)
+def test_all_ranks_end_with_the_same_model_to_the_bit(data, n_ranks, outcomes):
+    first, *others = outcomes(data)
     assert len(others) == n_ranks - 1
     for other in others:
         for name, expected in first.items():
@@ -130,5 +130,5 @@ def test_divergence_is_that_of_one_process(faults):
 
 
 def test_without_others_nothing_is_asked_of_a_group():
-    with joined() as ranks:
-        assert ranks is ALONE
+    with process_group() as group:
+        assert group is SINGLE_PROCESS

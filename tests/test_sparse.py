@@ -12,28 +12,28 @@ from sklearn.datasets import load_digits
 from skae import SparseAutoencoder
 from skae._autoencoders.dictionary_update import _move
 from skae._autoencoders.sparse_init import receptive_fields
-from skae._data.process_group import ALONE
+from skae._data.process_group import SINGLE_PROCESS
 from skae._nn.sparse import (
     BANDWIDTH,
     KL,
     L1,
     LEAST_PART,
-    SPARSITIES,
+    SPARSE_ACTIVATIONS,
     BatchTopK,
     JumpReLU,
     Lifetime,
     Silent,
+    SparseEncoder,
     TopK,
-    Units,
 )
-from skae._nn.subspace_pursuit import pursue
+from skae._nn.subspace_pursuit import subspace_pursuit
 from skae._training.fit_data import make_task
 
 PLAIN = {"hidden_layer_sizes": ()}
 
 
 @pytest.fixture
-def drive():
+def pre_activation():
     """50 rows of what drives 20 units."""
     return torch.randn(50, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -42,110 +42,124 @@ def coder(n_components=100, **parameters):
     return quick(SparseAutoencoder, n_components, **(PLAIN | parameters))
 
 
-def test_topk_keeps_the_largest_of_each_row(drive):
-    code = TopK(3, 20).eval()(drive)
-    by_hand = np.where(drive >= drive.sort(dim=1).values[:, [-3]], drive, 0)
+def test_topk_keeps_the_largest_of_each_row(pre_activation):
+    code = TopK(3, 20).eval()(pre_activation)
+    by_hand = np.where(
+        pre_activation >= pre_activation.sort(dim=1).values[:, [-3]], pre_activation, 0
+    )
     np.testing.assert_array_equal(code, by_hand.clip(min=0))
     assert (code > 0).sum(1).max() == 3
 
 
-def test_topk_is_generous_at_first(drive):
+def test_topk_is_generous_at_first(pre_activation):
     sparsity = TopK(2, 20)
     sparsity.settled_steps = 4
-    n_active = [(sparsity(drive.abs()) > 0).sum(1).unique().tolist() for _ in range(6)]
+    n_active = [(sparsity(pre_activation.abs()) > 0).sum(1).unique().tolist() for _ in range(6)]
     assert n_active == [[20], [16], [8], [4], [2], [2]]  # 2 * 16^(1 - step / 4), 20 at most
 
 
-def test_a_unit_is_idle_unless_it_does_a_tenth_of_its_share(drive):
-    units = Units(torch.zeros(20, 3), Silent(), TopK(2, 20), max_idle=50)
-    code = torch.zeros_like(drive)
+def test_a_unit_is_idle_unless_it_does_a_tenth_of_its_share(pre_activation):
+    units = SparseEncoder(torch.zeros(20, 3), Silent(), TopK(2, 20), max_inactive_rows=50)
+    code = torch.zeros_like(pre_activation)
     code[0, 3] = code[1:4, 4] = 1.0  # a fair share of 50 rows would be 5 rows
     for _ in range(3):
-        units.count_idle(code, ALONE)
-    assert units.idle.tolist() == [0.0 if unit in (3, 4) else 150.0 for unit in range(20)]
+        units.count_idle(code, SINGLE_PROCESS)
+    assert units.rows_since_active.tolist() == [
+        0.0 if unit in (3, 4) else 150.0 for unit in range(20)
+    ]
 
 
-def test_topk_below_zero_is_silent(drive):
-    assert torch.equal(TopK(3, 20)(-drive.abs()), torch.zeros_like(drive))
+def test_topk_below_zero_is_silent(pre_activation):
+    assert torch.equal(TopK(3, 20)(-pre_activation.abs()), torch.zeros_like(pre_activation))
 
 
-def test_topk_of_all_units_is_a_relu(drive):
-    assert torch.equal(TopK(99, 20)(drive), drive.relu())
+def test_topk_of_all_units_is_a_relu(pre_activation):
+    assert torch.equal(TopK(99, 20)(pre_activation), pre_activation.relu())
 
 
-def test_batch_topk_grants_a_batch_its_mean(drive):
-    code = BatchTopK(3, 20).double()(drive)
+def test_batch_topk_grants_a_batch_its_mean(pre_activation):
+    code = BatchTopK(3, 20).double()(pre_activation)
     assert (code > 0).sum() == 3 * 50
-    assert code[code > 0].min() > drive[code == 0].max()
+    assert code[code > 0].min() > pre_activation[code == 0].max()
 
 
-def test_batch_topk_of_all_units_is_a_relu(drive):
+def test_batch_topk_of_all_units_is_a_relu(pre_activation):
     sparsity = BatchTopK(20, 20).double()
-    assert torch.equal(sparsity(drive), drive.relu())
-    assert torch.equal(sparsity.eval()(drive), drive.relu())
+    assert torch.equal(sparsity(pre_activation), pre_activation.relu())
+    assert torch.equal(sparsity.eval()(pre_activation), pre_activation.relu())
 
 
-def test_batch_topk_at_inference_takes_the_mean_threshold(drive):
+def test_batch_topk_at_inference_takes_the_mean_threshold(pre_activation):
     sparsity = BatchTopK(3, 20).double()
-    sparsity(drive)
-    assert torch.equal(sparsity.eval()(drive), BatchTopK(3, 20).double()(drive))
+    sparsity(pre_activation)
+    assert torch.equal(sparsity.eval()(pre_activation), BatchTopK(3, 20).double()(pre_activation))
     before = sparsity.threshold.clone()
-    sparsity(5 * drive)
+    sparsity(5 * pre_activation)
     assert torch.equal(sparsity.threshold, before)
 
 
-def test_lifetime_grants_every_unit_its_share(drive):
-    drive = drive.abs()  # 50 rows, 20 units, 4 of them a row: 10 rows a unit
+def test_lifetime_grants_every_unit_its_share(pre_activation):
+    pre_activation = pre_activation.abs()  # 50 rows, 20 units, 4 of them a row: 10 rows a unit
     sparsity = Lifetime(4, 20).double()
-    sparsity.threshold.copy_(sparsity.threshold_of(drive))
-    code = sparsity.eval()(drive)
+    sparsity.threshold.copy_(sparsity.threshold_of(pre_activation))
+    code = sparsity.eval()(pre_activation)
     assert ((code > 0).sum(0) == 10).all()
-    for now, own in zip(code.T, drive.T, strict=True):
+    for now, own in zip(code.T, pre_activation.T, strict=True):
         assert now[now > 0].min() > own[now == 0].max()
-    assert torch.equal(code[code > 0], drive[code > 0])
+    assert torch.equal(code[code > 0], pre_activation[code > 0])
 
 
-def test_lifetime_grants_other_parts_of_a_share_from_step_to_step(drive):
-    drive = drive.abs()
+def test_lifetime_grants_other_parts_of_a_share_from_step_to_step(pre_activation):
+    pre_activation = pre_activation.abs()
     sparsity = Lifetime(16, 20).double()  # 40 rows a unit
-    n_active = [(sparsity(drive) > 0).sum(0).unique().tolist() for _ in range(200)]
+    n_active = [(sparsity(pre_activation) > 0).sum(0).unique().tolist() for _ in range(200)]
     assert {len(counts) for counts in n_active} == {1}  # all units alike
     counts = np.array(n_active).ravel()
     assert (counts.min(), counts.max()) == (40 * LEAST_PART, 40)
     # As many steps below as above the middle of the range, in logarithms.
     assert np.median(counts) == pytest.approx(40 * LEAST_PART**0.5, rel=0.1)
     lone = Lifetime(1, 20).double()
-    assert all(((lone(drive[:5]) > 0).sum(0) == 1).all() for _ in range(9))  # no less than a row
-    assert lone(drive[:0]).shape == (0, 20)  # a process may have no rows of a batch
+    assert all(
+        ((lone(pre_activation[:5]) > 0).sum(0) == 1).all() for _ in range(9)
+    )  # no less than a row
+    assert lone(pre_activation[:0]).shape == (0, 20)  # a process may have no rows of a batch
 
 
-def test_lifetime_of_all_units_is_a_relu_at_inference(drive):
+def test_lifetime_of_all_units_is_a_relu_at_inference(pre_activation):
     sparsity = Lifetime(20, 20).double()
-    sparsity(drive)
-    assert torch.equal(sparsity.eval()(drive), drive.relu())
+    sparsity(pre_activation)
+    assert torch.equal(sparsity.eval()(pre_activation), pre_activation.relu())
 
 
-def test_l1_charges_the_sum(drive):
+def test_l1_charges_the_sum(pre_activation):
     sparsity = L1(3, 20)
-    code = sparsity(drive)
-    np.testing.assert_allclose(sparsity.charge(drive, code), drive.numpy().clip(min=0).sum(1))
+    code = sparsity(pre_activation)
+    np.testing.assert_allclose(
+        sparsity.charge(pre_activation, code), pre_activation.numpy().clip(min=0).sum(1)
+    )
 
 
-def test_kl_is_the_relative_entropy_of_the_mean_activations(drive):
+def test_kl_is_the_relative_entropy_of_the_mean_activations(pre_activation):
     sparsity = KL(3, 20)
-    rate = expit(drive.numpy()).mean(axis=0)
+    rate = expit(pre_activation.numpy()).mean(axis=0)
     expected = (rel_entr(3 / 20, rate) + rel_entr(17 / 20, 1 - rate)).sum()
-    np.testing.assert_allclose(sparsity.charge(drive, sparsity(drive)), np.full(50, expected))
-    at_target = torch.full_like(drive, np.log(3 / 17))  # logistic(log(3 / 17)) = 3 / 20
+    np.testing.assert_allclose(
+        sparsity.charge(pre_activation, sparsity(pre_activation)), np.full(50, expected)
+    )
+    at_target = torch.full_like(pre_activation, np.log(3 / 17))  # logistic(log(3 / 17)) = 3 / 20
     np.testing.assert_allclose(sparsity.charge(at_target, at_target), 0, atol=1e-12)
 
 
-def test_jumprelu_is_the_identity_beyond_its_threshold(drive):
+def test_jumprelu_is_the_identity_beyond_its_threshold(pre_activation):
     sparsity = JumpReLU(3, 20).double()
     threshold = float(np.exp(-1))
-    code = sparsity(drive)
-    np.testing.assert_array_equal(code.detach(), np.where(drive > threshold, drive, 0))
-    np.testing.assert_array_equal(sparsity.charge(drive, code).detach(), (drive > threshold).sum(1))
+    code = sparsity(pre_activation)
+    np.testing.assert_array_equal(
+        code.detach(), np.where(pre_activation > threshold, pre_activation, 0)
+    )
+    np.testing.assert_array_equal(
+        sparsity.charge(pre_activation, code).detach(), (pre_activation > threshold).sum(1)
+    )
 
 
 def test_the_slope_of_jumprelu_in_its_threshold_is_that_of_the_expectation():
@@ -169,14 +183,14 @@ def test_the_slope_of_jumprelu_in_its_threshold_is_that_of_the_expectation():
     assert BANDWIDTH < 2  # else the kernel would reach below zero, where there is no code
 
 
-def test_jumprelu_passes_the_slope_of_active_units_only(drive):
-    x = drive.clone().requires_grad_()
+def test_jumprelu_passes_the_slope_of_active_units_only(pre_activation):
+    x = pre_activation.clone().requires_grad_()
     code = JumpReLU(3, 20).double()(x)
     code.sum().backward()
     np.testing.assert_array_equal(x.grad, (code > 0).double())
 
 
-@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("sparsity", SPARSE_ACTIVATIONS)
 @pytest.mark.parametrize(
     "parameters", [{}, {"hidden_layer_sizes": (32,)}, {"tied_weights": True}], ids=str
 )
@@ -187,7 +201,7 @@ def test_directions_have_unit_length_and_codes_are_not_negative(digits, sparsity
     assert fitted.transform(digits).min() == 0
 
 
-@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("sparsity", SPARSE_ACTIVATIONS)
 def test_rows_are_the_mean_plus_their_directions(digits, sparsity):
     fitted = coder(sparsity=sparsity, max_iter=3).fit(digits)
     by_hand = fitted.mean_ + fitted.transform(digits) @ fitted.components_
@@ -231,16 +245,18 @@ def test_first_codes_do_not_depend_on_with_mean(digits, tied_weights):
 
 @pytest.mark.parametrize("with_mean", [False, True])
 def test_without_the_mean_zeros_teach_nothing(digits, with_mean):
-    codec = coder(with_mean=with_mean, max_iter=2).fit(digits).network_
-    row, weight = digits[7], codec.core.encoder.weight
-    drive = codec.core.drive((torch.tensor(row)[None] - codec.shift) / codec.scale)
-    (slope,) = torch.autograd.grad(drive.sum(), weight)
+    fitted = coder(with_mean=with_mean, max_iter=2).fit(digits).network_
+    row, weight = digits[7], fitted.network.encoder.weight
+    pre_activation = fitted.network.pre_activation(
+        (torch.tensor(row)[None] - fitted.shift) / fitted.scale
+    )
+    (slope,) = torch.autograd.grad(pre_activation.sum(), weight)
     varied = digits.std(axis=0) > 0
     taught = slope.abs().amax(0).numpy() > 1e-6
     np.testing.assert_array_equal(taught[varied], (row != 0)[varied] | with_mean)
 
 
-@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("sparsity", SPARSE_ACTIVATIONS)
 def test_rows_are_independent_at_inference(digits, sparsity):
     fitted = coder(sparsity=sparsity, max_iter=3).fit(digits)
     alone = np.vstack([fitted.transform(digits[[i]]) for i in range(20)])
@@ -284,7 +300,7 @@ def test_units_are_as_many_as_features_unless_said():
     assert SparseAutoencoder(max_iter=1, random_state=0).fit(X).n_components_ == 10
 
 
-@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("sparsity", SPARSE_ACTIVATIONS)
 def test_use_of_the_units_is_counted_over_training_rows(digits, sparsity):
     fitted = coder(sparsity=sparsity, max_iter=5).fit(digits)
     active = fitted.transform(digits) > 0
@@ -321,12 +337,12 @@ def test_few_active_units_say_more_than_as_many_principal_components_or_one_cent
 
 
 def test_tied_units_look_for_their_own_direction(digits):
-    core = coder(tied_weights=True, max_iter=3).fit(digits).network_.core
+    network = coder(tied_weights=True, max_iter=3).fit(digits).network_.network
     x = torch.randn(5, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    along = x @ core.decoder.directions.T
-    expected = along * core.encoder.weight[:, 0] + core.encoder.bias
-    torch.testing.assert_close(core.drive(x + core.linear.mean), expected)
-    assert core.encoder.weight.shape == (100, 1)
+    along = x @ network.decoder.directions.T
+    expected = along * network.encoder.weight[:, 0] + network.encoder.bias
+    torch.testing.assert_close(network.pre_activation(x + network.linear.mean), expected)
+    assert network.encoder.weight.shape == (100, 1)
 
 
 def test_tied_units_restore_as_well_as_free_ones():
@@ -355,8 +371,8 @@ def spans(used):
 )
 def test_units_restore_and_see_their_windows_only(digits, parameters):
     fitted = coder(**WINDOWS, **parameters).fit(digits)
-    core = fitted.network_.core
-    seen = core.encoder.weights(core.decoder).detach().numpy()
+    network = fitted.network_.network
+    seen = network.encoder.weights(network.decoder).detach().numpy()
     for weights in (fitted.components_, seen):
         assert spans(weights.reshape(-1, 8, 8) != 0).max() == 3
     np.testing.assert_array_equal(seen[fitted.components_ == 0], 0)
@@ -446,7 +462,7 @@ def test_missing_values_are_no_reason_to_be_active(digits_with_gaps):
     assert fitted.score(digits_with_gaps) > fitted.pca_score_
 
 
-@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("sparsity", SPARSE_ACTIVATIONS)
 def test_log_loss_has_sparse_codes_too(digits, sparsity):
     X = digits / 16
     fitted = coder(loss="log_loss", sparsity=sparsity, penalty=0.1).fit(X)
@@ -478,7 +494,7 @@ def squared_errors(code, x, directions):
 def test_a_search_finds_the_units_that_made_a_row(known):
     directions, x, codes = known
     start = TopK(4, 60).eval()(x @ directions.T)
-    found = pursue(start, x, directions, 4, 10)
+    found = subspace_pursuit(start, x, directions, 4, 10)
     right = ((found > 0) == (codes > 0)).all(1)
     begun_right = ((start > 0) == (codes > 0)).all(1)
     assert right.double().mean() > 0.9
@@ -492,7 +508,7 @@ def test_each_step_of_a_search_restores_each_row_at_least_as_well():
     directions = torch.nn.functional.normalize(directions, dim=1)
     code = TopK(4, 60).eval()(x @ directions.T) / 4
     for _ in range(4):
-        found = pursue(code, x, directions, 4, 1)
+        found = subspace_pursuit(code, x, directions, 4, 1)
         errors = [squared_errors(c, x, directions) for c in (code, found)]
         assert (errors[1] <= errors[0]).all()
         assert (found >= 0).all()
@@ -502,7 +518,9 @@ def test_each_step_of_a_search_restores_each_row_at_least_as_well():
 
 def test_a_search_among_orthogonal_directions_is_a_projection(known):
     _, x, _ = known
-    found = pursue(torch.zeros(40, 30, dtype=x.dtype), x, torch.eye(30, dtype=x.dtype), 5, 1)
+    found = subspace_pursuit(
+        torch.zeros(40, 30, dtype=x.dtype), x, torch.eye(30, dtype=x.dtype), 5, 1
+    )
     np.testing.assert_allclose(found, TopK(5, 30).eval()(x), rtol=1e-5)
 
 
@@ -510,7 +528,7 @@ def test_a_search_bears_directions_that_are_the_same(known):
     directions, x, _ = known
     twice = directions.repeat(2, 1)
     code = torch.zeros(40, 120, dtype=x.dtype)
-    found = pursue(code, x, twice, 4, 5)
+    found = subspace_pursuit(code, x, twice, 4, 5)
     assert found.isfinite().all()
     assert (squared_errors(found, x, twice) < 0.5 * squared_errors(code, x, twice)).all()
 
@@ -518,9 +536,9 @@ def test_a_search_bears_directions_that_are_the_same(known):
 def test_a_search_in_parts_is_the_same(known, monkeypatch):
     directions, x, _ = known
     code = TopK(4, 60).eval()(x @ directions.T)
-    whole = pursue(code, x, directions, 4, 3)
+    whole = subspace_pursuit(code, x, directions, 4, 3)
     monkeypatch.setattr("skae._nn.subspace_pursuit.GATHERED", 1000)
-    np.testing.assert_allclose(pursue(code, x, directions, 4, 3), whole, atol=1e-12)
+    np.testing.assert_allclose(subspace_pursuit(code, x, directions, 4, 3), whole, atol=1e-12)
 
 
 def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits, monkeypatch):
@@ -537,22 +555,22 @@ def test_searched_codes_restore_every_row_at_least_as_well_as_the_encoder(digits
 
 def test_directions_are_refitted_by_least_squares(digits, monkeypatch):
     monkeypatch.setattr("skae._autoencoders.dictionary_update.MAX_REFITS", 0)
-    monkeypatch.setattr("skae._autoencoders.dictionary_update.HOLD", 1e-9)
+    monkeypatch.setattr("skae._autoencoders.dictionary_update.RIDGE", 1e-9)
     fitted = coder(40, transform_max_iter=2, early_stopping=False).fit(digits)
-    core, task = fitted.network_.core, make_task(fitted, digits, None, None)
+    network, data = fitted.network_.network, make_task(fitted, digits, None, None)
     with torch.no_grad():
-        x = task.rows.take(task.train).double()
-        code = core.encode(x)
-        drive = core.drive(x).numpy()
+        x = data.rows.take(data.train).double()
+        code = network.encode(x)
+        pre_activation = network.pre_activation(x).numpy()
         used = (code > 0).any(0).numpy()
-        target = (x - core.linear.mean).numpy()
+        target = (x - network.linear.mean).numpy()
         best = np.linalg.lstsq(code.numpy()[:, used], target, rcond=None)[0]
-        _move(core, task)
-        made = core.decoder.directions.numpy()[used]
-        drive_then = core.drive(x).numpy()
+        _move(network, data)
+        made = network.decoder.directions.numpy()[used]
+        drive_then = network.pre_activation(x).numpy()
     length = np.linalg.norm(best, axis=1)
     np.testing.assert_allclose(made, best / length[:, None], atol=1e-5)
-    np.testing.assert_allclose(drive_then[:, used], drive[:, used] * length, atol=1e-5)
+    np.testing.assert_allclose(drive_then[:, used], pre_activation[:, used] * length, atol=1e-5)
 
 
 def test_refits_go_on_while_held_out_rows_come_back_better(digits, monkeypatch):

@@ -14,8 +14,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from skae import VAE
-from skae._autoencoders.vae import RESOLUTION, _draw_binary
-from skae._losses.importance_weighted import balanced_noise, importance_bound
+from skae._autoencoders.vae import MIN_NOISE_SCALE, _draw_binary
+from skae._losses.importance_weighted import antithetic_normal, importance_bound
 from skae._nn.variational import NoisyDecoder
 
 
@@ -147,11 +147,11 @@ def test_a_missing_value_is_left_out_of_the_density(split):
     # Probabilistic PCA without a code: independent normal entries.
     X = np.random.RandomState(0).normal(size=(500, 4)) * 3 + 1
     vae = linear(X, 1)
-    vae.network_.core.gain_in.zero_(), vae.network_.core.gain_out.zero_()
-    nn.init.zeros_(vae.network_.core.encoder.log_var)
+    vae.network_.network.gain_in.zero_(), vae.network_.network.gain_out.zero_()
+    nn.init.zeros_(vae.network_.network.encoder.log_var)
     gaps = X.copy()
     gaps[:, 2] = np.nan
-    scale = vae.network_.core.decoder.log_scale.exp().item() * vae.network_.scale.item()
+    scale = vae.network_.network.decoder.log_scale.exp().item() * vae.network_.scale.item()
     normal = torch.distributions.Normal(torch.from_numpy(X.mean(axis=0)), scale)
     expected = normal.log_prob(torch.from_numpy(X)).numpy()
     np.testing.assert_allclose(vae.score_samples(X), expected.sum(axis=1))
@@ -171,7 +171,7 @@ def loss_of(vae, X, **parameters):
     x = (torch.tensor(X) - vae.network_.shift) / vae.network_.scale
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        return vae.set_params(**parameters)._loss(vae.network_.core, x, noise)
+        return vae.set_params(**parameters)._loss(vae.network_.network, x, noise)
 
 
 def kl_of(vae, X):
@@ -194,14 +194,14 @@ def test_a_larger_beta_learns_simpler_codes(digits):
 
 def test_the_kl_divergence_warms_up_in_training_only(digits):
     vae = quick(VAE).fit(digits)
-    full, core = loss_of(vae, digits, kl_warmup=0.5), vae.network_.core
-    core.train()
+    full, network = loss_of(vae, digits, kl_warmup=0.5), vae.network_.network
+    network.train()
     for progress, share in [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)]:
-        core.progress = progress
+        network.progress = progress
         missing = full - loss_of(vae, digits)
         torch.testing.assert_close(missing, (1 - share) * kl_of(vae, digits))
-    core.eval()
-    core.progress = 0.0
+    network.eval()
+    network.progress = 0.0
     torch.testing.assert_close(loss_of(vae, digits), full)
 
 
@@ -247,7 +247,7 @@ def test_the_importance_bound_by_hand():
 
 def test_one_importance_sample_is_the_evidence_lower_bound():
     mean, log_var = toy_posterior(0.2, -1.0)
-    draws = balanced_noise(1, 0)
+    draws = antithetic_normal(1, 0)
     one_by_one = torch.stack([toy_bound(s.expand(1, 2, 1), mean, log_var) for s in draws]).mean(0)
     # In closed form: the noise has the moments of the expectation, and all is quadratic.
     x, var = torch.tensor([0.3, -1.0]), np.exp(-1.0)
@@ -298,7 +298,7 @@ def test_more_importance_samples_learn_a_higher_density(digits):
 
 @pytest.mark.parametrize("n_components", [1, 3, 40])
 def test_balanced_noise_has_the_moments_of_the_normal(n_components):
-    noise = balanced_noise(n_components, 0).numpy()
+    noise = antithetic_normal(n_components, 0).numpy()
     np.testing.assert_allclose(noise.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(noise.T @ noise / len(noise), np.eye(n_components), atol=1e-12)
 
@@ -308,8 +308,8 @@ def test_the_least_noise_bounds_the_density():
     t = np.random.RandomState(0).normal(size=(300, 2))
     X = np.c_[t, t @ [[1.0, 2.0], [0.5, -1.0]]]
     vae = VAE(2, max_iter=30, random_state=0).fit(X)
-    scale = vae.network_.core.decoder.log_scale.exp().item()
-    assert RESOLUTION <= scale < 1.1 * RESOLUTION
+    scale = vae.network_.network.decoder.log_scale.exp().item()
+    assert MIN_NOISE_SCALE <= scale < 1.1 * MIN_NOISE_SCALE
     assert np.isfinite(vae.score_samples(X)).all()
     assert vae.score(X) == pytest.approx(1, abs=1e-6)
 
@@ -317,11 +317,11 @@ def test_the_least_noise_bounds_the_density():
 def test_the_learned_scale_is_that_of_the_errors(digits):
     vae = quick(VAE, n_components=8, max_iter=200, early_stopping=False).fit(digits)
     mean, std = (torch.from_numpy(part) for part in vae.posterior(digits))
-    draws = balanced_noise(8, 1)
+    draws = antithetic_normal(8, 1)
     squares = np.mean(
         [((vae.inverse_transform((mean + std * s).numpy()) - digits) ** 2).mean() for s in draws]
     )
-    scale = vae.network_.core.decoder.log_scale.exp().item() * vae.network_.scale.item()
+    scale = vae.network_.network.decoder.log_scale.exp().item() * vae.network_.scale.item()
     # The optimum in closed form (Rybkin et al., 2021).
     assert scale == pytest.approx(np.sqrt(squares), rel=0.05)
 

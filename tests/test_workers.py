@@ -14,7 +14,7 @@ from conftest import AUTOENCODERS, quick
 from sklearn.base import clone
 
 from skae import AutoencoderTransformer
-from skae._data.dataset import MULTIPLY_ADDS_WORTH_THREADS
+from skae._data.dataset import MULTITHREADING_MIN_FLOPS
 
 STATUS = Path("/proc/self/status")
 
@@ -59,7 +59,7 @@ def test_one_thread_and_two_agree_to_five_digits(restored_threads):
         large = AutoencoderTransformer(
             3, hidden_layer_sizes=(1024,), batch_size=500, max_iter=5, random_state=0
         )
-        assert large._multiply_adds(X, 3) * 500 > MULTIPLY_ADDS_WORTH_THREADS
+        assert large._flops_per_row(X, 3) * 500 > MULTITHREADING_MIN_FLOPS
         codes.append(large.fit_transform(X))
     np.testing.assert_allclose(codes[1], codes[0], atol=1e-5 * codes[0].std())
 

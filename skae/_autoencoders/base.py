@@ -16,26 +16,31 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn import Module
 
-from .._data.array_api import like, on_host
-from .._data.dataset import plain_torch, threads_for
-from .._data.process_group import Alone, joined, require_same
+from .._data.array_api import as_numpy, to_namespace_of
+from .._data.dataset import grad_mode, threads_for
+from .._data.process_group import SingleProcess, check_same_on_all_ranks, process_group
 from .._data.validation import check_parameters
-from .._nn.autoencoder import Autoencoder, LinearPath, Scales
+from .._nn.autoencoder import Autoencoder, PCAPath, Scales
 from .._nn.convolutional import multiply_adds
-from .._nn.fitted import Codec, OrderedCodec
-from .._training.callbacks import CallbackSupportMixin, Watch, callback_names, with_callbacks
-from .._training.diagnostics import Finding, collapsed_codes, diagnose
+from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
+from .._training.callbacks import (
+    CallbackSupportMixin,
+    FitCallbackContext,
+    callback_names,
+    with_callbacks,
+)
+from .._training.diagnostics import Diagnostic, collapsed_codes, diagnose
 from .._training.fit import continue_training, diverged, fit_size, untrained
-from .._training.fit_data import Task, make_task
-from .._training.loop import History, Plan
+from .._training.fit_data import FitData, make_task
+from .._training.loop import History, TrainingConfig
 from .._training.pca import PrincipalComponents, principal_components
-from .._training.result import Outcome, turn_to_axes
-from .._training.rotation import CodeMoments, Order, order_codes
+from .._training.result import FitResult, rotate_codes
+from .._training.rotation import CodeBasis, CodeMoments, order_codes
 from .inference import TrainedAutoencoder
 
 
 @contextmanager
-def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Put every attribute back if the body raises, so that no estimator is left half fitted."""
     before = dict(vars(estimator))
     try:
@@ -72,26 +77,28 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
     _n_heads: ClassVar[int] = 1
 
     def _assemble(
-        self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
+        self, encoder: Module, decoder: Module, linear: PCAPath, scales: Scales, data: FitData
     ) -> Autoencoder:
         """The network of these parts, before it is trained."""
         return Autoencoder(encoder, decoder, linear, scales, self._reconstruction.link)
 
-    def _order(self, codec: Codec, codes: CodeMoments) -> Order:
+    def _order(self, fitted: FittedAutoencoder, codes: CodeMoments) -> CodeBasis:
         """The basis of the codes that the user sees."""
         return order_codes(codes)
 
-    _codec: ClassVar[type[Codec]] = OrderedCodec
+    _codec: ClassVar[type[FittedAutoencoder]] = RotatedAutoencoder
     _moments: ClassVar[type] = CodeMoments  # what is remembered of the codes of training rows
 
-    def _in_order(self, codec: Codec, codes: CodeMoments, history: History) -> Outcome:
+    def _in_order(
+        self, fitted: FittedAutoencoder, codes: CodeMoments, history: History
+    ) -> FitResult:
         """What a training leaves behind, in the basis that the user sees."""
-        return turn_to_axes(self, cast(OrderedCodec, codec), codes, history)
+        return rotate_codes(self, cast(RotatedAutoencoder, fitted), codes, history)
 
-    def _settle(self, codec: Codec, task: Task) -> None:
+    def _settle(self, fitted: FittedAutoencoder, data: FitData) -> None:
         """Fix what depends on the rows and the trained weights, before the codes are measured."""
 
-    def _n_principal(self, task: Task, size: int | float) -> int | float:
+    def _n_principal(self, data: FitData, size: int | float) -> int | float:
         """How many principal components the start takes, for a code of this size."""
         return size
 
@@ -99,15 +106,15 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
         """The size of the code that begins at `start`."""
         return len(start.directions)
 
-    def _in_units_of_X(self, loss: float, task: Task) -> float:
+    def _in_units_of_X(self, loss: float, data: FitData) -> float:
         """A mean of `_loss`, which is in the network's units, in those of `score_samples`."""
-        return loss * task.scale**self._reconstruction.degree
+        return loss * data.scale**self._reconstruction.degree
 
     def _shown(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         """What the network is shown of the batch `x` while it learns."""
         return x
 
-    def _equip(self, network: Autoencoder, task: Task) -> None:
+    def _equip(self, network: Autoencoder, data: FitData) -> None:
         """Give a new network what else the objective needs to know of the data."""
 
     def _check_parameters(self) -> None:
@@ -156,37 +163,39 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             ConvergenceWarning says so; else the estimator is as before the call.
         """
         # Callbacks are torn down within: what they raise in the end undoes the fit as well.
-        with all_or_nothing(self), plain_torch(), joined() as ranks:
-            history, findings = self._learn(X, X_val, ranks)
+        with restore_on_error(self), grad_mode(), process_group() as group:
+            history, findings = self._learn(X, X_val, group)
         self._tell(history, findings)
         return self
 
     @with_callbacks
-    def _learn(self, X, X_val, ranks: Alone) -> tuple[History, list[Finding]]:
+    def _learn(self, X, X_val, group: SingleProcess) -> tuple[History, list[Diagnostic]]:
         """All of `fit` but what it tells in the end."""
         given = X
-        with ranks.agreement():
+        with group.synchronize_errors():
             self._check_parameters()
             before = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
             X = self._checked_for_loss(X, reset=before is None, ensure_min_samples=2)
             X_val = None if X_val is None else self._checked_for_loss(X_val)
-        self._require_same_fit(ranks, X, X_val, before)
-        n_rows = sum(ranks.gather(X.shape[0]))
+        self._require_same_fit(group, X, X_val, before)
+        n_rows = sum(group.gather(X.shape[0]))
         size = self._largest_size(n_rows, X.shape[1], before)
-        plan = Plan.of(self, n_rows)
-        with threads_for(self._multiply_adds(X, size) * plan.batch_size):
-            watch = Watch.begin(self, given, plan, searches=isinstance(size, float))
-            task = make_task(self, X, X_val, before, ranks)
-            start = self._start(task, size)
+        config = TrainingConfig.from_params(self, n_rows)
+        with threads_for(self._flops_per_row(X, size) * config.batch_size):
+            callbacks = FitCallbackContext.begin(
+                self, given, config, searches=isinstance(size, float)
+            )
+            data = make_task(self, X, X_val, before, group)
+            start = self._start(data, size)
             if isinstance(size, float):
-                outcome = self._search_size(task, plan, start, watch, size)
+                result = self._search_size(data, config, start, callbacks, size)
             else:
-                outcome = fit_size(self, task, plan, start, watch, before)
-            self._publish(task, outcome)
-            findings = diagnose(self, task.X, task.moments.deviation, ranks)
+                result = fit_size(self, data, config, start, callbacks, before)
+            self._publish(data, result)
+            findings = diagnose(self, data.X, data.moments.std, group)
             self.diagnosis_ = tuple(finding.text for finding in findings)
-            watch.end(fitted=True)
-        return outcome.history, findings
+            callbacks.end(fitted=True)
+        return result.history, findings
 
     def partial_fit(self, X, y=None) -> Self:
         """Continue with one pass over the rows of `X`.
@@ -212,15 +221,15 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with all_or_nothing(self), plain_torch(), joined() as ranks:
-            with ranks.agreement():
+        with restore_on_error(self), grad_mode(), process_group() as group:
+            with group.synchronize_errors():
                 self._check_parameters()
                 before = self.network_ if self.__sklearn_is_fitted__() else None
                 X = self._checked_for_loss(
                     X, reset=before is None, ensure_min_samples=2 if before is None else 1
                 )
-            self._require_same_fit(ranks, X, None, before)
-            n_rows = sum(ranks.gather(X.shape[0]))
+            self._require_same_fit(group, X, None, before)
+            n_rows = sum(group.gather(X.shape[0]))
             size = self._largest_size(n_rows, X.shape[1], before)
             if isinstance(size, float):
                 raise ValueError(
@@ -232,20 +241,22 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
                     "`pretraining` must be None in the first partial_fit, which passes over its "
                     f"rows once, got {self.pretraining!r}; begin with fit instead."
                 )
-            plan = Plan.of(self, n_rows)
-            with threads_for(self._multiply_adds(X, size) * plan.batch_size):
-                task = make_task(self, X, X, before, ranks)  # the batch judges itself
+            config = TrainingConfig.from_params(self, n_rows)
+            with threads_for(self._flops_per_row(X, size) * config.batch_size):
+                data = make_task(self, X, X, before, group)  # the batch judges itself
                 if before is None:
-                    start = self._start(task, size)
-                    codec, seen, state = untrained(self, task, start), None, None
+                    start = self._start(data, size)
+                    fitted, seen, state = untrained(self, data, start), None, None
                 else:
-                    task = task._replace(moments=task.moments._replace(mean=on_host(self.mean_)))
-                    codec, seen, state = before, self._codes, self._optimizer_state
-                outcome, optimizer_state = continue_training(self, task, plan, codec, seen, state)
-            self._publish(task, outcome, optimizer_state)
+                    data = data._replace(moments=data.moments._replace(mean=as_numpy(self.mean_)))
+                    fitted, seen, state = before, self._codes, self._optimizer_state
+                result, optimizer_state = continue_training(self, data, config, fitted, seen, state)
+            self._publish(data, result, optimizer_state)
         return self
 
-    def _require_same_fit(self, ranks: Alone, X, X_val, before: Codec | None) -> None:
+    def _require_same_fit(
+        self, group: SingleProcess, X, X_val, before: FittedAutoencoder | None
+    ) -> None:
         """Raise on all ranks unless they mean the same fit, each to rows of its own."""
         # Devices, seeds and `verbose` may differ; of functions and the like only the user knows.
         own = ("device", "random_state", "verbose")
@@ -261,9 +272,11 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             "Whether an earlier fit is continued": before is not None,
             "The callbacks": callback_names(self),
         }
-        require_same(ranks, {"The estimator": type(self).__name__} | parameters | state)
+        check_same_on_all_ranks(group, {"The estimator": type(self).__name__} | parameters | state)
 
-    def _largest_size(self, n_samples: int, n_features: int, before: Codec | None) -> int | float:
+    def _largest_size(
+        self, n_samples: int, n_features: int, before: FittedAutoencoder | None
+    ) -> int | float:
         """`n_components` as a number, or still as a share, checked against the shape of `X`."""
         if self.image_shape is not None and prod(self.image_shape) != n_features:
             raise ValueError(
@@ -296,12 +309,12 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
             )
         return int(asked)
 
-    def _start(self, task: Task, size: int | float) -> PrincipalComponents:
-        ranks, wanted = task.ranks, self._n_principal(task, size)
-        start = principal_components(task.X, task.moments, wanted, task.seeds.components, ranks)
-        return ranks.first(start)  # eigenvectors may have another sign on another machine
+    def _start(self, data: FitData, size: int | float) -> PrincipalComponents:
+        group, wanted = data.group, self._n_principal(data, size)
+        start = principal_components(data.X, data.moments, wanted, data.seeds.components, group)
+        return group.broadcast(start)  # eigenvectors may have another sign on another machine
 
-    def _multiply_adds(self, X, size: int | float) -> float:
+    def _flops_per_row(self, X, size: int | float) -> float:
         """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
         size, hidden = int(size) or X.shape[1], tuple(self.hidden_layer_sizes)
         if self.image_shape is not None:
@@ -309,62 +322,70 @@ class BaseAutoencoder(CallbackSupportMixin, TrainedAutoencoder, ABC):
         return 6.0 * sum(a * b for a, b in pairwise((X.shape[1], *hidden, size)))
 
     def _search_size(
-        self, task: Task, plan: Plan, start: PrincipalComponents, watch: Watch, share: float
-    ) -> Outcome:
+        self,
+        data: FitData,
+        config: TrainingConfig,
+        start: PrincipalComponents,
+        callbacks: FitCallbackContext,
+        share: float,
+    ) -> FitResult:
         """The smallest code that explains the share, by bisection; PCA's size is enough."""
         too_small, enough, found = 0, len(start.directions), None
         while found is None or enough - too_small > 1:
             # PCA's size is known to be enough, so it is tried last, if at all.
             size = enough if enough - too_small == 1 else (too_small + enough) // 2
-            trial = watch.trial(size)
-            outcome = fit_size(self, task, plan, start.first(size), trial)
+            trial = callbacks.trial(size)
+            result = fit_size(self, data, config, start.first(size), trial)
             trial.end(fitted=False)
-            if outcome.history.interrupted:
-                return outcome
+            if result.history.interrupted:
+                return result
             if self.verbose:
-                self._print(f"n_components={size}: score {outcome.codes.score:.4f}")
-            if outcome.codes.score >= share or size == enough:
-                enough, found = size, outcome
+                self._print(f"n_components={size}: score {result.codes.score:.4f}")
+            if result.codes.score >= share or size == enough:
+                enough, found = size, result
             else:
                 too_small = size
         return found
 
-    def _publish(self, task: Task, outcome: Outcome, optimizer_state: Any = None) -> None:
+    def _publish(self, data: FitData, result: FitResult, optimizer_state: Any = None) -> None:
         """Set what `fit` has learned, all at once."""
         self._optimizer_state = optimizer_state
-        for name, value in self._fitted(task, outcome).items():
+        for name, value in self._fitted(data, result).items():
             setattr(self, name, value)
 
-    def _fitted(self, task: Task, outcome: Outcome) -> dict[str, Any]:
+    def _fitted(self, data: FitData, result: FitResult) -> dict[str, Any]:
         """The same, with arrays of the library of the training rows."""
-        learned = self._learned(task, outcome).items()
-        return {k: like(task.given, v) if isinstance(v, np.ndarray) else v for k, v in learned}
+        learned = self._learned(data, result).items()
+        return {
+            k: to_namespace_of(data.X_input, v) if isinstance(v, np.ndarray) else v
+            for k, v in learned
+        }
 
-    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
+    def _learned(self, data: FitData, result: FitResult) -> dict[str, Any]:
         """The fitted attributes that an outcome stands for."""
-        order, history = outcome.order, outcome.history
+        order, history = result.order, result.history
         return {
             "n_components_": len(order.explained_variance),
-            "components_": outcome.directions,
-            "mean_": task.moments.mean,
+            "components_": result.directions,
+            "mean_": data.moments.mean,
             "explained_variance_": order.explained_variance,
             "explained_variance_ratio_": order.explained_variance_ratio,
-            "pca_score_": outcome.codes.pca_score,
+            "pca_score_": result.codes.pca_score,
             "loss_curve_": history.training,
             "validation_curve_": history.validation,
             "n_iter_": len(history.training),
             "best_iter_": history.best_epoch,
-            "n_samples_seen_": outcome.codes.n_samples,
+            "n_samples_seen_": result.codes.n_samples,
             "diagnosis_": (),
-            "network_": outcome.codec,
-            "_codes": outcome.codes,
+            "network_": result.fitted,
+            "_codes": result.codes,
         }
 
-    def _collapse(self) -> Finding | None:
+    def _collapse(self) -> Diagnostic | None:
         """What is to be said of codes that are of no use, if some are."""
         return collapsed_codes(self)
 
-    def _tell(self, history: History, findings: Sequence[Finding]) -> None:
+    def _tell(self, history: History, findings: Sequence[Diagnostic]) -> None:
         """Warn of a training that did not end well; an interruption is passed on."""
         for text, category in findings:
             if category is not None:

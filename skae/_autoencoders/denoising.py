@@ -14,8 +14,8 @@ from .._data.validation import AnyCallable, Number, OneOf, parameter
 from .._losses.corruption import CORRUPTIONS, Columns
 from .._losses.reconstruction import LOSSES
 from .._nn.autoencoder import Autoencoder, Whitening, reciprocal
-from .._training.diagnostics import Finding
-from .._training.fit_data import Task
+from .._training.diagnostics import Diagnostic
+from .._training.fit_data import FitData
 from .base import BaseAutoencoder
 
 # So many rows tell the usual sizes of what enters and leaves the network.
@@ -125,7 +125,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     def _is_plain(self) -> bool:
         return isinstance(self.corruption, str) and self.corruption_level == 0
 
-    def _collapse(self) -> Finding | None:
+    def _collapse(self) -> Diagnostic | None:
         # What drowns in the noise is best left out: a code at rest is no fault.
         return super()._collapse() if self._is_plain else None
 
@@ -138,38 +138,38 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 f"probability that an entry is replaced, got {self.corruption_level}."
             )
 
-    def _equip(self, network: Autoencoder, task: Task) -> None:
-        network.columns = _columns(task)
+    def _equip(self, network: Autoencoder, data: FitData) -> None:
+        network.columns = _columns(data)
         if not self._is_plain:
             # Evenly spaced, as rows may be sorted.
-            n_rows = min(len(task.train), TYPICAL_ROWS)
-            some = torch.linspace(0, len(task.train) - 1, n_rows, device=task.device).long()
-            x = task.rows.everywhere(task.train[some]).cpu().double()
-            noise = torch.Generator().manual_seed(task.seeds.noise)
+            n_rows = min(len(data.train), TYPICAL_ROWS)
+            some = torch.linspace(0, len(data.train) - 1, n_rows, device=data.device).long()
+            x = data.rows.everywhere(data.train[some]).cpu().double()
+            noise = torch.Generator().manual_seed(data.seeds.noise)
             _fit_scales(network, x, self._shown(network, x, noise), LOSSES[self.loss].degree)
 
 
-def _columns(task: Task) -> Columns:
+def _columns(data: FitData) -> Columns:
     """What is usual in the columns of the training rows."""
-    low, high = _extremes(task)
-    # Not `moments.spread`, which is one for constant data: those have no noise.
-    spread = np.sqrt(np.mean(task.moments.deviation**2))
-    known = [(value - task.shift) / task.scale for value in (np.zeros_like(low), low, high)]
-    scales = [np.asarray(spread / task.scale), np.asarray(task.scale)]
+    low, high = _extremes(data)
+    # Not `moments.rms_std`, which is one for constant data: those have no noise.
+    spread = np.sqrt(np.mean(data.moments.std**2))
+    known = [(value - data.shift) / data.scale for value in (np.zeros_like(low), low, high)]
+    scales = [np.asarray(spread / data.scale), np.asarray(data.scale)]
     return Columns(*map(torch.from_numpy, (*known, *scales)))
 
 
-def _extremes(task: Task) -> list[np.ndarray]:
+def _extremes(data: FitData) -> list[np.ndarray]:
     """The least and the largest value of each column; the mean where none was observed."""
-    where = task.X.device if isinstance(task.X, Tensor) else torch.device("cpu")
+    where = data.X.device if isinstance(data.X, Tensor) else torch.device("cpu")
     low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-    for x in tensor_blocks(task.X, inference_dtype(task.X.dtype, where), where):
+    for x in tensor_blocks(data.X, inference_dtype(data.X.dtype, where), where):
         missing = x.isnan()
         low = torch.minimum(low, x.masked_fill(missing, torch.inf).amin(0))
         high = torch.maximum(high, x.masked_fill(missing, -torch.inf).amax(0))
-    lows, highs = zip(*task.ranks.gather((as_array(low), as_array(high))), strict=True)
+    lows, highs = zip(*data.group.gather((as_array(low), as_array(high))), strict=True)
     found = np.min(lows, axis=0), np.max(highs, axis=0)
-    return [np.where(np.isinf(end), task.moments.mean, end) for end in found]
+    return [np.where(np.isinf(end), data.moments.mean, end) for end in found]
 
 
 def _fit_scales(network: Autoencoder, x: Tensor, shown: Tensor, degree: int) -> None:
@@ -186,7 +186,7 @@ def _fit_scales(network: Autoencoder, x: Tensor, shown: Tensor, degree: int) -> 
     if linear.active:
         code = _size(centred @ linear.components.T)
         left_over = _size(torch.nan_to_num(x - linear.reconstruct(shown)))
-        scales.codes, scales.code_step = reciprocal(code), code.clamp(max=left_over.norm())
+        scales.codes, scales.delta_scale = reciprocal(code), code.clamp(max=left_over.norm())
         if degree > 0:
             scales.outputs = left_over
 

@@ -12,7 +12,7 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._data.array_api import check_same_library, float_dtypes, like, native, on_host
+from .._data.array_api import as_numpy, check_same_library, float_dtypes, to_namespace_of, to_native
 from .._data.dataset import (
     TORCH_DTYPES,
     as_tensor,
@@ -20,13 +20,13 @@ from .._data.dataset import (
     column_sums,
     dense_block,
     empty_like,
-    in_pieces,
+    halve_on_oom,
     inference_dtype,
     tensor_blocks,
 )
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
-from .._nn.fitted import Codec, computing
-from .._nn.pickling import HoldsModule
+from .._nn.fitted import FittedAutoencoder, computing
+from .._nn.pickling import ModulePickleMixin
 from .._training.rotation import explained_share
 from .shared_parameters import SharedParameters
 
@@ -35,11 +35,11 @@ FEW_ENTRIES = 10_000
 
 
 class TrainedAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, HoldsModule, SharedParameters
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModulePickleMixin, SharedParameters
 ):
     """All that needs no more than what `fit` has left: codes, rows and scores, checks and files."""
 
-    network_: Codec
+    network_: FittedAutoencoder
     mean_: Any
     n_components_: int
     n_features_in_: int
@@ -78,7 +78,7 @@ class TrainedAutoencoder(
         """
         check_is_fitted(self)
         return self._in_blocks(
-            self._validated(X), lambda codec, x: codec.encode(x), self.n_components_
+            self._validated(X), lambda fitted, x: fitted.encode(x), self.n_components_
         )
 
     def inverse_transform(self, X) -> np.ndarray:
@@ -145,8 +145,8 @@ class TrainedAutoencoder(
         """
         check_is_fitted(self)
 
-        def negative_loss(codec: Codec, x: Tensor) -> Tensor:
-            return -self._reconstruction.loss(codec.decode(codec.encode(x)), x)[:, None]
+        def negative_loss(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+            return -self._reconstruction.loss(fitted.decode(fitted.encode(x)), x)[:, None]
 
         return self._in_blocks(self._checked_for_loss(X), negative_loss, 1)[:, 0]
 
@@ -165,8 +165,8 @@ class TrainedAutoencoder(
         """
         check_is_fitted(self)
 
-        def negative_loss(codec: Codec, x: Tensor) -> Tensor:
-            charge = self._reconstruction.pointwise(codec.decode(codec.encode(x)), x.nan_to_num())
+        def negative_loss(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+            charge = self._reconstruction.pointwise(fitted.decode(fitted.encode(x)), x.nan_to_num())
             return torch.where(torch.isnan(x), 0.0, -charge)
 
         X = self._checked_for_loss(X)
@@ -191,18 +191,18 @@ class TrainedAutoencoder(
         check_is_fitted(self)
         loss = self._reconstruction
 
-        def deviances(codec: Codec, x: Tensor) -> Tensor:
-            mean = torch.as_tensor(native(self.mean_)).to(x)
+        def deviances(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+            mean = torch.as_tensor(to_native(self.mean_)).to(x)
             return torch.stack(
                 [
-                    loss.deviance(codec.decode(codec.encode(x)), x),
+                    loss.deviance(fitted.decode(fitted.encode(x)), x),
                     loss.deviance(loss.link(mean).expand_as(x), x),
                 ],
                 dim=1,
             )
 
         per_row = self._in_blocks(self._checked_for_loss(X), deviances, 2)
-        return explained_share(*column_sums(native(per_row)))
+        return explained_share(*column_sums(to_native(per_row)))
 
     @property
     def _n_features_out(self) -> int:
@@ -222,7 +222,7 @@ class TrainedAutoencoder(
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if tensors := [name for name, value in state.items() if isinstance(value, Tensor)]:
-            state |= {"_tensors": tensors} | {name: on_host(state[name]) for name in tensors}
+            state |= {"_tensors": tensors} | {name: as_numpy(state[name]) for name in tensors}
         if "_optimizer_state" in state:
             state["_optimizer_state"] = None  # it belongs to this process
         return state
@@ -259,39 +259,45 @@ class TrainedAutoencoder(
     def _checked_for_loss(self, X, **options):
         """`X` as `_validated`, and within the domain of the loss."""
         X = self._validated(X, **options)
-        self._reconstruction.check(X.data if sparse.issparse(X) else native(X))
+        self._reconstruction.check(X.data if sparse.issparse(X) else to_native(X))
         return X
 
-    def _decode(self, codec: Codec, code: Tensor) -> Tensor:
+    def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""
-        return self._reconstruction.mean(codec.decode(code))
+        return self._reconstruction.mean(fitted.decode(code))
 
-    def _restore(self, codec: Codec, x: Tensor) -> Tensor:
-        return self._decode(codec, codec.encode(x))
+    def _restore(self, fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+        return self._decode(fitted, fitted.encode(x))
 
-    def _in_blocks(self, X, apply: Callable[[Codec, Tensor], Tensor], width: int) -> Any:
+    def _in_blocks(
+        self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int
+    ) -> Any:
         """`apply` to the rows of `X`, in the precision of `X`: an array of the library of `X`."""
         check_same_library(self, X, self.mean_)
-        return like(X, self._computed(native(X), apply, width))
+        return to_namespace_of(X, self._computed(to_native(X), apply, width))
 
     def _computed(
-        self, X, apply: Callable[[Codec, Tensor], Tensor], width: int
+        self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int
     ) -> np.ndarray | Tensor:
         """`apply` to the rows of an array or a tensor, a block at a time; the result is such."""
         device = self.network_.shift.device
         if self.device == "auto" and isinstance(X, Tensor):
             device = X.device
         dtype = inference_dtype(X.dtype, device)
-        codec = computing(self.network_, dtype, device)
+        fitted = computing(self.network_, dtype, device)
         with torch.inference_mode():
             if device.type == "cpu" and X.shape[0] * self.n_features_in_ <= FEW_ENTRIES:
                 x = as_tensor(dense_block(X, slice(None)), dtype, device)
-                return like(X, apply(codec, x))  # for one row the rest takes as long as a layer
+                return to_namespace_of(
+                    X, apply(fitted, x)
+                )  # for one row the rest takes as long as a layer
             start, result = 0, empty_like(X, (X.shape[0], width))
             # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower. 2000 rows of
             # 32 are a third quicker than 30,000: what hidden layers make of them stays in cache.
             wide = max(self.n_features_in_, 512 if device.type == "cpu" else 0)
             for x in tensor_blocks(X, dtype, device, width=wide, times=8):
-                result[start : start + len(x)] = like(X, in_pieces(partial(apply, codec), x))
+                result[start : start + len(x)] = to_namespace_of(
+                    X, halve_on_oom(partial(apply, fitted), x)
+                )
                 start += len(x)
         return result

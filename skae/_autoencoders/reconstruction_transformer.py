@@ -9,7 +9,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.validation import NONE, Estimator, check_parameters, parameter
-from .base import all_or_nothing
+from .base import restore_on_error
 from .plain import AutoencoderTransformer
 
 MAX_COMPONENTS = 64
@@ -80,7 +80,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         ValueError, TypeError
             If `estimator` cannot transform and restore rows, or refuses `X`.
         """
-        with all_or_nothing(self):
+        with restore_on_error(self):
             check_parameters(self)
             X = self._validated(X, reset=True)
             reducer = default_reducer(X) if self.estimator is None else clone(self.estimator)

@@ -13,27 +13,27 @@ from torch import Tensor
 from torch.nn import Module, Sequential
 from torch.nn.functional import relu
 
-from .._data.array_api import like, on_host
+from .._data.array_api import as_numpy, to_namespace_of
 from .._data.dataset import as_array, as_tensor, blocks, dense_block
 from .._data.validation import BOOLEAN, NONE, Integers, Number, OneOf, integer, parameter
-from .._nn.autoencoder import Autoencoder, Gate, LinearPath, Scales
-from .._nn.fitted import Codec
+from .._nn.autoencoder import Autoencoder, LayerScale, PCAPath, Scales
+from .._nn.fitted import FittedAutoencoder
 from .._nn.sparse import (
     SETTLED_STEPS,
-    SPARSITIES,
+    SPARSE_ACTIVATIONS,
     Dictionary,
     Silent,
     SparseCoder,
+    SparseEncoder,
     Thresholded,
     TopK,
-    Units,
 )
-from .._training.diagnostics import Finding
-from .._training.fit_data import Task
-from .._training.loop import History, Plan
+from .._training.diagnostics import Diagnostic
+from .._training.fit_data import FitData
+from .._training.loop import History, TrainingConfig
 from .._training.pca import PrincipalComponents
-from .._training.result import Outcome
-from .._training.rotation import CodeUse, Order
+from .._training.result import FitResult
+from .._training.rotation import CodeBasis, UnitActivity
 from .base import BaseAutoencoder
 from .dictionary_update import refit
 from .shared_parameters import FRACTION
@@ -206,7 +206,7 @@ class SparseAutoencoder(BaseAutoencoder):
     n_components: int | None = parameter(None, integer(1), NONE)
     _: KW_ONLY
     hidden_layer_sizes: tuple[int, ...] = parameter((), Integers())
-    sparsity: str = parameter("topk", OneOf(tuple(SPARSITIES)))
+    sparsity: str = parameter("topk", OneOf(tuple(SPARSE_ACTIVATIONS)))
     n_nonzero_coefs: int | None = parameter(None, integer(1), NONE)
     penalty: float = parameter(1.0, Number(Real, 0))
     transform_max_iter: int = parameter(0, integer(0))
@@ -214,18 +214,22 @@ class SparseAutoencoder(BaseAutoencoder):
     with_mean: bool = parameter(True, BOOLEAN)
     sparse_output: bool = parameter(False, BOOLEAN)
 
-    _codec: ClassVar[type[Codec]] = Codec
-    _moments: ClassVar[type] = CodeUse
+    _codec: ClassVar[type[FittedAutoencoder]] = FittedAutoencoder
+    _moments: ClassVar[type] = UnitActivity
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
         if not isinstance(network, SparseCoder):  # hidden layers in pretraining are not sparse
             return self._reconstruction.loss(network.decode(network.encode(x)), x)
-        sparsity, drive = network.encoder.sparsity, network.drive(x)
-        code = sparsity(drive)
+        sparsity, pre_activation = network.encoder.sparsity, network.pre_activation(x)
+        code = sparsity(pre_activation)
         raw = network.decode(code)
-        loss = self._reconstruction.loss(raw, x) + self.penalty * sparsity.charge(drive, code)
+        loss = self._reconstruction.loss(raw, x) + self.penalty * sparsity.charge(
+            pre_activation, code
+        )
         left_over = x - self._reconstruction.mean(raw)
-        return loss + _revival(network, drive, code, left_over) if network.training else loss
+        return (
+            loss + _revival(network, pre_activation, code, left_over) if network.training else loss
+        )
 
     def transform(self, X) -> np.ndarray | sparse.csr_array:
         """Encode rows.
@@ -251,31 +255,31 @@ class SparseAutoencoder(BaseAutoencoder):
         X = self._validated(X)
 
         def codes(rows) -> Any:
-            return self._in_blocks(rows, lambda codec, x: codec.encode(x), self.n_components_)
+            return self._in_blocks(rows, lambda fitted, x: fitted.encode(x), self.n_components_)
 
         if not self.sparse_output:
             return codes(X)
-        dense = (on_host(codes(X[rows])) for rows in blocks(X, self.n_components_, 8))
+        dense = (as_numpy(codes(X[rows])) for rows in blocks(X, self.n_components_, 8))
         return sparse.vstack([sparse.csr_array(block) for block in dense], format="csr")
 
     def _assemble(
-        self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
+        self, encoder: Module, decoder: Module, linear: PCAPath, scales: Scales, data: FitData
     ) -> Autoencoder:
         n_components, n_features = len(scales.codes), len(linear.mean)
-        g = Silent() if self._is_plain_dictionary else Sequential(encoder, Gate(n_components))
-        f = Silent() if self._is_plain_dictionary else Sequential(decoder, Gate(n_features))
-        fields = self._fields(task, n_components)
-        weight = some_rows(task, linear.mean, n_components, fields)
+        g = Silent() if self._is_plain_dictionary else Sequential(encoder, LayerScale(n_components))
+        f = Silent() if self._is_plain_dictionary else Sequential(decoder, LayerScale(n_features))
+        fields = self._fields(data, n_components)
+        weight = some_rows(data, linear.mean, n_components, fields)
         n_nonzero = self._n_nonzero(n_components, n_features)
-        sparsity = SPARSITIES[self.sparsity](n_nonzero, n_components)
+        sparsity = SPARSE_ACTIVATIONS[self.sparsity](n_nonzero, n_components)
         if isinstance(sparsity, TopK):
-            n_steps = Plan.of(self, len(task.rows)).n_steps(len(task.train))
+            n_steps = TrainingConfig.from_params(self, len(data.rows)).n_steps(len(data.train))
             sparsity.settled_steps = min(SETTLED_STEPS, n_steps / 3)
-        max_idle = IDLE_SHARES * n_components / n_nonzero
-        max_idle = min(max_idle, IDLE_EPOCHS * len(task.train))
-        usual = None if self.with_mean else linear.mean + torch.from_numpy(task.shift / task.scale)
+        max_inactive_rows = IDLE_SHARES * n_components / n_nonzero
+        max_inactive_rows = min(max_inactive_rows, IDLE_EPOCHS * len(data.train))
+        usual = None if self.with_mean else linear.mean + torch.from_numpy(data.shift / data.scale)
         own = torch.ones_like(weight[:, :1]) if self.tied_weights else weight.clone()
-        units = Units(own, g, sparsity, max_idle, usual, self.tied_weights)
+        units = SparseEncoder(own, g, sparsity, max_inactive_rows, usual, self.tied_weights)
         if usual is not None:  # so that units begin as they would from the mean
             units.bias.data = -(weight @ usual)
         dictionary = Dictionary(weight, f, fields)
@@ -283,31 +287,31 @@ class SparseAutoencoder(BaseAutoencoder):
         coder.n_searches = self.transform_max_iter
         return coder
 
-    def _equip(self, network: Autoencoder, task: Task) -> None:
+    def _equip(self, network: Autoencoder, data: FitData) -> None:
         if isinstance(network, SparseCoder):
-            network.encoder.scale(best_factor(network, task))
+            network.encoder.scale(best_factor(network, data))
 
-    def _settle(self, codec: Codec, task: Task) -> None:
-        codec.core.n_searches = self.transform_max_iter
-        if self.transform_max_iter and codec.core.decoder.fields is None:
-            refit(codec.core, task)
-        sparsity = codec.core.encoder.sparsity
+    def _settle(self, fitted: FittedAutoencoder, data: FitData) -> None:
+        fitted.network.n_searches = self.transform_max_iter
+        if self.transform_max_iter and fitted.network.decoder.fields is None:
+            refit(fitted.network, data)
+        sparsity = fitted.network.encoder.sparsity
         if isinstance(sparsity, Thresholded):
-            n_rows = min(len(task.rows), TYPICAL_ROWS)
-            index = torch.from_numpy(np.linspace(0, len(task.rows) - 1, n_rows).astype(int))
-            here = dense_block(task.X, task.rows.here(index).numpy())
-            own = as_tensor(here, codec.shift.dtype, codec.shift.device)
-            x = task.rows.gathered(index.to(own.device), [own])
+            n_rows = min(len(data.rows), TYPICAL_ROWS)
+            index = torch.from_numpy(np.linspace(0, len(data.rows) - 1, n_rows).astype(int))
+            here = dense_block(data.X, data.rows.here(index).numpy())
+            own = as_tensor(here, fitted.shift.dtype, fitted.shift.device)
+            x = data.rows.gathered(index.to(own.device), [own])
             with torch.no_grad():
-                drive = codec.core.drive((x - codec.shift) / codec.scale)
-            sparsity.threshold.copy_(sparsity.threshold_of(drive))
+                pre_activation = fitted.network.pre_activation((x - fitted.shift) / fitted.scale)
+            sparsity.threshold.copy_(sparsity.threshold_of(pre_activation))
 
     def _n_nonzero(self, n_components: int, n_features: int) -> int:
         wanted = self.n_nonzero_coefs
         return min(n_components, max(n_features // 10, 1) if wanted is None else wanted)
 
-    def _fields(self, task: Task, n_components: int) -> Tensor | None:
-        side, deviation = self.receptive_field, task.moments.deviation
+    def _fields(self, data: FitData, n_components: int) -> Tensor | None:
+        side, deviation = self.receptive_field, data.moments.std
         if side is None or self.image_shape is None:
             return None
         return receptive_fields(self.image_shape, side, deviation, n_components)
@@ -321,9 +325,9 @@ class SparseAutoencoder(BaseAutoencoder):
     def _starts_at_pca(self) -> bool:
         return False
 
-    def _n_principal(self, task: Task, size: int | float) -> int | float:
-        n_features = task.X.shape[1]
-        return min(self._n_nonzero(int(size), n_features), len(task.rows), n_features)
+    def _n_principal(self, data: FitData, size: int | float) -> int | float:
+        n_features = data.X.shape[1]
+        return min(self._n_nonzero(int(size), n_features), len(data.rows), n_features)
 
     def _code_size(self, start: PrincipalComponents) -> int:
         return self._size_for(0, start.directions.shape[1])
@@ -336,31 +340,33 @@ class SparseAutoencoder(BaseAutoencoder):
         tags.array_api_support = not self.sparse_output  # CSR arrays are SciPy's
         return tags
 
-    def _in_order(self, codec: Codec, codes: Any, history: History) -> Outcome:
+    def _in_order(self, fitted: FittedAutoencoder, codes: Any, history: History) -> FitResult:
         n_free = max(codes.n_samples - 1, 1)
         scatter = codes.code_squares - codes.code_sum**2 / codes.n_samples
         variances = scatter.clip(min=0.0) / n_free
         shares = variances / max(variances.sum(), np.finfo(float).tiny)
         explained = shares * max(codes.score, 0.0) * codes.squares / n_free
-        order = Order(np.zeros(0), np.eye(0), explained, shares * codes.score)  # no change of basis
-        return Outcome(codec, codes, order, as_array(codec.core.decoder.directions), history)
+        order = CodeBasis(
+            np.zeros(0), np.eye(0), explained, shares * codes.score
+        )  # no change of basis
+        return FitResult(fitted, codes, order, as_array(fitted.network.decoder.directions), history)
 
-    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
-        n_active = cast(CodeUse, outcome.codes).n_active
-        frequency = n_active / outcome.codes.n_samples
-        return super()._learned(task, outcome) | {"activation_frequency_": frequency}
+    def _learned(self, data: FitData, result: FitResult) -> dict[str, Any]:
+        n_active = cast(UnitActivity, result.codes).n_active
+        frequency = n_active / result.codes.n_samples
+        return super()._learned(data, result) | {"activation_frequency_": frequency}
 
     @property
     def dead_components_(self) -> np.ndarray:
         """Indices of the units that are active in no training row, (n_dead,)."""
         frequency = self.activation_frequency_
-        return like(frequency, np.flatnonzero(on_host(frequency) == 0))
+        return to_namespace_of(frequency, np.flatnonzero(as_numpy(frequency) == 0))
 
-    def _collapse(self) -> Finding | None:
+    def _collapse(self) -> Diagnostic | None:
         n_dead = self.dead_components_.shape[0]
         if not n_dead:
             return None
-        return Finding(
+        return Diagnostic(
             f"{n_dead} of {self.n_components_} units are active in no training row (see "
             "`dead_components_`). Fewer `n_components`, more `n_nonzero_coefs` or a smaller "
             "`penalty` would use them."
@@ -386,20 +392,22 @@ class SparseAutoencoder(BaseAutoencoder):
             )
 
 
-def _revival(network: SparseCoder, drive: Tensor, code: Tensor, left_over: Tensor) -> Tensor:
+def _revival(
+    network: SparseCoder, pre_activation: Tensor, code: Tensor, left_over: Tensor
+) -> Tensor:
     """What idle units lack on the one row of the batch that drives each of them most.
 
     There a unit is pulled up to where it would be active, and learns what the others leave over. It
     moves idle units alone.
     """
     units = network.encoder
-    units.count_idle(code, network.ranks)
-    idle = (units.idle > units.max_idle).nonzero()[:, 0]
-    if not len(idle):
-        return drive.new_zeros(())
-    nearest, row = drive[:, idle].max(0)
+    units.count_idle(code, network.group)
+    rows_since_active = (units.rows_since_active > units.max_inactive_rows).nonzero()[:, 0]
+    if not len(rows_since_active):
+        return pre_activation.new_zeros(())
+    nearest, row = pre_activation[:, rows_since_active].max(0)
     least_active = torch.where(code > 0, code, torch.inf).amin(1).nan_to_num(posinf=0.0)
     missing = relu(WAKING * (least_active.detach()[row] + TINY) - nearest)
-    made = nearest[:, None] * network.decoder.directions[idle]
+    made = nearest[:, None] * network.decoder.directions[rows_since_active]
     wrong = torch.nan_to_num(left_over.detach()[row] - made).square().sum(1)
-    return (missing + REVIVAL * wrong).sum() / len(drive)
+    return (missing + REVIVAL * wrong).sum() / len(pre_activation)

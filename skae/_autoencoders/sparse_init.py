@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from .._nn.convolutional import as_shape
 from .._nn.sparse import SparseCoder
-from .._training.fit_data import Task
+from .._training.fit_data import FitData
 
 # What is added to the rows at which the dictionary begins, in their own length.
 NOISE = 0.3
@@ -51,30 +51,30 @@ def receptive_fields(
     return fields.flatten(1)
 
 
-def some_rows(task: Task, mean: Tensor, n_components: int, fields: Tensor | None) -> Tensor:
+def some_rows(data: FitData, mean: Tensor, n_components: int, fields: Tensor | None) -> Tensor:
     """Unit vectors from the mean to training rows, (n_components, n_features), in their fields."""
-    chance = torch.Generator().manual_seed(task.seeds.weights)
-    n_rows = len(task.train)
+    chance = torch.Generator().manual_seed(data.seeds.weights)
+    n_rows = len(data.train)
     drawn = [torch.randperm(n_rows, generator=chance) for _ in range(-(-n_components // n_rows))]
-    rows = torch.cat(drawn)[:n_components].to(task.device)
-    away = torch.nan_to_num(task.rows.everywhere(task.train[rows]).cpu().double() - mean)
+    rows = torch.cat(drawn)[:n_components].to(data.device)
+    away = torch.nan_to_num(data.rows.everywhere(data.train[rows]).cpu().double() - mean)
     # No two are to be the same, nor zero; and each row is to have more than itself to learn from.
     noise = torch.randn(away.shape, generator=chance, dtype=away.dtype)
-    noise *= torch.from_numpy(task.moments.deviation)  # none where nothing varies
+    noise *= torch.from_numpy(data.moments.std)  # none where nothing varies
     if fields is not None:
         away, noise = away * fields, noise * fields
     away, noise = normalize(away, dim=1), normalize(noise, dim=1)
     return normalize(away + noise * NOISE, dim=1)
 
 
-def best_factor(network: SparseCoder, task: Task) -> float:
+def best_factor(network: SparseCoder, data: FitData) -> float:
     """What makes the first reconstructions best if all codes are multiplied by it.
 
     A row's codes are its projections on directions that overlap; their sum is much too long.
     """
     network = copy.deepcopy(network).double()
-    n_rows = min(len(task.train), TYPICAL_ROWS)
-    x = task.rows.everywhere(task.train[:n_rows]).cpu().double()
+    n_rows = min(len(data.train), TYPICAL_ROWS)
+    x = data.rows.everywhere(data.train[:n_rows]).cpu().double()
     with torch.no_grad():
         away = torch.nan_to_num(x - network.linear.mean)
         made = network.decoder(network.encode(x))

@@ -13,18 +13,18 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import Module
 
-from .._data.array_api import like, on_host
+from .._data.array_api import as_numpy, to_namespace_of
 from .._data.dataset import BLOCK_ENTRIES, as_array
 from .._data.validation import BOOLEAN, Number, check_value, integer, parameter
 from .._losses.importance_weighted import (
-    balanced_noise,
+    antithetic_normal,
     importance_bound,
     log_ratio,
     standard_normal,
 )
 from .._losses.penalties import gaussian_kl
-from .._nn.autoencoder import Autoencoder, LinearPath, Scales, reciprocal
-from .._nn.fitted import Codec, OrderedCodec
+from .._nn.autoencoder import Autoencoder, PCAPath, Scales, reciprocal
+from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.variational import (
     NoisyDecoder,
     PosteriorHead,
@@ -33,16 +33,16 @@ from .._nn.variational import (
     probabilistic_pca,
     random_start,
 )
-from .._training.diagnostics import Finding
-from .._training.fit_data import Task
-from .._training.result import Outcome
-from .._training.rotation import CodeMoments, Order
+from .._training.diagnostics import Diagnostic
+from .._training.fit_data import FitData
+from .._training.result import FitResult
+from .._training.rotation import CodeBasis, CodeMoments
 from .base import BaseAutoencoder
 
 # The least scale of the noise, in units of the spread of the data. Without one, a density of rows
 # that are reconstructed perfectly would have no upper bound. Losses count from there, that is, in
 # nats that it takes to say a row to this resolution: never negative, whatever the units of `X`.
-RESOLUTION = 1e-4
+MIN_NOISE_SCALE = 1e-4
 
 # A component whose posterior mean has less variance than this over the rows says nothing of them
 # (Burda et al., 2016).
@@ -151,24 +151,30 @@ class VAE(BaseAutoencoder):
             x = _draw_binary(x, noise)
         if not isinstance(network, VariationalAutoencoder):  # hidden layers have no posterior
             return self._reconstruction.loss(network.decode(network.encode(x)), x)
-        beta = self.beta * self._warmth(network)
+        beta = self.beta * self._kl_weight(network)
         mean, log_var = network.posterior(x)
         if self.n_importance_samples > 1:
             samples = standard_normal((self.n_importance_samples, *mean.shape), mean, noise)
             rows = x.repeat(self.n_importance_samples, 1)
             return -importance_bound(
-                lambda codes: -self._surprise(network, codes, rows), mean, log_var, samples, beta
+                lambda codes: -self._negative_log_likelihood(network, codes, rows),
+                mean,
+                log_var,
+                samples,
+                beta,
             )
         code = mean + (log_var / 2).exp() * standard_normal(mean.shape, mean, noise)
-        return self._surprise(network, code, x) + beta * gaussian_kl(mean, log_var)
+        return self._negative_log_likelihood(network, code, x) + beta * gaussian_kl(mean, log_var)
 
-    def _surprise(self, network: VariationalAutoencoder, code: Tensor, x: Tensor) -> Tensor:
+    def _negative_log_likelihood(
+        self, network: VariationalAutoencoder, code: Tensor, x: Tensor
+    ) -> Tensor:
         """Nats that it takes to say each row, given its code, to the resolution."""
         loss, log_scale = self._reconstruction, network.decoder.log_scale
         nats = loss.negative_log_likelihood(network.decode(code), x, log_scale)
-        return nats - _n_observed(x) * math.log(RESOLUTION) if loss.degree else nats
+        return nats - _n_observed(x) * math.log(MIN_NOISE_SCALE) if loss.degree else nats
 
-    def _warmth(self, network: VariationalAutoencoder) -> float:
+    def _kl_weight(self, network: VariationalAutoencoder) -> float:
         """The share of `beta` that is charged at this step; all of it on held-out rows."""
         if network.training and network.progress < self.kl_warmup:
             return network.progress / self.kl_warmup
@@ -197,17 +203,17 @@ class VAE(BaseAutoencoder):
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))
-        codec, loss = self.network_, self._reconstruction
+        fitted, loss = self.network_, self._reconstruction
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        noise = torch.Generator(codec.shift.device).manual_seed(int(seed))
-        log_scale = codec.core.decoder.log_scale + codec.scale.log()
-        codes = standard_normal((n_samples, self.n_components_), codec.shift, noise)
+        noise = torch.Generator(fitted.shift.device).manual_seed(int(seed))
+        log_scale = fitted.network.decoder.log_scale + fitted.scale.log()
+        codes = standard_normal((n_samples, self.n_components_), fitted.shift, noise)
         with torch.inference_mode():
             parts = [
-                loss.draw(codec.decode(code), log_scale, noise)
+                loss.draw(fitted.decode(code), log_scale, noise)
                 for code in codes.split(max(BLOCK_ENTRIES // self.n_features_in_, 1))
             ]
-        return like(self.mean_, torch.cat(parts))
+        return to_namespace_of(self.mean_, torch.cat(parts))
 
     def posterior(self, X) -> tuple[np.ndarray, np.ndarray]:
         """The distribution of the code of each row: normal and independent over components.
@@ -231,11 +237,11 @@ class VAE(BaseAutoencoder):
         """
         check_is_fitted(self)
 
-        def mean_and_std(codec: Codec, x: Tensor) -> Tensor:
-            _, log_var = codec.core.posterior((x - codec.shift) / codec.scale)
+        def mean_and_std(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+            _, log_var = fitted.network.posterior((x - fitted.shift) / fitted.scale)
             # Sorting the codes and choosing their signs is all that the change of basis does.
-            std = (log_var / 2).exp() @ cast(OrderedCodec, codec).to_ordered.abs()
-            return torch.cat([codec.encode(x), std], dim=1)
+            std = (log_var / 2).exp() @ cast(RotatedAutoencoder, fitted).to_ordered.abs()
+            return torch.cat([fitted.encode(x), std], dim=1)
 
         both = self._in_blocks(self._validated(X), mean_and_std, 2 * self.n_components_)
         return both[:, : self.n_components_], both[:, self.n_components_ :]
@@ -262,15 +268,15 @@ class VAE(BaseAutoencoder):
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        noise = balanced_noise(self.n_components_, self._noise_seed)
+        noise = antithetic_normal(self.n_components_, self._noise_seed)
 
-        def bound(codec: Codec, x: Tensor) -> Tensor:
-            standard = (x - codec.shift) / codec.scale
-            mean, log_var = codec.core.posterior(standard)
+        def bound(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+            standard = (x - fitted.shift) / fitted.scale
+            mean, log_var = fitted.network.posterior(standard)
             std = (log_var / 2).exp()
             nats = gaussian_kl(mean, log_var)
             for sample in noise.to(x):
-                nats += self._nats(codec, mean + std * sample, standard) / len(noise)
+                nats += self._nats(fitted, mean + std * sample, standard) / len(noise)
             return -nats[:, None]
 
         return self._in_blocks(self._checked_for_loss(X), bound, 1)[:, 0]
@@ -303,37 +309,39 @@ class VAE(BaseAutoencoder):
         generator = torch.Generator().manual_seed(self._noise_seed)
         noise = torch.randn(n_samples, self.n_components_, generator=generator)
 
-        def log_density(codec: Codec, x: Tensor) -> Tensor:
-            standard = (x - codec.shift) / codec.scale
-            mean, log_var = codec.core.posterior(standard)
+        def log_density(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+            standard = (x - fitted.shift) / fitted.scale
+            mean, log_var = fitted.network.posterior(standard)
             std = (log_var / 2).exp()
             total = torch.full_like(mean[:, 0], -torch.inf)
             for sample in noise.to(x):
                 code = mean + std * sample
-                log_weight = log_ratio(code, sample, log_var) - self._nats(codec, code, standard)
+                log_weight = log_ratio(code, sample, log_var) - self._nats(fitted, code, standard)
                 total = torch.logaddexp(total, log_weight)
             return (total - math.log(n_samples))[:, None]
 
         return self._in_blocks(self._checked_for_loss(X), log_density, 1)[:, 0]
 
-    def _nats(self, codec: Codec, code: Tensor, standard: Tensor) -> Tensor:
+    def _nats(self, fitted: FittedAutoencoder, code: Tensor, standard: Tensor) -> Tensor:
         """-log p(x | z) for each row, in the units of `X`."""
-        core, loss = codec.core, self._reconstruction
-        nats = loss.negative_log_likelihood(core.decode(code), standard, core.decoder.log_scale)
-        return nats + _n_observed(standard) * codec.scale.log() if loss.degree else nats
+        network, loss = fitted.network, self._reconstruction
+        nats = loss.negative_log_likelihood(
+            network.decode(code), standard, network.decoder.log_scale
+        )
+        return nats + _n_observed(standard) * fitted.scale.log() if loss.degree else nats
 
     def _assemble(
-        self, encoder: Module, decoder: Module, linear: LinearPath, scales: Scales, task: Task
+        self, encoder: Module, decoder: Module, linear: PCAPath, scales: Scales, data: FitData
     ) -> Autoencoder:
-        start = _probabilistic_pca(scales, task) if linear.active else random_start(scales)
+        start = _probabilistic_pca(scales, data) if linear.active else random_start(scales)
         # From the units of principal components to those of the prior.
-        steps, ones = scales.code_step * scales.codes, torch.ones_like(scales.codes)
+        steps, ones = scales.delta_scale * scales.codes, torch.ones_like(scales.codes)
         # Laplace's scale is that of its absolute error, less than its standard deviation.
         laplace = self._reconstruction.degree == 1
         scale = start.noise_scale / math.sqrt(2) if laplace else start.noise_scale
         return VariationalAutoencoder(
             PosteriorHead(encoder, start.log_var),
-            NoisyDecoder(decoder, scale, RESOLUTION),
+            NoisyDecoder(decoder, scale, MIN_NOISE_SCALE),
             linear,
             Scales(scales.inputs, ones, steps, scales.outputs),
             self._reconstruction.link,
@@ -350,27 +358,27 @@ class VAE(BaseAutoencoder):
     def _is_plain(self) -> bool:
         return self.beta == 1  # then probabilistic PCA is the optimum wherever PCA is
 
-    def _order(self, codec: Codec, codes: CodeMoments) -> Order:
+    def _order(self, fitted: FittedAutoencoder, codes: CodeMoments) -> CodeBasis:
         # No rotation: it would correlate the posteriors. No centring and no scale: codes that are
         # drawn from the prior are decoded.
-        gains = np.square(as_array(codec.directions())).sum(axis=1)
+        gains = np.square(as_array(fitted.decoder_jacobian())).sum(axis=1)
         explained = np.diag(codes.code_scatter) * gains
         shares = explained / max(explained.sum(), np.finfo(float).tiny)
         order = np.argsort(-explained, kind="stable")
         ratios = shares[order] * codes.score
-        return Order(
+        return CodeBasis(
             np.zeros_like(ratios),
             np.eye(len(order))[:, order],
             ratios * (codes.squares / max(codes.n_samples - 1, 1)),
             ratios,
         )
 
-    def _in_units_of_X(self, loss: float, task: Task) -> float:
+    def _in_units_of_X(self, loss: float, data: FitData) -> float:
         if not self._reconstruction.degree:
             return loss
         # Entries of a row that are observed, in the mean.
-        n_observed = task.X.shape[1] - task.moments.n_missing / len(task.rows)
-        return loss + n_observed * math.log(RESOLUTION * task.scale)
+        n_observed = data.X.shape[1] - data.moments.n_missing / len(data.rows)
+        return loss + n_observed * math.log(MIN_NOISE_SCALE * data.scale)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -385,20 +393,20 @@ class VAE(BaseAutoencoder):
                 f"loss={self.loss!r}."
             )
 
-    def _learned(self, task: Task, outcome: Outcome) -> dict[str, Any]:
-        codes = outcome.codes
+    def _learned(self, data: FitData, result: FitResult) -> dict[str, Any]:
+        codes = result.codes
         variances = np.diag(codes.code_scatter) / max(codes.n_samples - 1, 1)
-        return super()._learned(task, outcome) | {
+        return super()._learned(data, result) | {
             "active_components_": variances > ACTIVE_VARIANCE,
-            "_noise_seed": task.seeds.noise,
+            "_noise_seed": data.seeds.noise,
         }
 
-    def _collapse(self) -> Finding | None:
-        n_active = int(on_host(self.active_components_).sum())
-        explains = on_host(self.explained_variance_).any()
+    def _collapse(self) -> Diagnostic | None:
+        n_active = int(as_numpy(self.active_components_).sum())
+        explains = as_numpy(self.explained_variance_).any()
         if n_active == self.n_components_ or self.beta < 1 or not explains:
             return None
-        return Finding(
+        return Diagnostic(
             f"{self.n_components_ - n_active} of {self.n_components_} components say nothing of "
             "the rows: their posterior is their prior (see `active_components_`). "
             f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
@@ -416,9 +424,11 @@ def _n_observed(x: Tensor) -> Tensor:
     return (~torch.isnan(x)).sum(1)
 
 
-def _probabilistic_pca(scales: Scales, task: Task) -> Start:
+def _probabilistic_pca(scales: Scales, data: FitData) -> Start:
     # As scikit-learn's PCA counts variances: so `score_samples` agrees with its own.
-    unbiased = len(task.rows) / max(len(task.rows) - 1, 1)
+    unbiased = len(data.rows) / max(len(data.rows) - 1, 1)
     deviations = reciprocal(scales.codes)
-    total = unbiased * float(np.square(task.moments.deviation / task.scale).sum())
-    return probabilistic_pca(unbiased * deviations.square(), total, len(task.shift), RESOLUTION)
+    total = unbiased * float(np.square(data.moments.std / data.scale).sum())
+    return probabilistic_pca(
+        unbiased * deviations.square(), total, len(data.shift), MIN_NOISE_SCALE
+    )

@@ -29,7 +29,7 @@ def float_dtypes(X: Any) -> list[Any]:
     return list(TORCH_DTYPES)
 
 
-def native(X: Any) -> Any:
+def to_native(X: Any) -> Any:
     """The same numbers as a NumPy array or, on an accelerator, as a tensor; CSR stays CSR."""
     if isinstance(X, Tensor):
         return X.detach().numpy() if X.device.type == "cpu" else X.detach()
@@ -38,7 +38,7 @@ def native(X: Any) -> Any:
     return X
 
 
-def like(X: Any, values: Any) -> Any:
+def to_namespace_of(X: Any, values: Any) -> Any:
     """Values, a NumPy array or a tensor, as an array of the library of `X`, where `X` lies."""
     if isinstance(X, Tensor):
         tensor = torch.as_tensor(values)
@@ -46,12 +46,12 @@ def like(X: Any, values: Any) -> Any:
         return tensor.to(X.device, torch.float32 if single else tensor.dtype)
     if _is_foreign(X):
         return X.__array_namespace__().asarray(values, device=X.device)
-    return on_host(values)
+    return as_numpy(values)
 
 
-def on_host(values: Any) -> np.ndarray:
+def as_numpy(values: Any) -> np.ndarray:
     """An array of whatever library as a NumPy array: for what is small."""
-    values = native(values)
+    values = to_native(values)
     return values.cpu().numpy() if isinstance(values, Tensor) else values
 
 

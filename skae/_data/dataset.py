@@ -18,10 +18,10 @@ from torch import Tensor
 
 # Below this many multiply-adds a step, a second thread gained at most 1.4 x on a quiet machine and
 # cost 3 x on a busy one; a fixed single thread also gives the same bits under any `n_jobs`.
-MULTIPLY_ADDS_WORTH_THREADS = 50_000_000
+MULTITHREADING_MIN_FLOPS = 50_000_000
 
 # Above this many, training in bfloat16 is quicker where the processor has instructions for it.
-WORTH_BFLOAT16 = 150_000_000
+BFLOAT16_MIN_FLOPS = 150_000_000
 
 # Entries of a block of rows when nothing is learned: bounds the memory, and stays in the cache.
 BLOCK_ENTRIES = 2**17
@@ -93,7 +93,7 @@ _ONE_THREAD = _OneThread()
 
 def threads_for(multiply_adds: float) -> AbstractContextManager[None]:
     """One thread for small work; what the caller has for large work."""
-    return nullcontext() if multiply_adds >= MULTIPLY_ADDS_WORTH_THREADS else _ONE_THREAD
+    return nullcontext() if multiply_adds >= MULTITHREADING_MIN_FLOPS else _ONE_THREAD
 
 
 @cache
@@ -105,7 +105,7 @@ def multiplies_bfloat16() -> bool:
 
 
 @contextmanager
-def plain_torch() -> Iterator[None]:
+def grad_mode() -> Iterator[None]:
     """Gradients on, whatever the caller's mode: `no_grad` and `inference_mode` around a fit."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
@@ -136,7 +136,7 @@ def inference_dtype(dtype: np.dtype | torch.dtype, device: torch.device) -> torc
     return dtype if isinstance(dtype, torch.dtype) else TORCH_DTYPES[dtype]
 
 
-def widest(device: torch.device) -> torch.dtype:
+def max_float_dtype(device: torch.device) -> torch.dtype:
     """The most precise numbers that the device has."""
     return inference_dtype(torch.float64, device)
 
@@ -150,7 +150,7 @@ def empty_like(X, shape: tuple[int, ...], dtype=None) -> np.ndarray | Tensor:
 
 def column_sums(X: Any) -> list[float]:
     """The sum of each column of an array or a tensor, in double precision where there is such."""
-    wide = widest(X.device) if isinstance(X, Tensor) else np.float64
+    wide = max_float_dtype(X.device) if isinstance(X, Tensor) else np.float64
     return X.sum(axis=0, dtype=wide).tolist()
 
 
@@ -161,17 +161,17 @@ def tensor_blocks(
     return (as_tensor(dense_block(X, rows), dtype, device) for rows in blocks(X, width, times))
 
 
-def in_pieces(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def halve_on_oom(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`apply` to rows: to the half of them at a time where the device runs out of memory."""
     try:
         return apply(x)
     except torch.cuda.OutOfMemoryError:
         if len(x) == 1:
             raise
-    return torch.cat([in_pieces(apply, half) for half in x.tensor_split(2)])
+    return torch.cat([halve_on_oom(apply, half) for half in x.tensor_split(2)])
 
 
-class Rows(ABC):
+class Dataset(ABC):
     """Rows in the network's units, taken in batches. All of them are here, unless said otherwise.
 
     An `index` counts all rows, wherever they are. `kept` are all of them, where they are in memory
@@ -207,7 +207,7 @@ class Rows(ABC):
         return gradient
 
 
-class HostRows(Rows):
+class ArrayDataset(Dataset):
     """The rows of an array or CSR matrix, gathered and standardised batch by batch: no copy."""
 
     def __init__(self, X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device):
@@ -223,7 +223,7 @@ class HostRows(Rows):
         return torch.from_numpy(standard).to(self._device)
 
 
-class TensorRows(Rows):
+class TensorDataset(Dataset):
     """The rows of a tensor, gathered and standardised batch by batch where they are: no copy."""
 
     def __init__(
@@ -231,7 +231,8 @@ class TensorRows(Rows):
     ):
         self._X, self._device = X, device
         self._shift, self._scale = (
-            as_tensor(np.asarray(value), widest(X.device), X.device) for value in (shift, scale)
+            as_tensor(np.asarray(value), max_float_dtype(X.device), X.device)
+            for value in (shift, scale)
         )
 
     def __len__(self) -> int:
@@ -242,12 +243,12 @@ class TensorRows(Rows):
         return ((batch - self._shift) / self._scale).to(self._device, torch.float32)
 
 
-class StandardRows(Rows):
+class CachedDataset(Dataset):
     """The rows of an array or tensor, standardised once and kept: on an accelerator, or if few."""
 
     kept: Tensor
 
-    def __init__(self, given: Rows, X):
+    def __init__(self, given: Dataset, X):
         indices = (torch.arange(rows.start, rows.stop) for rows in blocks(X))
         self.kept = torch.cat([given.take(index) for index in indices])
 
@@ -258,15 +259,17 @@ class StandardRows(Rows):
         return self.kept.index_select(0, index)
 
 
-def make_rows(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Rows:
+def make_dataset(X, shift: np.ndarray, scale: float | np.ndarray, device: torch.device) -> Dataset:
     """Rows of `X` in the network's units, `(X - shift) / scale`, ready to be taken in batches."""
-    kind: type[TensorRows | HostRows] = TensorRows if isinstance(X, Tensor) else HostRows
+    kind: type[TensorDataset | ArrayDataset] = (
+        TensorDataset if isinstance(X, Tensor) else ArrayDataset
+    )
     rows = kind(X, shift, scale, device)
     accelerated = device.type != "cpu" and not sparse.issparse(X)
     if not accelerated and prod(X.shape) > KEPT_ENTRIES:
         return rows
     try:
-        return StandardRows(rows, X)
+        return CachedDataset(rows, X)
     except torch.cuda.OutOfMemoryError:  # then they stay where they are
         return rows
 

@@ -16,10 +16,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .dataset import Rows
+from .dataset import Dataset
 
 
-class Alone:
+class SingleProcess:
     """A process that has all the rows."""
 
     rank, size = 0, 1
@@ -29,31 +29,31 @@ class Alone:
         """The value of each rank, in their order; for what is small."""
         return [value]
 
-    def first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The value of rank 0."""
         return value
 
-    def total(self, values: np.ndarray) -> np.ndarray:
+    def all_reduce_array(self, values: np.ndarray) -> np.ndarray:
         """The sum over the ranks."""
         return values
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over the ranks, in place."""
         return values
 
-    def unify(self, module: nn.Module) -> None:
+    def broadcast_module(self, module: nn.Module) -> None:
         """Give a module the weights and buffers that it has at rank 0."""
 
-    def share(self, rows: Rows) -> Rows:
-        """The rows of all ranks, counted through; see `SharedRows`."""
+    def shard(self, rows: Dataset) -> Dataset:
+        """The rows of all ranks, counted through; see `ShardedDataset`."""
         return rows
 
-    def observer(self, observer: Any) -> Any:
+    def callback(self, callback: Any) -> Any:
         """One that ends the training on all ranks if it wants to end it on one."""
-        return observer
+        return callback
 
     @contextmanager
-    def agreement(self) -> Iterator[None]:
+    def synchronize_errors(self) -> Iterator[None]:
         """Raise on every rank if the body raises on one; it may not talk with the others."""
         yield
 
@@ -61,10 +61,10 @@ class Alone:
         return self  # who is there is no part of what is copied
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Ranks(Alone):
+class ProcessGroup(SingleProcess):
     """The processes of the default process group, connected anew for one fit.
 
     A fit that fails leaves the connection: the others, who wait for it, are told at once, and the
@@ -78,7 +78,7 @@ class Ranks(Alone):
         self._group: Any = None
         self._group = self._call(dist.new_group, timeout=self._timeout)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close the connection."""
         group, self._group = self._group, None
         dist.destroy_process_group(group)
@@ -88,34 +88,34 @@ class Ranks(Alone):
         self._call(dist.all_gather_object, values, value, group=self._group)
         return values
 
-    def first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         values = [value]
         self._call(dist.broadcast_object_list, values, src=0, group=self._group)
         return values[0]
 
-    def total(self, values: np.ndarray) -> np.ndarray:
-        return self.add_up(torch.from_numpy(np.array(values))).numpy()
+    def all_reduce_array(self, values: np.ndarray) -> np.ndarray:
+        return self.all_reduce(torch.from_numpy(np.array(values))).numpy()
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         sent = values.to(self._near(values.device))
         self._call(dist.all_reduce, sent, group=self._group)
         return values.copy_(sent)
 
-    def unify(self, module: nn.Module) -> None:
+    def broadcast_module(self, module: nn.Module) -> None:
         with torch.no_grad():
             for values in [*module.parameters(), *module.buffers()]:
                 sent = values.detach().to(self._near(values.device)).contiguous()
                 self._call(dist.broadcast, sent, src=0, group=self._group)
                 values.copy_(sent)
 
-    def share(self, rows: Rows) -> Rows:
-        return SharedRows(rows, self)
+    def shard(self, rows: Dataset) -> Dataset:
+        return ShardedDataset(rows, self)
 
-    def observer(self, observer: Any) -> Any:
-        return _Agreed(observer, self)
+    def callback(self, callback: Any) -> Any:
+        return _Agreed(callback, self)
 
     @contextmanager
-    def agreement(self) -> Iterator[None]:
+    def synchronize_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -142,23 +142,23 @@ class Ranks(Alone):
 
 
 @contextmanager
-def joined() -> Iterator[Alone]:
+def process_group() -> Iterator[SingleProcess]:
     """All processes of the default group, if there is one, for a fit by all of them."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    ranks = Ranks()
+    group = ProcessGroup()
     try:
-        with _interrupts_wait(ranks):
-            yield ranks
-            late = any(ranks.gather(ranks.interrupted))  # nobody leaves before all have learned
+        with _interrupts_wait(group):
+            yield group
+            late = any(group.gather(group.interrupted))  # nobody leaves before all have learned
     finally:
-        ranks.leave()
+        group.close()
     if late:
         raise KeyboardInterrupt
 
 
-def refuse_ranks(name: str) -> None:
+def refuse_process_group(name: str) -> None:
     """Raise if there is a process group: what is to come sees the rows of one process only."""
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         raise ValueError(
@@ -168,9 +168,9 @@ def refuse_ranks(name: str) -> None:
         )
 
 
-def require_same(ranks: Alone, values: dict[str, Any]) -> None:
+def check_same_on_all_ranks(group: SingleProcess, values: dict[str, Any]) -> None:
     """Raise on every rank unless each of the named values is the same on all of them."""
-    first, *others = ranks.gather(values)
+    first, *others = group.gather(values)
     for rank, other in enumerate(others, 1):
         for name, value in first.items():
             if (its := other.get(name)) != value:
@@ -180,13 +180,13 @@ def require_same(ranks: Alone, values: dict[str, Any]) -> None:
                 )
 
 
-class SharedRows(Rows):
+class ShardedDataset(Dataset):
     """The rows of all ranks: those of rank 0 are counted first, then those of rank 1, and so on."""
 
-    def __init__(self, rows: Rows, ranks: Ranks):
-        counts = ranks.gather(len(rows))
-        self._rows, self._ranks = rows, ranks
-        self._begin, self._end = sum(counts[: ranks.rank]), sum(counts[: ranks.rank + 1])
+    def __init__(self, rows: Dataset, group: ProcessGroup):
+        counts = group.gather(len(rows))
+        self._rows, self._ranks = rows, group
+        self._begin, self._end = sum(counts[: group.rank]), sum(counts[: group.rank + 1])
         self._n_rows = sum(counts)
 
     def __len__(self) -> int:
@@ -207,7 +207,7 @@ class SharedRows(Rows):
         own = torch.cat(parts) if parts else torch.zeros(0, device=index.device)
         values = own.new_zeros(len(index), *own.shape[1:])
         values[self._is_here(index)] = own
-        return self._ranks.add_up(values)
+        return self._ranks.all_reduce(values)
 
     def over_ranks(
         self, network: nn.Module, gradient: Callable[[Tensor], Tensor]
@@ -218,7 +218,7 @@ class SharedRows(Rows):
             own = torch.cat([*(part.reshape(-1) for part in gradients), loss.reshape(1)])
             # Not times zero, as the row that stands in for none may be far out.
             own = own * (n_here / len(index)) if n_here else own.zero_()
-            whole, mean_loss = self._ranks.add_up(own).split([len(own) - 1, 1])
+            whole, mean_loss = self._ranks.all_reduce(own).split([len(own) - 1, 1])
             pieces = whole.split([part.numel() for part in gradients])
             for part, piece in zip(gradients, pieces, strict=True):
                 part.copy_(piece.view_as(part))
@@ -233,8 +233,8 @@ class SharedRows(Rows):
 class _Agreed:
     """An observer that ends the training after the same epoch everywhere."""
 
-    def __init__(self, observer: Any, ranks: Ranks):
-        self._observer, self._ranks = observer, ranks
+    def __init__(self, callback: Any, group: ProcessGroup):
+        self._observer, self._ranks = callback, group
 
     def epoch_begins(self) -> None:
         self._observer.epoch_begins()
@@ -249,7 +249,7 @@ class _Agreed:
 
 
 @contextmanager
-def _interrupts_wait(ranks: Ranks) -> Iterator[None]:
+def _interrupts_wait(group: ProcessGroup) -> Iterator[None]:
     """Let an interrupt wait for the end of the epoch, when all ranks hear of it; a second does not.
 
     At another moment it would leave the others in the middle of a sum.
@@ -260,7 +260,7 @@ def _interrupts_wait(ranks: Ranks) -> Iterator[None]:
         return
 
     def wait(*_: object) -> None:
-        ranks.interrupted = True
+        group.interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, wait)

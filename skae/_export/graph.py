@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from .._losses.reconstruction import LogLoss, Poisson, ReconstructionLoss
-from .._nn.autoencoder import Autoencoder, Gate, LinearPath, Tame, Transposed, Whitening
+from .._nn.autoencoder import Autoencoder, LayerScale, PCAPath, SoftClip, Transposed, Whitening
 from .._nn.convolutional import Deconvolution
-from .._nn.fitted import Codec, OrderedCodec
+from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.sparse import (
     KL,
     L1,
@@ -71,108 +71,110 @@ class Graph:
         return self.add("Where", self.add("IsNaN", x), 0.0, value)
 
 
-def encode(graph: Graph, codec: Codec, x: str) -> str:
+def encode(graph: Graph, fitted: FittedAutoencoder, x: str) -> str:
     """The codes of rows in the units of `X`."""
-    code = _encode_core(graph, codec.core, standard(graph, codec, x))
-    if not isinstance(codec, OrderedCodec):
-        return graph.add("Mul", code, codec.scale)
-    return graph.add("MatMul", graph.add("Sub", code, codec.centre), codec.to_ordered)
+    code = _encode_core(graph, fitted.network, standard(graph, fitted, x))
+    if not isinstance(fitted, RotatedAutoencoder):
+        return graph.add("Mul", code, fitted.scale)
+    return graph.add("MatMul", graph.add("Sub", code, fitted.centre), fitted.to_ordered)
 
 
-def decode(graph: Graph, codec: Codec, code: str) -> str:
+def decode(graph: Graph, fitted: FittedAutoencoder, code: str) -> str:
     """The raw rows of codes."""
-    if isinstance(codec, OrderedCodec):
-        code = graph.add("Add", graph.add("MatMul", code, codec.to_core), codec.centre)
+    if isinstance(fitted, RotatedAutoencoder):
+        code = graph.add("Add", graph.add("MatMul", code, fitted.to_core), fitted.centre)
     else:
-        code = graph.add("Div", code, codec.scale)
-    step = graph.add("Mul", decode_core(graph, codec.core, code), codec.scale)
-    return graph.add("Add", step, codec.shift)
+        code = graph.add("Div", code, fitted.scale)
+    step = graph.add("Mul", decode_core(graph, fitted.network, code), fitted.scale)
+    return graph.add("Add", step, fitted.shift)
 
 
-def standard(graph: Graph, codec: Codec, x: str) -> str:
+def standard(graph: Graph, fitted: FittedAutoencoder, x: str) -> str:
     """Rows in the units of the network."""
-    return graph.add("Div", graph.add("Sub", x, codec.shift), codec.scale)
+    return graph.add("Div", graph.add("Sub", x, fitted.shift), fitted.scale)
 
 
-def _encode_core(graph: Graph, core: nn.Module, x: str) -> str:
-    if type(core) is VariationalAutoencoder:
-        return posterior(graph, core, x)[0]
-    if type(core) is SparseCoder:
-        return _sparse_code(graph, core, x)
-    if type(core) is not Autoencoder:
-        raise _unknown(core)
-    centred = _centred(graph, core.linear, x)
-    step = module(graph, core.encoder, graph.add("Mul", centred, core.scales.inputs))
-    step = graph.add("Mul", step, core.scales.code_step)
-    return graph.add("Add", _linear_code(graph, core.linear, centred), step)
+def _encode_core(graph: Graph, network: nn.Module, x: str) -> str:
+    if type(network) is VariationalAutoencoder:
+        return posterior(graph, network, x)[0]
+    if type(network) is SparseCoder:
+        return _sparse_code(graph, network, x)
+    if type(network) is not Autoencoder:
+        raise _unknown(network)
+    centred = _centred(graph, network.linear, x)
+    step = module(graph, network.encoder, graph.add("Mul", centred, network.scales.inputs))
+    step = graph.add("Mul", step, network.scales.delta_scale)
+    return graph.add("Add", _linear_code(graph, network.linear, centred), step)
 
 
-def _sparse_code(graph: Graph, core: SparseCoder, x: str) -> str:
-    if core.n_searches:
+def _sparse_code(graph: Graph, network: SparseCoder, x: str) -> str:
+    if network.n_searches:
         raise TypeError(
             "`transform_max_iter` must be 0 in an estimator to be exported: the encoder is; the "
-            f"search that follows it is not, got {core.n_searches}."
+            f"search that follows it is not, got {network.n_searches}."
         )
-    units, centred = core.encoder, _centred(graph, core.linear, x)
-    weight = units.weights(core.decoder)
-    step = module(graph, units.network, graph.add("Mul", centred, core.scales.inputs))
+    units, centred = network.encoder, _centred(graph, network.linear, x)
+    weight = units.weights(network.decoder)
+    step = module(graph, units.network, graph.add("Mul", centred, network.scales.inputs))
     seen = centred if units.usual is None else graph.add("Add", centred, units.usual)
-    drive = graph.add("Add", graph.add("MatMul", seen, weight.T), units.bias)
-    return module(graph, units.sparsity, graph.add("Add", drive, step))
+    pre_activation = graph.add("Add", graph.add("MatMul", seen, weight.T), units.bias)
+    return module(graph, units.sparsity, graph.add("Add", pre_activation, step))
 
 
-def posterior(graph: Graph, core: VariationalAutoencoder, x: str) -> tuple[str, str]:
+def posterior(graph: Graph, network: VariationalAutoencoder, x: str) -> tuple[str, str]:
     """Mean and log variance of the code of rows in the network's units."""
-    head, centred = core.encoder, _centred(graph, core.linear, x)
+    head, centred = network.encoder, _centred(graph, network.linear, x)
     if type(head) is not PosteriorHead:
         raise _unknown(head)
     n = len(head.log_var)
-    both = module(graph, head.module, graph.add("Mul", centred, core.scales.inputs))
+    both = module(graph, head.module, graph.add("Mul", centred, network.scales.inputs))
     step, change = (graph.add("Gather", both, np.arange(i, i + n), axis=1) for i in (0, n))
-    linear = graph.add("Mul", _linear_code(graph, core.linear, centred), core.gain_in)
-    mean = graph.add("Add", linear, graph.add("Mul", step, core.scales.code_step))
+    linear = graph.add("Mul", _linear_code(graph, network.linear, centred), network.gain_in)
+    mean = graph.add("Add", linear, graph.add("Mul", step, network.scales.delta_scale))
     return mean, graph.add("Add", change, head.log_var)
 
 
-def decode_core(graph: Graph, core: Any, code: str) -> str:
+def decode_core(graph: Graph, network: Any, code: str) -> str:
     """Codes as the network has them to raw rows in its units."""
-    if type(core) is SparseCoder:
-        return graph.add("Add", module(graph, core.decoder, code), core.link(core.linear.mean))
+    if type(network) is SparseCoder:
+        return graph.add(
+            "Add", module(graph, network.decoder, code), network.link(network.linear.mean)
+        )
     # A posterior's encoder has two outputs a component: a decoder is tied to the first half.
-    tied = (part for part in core.modules() if isinstance(part, Transposed))
-    graph.n_rows_of |= {part: len(core.scales.codes) for part in islice(tied, 1)}
-    if type(core) is VariationalAutoencoder:
-        step = module(graph, core.decoder, code)
-        code = graph.add("Mul", code, core.gain_out)
-    elif type(core) is Autoencoder:
-        scaled = graph.add("Mul", code, core.scales.codes)
-        step = module(graph, core.decoder, scaled)
-        if torch.isfinite(core.reach):
+    tied = (part for part in network.modules() if isinstance(part, Transposed))
+    graph.n_rows_of |= {part: len(network.scales.codes) for part in islice(tied, 1)}
+    if type(network) is VariationalAutoencoder:
+        step = module(graph, network.decoder, code)
+        code = graph.add("Mul", code, network.gain_out)
+    elif type(network) is Autoencoder:
+        scaled = graph.add("Mul", code, network.scales.codes)
+        step = module(graph, network.decoder, scaled)
+        if torch.isfinite(network.reach):
             length = graph.add("ReduceSum", graph.add("Mul", scaled, scaled), np.array([-1]))
-            far = graph.add("Div", graph.add("Sqrt", length), core.reach)
+            far = graph.add("Div", graph.add("Sqrt", length), network.reach)
             step = graph.add("Mul", step, graph.add("Clip", graph.add("Sub", 2.0, far), 0.0, 1.0))
     else:
-        raise _unknown(core)
-    linear = _linear_row(graph, core, code)
-    return graph.add("Add", linear, graph.add("Mul", step, core.scales.outputs))
+        raise _unknown(network)
+    linear = _linear_row(graph, network, code)
+    return graph.add("Add", linear, graph.add("Mul", step, network.scales.outputs))
 
 
-def _centred(graph: Graph, linear: LinearPath, x: str) -> str:
+def _centred(graph: Graph, linear: PCAPath, x: str) -> str:
     centred = graph.add("Sub", x, linear.mean)
     return graph.zero_where_missing(centred, centred)
 
 
-def _linear_code(graph: Graph, linear: LinearPath, centred: str) -> Any:
+def _linear_code(graph: Graph, linear: PCAPath, centred: str) -> Any:
     return graph.add("MatMul", centred, linear.components.T) if linear.active else 0.0
 
 
-def _linear_row(graph: Graph, core: Autoencoder, code: str) -> Any:
+def _linear_row(graph: Graph, network: Autoencoder, code: str) -> Any:
     """The share of the linear path, through the link."""
-    linear = core.linear
+    linear = network.linear
     if not linear.active:
-        return core.link(linear.mean)
+        return network.link(linear.mean)
     row = graph.add("Add", graph.add("MatMul", code, linear.components), linear.mean)
-    if isinstance(loss := _loss_of(core.link), LogLoss):
+    if isinstance(loss := _loss_of(network.link), LogLoss):
         share = graph.add("Clip", row, loss.margin, 1 - loss.margin)
         return graph.add("Log", graph.add("Div", share, graph.add("Sub", 1.0, share)))
     if isinstance(loss, Poisson):
@@ -274,16 +276,21 @@ def _dictionary(graph: Graph, part: Any, code: str) -> str:
     return graph.add("Add", row, module(graph, part.network, code))
 
 
-def _top_k(graph: Graph, part: Any, drive: str) -> str:
+def _top_k(graph: Graph, part: Any, pre_activation: str) -> str:
     # Units as large as the least that counts are equal to it almost never, but for zeros.
-    largest = graph.add("TopK", drive, np.array([part.n_nonzero]), axis=1)
+    largest = graph.add("TopK", pre_activation, np.array([part.n_nonzero]), axis=1)
     least = graph.add("Gather", largest, np.array([part.n_nonzero - 1]), axis=1)
-    active = graph.add("GreaterOrEqual", drive, least)
-    return graph.add("Where", active, graph.add("Relu", drive), 0.0)
+    active = graph.add("GreaterOrEqual", pre_activation, least)
+    return graph.add("Where", active, graph.add("Relu", pre_activation), 0.0)
 
 
-def _above(graph: Graph, drive: str, threshold: Tensor) -> str:
-    return graph.add("Where", graph.add("Greater", drive, threshold), graph.add("Relu", drive), 0.0)
+def _above(graph: Graph, pre_activation: str, threshold: Tensor) -> str:
+    return graph.add(
+        "Where",
+        graph.add("Greater", pre_activation, threshold),
+        graph.add("Relu", pre_activation),
+        0.0,
+    )
 
 
 MODULES: dict[type[nn.Module], Callable[[Graph, Any, str], Any]] = {
@@ -299,17 +306,19 @@ MODULES: dict[type[nn.Module], Callable[[Graph, Any, str], Any]] = {
     nn.Sigmoid: lambda graph, part, x: graph.add("Sigmoid", x),
     nn.SiLU: lambda graph, part, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
     nn.Tanh: lambda graph, part, x: graph.add("Tanh", x),
-    BatchTopK: lambda graph, part, drive: _above(graph, drive, part.threshold),
+    BatchTopK: lambda graph, part, pre_activation: _above(graph, pre_activation, part.threshold),
     Deconvolution: _tied_deconvolution,
     Dictionary: _dictionary,
-    Gate: lambda graph, part, x: graph.add("Mul", x, part.factor),
-    JumpReLU: lambda graph, part, drive: _above(graph, drive, part.log_threshold.exp()),
-    KL: lambda graph, part, drive: graph.add("Relu", drive),
-    L1: lambda graph, part, drive: graph.add("Relu", drive),
-    Lifetime: lambda graph, part, drive: _above(graph, drive, part.threshold),
+    LayerScale: lambda graph, part, x: graph.add("Mul", x, part.factor),
+    JumpReLU: lambda graph, part, pre_activation: _above(
+        graph, pre_activation, part.log_threshold.exp()
+    ),
+    KL: lambda graph, part, pre_activation: graph.add("Relu", pre_activation),
+    L1: lambda graph, part, pre_activation: graph.add("Relu", pre_activation),
+    Lifetime: lambda graph, part, pre_activation: _above(graph, pre_activation, part.threshold),
     NoisyDecoder: lambda graph, part, code: module(graph, part.module, code),
     Silent: lambda graph, part, x: 0.0,  # a constant where it is added
-    Tame: _tame,
+    SoftClip: _tame,
     TopK: _top_k,
     Transposed: _transposed,
     Whitening: lambda graph, part, x: graph.add("MatMul", x, part.matrix),

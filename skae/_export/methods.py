@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.sparse import SparseAutoencoder
 from .._autoencoders.vae import VAE
-from .._losses.importance_weighted import balanced_noise
+from .._losses.importance_weighted import antithetic_normal
 from .._losses.reconstruction import AbsoluteError, LogLoss, Poisson, SquaredError
 from .graph import Graph, decode, decode_core, encode, posterior, standard
 
@@ -32,14 +32,14 @@ def program(estimator: BaseAutoencoder, method: str) -> Program:
     check_is_fitted(estimator)
     if getattr(type(estimator), method) not in KNOWN_METHODS:
         raise TypeError(f"`method` {method} of {type(estimator).__name__} cannot be exported.")
-    graph, codec = Graph(), estimator.network_
+    graph, fitted = Graph(), estimator.network_
     n_features, n_components = estimator.n_features_in_, estimator.n_components_
     if method == "inverse_transform":
         return Program(graph, _rows(graph, estimator, "X"), n_components, (n_features,))
     if method == "transform":
-        return Program(graph, encode(graph, codec, "X"), n_features, (n_components,))
+        return Program(graph, encode(graph, fitted, "X"), n_features, (n_components,))
     if method == "reconstruct":
-        rows = _rows(graph, estimator, encode(graph, codec, "X"))
+        rows = _rows(graph, estimator, encode(graph, fitted, "X"))
         return Program(graph, rows, n_features, (n_features,))
     score = _bound if isinstance(estimator, VAE) else _negative_loss
     return Program(graph, score(graph, estimator), n_features, ())
@@ -60,8 +60,8 @@ def _rows(graph: Graph, estimator: BaseAutoencoder, code: str) -> str:
 
 
 def _negative_loss(graph: Graph, estimator: BaseAutoencoder) -> str:
-    codec = estimator.network_
-    raw = decode(graph, codec, encode(graph, codec, "X"))
+    fitted = estimator.network_
+    raw = decode(graph, fitted, encode(graph, fitted, "X"))
     return graph.add("Mul", _loss(graph, estimator, raw, "X"), -1.0)
 
 
@@ -124,25 +124,29 @@ CHARGES = {
 
 def _bound(graph: Graph, estimator: VAE) -> str:
     """The evidence lower bound of each row, as `VAE.score_samples` has it."""
-    codec, loss = estimator.network_, estimator._reconstruction
-    core, n_features, n_components = codec.core, estimator.n_features_in_, estimator.n_components_
-    noise = balanced_noise(n_components, estimator._noise_seed)
-    x = standard(graph, codec, "X")
-    mean, log_var = posterior(graph, core, x)
+    fitted, loss = estimator.network_, estimator._reconstruction
+    network, n_features, n_components = (
+        fitted.network,
+        estimator.n_features_in_,
+        estimator.n_components_,
+    )
+    noise = antithetic_normal(n_components, estimator._noise_seed)
+    x = standard(graph, fitted, "X")
+    mean, log_var = posterior(graph, network, x)
     std = graph.add("Exp", graph.add("Mul", log_var, 0.5))
     # All codes of all rows: (n, 1, n_components) and (n_codes, n_components).
     column = np.array([-1, 1, n_components])
     spread = graph.add("Mul", graph.add("Reshape", std, column), noise)
     codes = graph.add("Add", graph.add("Reshape", mean, column), spread)
-    raw = decode_core(graph, core, graph.add("Reshape", codes, np.array([-1, n_components])))
+    raw = decode_core(graph, network, graph.add("Reshape", codes, np.array([-1, n_components])))
     raw = graph.add("Reshape", raw, np.array([-1, len(noise), n_features]))
     wide = graph.add("Reshape", x, np.array([-1, 1, n_features]))
     nats = graph.sum_last(_loss(graph, estimator, raw, wide))
     nats = graph.add("Div", nats, float(len(noise)))
     if isinstance(loss, SquaredError):
-        log_scale = core.decoder.log_scale.item()
+        log_scale = network.decoder.log_scale.item()
         nats = graph.add("Div", nats, loss.degree * math.exp(loss.degree * log_scale))
-        each = log_scale + loss.log_volume + codec.scale.log().item()
+        each = log_scale + loss.log_volume + fitted.scale.log().item()
         ones = graph.add("Add", graph.add("Mul", graph.zero_where_missing(x, x), 0.0), each)
         nats = graph.add("Add", nats, graph.sum_last(graph.zero_where_missing(x, ones)))
     # The Kullback-Leibler divergence from the posterior to the prior.

@@ -27,7 +27,7 @@ from sklearn.preprocessing import (
 )
 
 from .._autoencoders.base import BaseAutoencoder
-from .._nn.fitted import Codec
+from .._nn.fitted import FittedAutoencoder
 
 # Changes when files of an older skae can no longer be read as they are.
 FORMAT = 1
@@ -325,12 +325,12 @@ def _decoded_estimator(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
 
 
 def _check_that_it_works(estimator: BaseAutoencoder) -> None:
-    codec = estimator.network_
-    if not isinstance(codec, Codec):
-        raise ValueError(f"its network is a {type(codec).__name__}")
+    fitted = estimator.network_
+    if not isinstance(fitted, FittedAutoencoder):
+        raise ValueError(f"its network is a {type(fitted).__name__}")
     with torch.inference_mode():
-        code = codec.encode(codec.shift[None])
-        row = codec.decode(code)
+        code = fitted.encode(fitted.shift[None])
+        row = fitted.decode(code)
     sizes, wanted = (*code.shape, *row.shape), (1, estimator.n_components_)
     if sizes != (*wanted, 1, estimator.n_features_in_):
         raise ValueError(f"its network makes {tuple(code.shape)} and {tuple(row.shape)} of one row")

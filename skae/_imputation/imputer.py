@@ -13,17 +13,17 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from .._autoencoders.base import all_or_nothing
+from .._autoencoders.base import restore_on_error
 from .._autoencoders.shared_parameters import RANDOM_STATE
-from .._data.dataset import plain_torch, threads_for
-from .._data.process_group import refuse_ranks
+from .._data.dataset import grad_mode, threads_for
+from .._data.process_group import refuse_process_group
 from .._data.validation import BOOLEAN, NONE, Estimator, Instance, check_parameters, parameter
-from .._nn.pickling import HoldsModule
+from .._nn.pickling import ModulePickleMixin
 from .._training.pca import moments
 from .factor_analysis import LowRankGaussian, fit_low_rank_gaussian
 from .gaussian import ConditionalGaussian, fit_gaussian
 from .masking import N_FOLDS, Folds, Gaussian
-from .stacked_correction import learn_correction, n_judges, weigh
+from .stacked_correction import learn_correction, n_judges, stacking_weights
 
 # With fewer rows there is nothing to judge a correction by.
 FEWEST_ROWS = 20
@@ -34,7 +34,7 @@ ROUNDS = 10
 
 
 @dataclass(eq=False, repr=False)
-class AutoencoderImputer(TransformerMixin, HoldsModule):
+class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     """Fill missing cells with what an over-complete denoising autoencoder restores there.
 
     Three steps, each of which has to beat the one before it:
@@ -160,9 +160,9 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with all_or_nothing(self), plain_torch(), threads_for(0):
+        with restore_on_error(self), grad_mode(), threads_for(0):
             check_parameters(self)
-            refuse_ranks(type(self).__name__)
+            refuse_process_group(type(self).__name__)
             cells = self._validated(X, reset=True)
             self.initial_imputer_ = SimpleImputer(
                 missing_values=self.missing_values,
@@ -173,7 +173,7 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
             cells = cells[:, self._kept]
             missing = self._is_missing(cells)
             stats = moments(np.where(missing, np.nan, cells))
-            self._mean, self._deviation = stats.mean, stats.deviation
+            self._mean, self._deviation = stats.mean, stats.std
             x, gaps = self._standard(cells, missing), torch.from_numpy(missing)
             self._low, self._high = x.numpy().min(axis=0), x.numpy().max(axis=0)
             gaussian = (fit_low_rank_gaussian if x.shape[1] > WIDE else fit_gaussian)(x, gaps)
@@ -255,7 +255,7 @@ class AutoencoderImputer(TransformerMixin, HoldsModule):
         told = self._restored(judges.filled.double(), judges.unseen > 0)
         step = (told - judges.filled) * judges.hidden
         judges = judges._replace(wanted=judges.wanted.double(), hidden=judges.hidden.double())
-        factors, left = weigh(step[None], judges)
+        factors, left = stacking_weights(step[None], judges)
         self._correction, self.error_ratio_ = factors[0].numpy(), left.numpy()
         completed = gaussian.fill(x, missing)
         self.estimator_ = clone(self.estimator).fit(self._in_units_of_X(completed))

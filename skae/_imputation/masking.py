@@ -23,7 +23,7 @@ class Gaussian(Protocol):
         """The Gaussian fitted to them."""
 
 
-class HiddenCells(NamedTuple):
+class MaskedCells(NamedTuple):
     """Rows with hidden cells, some for each fold: what is seen of them, and what is wanted."""
 
     row: Tensor  # (N_FOLDS, n): which row of the data each is
@@ -32,13 +32,13 @@ class HiddenCells(NamedTuple):
     wanted: Tensor  # (N_FOLDS, n, d): truth minus first completion where hidden, else 0
     hidden: Tensor  # (N_FOLDS, n, d): 1 where hidden, else 0
 
-    def first(self, n_rows: int) -> "HiddenCells":
+    def first(self, n_rows: int) -> "MaskedCells":
         """The first rows of each fold."""
-        return HiddenCells(*(part[:, :n_rows] for part in self))
+        return MaskedCells(*(part[:, :n_rows] for part in self))
 
-    def together(self) -> "HiddenCells":
+    def together(self) -> "MaskedCells":
         """The rows of all folds, without the leading axis."""
-        return HiddenCells(*(part.flatten(0, 1) for part in self))
+        return MaskedCells(*(part.flatten(0, 1) for part in self))
 
 
 class Folds(NamedTuple):
@@ -68,16 +68,16 @@ class Folds(NamedTuple):
         gaussians = [_without(x, missing, fold, k, gaussian) for k in range(n_judging)]
         return cls(x, missing, fold, gaussians)
 
-    def to_learn(self, n_rows: int, noise: torch.Generator) -> HiddenCells:
+    def to_learn(self, n_rows: int, noise: torch.Generator) -> MaskedCells:
         """For each fold, rows of all the others."""
         return self._drawn(n_rows, noise, judging=False)
 
-    def to_judge(self, n_rows: int, noise: torch.Generator) -> HiddenCells:
+    def to_judge(self, n_rows: int, noise: torch.Generator) -> MaskedCells:
         """Rows of each fold, with few cells hidden, so that hardly more are unseen than will be."""
         return self._drawn(n_rows, noise, judging=True)
 
-    def _drawn(self, n_rows: int, noise: torch.Generator, *, judging: bool) -> HiddenCells:
-        hiding = hide_few if judging else hide
+    def _drawn(self, n_rows: int, noise: torch.Generator, *, judging: bool) -> MaskedCells:
+        hiding = mask_few_cells if judging else mask_cells
         drawn = []
         for k, gaussians in enumerate(self.gaussians):
             row = _draw(((self.fold == k) == judging).nonzero()[:, 0], n_rows, noise)
@@ -89,7 +89,7 @@ class Folds(NamedTuple):
                 filled[there] = gaussian.fill(filled[there], unseen[there])
             wanted = torch.where(hidden, self.x[row] - filled, 0.0)
             drawn.append((row, filled.float(), unseen.float(), wanted.float(), hidden.float()))
-        return HiddenCells(*map(torch.stack, zip(*drawn, strict=True)))
+        return MaskedCells(*map(torch.stack, zip(*drawn, strict=True)))
 
 
 def _without(
@@ -114,7 +114,7 @@ def _draw(rows: Tensor, n_rows: int, noise: torch.Generator) -> Tensor:
     return torch.cat(shuffled)[:n_rows]
 
 
-def hide(missing: Tensor, noise: torch.Generator) -> Tensor:
+def mask_cells(missing: Tensor, noise: torch.Generator) -> Tensor:
     """More cells of each row to hide, so that each pattern of gaps may be met.
 
     Most rows take the gaps of another row, as those to be filled will have such gaps, too; the
@@ -128,7 +128,7 @@ def hide(missing: Tensor, noise: torch.Generator) -> Tensor:
     return torch.where(like_others, others, anything) & ~missing
 
 
-def hide_few(missing: Tensor, noise: torch.Generator) -> Tensor:
+def mask_few_cells(missing: Tensor, noise: torch.Generator) -> Tensor:
     """A quarter of the gaps of another row, and few others: complete columns may have gaps, too."""
     chance = torch.rand(missing.shape, generator=noise)
     return ((_gaps_of_others(missing, noise) & (chance < 0.25)) | (chance > 0.98)) & ~missing

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from .masking import HiddenCells
+from .masking import MaskedCells
 
 MAX_ROWS = 2048
 N_NEAREST = (3, 10, 30)
@@ -18,7 +18,7 @@ BEYOND = 1.1
 OWN_WEIGHT = 0.01
 
 
-class Memory(NamedTuple):
+class NeighborImputer(NamedTuple):
     """Completed rows, and which of their cells were observed."""
 
     rows: Tensor  # (n, d)
@@ -51,13 +51,15 @@ class Memory(NamedTuple):
         return (squares - 2 * (filled * seen) @ self.rows.T).clamp_min_(0)
 
 
-def recalled(memory: Memory, kept: Tensor, cells: HiddenCells, n_nearest: int) -> Tensor:
+def recalled(
+    neighbors: NeighborImputer, kept: Tensor, cells: MaskedCells, n_nearest: int
+) -> Tensor:
     """Corrections of cells by remembered rows other than their own, (N_FOLDS, n, d).
 
     `kept` is which row of the data each remembered one is.
     """
-    memory = Memory(*(part.float() for part in memory))
+    neighbors = NeighborImputer(*(part.float() for part in neighbors))
     folds = zip(cells.filled, cells.unseen, cells.row, strict=True)
     return torch.stack(
-        [memory.correct(x, unseen, n_nearest, row[:, None] == kept) for x, unseen, row in folds]
+        [neighbors.correct(x, unseen, n_nearest, row[:, None] == kept) for x, unseen, row in folds]
     )

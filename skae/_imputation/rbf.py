@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .masking import HiddenCells
+from .masking import MaskedCells
 
 MAX_UNITS = 400
 WIDTHS = (0.25, 0.5, 1.0)  # times the median distance between units
@@ -14,7 +14,7 @@ PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 COLUMNS_TO_CHOOSE_BY = 12
 
 
-class RadialUnits(NamedTuple):
+class NystroemFeatures(NamedTuple):
     """Units that respond to rows near their centres: exp(-|x - c|^2 / (2 width^2)), made white."""
 
     centres: Tensor  # (n_units, d)
@@ -22,7 +22,7 @@ class RadialUnits(NamedTuple):
     whitening: Tensor  # (n_units, n_units)
 
     @classmethod
-    def at(cls, centres: Tensor, share: float) -> "RadialUnits":
+    def at(cls, centres: Tensor, share: float) -> "NystroemFeatures":
         """Units at these rows, as wide as a share of their median distance."""
         distances = torch.cdist(centres, centres)
         apart = distances[distances > 0]
@@ -40,14 +40,14 @@ class RadialUnits(NamedTuple):
         distances = torch.cdist(rows, self.centres)
         return torch.exp(-0.5 * (distances / self.width).square()) @ self.whitening
 
-    def double(self) -> "RadialUnits":
+    def double(self) -> "NystroemFeatures":
         """The same in float64."""
-        return RadialUnits(*(part.double() for part in self))
+        return NystroemFeatures(*(part.double() for part in self))
 
 
 def choose_units(
-    centres: Tensor, pool: HiddenCells, judges: HiddenCells
-) -> tuple[RadialUnits, float]:
+    centres: Tensor, pool: MaskedCells, judges: MaskedCells
+) -> tuple[NystroemFeatures, float]:
     """The width and the penalty with which the first fold is best told by the others.
 
     Judged by some of the columns only: all of them need a solution each.
@@ -55,7 +55,7 @@ def choose_units(
     n_features = centres.shape[1]
     n_columns = min(COLUMNS_TO_CHOOSE_BY, n_features)
     columns = torch.linspace(0, n_features - 1, n_columns).long().tolist()
-    units = {share: RadialUnits.at(centres, share) for share in WIDTHS}
+    units = {share: NystroemFeatures.at(centres, share) for share in WIDTHS}
     errors = dict.fromkeys(product(WIDTHS, PENALTIES), 0.0)
     for share in WIDTHS:
         codes, judging = (units[share].encode(part.filled[0]) for part in (pool, judges))
@@ -72,7 +72,7 @@ def choose_units(
     return units[share], penalty
 
 
-def decoders(units: RadialUnits, pool: HiddenCells, penalty: float) -> Tensor:
+def decoders(units: NystroemFeatures, pool: MaskedCells, penalty: float) -> Tensor:
     """Ridge regression of each column from the codes of each fold's rows.
 
     Shape (n_folds, n_units, d).

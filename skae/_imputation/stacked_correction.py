@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._nn.autoencoder import Tame, reciprocal
+from .._nn.autoencoder import SoftClip, reciprocal
 from .._nn.batched_linear import StackedLinear
-from .._training.loop import RiseAndFall, Stepper, by_autograd, gains_in_standard_errors
-from .masking import N_FOLDS, Folds, Gaussian, HiddenCells
-from .nearest_neighbors import MAX_ROWS, N_NEAREST, Memory, recalled
-from .rbf import MAX_UNITS, RadialUnits, choose_units, decoders
+from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd, gains_in_standard_errors
+from .masking import N_FOLDS, Folds, Gaussian, MaskedCells
+from .nearest_neighbors import MAX_ROWS, N_NEAREST, NeighborImputer, recalled
+from .rbf import MAX_UNITS, NystroemFeatures, choose_units, decoders
 
 # Chosen on digits, letter, wine, wine_quality, diabetes and cardio, with 20 % of the cells missing.
 # Of both hidden layers, at most: with few rows, and with many.
@@ -35,7 +35,7 @@ UNITS_BY_COLUMNS = 2**16
 N_SWEEPS = 50
 
 # How strongly factors of single columns are drawn to the common ones.
-DRAW = 0.5
+SHRINKAGE = 0.5
 
 # Rows are corrected so many at a time.
 BLOCK_ROWS = 4096
@@ -49,7 +49,7 @@ class StackedNetworks(nn.Module):
 
     def __init__(self, n_features: int, width: int, noise: torch.Generator):
         super().__init__()
-        self.tame = Tame(2.0)
+        self.tame = SoftClip(2.0)
         self.layers = nn.Sequential(
             StackedLinear(N_FOLDS, 2 * n_features, width, noise, spread=0.3),
             nn.SiLU(),
@@ -80,15 +80,15 @@ class Correction(nn.Module):
 
     def __init__(
         self,
-        units: RadialUnits,
+        units: NystroemFeatures,
         decoder: Tensor,
         networks: StackedNetworks,
-        memory: Memory,
+        neighbors: NeighborImputer,
         n_nearest: int,
         size: Tensor,
     ):
         super().__init__()
-        parts = units._asdict() | memory._asdict() | {"decoder": decoder, "size": size}
+        parts = units._asdict() | neighbors._asdict() | {"decoder": decoder, "size": size}
         for name, value in parts.items():
             self.register_buffer(name, value)
         self.networks, self.n_nearest = networks, n_nearest
@@ -100,13 +100,13 @@ class Correction(nn.Module):
 
     def _corrected(self, filled: Tensor, missing: Tensor) -> Tensor:
         unseen = missing.to(filled)
-        units = RadialUnits(self.centres, self.width, self.whitening)
+        units = NystroemFeatures(self.centres, self.width, self.whitening)
         step = self.size[0] * (units.encode(filled) @ self.decoder)
         if self.size[1].any():
             step = step + self.size[1] * self.networks(filled, unseen).mean(0)
         if self.size[2].any():
-            memory = Memory(self.rows, self.observed)
-            step = step + self.size[2] * memory.correct(filled, unseen, self.n_nearest)
+            neighbors = NeighborImputer(self.rows, self.observed)
+            step = step + self.size[2] * neighbors.correct(filled, unseen, self.n_nearest)
         return torch.where(missing, filled + step, filled)
 
 
@@ -135,29 +135,29 @@ def learn_correction(
     few = judges.first(CHECKING_ROWS // N_FOLDS)
     _train(networks, pool, few, _batch_size(len(x)), noise)
     kept = order[:MAX_ROWS]
-    memory = Memory(completed[kept], (~missing[kept]).to(x))
-    n_nearest = max(N_NEAREST, key=lambda n: _gain(recalled(memory, kept, few, n), few))
+    neighbors = NeighborImputer(completed[kept], (~missing[kept]).to(x))
+    n_nearest = max(N_NEAREST, key=lambda n: _gain(recalled(neighbors, kept, few, n), few))
 
     with torch.no_grad():
         by_networks = networks(judges.filled, judges.unseen)
-    by_memory = recalled(memory, kept, judges, n_nearest) * reciprocal(unit)
+    by_memory = recalled(neighbors, kept, judges, n_nearest) * reciprocal(unit)
     steps = torch.stack([units.encode(judges.filled) @ decoder, by_networks, by_memory])
-    factors, left = weigh((steps * judges.hidden).flatten(1, 2), judges.together())
+    factors, left = stacking_weights((steps * judges.hidden).flatten(1, 2), judges.together())
     units_of_steps = torch.stack([unit, unit, torch.ones_like(unit)])  # recalled cells are raw
     size = (factors * units_of_steps).double().contiguous()
     parts = units.double(), decoder.mean(0).double(), networks.double()
-    correction = Correction(*parts, memory, n_nearest, size)
+    correction = Correction(*parts, neighbors, n_nearest, size)
     return correction.eval(), left.double()
 
 
-def _gain(told: Tensor, judges: HiddenCells) -> float:
+def _gain(told: Tensor, judges: MaskedCells) -> float:
     """Squared error that a correction saves if it is made as far as is best in each column."""
     told = told * judges.hidden
     along = (told * judges.wanted).sum((0, 1)).clamp_min(0)
     return (along.square() / told.square().sum((0, 1)).clamp_min(1e-30)).sum().item()
 
 
-def weigh(steps: Tensor, judges: HiddenCells) -> tuple[Tensor, Tensor]:
+def stacking_weights(steps: Tensor, judges: MaskedCells) -> tuple[Tensor, Tensor]:
     """How much of each correction to make in each column: (n_corrections, d), within 0 and 1.
 
     Least squares over hidden cells of rows that the corrections were not learned from; nothing, if
@@ -191,7 +191,7 @@ def _least_squares(steps: Tensor, wanted: Tensor) -> Tensor:
     right = torch.einsum("knd,nd->dk", steps, wanted)
     small = 1e-6 * (1 + gram.sum()) * torch.eye(len(steps), dtype=steps.dtype)
     common = _within_bounds(gram.sum(0)[None] + small, right.sum(0)[None])[0]
-    prior = DRAW * gram.mean(0) + small
+    prior = SHRINKAGE * gram.mean(0) + small
     return _within_bounds(gram + prior, right + prior @ common).T
 
 
@@ -220,8 +220,8 @@ def _batch_size(n_samples: int) -> int:
 
 def _train(
     networks: StackedNetworks,
-    pool: HiddenCells,
-    judges: HiddenCells,
+    pool: MaskedCells,
+    judges: MaskedCells,
     batch_size: int,
     noise: torch.Generator,
 ) -> None:
@@ -237,14 +237,14 @@ def _train(
     kept = {name: value.clone() for name, value in networks.state_dict().items()}
     since = 0
     gradient = by_autograd(objective)
-    schedule = RiseAndFall(LEARNING_RATE, MAX_STEPS)
-    stepper = Stepper(networks, "adam", schedule, N_FOLDS * pool.hidden.sum(2).mean().item())
+    schedule = WarmupLinearDecay(LEARNING_RATE, MAX_STEPS)
+    optimizer = Optimizer(networks, "adam", schedule, N_FOLDS * pool.hidden.sum(2).mean().item())
     n_rows = pool.row.shape[1]
     for step in range(1, MAX_STEPS + 1):
-        stepper.step(gradient, torch.randint(n_rows, (batch_size,), generator=noise))
+        optimizer.step(gradient, torch.randint(n_rows, (batch_size,), generator=noise))
         if step % STEPS_BETWEEN_CHECKS:
             continue
-        with stepper.averaged(), torch.no_grad():
+        with optimizer.ema_weights(), torch.no_grad():
             change = networks(judges.filled, judges.unseen) * judges.hidden
             left = (change - judges.wanted).square().sum() / judges.wanted.square().sum()
             since += 1
@@ -254,7 +254,7 @@ def _train(
         if since >= PATIENCE:
             break
     networks.load_state_dict(kept)
-    stepper.release()
+    optimizer.release()
 
 
 def _by_row(errors: Tensor, row: Tensor) -> Tensor:

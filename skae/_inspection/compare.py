@@ -14,9 +14,9 @@ from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
 
-from .._data.process_group import refuse_ranks
+from .._data.process_group import refuse_process_group
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
-from .scoring import as_numbers, as_restored, dense, explained_variance, observed_mean
+from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
 
 _CLASSES = ("binary", "multiclass")
 _NUMBERS = ("continuous", "continuous-multioutput")
@@ -116,7 +116,7 @@ def compare_reducers(
     >>> mean["raw"].explained_variance > mean["scaled"].explained_variance
     True
     """
-    refuse_ranks("compare_reducers")
+    refuse_process_group("compare_reducers")
     _check_reducers(reducers)
     _check_n_neighbors(n_neighbors)
     X = _check_rows(X)
@@ -196,7 +196,7 @@ def _restored_share(reducer: Any, codes: np.ndarray, fold: _Fold) -> float:
     # KernelPCA without its map back and SimpleImputer without indicators say so when called only.
     except (ValueError, NotImplementedError):
         return np.nan
-    return explained_variance(fold.rows, as_restored(restored, fold.rows.shape), fold.mean)
+    return explained_variance(fold.rows, as_reconstruction(restored, fold.rows.shape), fold.mean)
 
 
 def _trustworthiness(rows: np.ndarray | None, codes: np.ndarray, n_neighbors: int) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 
 from .plotting import (
     GREY,
-    bare,
     check_fitted_with,
     check_image_shape,
     draw_picture,
     grid_for,
+    hide_ticks,
     name_features,
     names_of_features,
     room_for_names,
@@ -321,7 +321,7 @@ class DictionaryDisplay:
     def _draw_table(self, ax: Any, cmap: Any) -> None:
         low, high = symmetric_limits(self.atoms)
         image = ax.imshow(self.atoms, cmap=cmap, vmin=low, vmax=high, aspect="auto")
-        bare(ax)
+        hide_ticks(ax)
         if len(self.components) <= 30:
             ax.set_yticks(range(len(self.components)), self.components)
         ax.set_ylabel("component")

@@ -80,10 +80,10 @@ def draw_picture(
     if len(shape) == 3:
         image = np.moveaxis(image, 0, -1) if shape[0] == 3 else image[0]
     ax.imshow(image, cmap=cmap, vmin=0, vmax=1)
-    bare(ax)
+    hide_ticks(ax)
 
 
-def bare(ax: Any) -> None:
+def hide_ticks(ax: Any) -> None:
     """Leave a thin frame and no ticks."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_color("0.7")

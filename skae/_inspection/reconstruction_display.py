@@ -19,7 +19,7 @@ from .plotting import (
     standard_units,
     symmetric_limits,
 )
-from .scoring import as_numbers, as_restored, dense
+from .scoring import as_numbers, as_reconstruction, dense
 
 # Lines of an original and of up to three reconstructions.
 LINE_STYLES = ("-", "--", ":", "-.")
@@ -122,7 +122,7 @@ class ReconstructionDisplay:
         rows = dense(as_numbers(X))
         reducers = [estimator] if baseline is None else [estimator, baseline]
         restored = {
-            _name(reducer): as_restored(
+            _name(reducer): as_reconstruction(
                 reducer.inverse_transform(dense(reducer.transform(X))), rows.shape
             )
             for reducer in reducers

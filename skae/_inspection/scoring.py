@@ -72,7 +72,7 @@ class _ReconstructionScorer:
             )
         rows = dense(as_numbers(X))
         restored = estimator.inverse_transform(dense(estimator.transform(X)))
-        return _RECONSTRUCTION_METRICS[self.metric](rows, as_restored(restored, rows.shape))
+        return _RECONSTRUCTION_METRICS[self.metric](rows, as_reconstruction(restored, rows.shape))
 
 
 def explained_variance(rows: np.ndarray, restored: np.ndarray, mean: np.ndarray) -> float:
@@ -104,7 +104,7 @@ _RECONSTRUCTION_METRICS = {
 }
 
 
-def as_restored(restored: Any, shape: tuple[int, ...]) -> np.ndarray:
+def as_reconstruction(restored: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return an array, and refuse a shape that would be broadcast against the rows in silence."""
     restored = dense(restored)
     if restored.shape != shape:

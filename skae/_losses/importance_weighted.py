@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# The bound is averaged over at least as many pairs of codes per row, see `balanced_noise`.
+# The bound is averaged over at least as many pairs of codes per row, see `antithetic_normal`.
 NOISE_PAIRS = 32
 
 
@@ -47,7 +47,7 @@ def standard_normal(shape: tuple[int, ...], like: Tensor, noise: torch.Generator
     return like.new_empty(shape).normal_(generator=noise)
 
 
-def balanced_noise(n_components: int, seed: int) -> Tensor:
+def antithetic_normal(n_components: int, seed: int) -> Tensor:
     """Normal noise of mean zero and covariance one exactly; (n_codes, n_components).
 
     So the expectation of what is quadratic in the code, such as the squared error of a linear

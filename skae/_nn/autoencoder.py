@@ -39,7 +39,7 @@ class Whitening(nn.Module):
         return x @ self.matrix
 
 
-class Tame(nn.Module):
+class SoftClip(nn.Module):
     """The identity up to `limit`, a logarithm beyond."""
 
     def __init__(self, limit: float):
@@ -47,7 +47,7 @@ class Tame(nn.Module):
         self.limit = limit
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tame each entry."""
+        """SoftClip each entry."""
         beyond = nn.functional.softshrink(x, self.limit)
         # Not by `abs` and `copysign`: second derivatives would add up zeros of theirs in a way for
         # which torch imports its compiler, and that takes seconds.
@@ -73,7 +73,7 @@ def mlp(
     of zero, whatever comes in, until it learns.
     """
     *hidden, n_out = sizes
-    layers: list[nn.Module] = [Tame(INPUT_LIMIT)] if len(sizes) > 2 else []
+    layers: list[nn.Module] = [SoftClip(INPUT_LIMIT)] if len(sizes) > 2 else []
     for n_in, n_units in pairwise(hidden):
         # Biases spread the bends of the hidden units over the range of standardised inputs.
         layers += [dense(n_in, n_units, generator, 1.0, 0.3), ACTIVATIONS[activation]()]
@@ -82,13 +82,13 @@ def mlp(
 
 def dense(n_in: int, n_out: int, generator: Generator, gain: float, bias: float) -> nn.Linear:
     """A dense layer with random weights."""
-    layer = unfilled(nn.Linear, n_in, n_out)
+    layer = skip_init(nn.Linear, n_in, n_out)
     nn.init.normal_(layer.weight, std=gain * n_in**-0.5, generator=generator)
     nn.init.normal_(layer.bias, std=bias, generator=generator)
     return layer
 
 
-def unfilled(kind: Callable[..., Layer], *sizes: int, **options: Any) -> Layer:
+def skip_init(kind: Callable[..., Layer], *sizes: int, **options: Any) -> Layer:
     """A layer of torch whose parameters are memory that is not yet filled.
 
     Filling it would draw from torch's global generator. `torch.nn.utils.skip_init` does the same,
@@ -96,17 +96,17 @@ def unfilled(kind: Callable[..., Layer], *sizes: int, **options: Any) -> Layer:
     """
     layer = kind(*sizes, **options, device="meta")
     for name, announced in list(layer.named_parameters()):
-        memory = torch.empty(announced.shape, dtype=announced.dtype, device="cpu")
-        layer.register_parameter(name, nn.Parameter(memory))
+        neighbors = torch.empty(announced.shape, dtype=announced.dtype, device="cpu")
+        layer.register_parameter(name, nn.Parameter(neighbors))
     return layer
 
 
-def dense_pair(
+def mlp_encoder_decoder(
     sizes: tuple[int, ...],
     activation: str,
     generator: Generator,
     *,
-    beside_pca: bool,
+    residual_to_pca: bool,
     whitening: Tensor | None = None,
     n_heads: int = 1,
     gate: bool = False,
@@ -117,14 +117,14 @@ def dense_pair(
     `n_heads` outputs for each component. With `gate` gates are what silences it, and not weights
     of zero, so that all weights can be trained before.
     """
-    gain = 0.0 if beside_pca and not gate else 1.0
+    gain = 0.0 if residual_to_pca and not gate else 1.0
     read = sizes[0] if whitening is None else whitening.shape[1]
     encoder = mlp((read, *sizes[1:-1], n_heads * sizes[-1]), activation, generator, gain)
     decoder = mlp(sizes[::-1], activation, generator, gain)
-    if beside_pca and gate:
+    if residual_to_pca and gate:
         gated(encoder, n_heads * sizes[-1], decoder, sizes[0])
-    elif beside_pca and len(sizes) > 2:
-        encoder.append(Tame(STEP_LIMIT))
+    elif residual_to_pca and len(sizes) > 2:
+        encoder.append(SoftClip(STEP_LIMIT))
     if whitening is not None:
         encoder.insert(0, Whitening(whitening))
     return encoder, decoder
@@ -144,32 +144,32 @@ class Transposed(nn.Module):
         return nn.functional.linear(x, self._other[0].weight[: x.shape[1]].t(), self.bias)
 
 
-def tied_pair(
+def tied_encoder_decoder(
     sizes: tuple[int, ...],
     activation: str,
     generator: Generator,
     *,
-    beside_pca: bool,
+    residual_to_pca: bool,
     n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder of these layer sizes, and the decoder of its matrices transposed."""
     encoder = mlp((*sizes[:-1], n_heads * sizes[-1]), activation, generator)
-    layers: list[nn.Module] = [Tame(INPUT_LIMIT)] if len(sizes) > 2 else []
+    layers: list[nn.Module] = [SoftClip(INPUT_LIMIT)] if len(sizes) > 2 else []
     for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
         layers += [Transposed(layer), ACTIVATIONS[activation]()]
     decoder = nn.Sequential(*layers[:-1])
-    if not beside_pca:
+    if not residual_to_pca:
         return encoder, decoder
     return gated(encoder, n_heads * sizes[-1], decoder, sizes[0])
 
 
-def own_pair(
+def user_encoder_decoder(
     network: Callable[[int, int], tuple[nn.Module, nn.Module]],
     n_features: int,
     n_components: int,
     seed: int,
     *,
-    beside_pca: bool,
+    residual_to_pca: bool,
     n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
     """The user's own encoder and decoder; silent beside PCA."""
@@ -183,9 +183,9 @@ def own_pair(
         )
     _check_shape("encoder", pair[0], n_features, n_heads * n_components)
     _check_shape("decoder", pair[1], n_components, n_features)
-    if not beside_pca:
+    if not residual_to_pca:
         return pair
-    encoder, decoder = (nn.Sequential(Tame(INPUT_LIMIT), module) for module in pair)
+    encoder, decoder = (nn.Sequential(SoftClip(INPUT_LIMIT), module) for module in pair)
     return gated(encoder, n_heads * n_components, decoder, n_features)
 
 
@@ -193,11 +193,11 @@ def gated(
     encoder: nn.Sequential, n_components: int, decoder: nn.Sequential, n_features: int
 ) -> tuple[nn.Module, nn.Module]:
     """The pair made silent beside PCA, where a last layer of zeros is not to be had."""
-    encoder.extend([Gate(n_components), Tame(STEP_LIMIT)])
-    return encoder, decoder.append(Gate(n_features))
+    encoder.extend([LayerScale(n_components), SoftClip(STEP_LIMIT)])
+    return encoder, decoder.append(LayerScale(n_features))
 
 
-class Gate(nn.Module):
+class LayerScale(nn.Module):
     """A learned factor for each output, which starts at zero."""
 
     def __init__(self, n_outputs: int):
@@ -227,7 +227,7 @@ def _own_precision(device_type: str) -> AbstractContextManager:
     return nullcontext()
 
 
-class LinearPath(nn.Module):
+class PCAPath(nn.Module):
     """PCA: the fixed linear map to the code and back. Where it is not active it is silent.
 
     Its precision is its own, whatever the nets beside it are trained in: a mean that is rounded to
@@ -269,14 +269,14 @@ class Scales(nn.Module):
 
     inputs: Tensor  # (n_features,): 1 / standard deviation
     codes: Tensor  # (n_components,): 1 / standard deviation of the principal component
-    code_step: Tensor  # (n_components,): how far the nonlinear part may first move a code
+    delta_scale: Tensor  # (n_components,): how far the nonlinear part may first move a code
     outputs: Tensor  # (n_features,): standard deviation of what PCA leaves unexplained
 
-    def __init__(self, inputs: Tensor, codes: Tensor, code_step: Tensor, outputs: Tensor):
+    def __init__(self, inputs: Tensor, codes: Tensor, delta_scale: Tensor, outputs: Tensor):
         super().__init__()
         self.register_buffer("inputs", inputs)
         self.register_buffer("codes", codes)
-        self.register_buffer("code_step", code_step)
+        self.register_buffer("delta_scale", delta_scale)
         self.register_buffer("outputs", outputs)
 
 
@@ -292,17 +292,17 @@ class Autoencoder(nn.Module):
     those that it was trained on: f fades out between once and twice the `reach` of the latter.
     """
 
-    linear: LinearPath
+    linear: PCAPath
     scales: Scales
     reach: Tensor  # the largest `distance` of a training row; infinite during training
     progress = 1.0  # the share of the planned steps that are done, for objectives with a schedule
-    ranks: Any = None  # who trains it together; for objectives that know of the whole batch
+    group: Any = None  # who trains it together; for objectives that know of the whole batch
 
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        linear: LinearPath,
+        linear: PCAPath,
         scales: Scales,
         link: Callable[[Tensor], Tensor],
     ):
@@ -316,7 +316,7 @@ class Autoencoder(nn.Module):
         # NaN is "not observed": the network sees the mean there.
         centred = torch.nan_to_num(x - self.linear.mean)
         step = self.encoder(centred * self.scales.inputs)
-        return self.linear.encode(centred) + self.scales.code_step * step
+        return self.linear.encode(centred) + self.scales.delta_scale * step
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows, (n_samples, n_features)."""

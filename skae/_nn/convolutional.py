@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
-from .autoencoder import ACTIVATIONS, INPUT_LIMIT, Tame, Transposed, dense, gated, unfilled
+from .autoencoder import ACTIVATIONS, INPUT_LIMIT, SoftClip, Transposed, dense, gated, skip_init
 
 # Each layer halves height and width, rounding up; 3 x 3 is the smallest kernel to see all pixels.
 KERNEL = 3
@@ -54,14 +54,14 @@ class Deconvolution(nn.Module):
         return conv_transpose2d(x, weight, self.bias, 2, 1, output_padding=self._odd)
 
 
-def convolutional_pair(
+def convolutional_encoder_decoder(
     image_shape: tuple[int, ...],
     channels: tuple[int, ...],
     n_components: int,
     activation: str,
     generator: Generator,
     *,
-    beside_pca: bool,
+    residual_to_pca: bool,
     tied: bool,
     n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
@@ -71,11 +71,11 @@ def convolutional_pair(
     """
     sizes = shapes(image_shape, channels)
     convolutions = [
-        _filled(unfilled(nn.Conv2d, a[0], b[0], **GEOMETRY), a[0] * KERNEL**2, generator)
+        _filled(skip_init(nn.Conv2d, a[0], b[0], **GEOMETRY), a[0] * KERNEL**2, generator)
         for a, b in pairwise(sizes)
     ]
     to_code = dense(prod(sizes[-1]), n_heads * n_components, generator, 1.0, 0.0)
-    encoder: list[nn.Module] = [Tame(INPUT_LIMIT), nn.Unflatten(1, sizes[0])]
+    encoder: list[nn.Module] = [SoftClip(INPUT_LIMIT), nn.Unflatten(1, sizes[0])]
     for convolution in convolutions:
         encoder += [convolution, ACTIVATIONS[activation]()]
     encoder += [nn.Flatten(), to_code]
@@ -83,7 +83,7 @@ def convolutional_pair(
     from_code: nn.Module = (
         Transposed(to_code) if tied else dense(n_components, prod(sizes[-1]), generator, 1.0, 0.3)
     )
-    decoder: list[nn.Module] = [Tame(INPUT_LIMIT), from_code, nn.Unflatten(1, sizes[-1])]
+    decoder: list[nn.Module] = [SoftClip(INPUT_LIMIT), from_code, nn.Unflatten(1, sizes[-1])]
     for convolution, (before, after) in zip(
         reversed(convolutions), reversed(list(pairwise(sizes))), strict=True
     ):
@@ -93,7 +93,7 @@ def convolutional_pair(
         decoder += [ACTIVATIONS[activation](), layer]
     decoder += [nn.Flatten()]
     pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
-    if not beside_pca:
+    if not residual_to_pca:
         return pair
     return gated(pair[0], n_heads * n_components, pair[1], prod(sizes[0]))
 
@@ -101,7 +101,7 @@ def convolutional_pair(
 def _deconvolution(before: Shape, after: Shape, generator: Generator) -> nn.ConvTranspose2d:
     """A layer from the shape `after` a convolution back to that `before` it."""
     odd = tuple((size + 1) % 2 for size in before[1:])
-    layer = unfilled(nn.ConvTranspose2d, after[0], before[0], output_padding=odd, **GEOMETRY)
+    layer = skip_init(nn.ConvTranspose2d, after[0], before[0], output_padding=odd, **GEOMETRY)
     # Of the kernel's 9 entries a quarter meets each output.
     return _filled(layer, after[0] * KERNEL**2 // 4, generator)
 

@@ -12,23 +12,23 @@ from torch import Tensor, nn
 DECODED = 2**18
 
 
-class Codec(nn.Module):
+class FittedAutoencoder(nn.Module):
     """A trained autoencoder as the user sees it: rows and codes in the units of `X`."""
 
-    core: Any  # has `encode`, `decode` and `distance`
+    network: Any  # has `encode`, `decode` and `distance`
     shift: Tensor  # (n_features,)
     scale: Tensor  # one number
 
-    def __init__(self, core: nn.Module, shift: Tensor, scale: float, n_components: int):
+    def __init__(self, network: nn.Module, shift: Tensor, scale: float, n_components: int):
         super().__init__()
-        self.core = core
+        self.network = network
         self.n_components = n_components
         self.register_buffer("shift", shift)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
-        return self.from_core(self.core.encode((x - self.shift) / self.scale))
+        return self.from_core(self.network.encode((x - self.shift) / self.scale))
 
     def from_core(self, code: Tensor) -> Tensor:
         """Codes of the core as the user sees them."""
@@ -36,19 +36,19 @@ class Codec(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
-        return self.shift + self.scale * self.core.decode(code / self.scale)
+        return self.shift + self.scale * self.network.decode(code / self.scale)
 
     def distance(self, code: Tensor) -> Tensor:
         """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
-        return self.core.distance(code / self.scale)
+        return self.network.distance(code / self.scale)
 
-    def with_nets_of(self, core: Any) -> Self:
+    def with_nets_of(self, network: Any) -> Self:
         """A copy with trained nets; what is not trained keeps its precision."""
-        codec = copy.deepcopy(self)
-        codec.core.encoder, codec.core.decoder = core.encoder, core.decoder
-        return codec
+        fitted = copy.deepcopy(self)
+        fitted.network.encoder, fitted.network.decoder = network.encoder, network.decoder
+        return fitted
 
-    def directions(self) -> Tensor:
+    def decoder_jacobian(self) -> Tensor:
         """How `decode` moves with each code, at the code zero; (n_components, n_features)."""
         # Rows are decoded one by one: pulling feature j back through row j gives the Jacobian.
         columns = []
@@ -59,7 +59,7 @@ class Codec(nn.Module):
         return torch.cat(columns).T
 
 
-class OrderedCodec(Codec):
+class RotatedAutoencoder(FittedAutoencoder):
     """One whose codes are in order, in the units of its core until that is changed.
 
     The change of basis that orders the codes is one linear map on either side of the code; it
@@ -70,8 +70,8 @@ class OrderedCodec(Codec):
     to_ordered: Tensor  # (n_components, n_components)
     to_core: Tensor  # its inverse
 
-    def __init__(self, core: nn.Module, shift: Tensor, scale: float, n_components: int):
-        super().__init__(core, shift, scale, n_components)
+    def __init__(self, network: nn.Module, shift: Tensor, scale: float, n_components: int):
+        super().__init__(network, shift, scale, n_components)
         self.register_buffer("centre", torch.zeros(n_components, dtype=torch.float64))
         self.register_buffer("to_ordered", torch.eye(n_components, dtype=torch.float64))
         self.register_buffer("to_core", torch.eye(n_components, dtype=torch.float64))
@@ -82,11 +82,11 @@ class OrderedCodec(Codec):
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
-        return self.shift + self.scale * self.core.decode(code @ self.to_core + self.centre)
+        return self.shift + self.scale * self.network.decode(code @ self.to_core + self.centre)
 
     def distance(self, code: Tensor) -> Tensor:
         """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
-        return self.core.distance(code @ self.to_core + self.centre)
+        return self.network.distance(code @ self.to_core + self.centre)
 
     def change_basis(self, centre: np.ndarray, matrix: np.ndarray) -> None:
         """From now on the code is `(today's code - centre) @ matrix`."""

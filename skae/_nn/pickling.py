@@ -65,14 +65,14 @@ class PackedModule(NamedTuple):
         arrays are not its own.
         """
         if isinstance(self.structure, dict):
-            return _built(self.structure, self.arrays)
+            return _from_spec(self.structure, self.arrays)
         module = copy.deepcopy(self.structure).to_empty(device="cpu")
         for name, tensor in _tensors(module):
             tensor.copy_(_tensor(self.arrays[name]))
         return module
 
 
-class HoldsModule(BaseEstimator):
+class ModulePickleMixin(BaseEstimator):
     """An estimator that learns a module, which is packed in its pickles and files.
 
     That is on the host, so that a machine without the device can load it, and as arrays, so that
@@ -128,7 +128,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _structure(module: nn.Module) -> Structure:
-    """What `_built` needs to know of the module, besides its tensors."""
+    """What `_from_spec` needs to know of the module, besides its tensors."""
     if not _is_known(module):
         raise _UnknownPart
     places = {part: name for name, part in module.named_modules()}
@@ -138,7 +138,7 @@ def _structure(module: nn.Module) -> Structure:
         return {
             "class": type(part).__name__,
             "values": {
-                name: _described(getattr(part, name), places)
+                name: _to_spec(getattr(part, name), places)
                 for name in TORCH_MODULES.get(type(part), attributes)
             },
             "parameters": [name for name, _ in part.named_parameters(recurse=False)],
@@ -149,21 +149,21 @@ def _structure(module: nn.Module) -> Structure:
     return described(module)
 
 
-def _described(value: Any, places: dict[nn.Module, str]) -> Any:
+def _to_spec(value: Any, places: dict[nn.Module, str]) -> Any:
     """A plain value as it is; a module elsewhere in the network, or a link, by its name."""
     if isinstance(value, nn.Module):
         return {"module": places[value]}
     if isinstance(loss := getattr(value, "__self__", None), ReconstructionLoss):
         return {"link": next(name for name, known in LOSSES.items() if type(known) is type(loss))}
     if isinstance(value, list | tuple):
-        return type(value)(_described(entry, places) for entry in value)
+        return type(value)(_to_spec(entry, places) for entry in value)
     if not isinstance(value, PLAIN):
         raise _UnknownPart
     return value
 
 
 def _restored(value: Any, root: nn.Module) -> Any:
-    """The inverse of `_described`."""
+    """The inverse of `_to_spec`."""
     if isinstance(value, dict):
         ((kind, name),) = value.items()
         return root.get_submodule(name) if kind == "module" else LOSSES[name].link
@@ -172,7 +172,7 @@ def _restored(value: Any, root: nn.Module) -> Any:
     return value
 
 
-def _built(structure: Structure, arrays: dict[str, np.ndarray]) -> nn.Module:
+def _from_spec(structure: Structure, arrays: dict[str, np.ndarray]) -> nn.Module:
     """The module of that structure and those tensors."""
     torch_modules = {cls.__name__: cls for cls in TORCH_MODULES}
     own_modules = _own_modules()

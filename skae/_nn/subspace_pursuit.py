@@ -15,7 +15,9 @@ RIDGE = 1e-6
 GATHERED = 2**23
 
 
-def pursue(code: Tensor, x: Tensor, directions: Tensor, n_nonzero: int, n_steps: int) -> Tensor:
+def subspace_pursuit(
+    code: Tensor, x: Tensor, directions: Tensor, n_nonzero: int, n_steps: int
+) -> Tensor:
     """Codes of at most `n_nonzero` units that restore each row at least as well as those given.
 
     Each step adds the units that point most along what is left over, fits all by least squares, and

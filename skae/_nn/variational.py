@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .autoencoder import Autoencoder, LinearPath, Scales
+from .autoencoder import Autoencoder, PCAPath, Scales
 
 
 class PosteriorHead(nn.Module):
@@ -60,7 +60,7 @@ class VariationalAutoencoder(Autoencoder):
         self,
         encoder: PosteriorHead,
         decoder: NoisyDecoder,
-        linear: LinearPath,
+        linear: PCAPath,
         scales: Scales,
         link: Callable[[Tensor], Tensor],
         gains: tuple[Tensor, Tensor],
@@ -73,7 +73,7 @@ class VariationalAutoencoder(Autoencoder):
         """Mean and log variance of the code, each (n_samples, n_components)."""
         centred = torch.nan_to_num(x - self.linear.mean)
         step, log_var = self.encoder(centred * self.scales.inputs)
-        mean = self.gain_in * self.linear.encode(centred) + self.scales.code_step * step
+        mean = self.gain_in * self.linear.encode(centred) + self.scales.delta_scale * step
         return mean, log_var
 
     def encode(self, x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def dense_networks(
     return nn.Sequential(*layers[:-1])
 
 
-class ExactDenoisers(nn.Module):
+class PosteriorMeanDenoisers(nn.Module):
     """What takes noise of each level best from rows that are one of some, all as likely.
 
     That is the mean of those rows in proportion to their likelihood (Alain and Bengio, 2014)::
@@ -81,7 +81,7 @@ class Denoisers(nn.Module):
     shift: Tensor  # (n_features,)
     scale: Tensor  # (n_features,)
     levels: Tensor  # (n_networks, 1, 1): the noise of the networks, in standard deviations
-    usual_error: Tensor  # (n_denoisers, 1, n_features): over the training rows; see `usual_error`
+    error_scale: Tensor  # (n_denoisers, 1, n_features): over the training rows; see `error_scale`
     kept_errors: Tensor  # (n_networks, n_kept): of the networks on the rows that are kept, if any
 
     def __init__(self, networks: nn.Module, levels: tuple[float, ...], units: Moments):
@@ -89,19 +89,19 @@ class Denoisers(nn.Module):
         self.networks = networks
         # A feature that never varied counts in units of its size.
         size = np.where(units.mean == 0, 1.0, np.abs(units.mean))
-        scale = np.where(units.deviation > 0, units.deviation, size)
+        scale = np.where(units.std > 0, units.std, size)
         self.register_buffer("shift", torch.from_numpy(units.mean))
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("levels", _column(levels))
-        self.register_buffer("usual_error", torch.ones(len(levels), 1, len(scale)).double())
+        self.register_buffer("error_scale", torch.ones(len(levels), 1, len(scale)).double())
         self.register_buffer("kept_errors", torch.ones(len(levels), 0).double())
-        self.exact: ExactDenoisers | None = None  # until there are rows to keep
+        self.exact: PosteriorMeanDenoisers | None = None  # until there are rows to keep
 
     def keep(self, x: Tensor, levels: tuple[float, ...]) -> None:
         """Restore by these rows, in the units of `X`, too, at each level."""
         standard = self.standard(x)
-        self.exact = ExactDenoisers(standard, levels).to(standard)
-        self.usual_error = self.usual_error.new_ones(len(self.levels) + len(levels), 1, x.shape[1])
+        self.exact = PosteriorMeanDenoisers(standard, levels).to(standard)
+        self.error_scale = self.error_scale.new_ones(len(self.levels) + len(levels), 1, x.shape[1])
         self.kept_errors = self.kept_errors.new_ones(len(self.levels), len(x))
 
     def loss(self, x: Tensor, noise: Generator) -> Tensor:
@@ -154,10 +154,10 @@ class Denoisers(nn.Module):
 
     def _squares(self, left_over: Tensor, x: Tensor) -> Tensor:
         """Each feature's share of the squared errors of the first denoisers, as many as given."""
-        squares = (left_over / self.usual_error[: len(left_over)]).square()
+        squares = (left_over / self.error_scale[: len(left_over)]).square()
         return squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
 
-    def _usual_nearby(self, exact: ExactDenoisers, x: Tensor) -> Tensor:
+    def _usual_nearby(self, exact: PosteriorMeanDenoisers, x: Tensor) -> Tensor:
         """The mean error of each network on the kept rows next to each row, (n_networks, n_rows).
 
         Where usual rows are hard to restore, an error says less (Breunig et al., 2000).
@@ -166,7 +166,7 @@ class Denoisers(nn.Module):
         return (errors + SOFTENING) / (1 + SOFTENING)
 
 
-def usual_error(total: Tensor, count: Tensor, n_networks: int) -> Tensor:
+def error_scale(total: Tensor, count: Tensor, n_networks: int) -> Tensor:
     """What is usually left of each feature, from the sum of its squares over so many rows.
 
     An exact denoiser weighs rows by distances in which all features count alike, and so does its

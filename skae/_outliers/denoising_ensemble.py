@@ -11,20 +11,20 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._autoencoders.base import all_or_nothing
+from .._autoencoders.base import restore_on_error
 from .._autoencoders.shared_parameters import RANDOM_STATE
 from .._data.dataset import (
     as_tensor,
     checked_rows,
     dense_block,
+    grad_mode,
     inference_dtype,
-    make_rows,
-    plain_torch,
+    make_dataset,
     resolve_device,
     tensor_blocks,
     threads_for,
 )
-from .._data.process_group import refuse_ranks
+from .._data.process_group import refuse_process_group
 from .._data.validation import (
     Instance,
     Integers,
@@ -37,11 +37,11 @@ from .._data.validation import (
 )
 from .._nn.autoencoder import ACTIVATIONS
 from .._nn.fitted import computing
-from .._nn.pickling import HoldsModule
+from .._nn.pickling import ModulePickleMixin
 from .._training.fit import diverged
-from .._training.loop import RiseAndFall, Stepper, by_autograd
+from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd
 from .._training.pca import moments
-from .denoisers import Denoisers, dense_networks, usual_error
+from .denoisers import Denoisers, dense_networks, error_scale
 
 # Root mean square of the first weights times that of a layer's inputs. Larger than for learning in
 # general: with many bends from the start, a short training follows dense regions that are curved or
@@ -51,7 +51,7 @@ GAIN = 2.0
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class DenoisingEnsemble(HoldsModule):
+class DenoisingEnsemble(ModulePickleMixin):
     """Denoisers of several noise levels whose errors tell unusual rows from usual ones.
 
     Each denoiser takes normal noise of its own level out of standardised rows. None has a
@@ -177,9 +177,9 @@ class DenoisingEnsemble(HoldsModule):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with all_or_nothing(self), plain_torch():
+        with restore_on_error(self), grad_mode():
             check_parameters(self)
-            refuse_ranks(type(self).__name__)
+            refuse_process_group(type(self).__name__)
             X = checked_rows(self, X, reset=True, ensure_min_samples=2)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4).tolist()
             device = resolve_device(self.device)
@@ -195,30 +195,30 @@ class DenoisingEnsemble(HoldsModule):
                 kept = self._some_rows(denoisers, X, seeds[3])
                 if len(kept):
                     denoisers.keep(kept, tuple(self.exact_levels))
-                denoisers.usual_error.copy_(self._usual_error(denoisers, X))
+                denoisers.error_scale.copy_(self._error_scale(denoisers, X))
                 if len(kept):
                     denoisers.kept_errors.copy_(self._network_errors(denoisers, kept))
-            if not torch.isfinite(denoisers.usual_error).all():
+            if not torch.isfinite(denoisers.error_scale).all():
                 raise ValueError(diverged(self))
             self.denoisers_ = denoisers
         return self
 
     def _train(self, denoisers: Denoisers, X, order_seed: int, noise_seed: int) -> None:
         shift, scale = (t.cpu().numpy() for t in (denoisers.shift, denoisers.scale))
-        rows = make_rows(X, shift, scale, denoisers.shift.device)
+        rows = make_dataset(X, shift, scale, denoisers.shift.device)
         learner = copy.deepcopy(denoisers).float()
         chance = torch.Generator(denoisers.shift.device).manual_seed(noise_seed)
         gradient = by_autograd(lambda index: learner.loss(rows.take(index), chance))
-        schedule = RiseAndFall(self.learning_rate_init, self.n_steps)
+        schedule = WarmupLinearDecay(self.learning_rate_init, self.n_steps)
         unit = float(len(self.noise_levels) * X.shape[1])
-        stepper = Stepper(learner.networks, "adam", schedule, unit)
+        optimizer = Optimizer(learner.networks, "adam", schedule, unit)
         batches = torch.randint(
             len(rows),
             (self.n_steps, min(self.batch_size, len(rows))),
             generator=torch.Generator().manual_seed(order_seed),
         )
         for index in batches.to(denoisers.shift.device):
-            stepper.step(gradient, index)
+            optimizer.step(gradient, index)
         denoisers.networks.load_state_dict(learner.networks.state_dict())
 
     def _some_rows(self, denoisers: Denoisers, X, seed: int) -> Tensor:
@@ -228,14 +228,14 @@ class DenoisingEnsemble(HoldsModule):
         shift = denoisers.shift
         return as_tensor(dense_block(X, rows), shift.dtype, shift.device)
 
-    def _usual_error(self, denoisers: Denoisers, X) -> Tensor:
+    def _error_scale(self, denoisers: Denoisers, X) -> Tensor:
         """The root mean square of what is left over of the training rows."""
-        total, count = torch.zeros_like(denoisers.usual_error), torch.zeros_like(denoisers.shift)
+        total, count = torch.zeros_like(denoisers.error_scale), torch.zeros_like(denoisers.shift)
         with torch.no_grad():
             for x in self._blocks(denoisers, X):
                 total += denoisers.left_over(x).square().sum(1, keepdim=True)
                 count += (~torch.isnan(x)).sum(0)
-        return usual_error(total, count, len(denoisers.levels))
+        return error_scale(total, count, len(denoisers.levels))
 
     def _network_errors(self, denoisers: Denoisers, kept: Tensor) -> Tensor:
         """Those of the networks on the rows that are kept, (n_networks, n_kept)."""

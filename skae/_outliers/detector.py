@@ -9,10 +9,10 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._autoencoders.base import BaseAutoencoder, all_or_nothing
+from .._autoencoders.base import BaseAutoencoder, restore_on_error
 from .._autoencoders.shared_parameters import RANDOM_STATE
 from .._data.dataset import checked_rows
-from .._data.process_group import refuse_ranks
+from .._data.process_group import refuse_process_group
 from .._data.validation import BOOLEAN, NONE, Instance, Number, OneOf, check_parameters, parameter
 from .denoising_ensemble import DenoisingEnsemble
 
@@ -127,14 +127,14 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with all_or_nothing(self):
+        with restore_on_error(self):
             check_parameters(self)
-            refuse_ranks(type(self).__name__)
+            refuse_process_group(type(self).__name__)
             X = checked_rows(self, X, reset=True, ensure_min_samples=2)
             unfitted = self._unfitted()
             estimator = clone(unfitted).fit(X)
             if not self.novelty:
-                estimator = unfitted.fit(_better_half(X, _scores(estimator, X)))
+                estimator = unfitted.fit(_concentration_step(X, _scores(estimator, X)))
             self.estimator_ = estimator
             self.offset_ = _offset(_scores(estimator, X), self.contamination)
         return self
@@ -227,7 +227,7 @@ def _scores(estimator: Any, X) -> np.ndarray:
     return estimator.score_features(X).sum(axis=1, dtype=np.float64)
 
 
-def _better_half(X, scores: np.ndarray) -> Any:
+def _concentration_step(X, scores: np.ndarray) -> Any:
     """The rows of the higher scores, half of them and at least two."""
     n_rows = max((len(scores) + 1) // 2, 2)
     return X[np.sort(np.argsort(-scores, kind="stable")[:n_rows])]

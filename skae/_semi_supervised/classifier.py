@@ -22,11 +22,18 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .._autoencoders.base import BaseAutoencoder, all_or_nothing
+from .._autoencoders.base import BaseAutoencoder, restore_on_error
 from .._autoencoders.denoising import DenoisingAutoencoder
 from .._autoencoders.shared_parameters import RANDOM_STATE
-from .._data.dataset import as_array, checked_rows, dense_block, make_rows, plain_torch, threads_for
-from .._data.process_group import refuse_ranks
+from .._data.dataset import (
+    as_array,
+    checked_rows,
+    dense_block,
+    grad_mode,
+    make_dataset,
+    threads_for,
+)
+from .._data.process_group import refuse_process_group
 from .._data.validation import (
     NONE,
     Instance,
@@ -36,9 +43,9 @@ from .._data.validation import (
     parameter,
     positive,
 )
-from .._nn.autoencoder import Scales, reciprocal, unfilled
-from .._nn.fitted import Codec
-from .._training.loop import RiseAndFall, Stepper, by_autograd, train_epoch
+from .._nn.autoencoder import Scales, reciprocal, skip_init
+from .._nn.fitted import FittedAutoencoder
+from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd, train_epoch
 from .._training.pca import moments
 from .label_spreading import encode_labels, spread_labels
 
@@ -46,7 +53,7 @@ from .label_spreading import encode_labels, spread_labels
 N_COMPONENTS = 64
 
 # The share of the rows with true labels in each batch, as long as other rows learn from guesses.
-TRUE_SHARE = 1 / 3
+LABELED_FRACTION = 1 / 3
 
 LEAST_STEP = 0.3
 
@@ -186,16 +193,16 @@ class AutoencoderClassifier(
         ValueError, TypeError
             If a parameter, `X` or `y` is not as documented; the message names it.
         """
-        with all_or_nothing(self), plain_torch():
+        with restore_on_error(self), grad_mode():
             check_parameters(self)
-            refuse_ranks(type(self).__name__)
+            refuse_process_group(type(self).__name__)
             rows, y = checked_rows(self, X, y=y, ensure_min_samples=2)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.
             autoencoder = self._pretrained(X, rows.shape, rng.randint(2**31 - 1))
             codes = dense_block(autoencoder.transform(X), slice(None))
-            guesses = self._guess(codes, labels, rng)
+            guesses = self._pseudo_label(codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen one stays as it is
             self._learn(rows, codes, labels, guesses, rng.randint(2**31 - 1))
         return self
@@ -286,7 +293,7 @@ class AutoencoderClassifier(
             autoencoder.set_params(random_state=seed)
         return autoencoder.fit(X)
 
-    def _guess(self, codes: np.ndarray, labels: np.ndarray, rng) -> np.ndarray:
+    def _pseudo_label(self, codes: np.ndarray, labels: np.ndarray, rng) -> np.ndarray:
         """The labels, and guesses for as many other rows as the graph may hold; else -1."""
         known, unknown = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
         room = max(self.max_samples - len(known), 0)
@@ -298,14 +305,14 @@ class AutoencoderClassifier(
 
     def _learn(self, X, codes, labels: np.ndarray, guesses: np.ndarray, seed: int) -> None:
         """Train the encoder, and a softmax on it, on known and guessed labels."""
-        codec = self.encoder_.network_
-        free_steps(codec.core.scales)
-        unit, device = codec.scale.item(), codec.shift.device
+        fitted = self.encoder_.network_
+        free_steps(fitted.network.scales)
+        unit, device = fitted.scale.item(), fitted.shift.device
         size = float(np.sqrt(codes.var(axis=0).mean())) or 1.0
-        network = SoftmaxOnCodes(codec, size, len(self.classes_))
-        rows = make_rows(X, as_array(codec.shift), unit, device)
+        network = SoftmaxOnCodes(fitted, size, len(self.classes_))
+        rows = make_dataset(X, as_array(fitted.shift), unit, device)
         targets = torch.from_numpy(guesses).to(device)
-        level = self.noise_level * moments(X).spread / unit
+        level = self.noise_level * moments(X).rms_std / unit
         chance = torch.Generator(device).manual_seed(seed)
 
         def loss(index: Tensor) -> Tensor:
@@ -316,13 +323,13 @@ class AutoencoderClassifier(
         epoch = one_epoch(labels, guesses)
         n_steps = math.ceil(len(epoch) / self.batch_size)
         self.n_iter_ = self.max_iter or max(math.ceil(DEFAULT_STEPS / n_steps), DEFAULT_EPOCHS)
-        schedule = RiseAndFall(self.learning_rate_init, self.n_iter_ * n_steps)
-        stepper = Stepper(network, "adam", schedule, unit=1.0)
+        schedule = WarmupLinearDecay(self.learning_rate_init, self.n_iter_ * n_steps)
+        optimizer = Optimizer(network, "adam", schedule, unit=1.0)
         order = torch.Generator().manual_seed(seed)
-        with threads_for(self.encoder_._multiply_adds(X, codes.shape[1]) * self.batch_size):
+        with threads_for(self.encoder_._flops_per_row(X, codes.shape[1]) * self.batch_size):
             self.loss_curve_ = [
                 train_epoch(
-                    stepper,
+                    optimizer,
                     by_autograd(loss),
                     epoch[torch.randperm(len(epoch), generator=order)].to(device),
                     self.batch_size,
@@ -334,11 +341,11 @@ class AutoencoderClassifier(
                 f"Training diverged: `learning_rate_init` = {self.learning_rate_init} is too large "
                 "for this data; try a tenth of it."
             )
-        with stepper.averaged():
+        with optimizer.ema_weights():
             self.coef_, self.intercept_ = network.softmax_of_codes()
-            trained = copy.deepcopy(network.codec.core)
+            trained = copy.deepcopy(network.fitted.network)
         # The decoder too, which has not moved unless it shares weights with the encoder.
-        self.encoder_.network_ = codec.with_nets_of(trained).to(codec.shift.dtype)
+        self.encoder_.network_ = fitted.with_nets_of(trained).to(fitted.shift.dtype)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoder_")
@@ -361,23 +368,23 @@ def free_steps(scales: Scales) -> None:
     A code that PCA gives exactly needs no step for a reconstruction, but it does for classes: with
     as many components as columns the encoder would stay linear.
     """
-    scales.code_step = torch.maximum(scales.code_step, LEAST_STEP * reciprocal(scales.codes))
+    scales.delta_scale = torch.maximum(scales.delta_scale, LEAST_STEP * reciprocal(scales.codes))
 
 
 class SoftmaxOnCodes(nn.Module):
     """A trained encoder, in float32, and class scores that are linear in its codes."""
 
-    def __init__(self, codec: Codec, code_size: float, n_classes: int):
+    def __init__(self, fitted: FittedAutoencoder, code_size: float, n_classes: int):
         super().__init__()
-        self.codec, self.code_size = copy.deepcopy(codec).float(), code_size
-        head = unfilled(nn.Linear, codec.n_components, n_classes)
-        self.head = head.to(codec.shift.device)
+        self.fitted, self.code_size = copy.deepcopy(fitted).float(), code_size
+        head = skip_init(nn.Linear, fitted.n_components, n_classes)
+        self.head = head.to(fitted.shift.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of rows in the network's units, (n_samples, n_classes)."""
-        return self.head(self.codec.from_core(self.codec.core.encode(x)) / self.code_size)
+        return self.head(self.fitted.from_core(self.fitted.network.encode(x)) / self.code_size)
 
     def softmax_of_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases for codes as `transform` gives them."""
@@ -385,7 +392,7 @@ class SoftmaxOnCodes(nn.Module):
 
 
 def one_epoch(labels: np.ndarray, guesses: np.ndarray) -> Tensor:
-    """The rows to learn from, the labelled ones so often that they make up `TRUE_SHARE`."""
+    """The rows to learn from, the labelled ones so often that they make up `LABELED_FRACTION`."""
     known, guessed = np.flatnonzero(labels >= 0), np.flatnonzero((labels < 0) & (guesses >= 0))
-    times = max(round(len(guessed) * TRUE_SHARE / (1 - TRUE_SHARE) / len(known)), 1)
+    times = max(round(len(guessed) * LABELED_FRACTION / (1 - LABELED_FRACTION) / len(known)), 1)
     return torch.from_numpy(np.concatenate([np.tile(known, times), guessed]))

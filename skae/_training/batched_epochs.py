@@ -19,35 +19,35 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .._data.dataset import threads_for
 from .._nn.autoencoder import Autoencoder
-from .loop import Stepper, split_batches, train_epoch
-from .manual_backward import SquaredErrorGradient, WrittenOut
+from .loop import Optimizer, split_batches, train_epoch
+from .manual_backward import ManualGradient, SquaredErrorGradient
 
 
 class Epoch(NamedTuple):
     """What `train_epoch` is given."""
 
-    stepper: Stepper
-    gradient: WrittenOut
+    optimizer: Optimizer
+    gradient: ManualGradient
     permutation: Tensor
     batch_size: int
 
     def kind(self) -> Hashable:
         """Epochs of one kind can be run together: all but the rows and the size of codes agree."""
-        core, stepper = self.gradient.core, self.stepper
-        encoder, decoder = list(core.encoder.children()), list(core.decoder.children())
+        network, optimizer = self.gradient.network, self.optimizer
+        encoder, decoder = list(network.encoder.children()), list(network.decoder.children())
         layers = tuple(type(layer) for layer in encoder + decoder)
         widths = tuple(layer.out_features for layer in encoder if isinstance(layer, nn.Linear))
         n_batches = len(split_batches(self.permutation, self.batch_size))
-        n_features, device = len(core.scales.inputs), self.permutation.device
-        schedule = stepper.solver, stepper.schedule, stepper.n_steps
-        return layers, widths[:-1], n_features, core.linear.active, device, n_batches, schedule
+        n_features, device = len(network.scales.inputs), self.permutation.device
+        schedule = optimizer.solver, optimizer.schedule, optimizer.n_steps
+        return layers, widths[:-1], n_features, network.linear.active, device, n_batches, schedule
 
 
 class Epochs:
     """Runs epochs of many networks, those of one kind together."""
 
     def __init__(self) -> None:
-        self._stacks: dict[tuple[Stepper, ...], Stack] = {}
+        self._stacks: dict[tuple[Optimizer, ...], Stack] = {}
 
     def run(self, epochs: Sequence[Epoch]) -> list[float]:
         """The mean loss of each."""
@@ -60,10 +60,10 @@ class Epochs:
             if len(group) == 1:
                 losses[members[0]] = train_epoch(*group[0])
                 continue
-            steppers = tuple(epoch.stepper for epoch in group)
+            optimizers = tuple(epoch.optimizer for epoch in group)
             # The same networks as in the last epoch, unless one has stopped.
-            stacks[steppers] = self._stacks.get(steppers) or Stack(group)
-            for i, loss in zip(members, stacks[steppers].run(group), strict=True):
+            stacks[optimizers] = self._stacks.get(optimizers) or Stack(group)
+            for i, loss in zip(members, stacks[optimizers].run(group), strict=True):
                 losses[i] = loss
         self._stacks = stacks
         return losses
@@ -73,20 +73,20 @@ class Stack:
     """Several networks of one kind as one."""
 
     def __init__(self, epochs: Sequence[Epoch]):
-        cores = [epoch.gradient.core for epoch in epochs]
-        self._core, first = laid_on_each_other(cores), epochs[0].stepper
-        units = torch.tensor([[epoch.stepper.unit] for epoch in epochs]).to(first.weights)
-        self._stepper = Stepper(self._core, first.solver, first.schedule, units, n_axes=1)
+        cores = [epoch.gradient.network for epoch in epochs]
+        self._core, first = stack_networks(cores), epochs[0].optimizer
+        units = torch.tensor([[epoch.optimizer.unit] for epoch in epochs]).to(first.weights)
+        self._stepper = Optimizer(self._core, first.solver, first.schedule, units, n_axes=1)
         self._squared_error = SquaredErrorGradient(self._core)
-        self._places = [_places(core, self._core).to(units.device) for core in cores]
-        self._take([epoch.stepper for epoch in epochs])
+        self._places = [_places(network, self._core).to(units.device) for network in cores]
+        self._take([epoch.optimizer for epoch in epochs])
 
     def run(self, epochs: Sequence[Epoch]) -> list[float]:
         """Run an epoch of each of the networks, and return its mean loss."""
-        stepper = self._stepper
+        optimizer = self._stepper
         n_rows = [len(epoch.permutation) for epoch in epochs]
         batches = [split_batches(epoch.permutation, epoch.batch_size) for epoch in epochs]
-        total = torch.zeros(len(epochs), device=stepper.weights.device)
+        total = torch.zeros(len(epochs), device=optimizer.weights.device)
 
         def gradient(index: Sequence[Tensor]) -> Tensor:
             pairs = [epoch.gradient.batch(rows) for epoch, rows in zip(epochs, index, strict=True)]
@@ -94,23 +94,23 @@ class Stack:
             as_is = all(shown is x for shown, x in pairs)
             shown = x if as_is else pad_sequence([shown for shown, _ in pairs], batch_first=True)
             shares = _shares(tuple(map(len, index))).to(x)
-            return self._squared_error(self._squared_error.prepared(shown, x), shares)
+            return self._squared_error(self._squared_error.cached_inputs(shown, x), shares)
 
-        n_weights = stepper.weights.numel()
+        n_weights = optimizer.weights.numel()
         with threads_for(3.0 * n_weights * epochs[0].batch_size):
             for index in zip(*batches, strict=True):
                 sizes = torch.tensor([len(rows) for rows in index], device=total.device)
-                total += stepper.step(gradient, index) * sizes
-        self._give_back([epoch.stepper for epoch in epochs])
+                total += optimizer.step(gradient, index) * sizes
+        self._give_back([epoch.optimizer for epoch in epochs])
         return (total / torch.tensor(n_rows, device=total.device)).tolist()
 
-    def _take(self, members: Sequence[Stepper]) -> None:
+    def _take(self, members: Sequence[Optimizer]) -> None:
         """Begin where each of the networks stands."""
-        stepper, first = self._stepper, members[0]
-        stepper.n_steps = first.n_steps
-        if first.usual_norm is not None:
-            stepper.usual_norm = torch.stack([cast(Tensor, m.usual_norm) for m in members])
-        for name, whole in stepper.state().items():
+        optimizer, first = self._stepper, members[0]
+        optimizer.n_steps = first.n_steps
+        if first.running_norm is not None:
+            optimizer.running_norm = torch.stack([cast(Tensor, m.running_norm) for m in members])
+        for name, whole in optimizer.state().items():
             parts = [member.state()[name] for member in members]
             if whole.ndim == 0:  # a count, the same for all
                 whole.copy_(parts[0])
@@ -118,11 +118,11 @@ class Stack:
             for row, places, part in zip(whole, self._places, parts, strict=True):
                 row[places] = part
 
-    def _give_back(self, members: Sequence[Stepper]) -> None:
+    def _give_back(self, members: Sequence[Optimizer]) -> None:
         """Leave each of the networks where its epoch has brought it."""
-        state, norms = self._stepper.state(), cast(Tensor, self._stepper.usual_norm)
+        state, norms = self._stepper.state(), cast(Tensor, self._stepper.running_norm)
         for i, (member, places) in enumerate(zip(members, self._places, strict=True)):
-            member.n_steps, member.usual_norm = self._stepper.n_steps, norms[i]
+            member.n_steps, member.running_norm = self._stepper.n_steps, norms[i]
             for name, part in member.state().items():
                 whole = state[name]
                 part.copy_(whole if whole.ndim == 0 else whole[i, places])
@@ -134,10 +134,10 @@ def _shares(sizes: tuple[int, ...]) -> Tensor:
     return pad_sequence([torch.full((size, 1), 1 / size) for size in sizes], batch_first=True)
 
 
-def laid_on_each_other(cores: Sequence[Autoencoder]) -> Autoencoder:
+def stack_networks(cores: Sequence[Autoencoder]) -> Autoencoder:
     """One network with a leading axis of networks in each tensor; see `_gradients.py`."""
     whole = copy.deepcopy(cores[0])
-    states = [core.state_dict(keep_vars=True) for core in cores]
+    states = [network.state_dict(keep_vars=True) for network in cores]
     for name, tensor in states[0].items():
         tensors = [state[name].detach() for state in states]
         shape = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
@@ -156,10 +156,10 @@ def _padded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return pad(tensor, [n for last in reversed(missing) for n in (0, last)])
 
 
-def _places(core: Autoencoder, whole: Autoencoder) -> Tensor:
+def _places(network: Autoencoder, whole: Autoencoder) -> Tensor:
     """Where the weights of a network lie in its row of the weights of the whole."""
     places, start = [], 0
-    for part, all_parts in zip(core.parameters(), whole.parameters(), strict=True):
+    for part, all_parts in zip(network.parameters(), whole.parameters(), strict=True):
         shape = all_parts.shape[-part.ndim :]
         numbers = torch.arange(start, start + shape.numel()).view(shape)
         places.append(numbers[tuple(slice(size) for size in part.shape)].flatten())

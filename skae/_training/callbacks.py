@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .loop import History, Observer, Plan
+from .loop import EpochCallback, History, TrainingConfig
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -25,36 +25,36 @@ def callback_names(estimator: Any) -> list[str]:
     return [type(callback).__name__ for callback in getattr(estimator, "_skl_callbacks", [])]
 
 
-class Watch:
+class FitCallbackContext:
     """One task of a fit, a whole one or the trial of one size, as its watchers see it.
 
     Without callbacks there is no context, and nothing but `verbose` costs anything.
     """
 
-    def __init__(self, estimator: Any, X: Any, plan: Plan, context: Any):
-        self._estimator, self._X, self._plan = estimator, X, plan
+    def __init__(self, estimator: Any, X: Any, config: TrainingConfig, context: Any):
+        self._estimator, self._X, self._plan = estimator, X, config
         self._context = context
         if context is not None:
             # Rows are their own target, and `ScoringMonitor` scores nothing without a `y`.
             context.call_on_fit_task_begin(estimator=estimator, X=X, y=X)
 
     @classmethod
-    def begin(cls, estimator: Any, X: Any, plan: Plan, *, searches: bool) -> "Watch":
+    def begin(cls, estimator: Any, X: Any, config: TrainingConfig, *, searches: bool) -> "FitCallbackContext":
         """Begin to watch a fit to `X` as the user gave it; how long a search takes is not known."""
         context = None
         if getattr(estimator, "_skl_callbacks", None):
-            n_subtasks = None if searches else plan.max_epochs
+            n_subtasks = None if searches else config.max_epochs
             context = estimator._init_callback_context(max_subtasks=n_subtasks)
-        return cls(estimator, X, plan, context)
+        return cls(estimator, X, config, context)
 
-    def trial(self, size: int) -> "Watch":
+    def trial(self, size: int) -> "FitCallbackContext":
         """Watch the part of a search that tries one size of the code."""
         context = None
         if self._context is not None:
             context = self._context.subcontext(
                 task_name=f"n_components={size}", max_subtasks=self._plan.max_epochs
             )
-        return Watch(self._estimator, self._X, self._plan, context)
+        return FitCallbackContext(self._estimator, self._X, self._plan, context)
 
     def end(self, *, fitted: bool) -> None:
         """Call once all is learned; callbacks get a copy of the estimator if it is `fitted`."""
@@ -70,15 +70,15 @@ class Watch:
         self,
         in_units_of_X: Callable[[float], float],
         learned: Callable[[dict[str, Tensor], History], dict[str, Any]],
-    ) -> Observer:
+    ) -> EpochCallback:
         """Watch the epochs; `learned` makes fitted attributes of weights and a history."""
         return _Epochs(self, in_units_of_X, learned)
 
 
-class _Epochs(Observer):
-    def __init__(self, watch: Watch, in_units_of_X: Callable, learned: Callable):
-        self._estimator, self._X = watch._estimator, watch._X
-        self._n_epochs, self._fit = watch._plan.max_epochs, watch._context
+class _Epochs(EpochCallback):
+    def __init__(self, callbacks: FitCallbackContext, in_units_of_X: Callable, learned: Callable):
+        self._estimator, self._X = callbacks._estimator, callbacks._X
+        self._n_epochs, self._fit = callbacks._plan.max_epochs, callbacks._context
         self._in_units_of_X, self._learned = in_units_of_X, learned
         self._epoch: Any = None
         self._began = time.perf_counter()

@@ -10,10 +10,10 @@ import torch
 from joblib import ParallelBackendBase, parallel_config
 from torch import Tensor
 
-from .._data.dataset import MULTIPLY_ADDS_WORTH_THREADS
+from .._data.dataset import MULTITHREADING_MIN_FLOPS
 from .batched_epochs import Epoch, Epochs
-from .loop import RUN_EPOCH, Stepper, train_epoch
-from .manual_backward import WrittenOut
+from .loop import RUN_EPOCH, Optimizer, train_epoch
+from .manual_backward import ManualGradient
 
 
 @contextmanager
@@ -61,11 +61,11 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
     """
     if not isinstance(n_fits, int) or n_fits < 2:
         raise ValueError(f"`n_fits` must be an integer of at least 2, got {n_fits!r}.")
-    with parallel_config(backend=Together(n_fits), n_jobs=-1):
+    with parallel_config(backend=BatchedBackend(n_fits), n_jobs=-1):
         yield
 
 
-class Together(ParallelBackendBase):
+class BatchedBackend(ParallelBackendBase):
     """A backend of joblib that collects calls until a result is asked for, then makes them all."""
 
     supports_sharedmem = uses_threads = True
@@ -189,13 +189,13 @@ class _Call(threading.Thread):
             self.go_on()
 
     def _run_epoch(
-        self, stepper: Stepper, gradient: Any, permutation: Tensor, batch_size: int
+        self, optimizer: Optimizer, gradient: Any, permutation: Tensor, batch_size: int
     ) -> float:
-        large = 3 * stepper.weights.numel() * batch_size >= MULTIPLY_ADDS_WORTH_THREADS
-        written_out = isinstance(gradient, WrittenOut) and gradient.dtype == torch.float32
+        large = 3 * optimizer.weights.numel() * batch_size >= MULTITHREADING_MIN_FLOPS
+        written_out = isinstance(gradient, ManualGradient) and gradient.dtype == torch.float32
         if large or not written_out:
-            return train_epoch(stepper, gradient, permutation, batch_size)
-        self.epoch = Epoch(stepper, gradient, permutation, batch_size)
+            return train_epoch(optimizer, gradient, permutation, batch_size)
+        self.epoch = Epoch(optimizer, gradient, permutation, batch_size)
         self._paused.release()
         self._resumed.acquire()
         if self._interrupted:

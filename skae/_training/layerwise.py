@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._nn.autoencoder import Autoencoder, Gate, LinearPath, Scales, Transposed
+from .._nn.autoencoder import Autoencoder, LayerScale, PCAPath, Scales, Transposed
 from .._nn.convolutional import Deconvolution
 
 LEARNING = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, Transposed, Deconvolution)
@@ -31,14 +31,14 @@ def stages(
 
     It shares its layers with the encoder and the decoder of the `pair`. Its code is the hidden
     layer, flattened, and it has no linear path. `mean`, `inputs` and `outputs`, (n_features,) each,
-    are as in `LinearPath` and `Scales`.
+    are as in `PCAPath` and `Scales`.
     """
     encoder, decoder = (list(net.children()) for net in pair)
     inward, outward = _learning(encoder), _learning(decoder)
     seen_in, seen_out = 0, len(decoder)
     for end, begin in zip(inward[1:], reversed(outward[1:]), strict=True):
         heads = [layer for layer in encoder[:end] if not isinstance(layer, nn.Flatten)]
-        tails = [layer for layer in decoder[begin:] if not isinstance(layer, Gate)]
+        tails = [layer for layer in decoder[begin:] if not isinstance(layer, LayerScale)]
         shape = _shape_after(heads, len(mean))
         if len(shape) > 1:
             heads, tails = [*heads, nn.Flatten()], [nn.Unflatten(1, shape), *tails]
@@ -46,7 +46,7 @@ def stages(
         network = Autoencoder(
             nn.Sequential(*heads),
             nn.Sequential(*tails),
-            LinearPath(mean, mean.new_zeros(len(ones), len(mean)), active=False),
+            PCAPath(mean, mean.new_zeros(len(ones), len(mean)), active=False),
             Scales(inputs, ones, ones, outputs),
             link,
         )

@@ -58,7 +58,7 @@ AVERAGING = 0.99
 
 # A gradient longer than this many times its running norm is cut to that length: it comes from a few
 # far-out rows, and one such step can spoil the reconstruction of others like them for good.
-LONG_GRADIENT = 3.0
+CLIP_RATIO = 3.0
 
 # The first steps are small, while Adam's second moments are still few.
 WARMUP_STEPS = 50
@@ -75,7 +75,7 @@ DEFAULT_STEPS, DEFAULT_EPOCHS = 3000, 15
 PATIENCE_STEPS, PATIENCE_EPOCHS = 300, 3
 
 
-class Plan(NamedTuple):
+class TrainingConfig(NamedTuple):
     """How long to train, and in which steps."""
 
     batch_size: int
@@ -86,7 +86,7 @@ class Plan(NamedTuple):
     learning_rate: float
 
     @classmethod
-    def of(cls, parameters: Any, n_rows: int) -> "Plan":
+    def from_params(cls, parameters: Any, n_rows: int) -> "TrainingConfig":
         """What the parameters of an estimator mean for this number of training rows."""
         batch_size = parameters.batch_size
         if batch_size == "auto":
@@ -118,7 +118,7 @@ class History(NamedTuple):
     diverged: bool
 
 
-class Observer:
+class EpochCallback:
     """Is told of each epoch and may end the training. This one takes no interest."""
 
     def epoch_begins(self) -> None:
@@ -131,7 +131,7 @@ class Observer:
         return False
 
 
-class Stepper:
+class Optimizer:
     """Takes optimisation steps on a network, at a learning rate that follows a schedule.
 
     Gradients are divided by `unit`, the error at the start: they are then of order one whatever the
@@ -152,7 +152,7 @@ class Stepper:
         self.average = self.weights.clone()
         self._solver = SOLVERS[solver](self.weights)
         self.solver, self.schedule, self.unit = solver, schedule, unit
-        self.usual_norm: Tensor | None = None
+        self.running_norm: Tensor | None = None
         self.n_steps = 0
         self._n_pieces = 1  # that a batch is cut into, as the device cannot hold it whole
 
@@ -195,15 +195,15 @@ class Stepper:
 
     def _cut_long_gradient(self) -> None:
         norm = torch.linalg.vector_norm(self._gradient, dim=-1, keepdim=True)
-        if self.usual_norm is None:
-            self.usual_norm = norm
+        if self.running_norm is None:
+            self.running_norm = norm
         # All on the device: no branch that would make the host wait for the value.
-        cut = torch.minimum(norm, LONG_GRADIENT * self.usual_norm)
+        cut = torch.minimum(norm, CLIP_RATIO * self.running_norm)
         self._gradient.mul_(cut / (norm.clamp_min(1e-30) * self.unit))
-        self.usual_norm = torch.lerp(self.usual_norm, cut, 0.05)
+        self.running_norm = torch.lerp(self.running_norm, cut, 0.05)
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def ema_weights(self) -> Iterator[None]:
         """The network with its averaged weights, for as long as the context lasts."""
         current = self.weights.clone()
         self.weights.copy_(self.average)
@@ -248,7 +248,7 @@ def _learned(network: nn.Module) -> list[nn.Parameter]:
 
 
 @dataclass(frozen=True)
-class RiseAndFall:
+class WarmupLinearDecay:
     """A schedule: a linear warm-up, then a linear fall to zero at `n_steps`."""
 
     learning_rate: float
@@ -261,7 +261,7 @@ class RiseAndFall:
         return self.learning_rate * min(1.0, rise, left / (self.n_steps - warmup))
 
 
-def rise_and_fade(learning_rate: float) -> Callable[[int], float]:
+def warmup_inverse_sqrt(learning_rate: float) -> Callable[[int], float]:
     """A linear warm-up, then a slow fall without an end, for streams of unknown length."""
     return lambda step: (
         learning_rate
@@ -286,12 +286,12 @@ def by_autograd(objective: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Ten
 
 
 def train_epoch(
-    stepper: Stepper, gradient: Callable[[Tensor], Tensor], permutation: Tensor, batch_size: int
+    optimizer: Optimizer, gradient: Callable[[Tensor], Tensor], permutation: Tensor, batch_size: int
 ) -> float:
     """One pass over the rows in this order; returns the mean loss met on the way."""
     total = torch.zeros((), device=permutation.device)
     for index in split_batches(permutation, batch_size):
-        total += stepper.step(gradient, index) * len(index)
+        total += optimizer.step(gradient, index) * len(index)
     return total.item() / len(permutation)  # the only moment in an epoch when the host waits
 
 
@@ -299,7 +299,7 @@ def train_epoch(
 RUN_EPOCH: ContextVar[Callable[..., float]] = ContextVar("RUN_EPOCH", default=train_epoch)
 
 
-def better_than_chance(after: Tensor, before: Tensor) -> bool:
+def significantly_better(after: Tensor, before: Tensor) -> bool:
     """Whether rows come back better: on the whole by two standard errors, typically by three.
 
     Held-out rows are few, and in raw data a few of them carry most of the error. So the mean error
@@ -329,8 +329,8 @@ def train(
     gradient: Callable[[Tensor], Tensor],
     held_out_errors: Callable[[], Tensor],
     permutations: Callable[[], Tensor],
-    plan: Plan,
-    observer: Observer,
+    config: TrainingConfig,
+    callback: EpochCallback,
 ) -> History:
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
@@ -343,23 +343,23 @@ def train(
     """
     before = best = held_out_errors()
     history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
-    margin = plan.tol * history.validation[0]
+    margin = config.tol * history.validation[0]
     bar, last_progress = history.validation[0] - margin, 0
     permutation = permutations()
-    schedule = RiseAndFall(plan.learning_rate, plan.n_steps(len(permutation)))
-    stepper = Stepper(network, plan.solver, schedule, history.validation[0] or 1.0)
+    schedule = WarmupLinearDecay(config.learning_rate, config.n_steps(len(permutation)))
+    optimizer = Optimizer(network, config.solver, schedule, history.validation[0] or 1.0)
     start = lowest = _snapshot(network)
 
     def kept() -> tuple[dict[str, Tensor], History]:
-        if better_than_chance(best, before):
+        if significantly_better(best, before):
             return lowest, history
         return start, history._replace(best_epoch=0)
 
     try:
-        for epoch in range(1, plan.max_epochs + 1):
-            observer.epoch_begins()
-            loss = RUN_EPOCH.get()(stepper, gradient, permutation, plan.batch_size)
-            with stepper.averaged():
+        for epoch in range(1, config.max_epochs + 1):
+            callback.epoch_begins()
+            loss = RUN_EPOCH.get()(optimizer, gradient, permutation, config.batch_size)
+            with optimizer.ema_weights():
                 errors = held_out_errors()
                 error = errors.mean().item()
                 if error < min(history.validation):
@@ -372,15 +372,15 @@ def train(
             history.validation.append(error)
             if error < bar:
                 bar, last_progress = error - margin, epoch
-            stopped = observer.epoch_ends(history, kept)
-            if stopped or epoch - last_progress >= plan.patience:
+            stopped = callback.epoch_ends(history, kept)
+            if stopped or epoch - last_progress >= config.patience:
                 break
             permutation = permutations()
     except KeyboardInterrupt:
         history = history._replace(interrupted=True)
     weights, history = kept()
     network.load_state_dict(weights)
-    stepper.release()
+    optimizer.release()
     return history
 
 

@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .._nn.autoencoder import Autoencoder, Gate, Tame, Whitening
+from .._nn.autoencoder import Autoencoder, LayerScale, SoftClip, Whitening
 
 
-def _tame(layer: Tame, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
+def _tame(layer: SoftClip, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
     return gradient / nn.functional.softshrink(x, layer.limit).abs().add_(1)
 
 
 # For a layer, what came in, what went out, and the gradient there: the gradient of what came in.
 BACKWARD: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: lambda layer, x, y, gradient: gradient @ layer.weight,
-    Gate: lambda layer, x, y, gradient: gradient * layer.factor,
-    Tame: _tame,
+    LayerScale: lambda layer, x, y, gradient: gradient * layer.factor,
+    SoftClip: _tame,
     Whitening: lambda layer, x, y, gradient: gradient @ layer.matrix.mT,
     nn.Identity: lambda layer, x, y, gradient: gradient,
     nn.ReLU: lambda layer, x, y, gradient: gradient * (x > 0),
@@ -37,7 +37,7 @@ BACKWARD: dict[type[nn.Module], Callable[..., Tensor]] = {
 }
 
 
-class Chain:
+class ManualSequential:
     """A sequence of layers that can be run forward and back."""
 
     def __init__(self, net: nn.Module):
@@ -66,7 +66,7 @@ class Chain:
             if isinstance(layer, nn.Linear):
                 torch.matmul(gradient.mT, x, out=layer.weight.grad)
                 _sum_rows(gradient, layer.bias)
-            elif isinstance(layer, Gate):
+            elif isinstance(layer, LayerScale):
                 _sum_rows(gradient * x, layer.factor)
             if i > self._first or to_input:
                 gradient = BACKWARD[type(layer)](layer, x, y, gradient)
@@ -90,24 +90,24 @@ def _at_first_dense(encoder: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
     return nn.Sequential(*layers[:first]), nn.Sequential(*layers[first:])
 
 
-def can_write_out(core: Autoencoder) -> bool:
+def has_manual_backward(network: Autoencoder) -> bool:
     """Whether all layers of a network have a backward pass here."""
     return all(
         isinstance(net, nn.Sequential) and all(type(layer) in BACKWARD for layer in net)
-        for net in (core.encoder, core.decoder)
+        for net in (network.encoder, network.decoder)
     )
 
 
-class Rounded:
+class LowPrecisionCopy:
     """The layers of an `Autoencoder` in low precision, beside the weights that a solver moves.
 
     Those stay in full precision, as most steps are smaller than a rounded weight could tell.
     """
 
-    def __init__(self, core: Autoencoder, dtype: torch.dtype):
-        copied = copy.deepcopy(core).to(dtype)
+    def __init__(self, network: Autoencoder, dtype: torch.dtype):
+        copied = copy.deepcopy(network).to(dtype)
         self.encoder, self.decoder = copied.encoder, copied.decoder
-        self._pairs = list(zip(core.parameters(), copied.parameters(), strict=True))
+        self._pairs = list(zip(network.parameters(), copied.parameters(), strict=True))
         for _, rounded in self._pairs:
             rounded.grad = torch.empty_like(rounded)
 
@@ -123,7 +123,7 @@ class Rounded:
                 weights.grad.copy_(rounded.grad)
 
 
-class Prepared(NamedTuple):
+class CachedInputs(NamedTuple):
     """What of rows stays the same as a network learns; each with a row for each of them."""
 
     inputs: Tensor  # what the encoder's first dense layer takes
@@ -138,25 +138,25 @@ class SquaredErrorGradient:
     the second half answers one of the first.
     """
 
-    def __init__(self, core: Autoencoder, dtype: torch.dtype | None = None):
-        own = core.scales.inputs.dtype
-        self._core, self._dtype = core, dtype or own
-        self._rounded = Rounded(core, self._dtype) if self._dtype != own else None
-        nets = self._rounded or core
+    def __init__(self, network: Autoencoder, dtype: torch.dtype | None = None):
+        own = network.scales.inputs.dtype
+        self._core, self._dtype = network, dtype or own
+        self._rounded = LowPrecisionCopy(network, self._dtype) if self._dtype != own else None
+        nets = self._rounded or network
         self._fixed, learned = _at_first_dense(nets.encoder)
-        self._encoder, self._decoder = Chain(learned), Chain(nets.decoder)
+        self._encoder, self._decoder = ManualSequential(learned), ManualSequential(nets.decoder)
 
     @torch.inference_mode()
-    def prepared(self, shown: Tensor, x: Tensor) -> Prepared:
+    def cached_inputs(self, shown: Tensor, x: Tensor) -> CachedInputs:
         """What does not change of rows that are `shown`, and to be returned as `x`."""
         linear, scales = self._core.linear, self._core.scales
         centred = torch.nan_to_num(shown - linear.mean)
         code = torch.zeros_like(scales.codes) + linear.encode(centred)
         inputs = self._fixed((centred * scales.inputs).to(self._dtype))
-        return Prepared(inputs, code.expand(*x.shape[:-1], -1), x)
+        return CachedInputs(inputs, code.expand(*x.shape[:-1], -1), x)
 
     @torch.inference_mode()
-    def __call__(self, rows: Prepared, share: Tensor | None = None) -> Tensor:
+    def __call__(self, rows: CachedInputs, share: Tensor | None = None) -> Tensor:
         """Return the mean loss of what is made of rows.
 
         The gradient is left in each parameter's `grad`. `share`, (n_samples, 1), is that of each
@@ -166,7 +166,7 @@ class SquaredErrorGradient:
         if self._rounded is not None:
             self._rounded.take_weights()
         step = self._encoder.forward(rows.inputs)
-        code = rows.linear_code + scales.code_step * step
+        code = rows.linear_code + scales.delta_scale * step
         change = self._decoder.forward((code * scales.codes).to(self._dtype))
         error = torch.nan_to_num(linear.decode(code) + scales.outputs * change - x)
 
@@ -175,13 +175,13 @@ class SquaredErrorGradient:
         d_code = self._decoder.backward(d_change, to_input=True) * scales.codes
         if linear.active:
             d_code += d_raw @ linear.components.mT
-        self._encoder.backward((d_code * scales.code_step).to(self._dtype), to_input=False)
+        self._encoder.backward((d_code * scales.delta_scale).to(self._dtype), to_input=False)
         if self._rounded is not None:
             self._rounded.give_gradient()
         return (error * d_raw).sum((-2, -1)) / 2
 
 
-class WrittenOut:
+class ManualGradient:
     """The mean squared error at some rows of a data set, its gradient left in the parameters.
 
     `batch(index)` gives the rows to show and those to return; the layers compute in `dtype`.
@@ -190,21 +190,21 @@ class WrittenOut:
 
     def __init__(
         self,
-        core: Autoencoder,
+        network: Autoencoder,
         batch: Callable[[Tensor], tuple[Tensor, Tensor]],
         dtype: torch.dtype,
         kept: Tensor | None = None,
     ):
-        self.core, self.batch, self.dtype, self._kept = core, batch, dtype, kept
-        self._squared_error = SquaredErrorGradient(core, dtype)
+        self.network, self.batch, self.dtype, self._kept = network, batch, dtype, kept
+        self._squared_error = SquaredErrorGradient(network, dtype)
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the mean loss of the rows at `index`."""
         if self._side_by_side is None:
-            rows = self._squared_error.prepared(*self.batch(index))
+            rows = self._squared_error.cached_inputs(*self.batch(index))
         else:
             together, widths = self._side_by_side
-            rows = Prepared(*together.index_select(0, index).split(widths, 1))
+            rows = CachedInputs(*together.index_select(0, index).split(widths, 1))
         return self._squared_error(rows)
 
     @cached_property
@@ -212,5 +212,5 @@ class WrittenOut:
         """The kept rows prepared, one look-up for all that a batch takes, and the widths."""
         if self._kept is None or self._kept.dtype != self.dtype:  # inputs would be of another
             return None
-        parts = self._squared_error.prepared(self._kept, self._kept)
+        parts = self._squared_error.cached_inputs(self._kept, self._kept)
         return torch.cat(parts, 1), [part.shape[1] for part in parts]

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from .._data.array_api import on_host
+from .._data.array_api import as_numpy
 from .._data.dataset import (
     as_array,
     as_tensor,
@@ -21,10 +21,10 @@ from .._data.dataset import (
     dense_block,
     empty_like,
     inference_dtype,
+    max_float_dtype,
     tensor_blocks,
-    widest,
 )
-from .._data.process_group import ALONE, Alone
+from .._data.process_group import SINGLE_PROCESS, SingleProcess
 
 # Up to this many entries (128 MB) the components are computed in float64.
 DOUBLE_PRECISION_ENTRIES = 2**24
@@ -62,8 +62,8 @@ class Moments(NamedTuple):
     """Per feature, over the observed entries, in the units of `X`; and one spread for all."""
 
     mean: np.ndarray  # (n_features,)
-    deviation: np.ndarray  # (n_features,); zero for a feature that is constant up to rounding
-    spread: float  # root mean square of `deviation`, or 1 if all features are constant
+    std: np.ndarray  # (n_features,); zero for a feature that is constant up to rounding
+    rms_std: float  # root mean square of `std`, or 1 if all features are constant
     n_missing: int = 0  # entries, over all rows
 
 
@@ -71,18 +71,18 @@ class PrincipalComponents(NamedTuple):
     """Principal components in standard units, `(X - mean) / spread`."""
 
     directions: np.ndarray  # (n_components, n_features), orthonormal rows
-    code_deviation: np.ndarray  # (n_components,)
-    residual_deviation: np.ndarray  # (n_features,): what the components leave unexplained
+    code_std: np.ndarray  # (n_components,)
+    residual_std: np.ndarray  # (n_features,): what the components leave unexplained
     complete: bool  # whether no value was missing
     whitening: np.ndarray | None = None  # (n_features, WHITENED_FEATURES), for wide data
 
     def first(self, n_components: int) -> "PrincipalComponents":
         """The start for a smaller code; its residual grows by what is left out."""
-        left_out = self.directions[n_components:] * self.code_deviation[n_components:, None]
+        left_out = self.directions[n_components:] * self.code_std[n_components:, None]
         return PrincipalComponents(
             self.directions[:n_components],
-            self.code_deviation[:n_components],
-            np.sqrt(self.residual_deviation**2 + (left_out**2).sum(axis=0)),
+            self.code_std[:n_components],
+            np.sqrt(self.residual_std**2 + (left_out**2).sum(axis=0)),
             self.complete,
             self.whitening,
         )
@@ -90,15 +90,15 @@ class PrincipalComponents(NamedTuple):
     @property
     def is_exact(self) -> bool:
         """Whether nothing is left to learn, in float32."""
-        left = (self.residual_deviation**2).sum()
-        return bool(left <= NEGLIGIBLE_SHARE * (left + (self.code_deviation**2).sum()))
+        left = (self.residual_std**2).sum()
+        return bool(left <= NEGLIGIBLE_SHARE * (left + (self.code_std**2).sum()))
 
 
-def moments(X, ranks: Alone = ALONE) -> Moments:
+def moments(X, group: SingleProcess = SINGLE_PROCESS) -> Moments:
     """Mean and standard deviation of each column; NaN is passed over, CSR stays sparse."""
     own = (_of_tensor if isinstance(X, Tensor) else _of_array)(X)
-    n_observed, mean, variance = reduce(_pooled, ranks.gather(own))
-    n_entries = sum(ranks.gather(X.shape[0])) * X.shape[1]
+    n_observed, mean, variance = reduce(_pooled, group.gather(own))
+    n_entries = sum(group.gather(X.shape[0])) * X.shape[1]
     never_observed = np.isnan(mean)
     if not np.isfinite(variance[~never_observed]).all():
         raise ValueError("X has values too large to square in float64; divide X by a constant.")
@@ -140,7 +140,7 @@ def _of_tensor(X: Tensor) -> OfColumns:
     """The same where `X` lies, in two passes over its rows."""
 
     def total(of_block) -> Tensor:
-        return sum(map(of_block, tensor_blocks(X, widest(X.device), X.device, times=4)))
+        return sum(map(of_block, tensor_blocks(X, max_float_dtype(X.device), X.device, times=4)))
 
     n_observed = total(lambda x: (~x.isnan()).sum(0))
     mean = total(lambda x: x.nansum(0)) / n_observed
@@ -149,7 +149,7 @@ def _of_tensor(X: Tensor) -> OfColumns:
 
 
 def principal_components(
-    X, moments: Moments, n_components: int | float, seed: int, ranks: Alone = ALONE
+    X, moments: Moments, n_components: int | float, seed: int, group: SingleProcess = SINGLE_PROCESS
 ) -> PrincipalComponents:
     """PCA of all rows, NaN standing for the mean.
 
@@ -157,20 +157,20 @@ def principal_components(
     than rows, or very many, are left to scikit-learn's solvers, which want a copy of all rows, and
     to see them in one process; if a copy is too large, to passes over the rows.
     """
-    n_rows, n_features = sum(ranks.gather(X.shape[0])), X.shape[1]
+    n_rows, n_features = sum(group.gather(X.shape[0])), X.shape[1]
     if n_features <= min(n_rows, COVARIANCE_FEATURES):
-        return _from_covariance(X, moments, n_components, ranks)
-    if ranks.size > 1:
+        return _from_covariance(X, moments, n_components, group)
+    if group.size > 1:
         if n_features > SHARED_COVARIANCE_FEATURES:
             raise ValueError(
                 f"X must have at most {SHARED_COVARIANCE_FEATURES} features when several processes "
                 f"learn together, got {n_features}; reduce them first."
             )
-        return _from_covariance(X, moments, n_components, ranks)._replace(whitening=None)
+        return _from_covariance(X, moments, n_components, group)._replace(whitening=None)
     few = 1 <= n_components <= min(X.shape) // 2
     if few and np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES:
-        directions = _by_passes(X, moments, int(n_components), seed)
-        return PrincipalComponents(directions, *_row_by_row(X, moments, directions, ranks))
+        directions = _lobpcg(X, moments, int(n_components), seed)
+        return PrincipalComponents(directions, *_row_by_row(X, moments, directions, group))
     from sklearn.decomposition import PCA  # here, as it would triple the import's time
 
     pca = PCA(
@@ -182,11 +182,11 @@ def principal_components(
     )
     with np.errstate(all="ignore"):  # constant data has no explained variance ratio
         pca.fit(_standard(X, moments))
-    directions = np.asarray(on_host(pca.components_), dtype=np.float64)
-    return PrincipalComponents(directions, *_row_by_row(X, moments, directions, ranks))
+    directions = np.asarray(as_numpy(pca.components_), dtype=np.float64)
+    return PrincipalComponents(directions, *_row_by_row(X, moments, directions, group))
 
 
-def _by_passes(X, moments: Moments, n_components: int, seed: int) -> np.ndarray:
+def _lobpcg(X, moments: Moments, n_components: int, seed: int) -> np.ndarray:
     """Leading directions by the method of Knyazev (SIAM J. Sci. Comput. 23, 2001), LOBPCG.
 
     Each pass over the rows multiplies the residuals of a few vectors by the covariance; the next
@@ -211,13 +211,13 @@ def _by_passes(X, moments: Moments, n_components: int, seed: int) -> np.ndarray:
         step = leading - here(np.eye(*turn.shape))[:, :n_vectors] @ leading[:n_vectors]
         kept = xp.linalg.qr(xp.concatenate([leading, step], 1)[:, : len(turn)])[0]
         basis, product = basis @ kept, product @ kept
-    return on_host((basis @ turn[:, -n_components:]).T)[::-1].copy()
+    return as_numpy((basis @ turn[:, -n_components:]).T)[::-1].copy()
 
 
 def _times_covariance(X, moments: Moments, vectors):
     """The product of the covariance, in standard units times n_samples, and some vectors."""
     xp, here = _library(X)
-    mean, total = here(moments.mean / moments.spread), 0.0 * vectors
+    mean, total = here(moments.mean / moments.rms_std), 0.0 * vectors
     if not sparse.issparse(X):
         for rows in blocks(X, times=4):
             block = _standard_rows(X, rows, moments)
@@ -225,17 +225,17 @@ def _times_covariance(X, moments: Moments, vectors):
             total += block.T @ (block @ vectors)
         return total
     for rows in blocks(X, max(X.nnz // X.shape[0], 1), times=4):  # centred after the products
-        block = _mean_filled(X[rows], moments.mean) / moments.spread
+        block = _mean_filled(X[rows], moments.mean) / moments.rms_std
         codes = block @ vectors - mean @ vectors
         total += block.T @ codes - np.outer(mean, codes.sum(axis=0))
     return total
 
 
 def _from_covariance(
-    X, moments: Moments, n_components: int | float, ranks: Alone
+    X, moments: Moments, n_components: int | float, group: SingleProcess
 ) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
-    covariance = _covariance(X, moments, ranks)
+    covariance = _covariance(X, moments, group)
     variances, vectors = np.linalg.eigh(covariance)
     variances, vectors = variances[::-1].clip(min=0.0), vectors[:, ::-1]
     if n_components < 1:
@@ -255,14 +255,14 @@ def _from_covariance(
     residual = np.diag(covariance) - kept @ directions**2
     if moments.n_missing or residual.sum() <= SMALL_SHARE * variances.sum():
         return PrincipalComponents(
-            directions, *_row_by_row(X, moments, directions, ranks), whitening=whitening
+            directions, *_row_by_row(X, moments, directions, group), whitening=whitening
         )
     return PrincipalComponents(
         directions, np.sqrt(kept), np.sqrt(residual.clip(min=0.0)), True, whitening
     )
 
 
-def _covariance(X, moments: Moments, ranks: Alone) -> np.ndarray:
+def _covariance(X, moments: Moments, group: SingleProcess) -> np.ndarray:
     """Mean product of each two features, in standard units."""
     xp, here = _library(X)
     total = here(np.zeros((X.shape[1], X.shape[1])))
@@ -271,11 +271,11 @@ def _covariance(X, moments: Moments, ranks: Alone) -> np.ndarray:
         if moments.n_missing:
             block = xp.nan_to_num(block)
         total += block.T @ block
-    return ranks.total(on_host(total)) / sum(ranks.gather(X.shape[0]))
+    return group.all_reduce_array(as_numpy(total)) / sum(group.gather(X.shape[0]))
 
 
 def _row_by_row(
-    X, moments: Moments, directions: np.ndarray, ranks: Alone
+    X, moments: Moments, directions: np.ndarray, group: SingleProcess
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Deviations of the codes, of what they leave over of each feature; if all was observed."""
     xp, here = _library(X)
@@ -291,10 +291,10 @@ def _row_by_row(
         code_squares += (codes**2).sum(axis=0)
         n_observed += observed.sum(axis=0)
     squares, n_observed, code_squares = (
-        ranks.total(on_host(sums)) for sums in (squares, n_observed, code_squares)
+        group.all_reduce_array(as_numpy(sums)) for sums in (squares, n_observed, code_squares)
     )
     return (
-        np.sqrt(code_squares / sum(ranks.gather(X.shape[0]))),
+        np.sqrt(code_squares / sum(group.gather(X.shape[0]))),
         np.sqrt(squares / np.maximum(n_observed, 1)),
         not moments.n_missing,
     )
@@ -308,14 +308,14 @@ def _dtype(X) -> Any:
 def _library(X) -> tuple[Any, Callable[[np.ndarray], Any]]:
     """What computes with the rows of `X`, NumPy or torch, and what brings small arrays there."""
     if isinstance(X, Tensor):
-        return torch, lambda values: as_tensor(values, widest(X.device), X.device)
+        return torch, lambda values: as_tensor(values, max_float_dtype(X.device), X.device)
     return np, lambda values: values
 
 
 def _standard_rows(X, rows: slice, moments: Moments) -> Any:
     """Some rows in standard units, NaN where they were, as an array or, of a tensor, a tensor."""
     _, here = _library(X)
-    return (dense_block(X, rows) - here(moments.mean)) / moments.spread
+    return (dense_block(X, rows) - here(moments.mean)) / moments.rms_std
 
 
 def _standard(X, moments: Moments) -> Any:

@@ -62,7 +62,7 @@ class CodeMoments(NamedTuple):
         return explained_share(self.pca_charge, self.mean_charge)
 
 
-class CodeUse(NamedTuple):
+class UnitActivity(NamedTuple):
     """How much each unit is used by some rows, and how well they reconstruct; can be added up."""
 
     n_samples: int
@@ -75,14 +75,14 @@ class CodeUse(NamedTuple):
     squares: float  # sum of (X - mean_)^2
 
     @classmethod
-    def of(cls, codes: Tensor, **totals: float) -> "CodeUse":
+    def of(cls, codes: Tensor, **totals: float) -> "UnitActivity":
         """The use of the units in one block of codes, (n_samples, n_components), and its totals."""
         n_active, total, squares = (codes > 0).sum(0), codes.sum(0), codes.square().sum(0)
         return cls(len(codes), as_array(n_active), as_array(total), as_array(squares), **totals)
 
-    def plus(self, other: "CodeUse") -> "CodeUse":
+    def plus(self, other: "UnitActivity") -> "UnitActivity":
         """That of both sets of rows together."""
-        return CodeUse(*map(operator.add, self, other))
+        return UnitActivity(*map(operator.add, self, other))
 
     @property
     def score(self) -> float:
@@ -95,7 +95,7 @@ class CodeUse(NamedTuple):
         return explained_share(self.pca_charge, self.mean_charge)
 
 
-class Order(NamedTuple):
+class CodeBasis(NamedTuple):
     """A change of basis, `(code - centre) @ matrix`, and what the new codes explain."""
 
     centre: np.ndarray  # (n_components,)
@@ -111,7 +111,7 @@ def explained_share(charge: float, mean_charge: float) -> float:
     return float(charge <= 0)
 
 
-def order_codes(codes: CodeMoments) -> Order:
+def order_codes(codes: CodeMoments) -> CodeBasis:
     """The rotation to principal axes of the codes, in units of the variance that they explain.
 
     A rotation and one common factor can be absorbed into linear maps beside the code, so that no
@@ -125,7 +125,9 @@ def order_codes(codes: CodeMoments) -> Order:
     explained = max(codes.score, 0.0) * codes.squares / n_free
     # Codes that explain nothing keep their size.
     factor = np.sqrt(explained / variances.sum()) if explained and variances.sum() else 1.0
-    return Order(codes.code_mean, rotation * factor, variances * factor**2, shares * codes.score)
+    return CodeBasis(
+        codes.code_mean, rotation * factor, variances * factor**2, shares * codes.score
+    )
 
 
 def align_signs(directions: np.ndarray) -> np.ndarray:
