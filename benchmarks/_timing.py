@@ -1,4 +1,4 @@
-"""What the benchmarks share: fresh processes, a clock that stops, results on disk, tables."""
+"""Shared by the benchmarks: fresh processes, timing, results on disk and tables."""
 
 import argparse
 import json
@@ -23,9 +23,9 @@ PACKAGES = ("torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
-    """What a function of one of these files returns in a new interpreter, which ends with it."""
-    # Not by multiprocessing: such a process, if it has workers of its own (`n_jobs=2`), waits at
-    # its end until they have been idle for five minutes.
+    """Call a function of one of these files in a new interpreter, and return its result."""
+    # Not by multiprocessing: a process with workers of its own (`n_jobs=2`) does not exit before
+    # they have been idle for five minutes.
     call = (Path(function.__code__.co_filename).stem, function.__name__, arguments)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "call.pickle"
@@ -35,21 +35,37 @@ def in_fresh_process(function: Callable, *arguments: Any) -> Any:
 
 
 def answer(path: Path) -> None:
-    """The other side of `in_fresh_process`: put the result in the place of the call."""
+    """Run in the new interpreter: replace the call in the file by its result."""
     module, name, arguments = pickle.loads(path.read_bytes())
     result = getattr(import_module(module), name)(*arguments)
     path.write_bytes(pickle.dumps(result))
 
 
+class Timer:
+    """Seconds that the body of a `with` statement takes: elapsed, and of the processor."""
+
+    elapsed = processor = float("nan")
+
+    def __enter__(self) -> "Timer":
+        """Start."""
+        self._start = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        elapsed, processor = time.perf_counter(), time.process_time()
+        self.elapsed, self.processor = elapsed - self._start[0], processor - self._start[1]
+
+
 def seconds(function: Callable, *arguments: Any) -> float:
-    """How long one call takes."""
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
+    """Elapsed seconds of one call."""
+    with Timer() as timer:
+        function(*arguments)
+    return timer.elapsed
 
 
 def interleaved(functions: dict[str, Callable], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each function in turn, after one call of each; a slow spell hits all alike."""
+    """Seconds of each function, called in turn, so that other load affects all of them alike."""
     for function in functions.values():
         function()
     times = {name: [] for name in functions}
@@ -65,11 +81,11 @@ def median_ratio(times: list[float], others: list[float]) -> float:
 
 
 class TimeUp(Exception):
-    """Raised in an arm whose time is up."""
+    """Raised in a training that has reached its time limit."""
 
 
 class Curve:
-    """The test error after each epoch, against seconds of training; tests are not on the clock."""
+    """Test error after each epoch against seconds of training, without those of the evaluation."""
 
     def __init__(self, X_test: np.ndarray, limit: float = float("inf")):
         self.points: list[dict] = []
@@ -77,7 +93,7 @@ class Curve:
         self._start = time.perf_counter()
 
     def __call__(self, epoch: int, reconstruct: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Take the error after an epoch."""
+        """Record the error after an epoch."""
         now = time.perf_counter()
         spent = now - self._start
         error = mean_squared_error(reconstruct(self._X_test), self._X_test)
@@ -93,7 +109,7 @@ def mean_squared_error(reconstruction: np.ndarray, X: np.ndarray) -> float:
 
 
 class Results:
-    """The records of a benchmark, in a file that is written after each of them."""
+    """The records of a benchmark, in a file that is rewritten after each of them."""
 
     def __init__(self, name: str, *, quick: bool):
         folder = RESULTS / "quick" if quick else RESULTS
@@ -102,7 +118,7 @@ class Results:
         self.records = read(self._path)["records"] if self._path.exists() else {}
 
     def save(self, key: str, **record: Any) -> None:
-        """Put a record in the place of an older one, and print it."""
+        """Store a record, in place of an older one with this key, and print it."""
         self.records[key] = {"run": self._run, **record}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         content = {"machine": machine(), "records": self.records}
@@ -116,12 +132,12 @@ def read(path: Path) -> dict:
 
 
 def runs(records: dict) -> list[str]:
-    """When the records were made: seconds of different runs must not be compared."""
+    """The times of the runs: seconds of different runs must not be compared."""
     return sorted({record["run"] for record in records.values()})
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """Properties of the machine that the figures depend on."""
     return {
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -138,7 +154,7 @@ def _version(name: str) -> str:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The options that all benchmarks have."""
+    """An argument parser with the options that all benchmarks have."""
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -147,7 +163,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def markdown_table(header: tuple[str, ...], rows: list[tuple]) -> list[str]:
-    """A table, its first column to the left and its numbers with three digits."""
+    """A table; the first column is left-aligned, numbers have three digits."""
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     return ["| " + " | ".join(map(figure, line)) + " |" for line in lines]
 
@@ -163,17 +179,17 @@ def figure(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def bar_line(
-    name: str, value: float | None, *, below: float | None = None, above: float | None = None
+def target_line(
+    name: str, value: float | None, *, at_most: float | None = None, at_least: float | None = None
 ) -> str:
-    """A figure beside its bar, as an item of a list."""
-    if below is None and above is None:
+    """A figure and its target, as an item of a list."""
+    if at_most is None and at_least is None:
         return f"- {name}: **{figure(value)}**"
-    bar = f"at most {below:g}" if above is None else f"at least {above:g}"
+    target = f"at most {at_most:g}" if at_least is None else f"at least {at_least:g}"
     if value is None:
-        return f"- {name}: not measured (bar: {bar})"
-    met = value <= below if above is None else value >= above
-    return f"- {name}: **{figure(value)}** (bar: {bar}; {'met' if met else 'missed'})"
+        return f"- {name}: not measured (target: {target})"
+    reached = value <= at_most if at_least is None else value >= at_least
+    return f"- {name}: **{figure(value)}** (target: {target}; {'' if reached else 'not '}reached)"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The deep autoencoder of Hinton and Salakhutdinov: MNIST, 784-1000-500-250-30 and back.
 
-    python benchmarks/classic.py [--budgets 60 180 300 900] [--arms NAME ...] [--quick]
+    python benchmarks/classic.py [--budgets 60 180 300 900] [--methods NAME ...] [--quick]
 
 Squared error of a test image, summed over pixels in [0, 1], against seconds of `fit`. `max_iter` is
-chosen for each budget from the measured seconds of an epoch. *squared error*: everything else is
-the default. *log loss*: `loss="log_loss"`, the cross-entropy that the inventors of this network
-trained it with, and `alpha` out of four, the best by squared error on the last 10,000 training
-images after 12 epochs on the others. For comparison a bare torch loop with Adam, for the seconds of
-the third budget.
+chosen for each budget from the measured seconds of an epoch. *squared error*: all other parameters
+have their defaults. *log loss*: `loss="log_loss"`, the cross-entropy of the original paper, and the
+best of four values of `alpha`, by the squared error of the last 10,000 training images after 12
+epochs on the others. For comparison a plain torch loop with Adam, which is given the seconds of the
+third budget.
 """
 
 from contextlib import suppress
@@ -17,45 +17,49 @@ from _timing import (
     Curve,
     Results,
     TimeUp,
-    bar_line,
     in_fresh_process,
     markdown_table,
     parser,
+    target_line,
 )
 from data_sets import images, present
 from peers import ours, torch_loop, warm_up
 
 HIDDEN, N_COMPONENTS = (1000, 500, 250), 30
 N_PIXELS = 784
-BAR_SECONDS, BAR_ERROR = 300, 3.0
-LOOP_EPOCHS = 1000  # more than any budget allows
+TARGET_SECONDS, TARGET_ERROR = 300, 3.0
+LOOP_EPOCHS = 1000  # more than the budgets allow
 SQUARED, LOG, LOOP = "skae, squared error", "skae, log loss", "torch loop"
 OURS = {SQUARED: ours, LOG: partial(ours, loss="log_loss")}
 FOREVER = float("inf")
-ALPHAS, N_JUDGES, EPOCHS_TO_CHOOSE = (0.0, 1e-4, 1e-3, 1e-2), 10_000, 12
+ALPHAS, N_VALIDATION, EPOCHS_TO_CHOOSE = (0.0, 1e-4, 1e-3, 1e-2), 10_000, 12
 
 
 def run(
-    arm: str, epochs: int, limit: float, quick: bool, alpha: float = 0.0, n_judges: int = 0
+    method: str, epochs: int, limit: float, quick: bool, alpha: float = 0.0, n_validation: int = 0
 ) -> list[dict]:
-    """The points of one training, in this process; judged by the last training images if asked."""
+    """Errors and seconds of one training, in this process.
+
+    The error is that of the last `n_validation` training images, which are then held out, or of the
+    test images.
+    """
     X, X_test = images("mnist")
-    if n_judges:
-        X, X_test = X[:-n_judges], X[-n_judges:]
-    warm_up("skae" if arm in OURS else arm)
+    if n_validation:
+        X, X_test = X[:-n_validation], X[-n_validation:]
+    warm_up("skae" if method in OURS else method)
     curve = Curve(X_test, limit)
     X, hidden = (X[:1000], (32,)) if quick else (X, HIDDEN)
-    fit = partial(OURS[arm], alpha=alpha) if arm in OURS else torch_loop
+    fit = partial(OURS[method], alpha=alpha) if method in OURS else torch_loop
     with suppress(TimeUp):
         fit(X, hidden, N_COMPONENTS, epochs, 0, curve)
     return [p | {"error": N_PIXELS * p["error"]} for p in curve.points]
 
 
 def chosen_alpha(results: Results, quick: bool) -> float:
-    """The penalty on the weights that is best for images that were held out of the training."""
+    """The weight penalty with the lowest error on held-out training images."""
     epochs, errors = 1 if quick else EPOCHS_TO_CHOOSE, {}
     for alpha in ALPHAS:
-        points = in_fresh_process(run, LOG, epochs, FOREVER, quick, alpha, N_JUDGES)
+        points = in_fresh_process(run, LOG, epochs, FOREVER, quick, alpha, N_VALIDATION)
         errors[alpha] = points[-1]["error"]
         results.save(f"alpha/{alpha:g}", alpha=alpha, held_out_error=errors[alpha])
     return min(errors, key=errors.__getitem__)
@@ -63,39 +67,39 @@ def chosen_alpha(results: Results, quick: bool) -> float:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--budgets", nargs="+", type=float, default=[60, 180, BAR_SECONDS, 900])
+    options.add_argument("--budgets", nargs="+", type=float, default=[60, 180, TARGET_SECONDS, 900])
     names = [*OURS, LOOP]
-    options.add_argument("--arms", nargs="+", choices=names, default=names, metavar="NAME")
+    options.add_argument("--methods", nargs="+", choices=names, default=names, metavar="NAME")
     arguments = options.parse_args()
     quick = arguments.quick
     budgets = [2.0, 4.0] if quick else arguments.budgets
     if not present(["mnist"]):
         return
     results = Results("classic", quick=quick)
-    for arm in [arm for arm in OURS if arm in arguments.arms]:
-        alpha = chosen_alpha(results, quick) if arm == LOG else 0.0
+    for method in [method for method in OURS if method in arguments.methods]:
+        alpha = chosen_alpha(results, quick) if method == LOG else 0.0
         few, more = (
-            in_fresh_process(run, arm, epochs, FOREVER, quick, alpha)[0]["seconds"]
+            in_fresh_process(run, method, epochs, FOREVER, quick, alpha)[0]["seconds"]
             for epochs in (1, 3)
         )
         epoch = (more - few) / 2
         for budget in budgets:
             max_iter = max(1, round(1 + (budget - few) / epoch))
-            points = in_fresh_process(run, arm, max_iter, FOREVER, quick, alpha)
-            record = {"arm": arm, "alpha": alpha, "max_iter": max_iter, "points": points}
-            results.save(f"{arm}/{budget:g}", **record)
-    if LOOP in arguments.arms:
+            points = in_fresh_process(run, method, max_iter, FOREVER, quick, alpha)
+            record = {"method": method, "alpha": alpha, "max_iter": max_iter, "points": points}
+            results.save(f"{method}/{budget:g}", **record)
+    if LOOP in arguments.methods:
         limit = budgets[min(2, len(budgets) - 1)]
         points = in_fresh_process(run, LOOP, LOOP_EPOCHS, limit, quick)
-        results.save(LOOP, arm=LOOP, points=points)
+        results.save(LOOP, method=LOOP, points=points)
 
 
 def section(records: dict) -> list[str]:
     """The figures as lines of the page."""
     fits = [r for r in records.values() if "max_iter" in r]
     rows = [
-        (r["arm"], r["alpha"], r["max_iter"], p["epoch"], p["seconds"], p["error"])
-        for r in sorted(fits, key=lambda r: (r["arm"], r["max_iter"]))
+        (r["method"], r["alpha"], r["max_iter"], p["epoch"], p["seconds"], p["error"])
+        for r in sorted(fits, key=lambda r: (r["method"], r["max_iter"]))
         for p in r["points"]
     ]
     if loop := records.get(LOOP):
@@ -104,9 +108,9 @@ def section(records: dict) -> list[str]:
         rows += [("torch loop, last epoch", "", "", *last.values())]
         rows += [("torch loop, best epoch", "", "", *best.values())]
     own = [row for row in rows if row[0] in OURS]
-    in_time = [row[-1] for row in own if row[4] <= 1.05 * BAR_SECONDS]
+    in_time = [row[-1] for row in own if row[4] <= 1.05 * TARGET_SECONDS]
     header = (
-        "arm",
+        "method",
         "`alpha`",
         "`max_iter`",
         "epochs run",
@@ -114,12 +118,12 @@ def section(records: dict) -> list[str]:
         "error of an image",
     )
     return [
-        bar_line(
-            f"error within {BAR_SECONDS} s (and 5 %)",
+        target_line(
+            f"error within {TARGET_SECONDS} s (and 5 %)",
             min(in_time, default=None),
-            below=BAR_ERROR,
+            at_most=TARGET_ERROR,
         ),
-        bar_line("lowest error", min((row[-1] for row in own), default=None)),
+        target_line("lowest error", min((row[-1] for row in own), default=None)),
         "",
         *markdown_table(header, rows),
         "",

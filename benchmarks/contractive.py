@@ -1,21 +1,21 @@
-"""What a small slope of the encoder is good for: codes under noise, with and without contraction.
+"""Codes of noisy rows, with and without contraction.
 
     python benchmarks/contractive.py [--quick]
 
-8 components, default settings; three quarters of the digits and of 3000 MNIST images train. Noise
-is Gaussian, its level in spreads of the data. Movement: root mean squared change of the codes of
-unseen rows, over the root mean square of the codes. Accuracy: 5 nearest neighbours among the codes
-of the training rows, which have no noise. Slope: root mean square, over 100 unseen rows, of the
-Frobenius norm of the Jacobian of `transform`, by differences. Prints a line a case, writes
+8 components, default parameters; three quarters of the digits, and of 3000 MNIST images, are the
+training set. Noise is Gaussian; its level is in units of the root mean square of the columns'
+standard deviations. Change of the codes: root mean squared change of the codes of unseen rows, over
+the root mean square of the codes. Accuracy: 5 nearest neighbours among the codes of the training
+rows, which have no noise. Norm of the Jacobian: root mean square, over 100 unseen rows, of the
+Frobenius norm of the Jacobian of `transform`, by finite differences. Prints a line a case, writes
 `benchmarks/results/contractive.json` and the page `docs/contractive.md`.
 """
 
 import argparse
 import json
-import time
 
 import numpy as np
-from _timing import figure, markdown_table
+from _timing import Timer, figure, markdown_table
 from data_sets import ROOT, folder
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA
@@ -57,11 +57,10 @@ def slope(reducer, X: np.ndarray) -> float:
 
 
 def measured(reducer, data: list[np.ndarray]) -> dict:
-    """Movement and accuracy of a reducer's codes under noise."""
+    """Change and accuracy of a reducer's codes under noise."""
     X_train, X, y_train, y = data
-    start = time.perf_counter()
-    codes = reducer.fit_transform(X_train)
-    seconds = time.perf_counter() - start
+    with Timer() as timer:
+        codes = reducer.fit_transform(X_train)
     clean = reducer.transform(X)
     restored = reducer.inverse_transform(clean)
     neighbours = KNeighborsClassifier().fit(codes, y_train)
@@ -69,13 +68,13 @@ def measured(reducer, data: list[np.ndarray]) -> dict:
         "error": float(np.mean((restored - X) ** 2)),
         "slope": slope(reducer, X[:100]),
         "accuracy": neighbours.score(clean, y),
-        "seconds": seconds,
+        "seconds": timer.elapsed,
     }
-    spread = np.sqrt(X_train.var(axis=0).mean())
+    rms_std = np.sqrt(X_train.var(axis=0).mean())
     size = np.sqrt(codes.var(axis=0).sum())
     for level in LEVELS:
         rng = np.random.RandomState(0)
-        noisy = reducer.transform((X + level * spread * rng.normal(size=X.shape)).astype(X.dtype))
+        noisy = reducer.transform((X + level * rms_std * rng.normal(size=X.shape)).astype(X.dtype))
         movement = np.sqrt(((noisy - clean) ** 2).sum(axis=1).mean()) / size
         result |= {
             f"movement at {level}": float(movement),
@@ -87,21 +86,22 @@ def measured(reducer, data: list[np.ndarray]) -> dict:
 def page(results: list[dict]) -> str:
     """The results as a page of documentation."""
     lines = [
-        "# What contraction does, measured",
+        "# Contraction",
         "",
         "`ContractiveAutoencoder` beside `AutoencoderTransformer` (plain) and PCA. Made by",
-        "`python benchmarks/contractive.py`. 8 components, default settings; three quarters of the",
-        "digits, and of 3000 MNIST images, train, the others judge.",
+        "`python benchmarks/contractive.py`. 8 components, default parameters; three quarters of",
+        "the digits, and of 3000 MNIST images, are the training set, the others the test set.",
         "",
         "- error: mean squared error of the reconstruction, in squared units of the pixels;",
-        "- slope: root mean squared Frobenius norm of the encoder's Jacobian;",
-        "- movement: how far codes move under Gaussian noise of 0.1, 0.25 and 0.5 spreads of the",
-        "  data, root mean square, in units of the spread of the codes;",
+        "- norm: root mean squared Frobenius norm of the encoder's Jacobian;",
+        "- change: root mean squared change of the codes under Gaussian noise of 0.1, 0.25 and 0.5",
+        "  times the root mean square of the columns' standard deviations, in units of the root",
+        "  mean square of the codes;",
         "- accuracy: of 5 nearest neighbours among the codes of the training rows, for rows",
-        "  without noise and with noise of 0.5 spreads;",
-        "- seconds: of the fit, on a machine with other work.",
+        "  without noise and with noise of 0.5;",
+        "- seconds: of the fit, on a machine with other load.",
     ]
-    header = ("", "error", "slope", *(f"movement, {level}" for level in LEVELS))
+    header = ("", "error", "norm", *(f"change, {level}" for level in LEVELS))
     header = (*header, "accuracy", "accuracy, 0.5", "seconds")
     for name, title in (("digits", "Digits"), ("mnist", "MNIST")):
         rows = [
@@ -118,23 +118,24 @@ def page(results: list[dict]) -> str:
             if r["set"] == name
         ]
         lines += ["", f"## {title}", "", *markdown_table(header, rows)]
-    return "\n".join([*lines, "", *verdict(results)]) + "\n"
+    return "\n".join([*lines, "", *conclusion(results)]) + "\n"
 
 
-def verdict(results: list[dict]) -> list[str]:
-    """How the default compares with no contraction, as a list."""
+def conclusion(results: list[dict]) -> list[str]:
+    """The default over no contraction, as a list."""
     by_case = {(r["set"], r["reducer"]): r for r in results}
-    lines = ["## The default beside no contraction", ""]
+    lines = ["## The default contraction, over no contraction", ""]
     for name in ("digits", "mnist"):
         plain, ours = by_case[name, "plain"], by_case[name, f"contraction {DEFAULT}"]
-        ratios = {what: ours[what] / plain[what] for what in ("error", "slope", "movement at 0.25")}
+        columns = {"error": "error", "norm": "slope", "change at 0.25": "movement at 0.25"}
+        ratios = {title: ours[key] / plain[key] for title, key in columns.items()}
         lines.append(f"- {name}: " + ", ".join(f"{k} x {figure(v)}" for k, v in ratios.items()))
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test, written nowhere")
+    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no files")
     quick = parser.parse_args().quick
     shared = {"n_components": 8, "random_state": 0, "max_iter": 2 if quick else None}
     reducers = {"PCA": PCA(8), "plain": AutoencoderTransformer(**shared)}

@@ -1,25 +1,24 @@
-"""Images through convolutions, dense layers and PCA: error of unseen Fashion-MNIST at 64 codes.
+"""Convolutions, dense layers and PCA: error of unseen Fashion-MNIST images with 64 components.
 
-    python benchmarks/convolutional.py [--arms NAME ...] [--epochs 50] [--rows 60000] [--quick]
+    python benchmarks/convolutional.py [--networks NAME ...] [--epochs 50] [--rows 60000] [--quick]
 
-The mean squared error of a pixel, with pixels in [0, 1], over the 10,000 test images. The bar is
-the published error of a convolutional autoencoder with 64 codes after 50 epochs. Only the layers
-and `max_iter` are set; all else is the default. Each arm runs in a process of its own and is
-recorded by its epochs and rows in `benchmarks/results/convolutional.json`; the page
-`docs/convolutional.md` holds all that were recorded.
+The mean squared error of a pixel, with pixels in [0, 1], over the 10,000 test images. The target is
+the published error of a convolutional autoencoder with 64 components after 50 epochs. Only the
+layers and `max_iter` are set; other parameters have their defaults. Each network is trained in a
+process of its own and recorded with its epochs and rows in `benchmarks/results/convolutional.json`;
+the page `docs/convolutional.md` lists all records.
 """
-
-import time
 
 from _timing import (
     RESULTS,
     Results,
-    bar_line,
+    Timer,
     in_fresh_process,
     markdown_table,
     mean_squared_error,
     parser,
     read,
+    target_line,
 )
 from data_sets import ROOT, images, present
 from sklearn.decomposition import PCA
@@ -31,7 +30,7 @@ PAGE = ROOT / "docs" / "convolutional.md"
 N_COMPONENTS = 64
 PUBLISHED = 0.005404  # Sainburg, McInnes and Gentner, "Parametric UMAP embeddings", 2021
 IMAGES = {"image_shape": (28, 28)}
-ARMS = {
+NETWORKS = {
     "convolutions 64": IMAGES | {"hidden_layer_sizes": (64,)},
     "convolutions 96": IMAGES | {"hidden_layer_sizes": (96,)},
     "convolutions 16-32": IMAGES | {"hidden_layer_sizes": (16, 32)},
@@ -41,21 +40,23 @@ ARMS = {
 }
 
 
-def run(arm: str, epochs: int, rows: int) -> dict:
-    """Fit one arm, and its error on the test images."""
+def run(network: str, epochs: int, rows: int) -> dict:
+    """Fit one network, and evaluate it on the test images."""
     X_train, X_test = images("fashion_mnist")
-    if arm == "PCA":
+    if network == "PCA":
         reducer = PCA(N_COMPONENTS, svd_solver="covariance_eigh")
     else:
-        reducer = AutoencoderTransformer(N_COMPONENTS, max_iter=epochs, random_state=0, **ARMS[arm])
-    wall, processor = time.perf_counter(), time.process_time()
-    reducer.fit(X_train[:rows])
+        reducer = AutoencoderTransformer(
+            N_COMPONENTS, max_iter=epochs, random_state=0, **NETWORKS[network]
+        )
+    with Timer() as timer:
+        reducer.fit(X_train[:rows])
     return {
-        "arm": arm,
+        "network": network,
         "epochs": getattr(reducer, "n_iter_", 0),
         "rows": rows,
-        "seconds": time.perf_counter() - wall,
-        "processor_seconds": time.process_time() - processor,
+        "seconds": timer.elapsed,
+        "processor_seconds": timer.processor,
         "error": mean_squared_error(reducer.inverse_transform(reducer.transform(X_test)), X_test),
     }
 
@@ -63,29 +64,38 @@ def run(arm: str, epochs: int, rows: int) -> dict:
 def page(records: dict) -> str:
     """The results as a page of documentation."""
     best = {
-        kind: min((r["error"] for r in records.values() if r["arm"].startswith(kind)), default=None)
+        kind: min(
+            (r["error"] for r in records.values() if r["network"].startswith(kind)), default=None
+        )
         for kind in ("convolutions", "dense", "PCA")
     }
-    rows = sorted(records.values(), key=lambda r: (r["rows"], r["arm"], r["epochs"]))
-    header = ("arm", "training images", "epochs", "error of a pixel", "seconds", "of a processor")
+    rows = sorted(records.values(), key=lambda r: (r["rows"], r["network"], r["epochs"]))
+    header = (
+        "network",
+        "training images",
+        "epochs",
+        "error of a pixel",
+        "seconds",
+        "of the processor",
+    )
     return "\n".join(
         [
-            "# Convolutions, measured",
+            "# Convolutions",
             "",
-            "Fashion-MNIST, 64 codes: mean squared error of a pixel in [0, 1] over the 10,000 test",
-            "images. Made by `python benchmarks/convolutional.py`. Seconds are those of `fit`, on",
-            "the clock and of the processor (one core, on a machine with other work). Patience may",
-            "end a run before its last epoch.",
+            "Fashion-MNIST, 64 components: mean squared error of a pixel in [0, 1] over the 10,000",
+            "test images. Made by `python benchmarks/convolutional.py`. Seconds are those of",
+            "`fit`, elapsed and of the processor (one core, on a machine with other load). Early",
+            "stopping may end a run before its last epoch.",
             "",
-            bar_line("convolutions", best["convolutions"], below=PUBLISHED),
-            bar_line("dense layers", best["dense"], below=PUBLISHED),
-            bar_line("PCA", best["PCA"]),
+            target_line("convolutions", best["convolutions"], at_most=PUBLISHED),
+            target_line("dense layers", best["dense"], at_most=PUBLISHED),
+            target_line("PCA", best["PCA"]),
             "",
             *markdown_table(
                 header,
                 [
                     (
-                        r["arm"],
+                        r["network"],
                         r["rows"],
                         r["epochs"] or "",
                         f"{r['error']:.5f}",
@@ -102,7 +112,7 @@ def page(records: dict) -> str:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--arms", nargs="+", choices=ARMS, default=tuple(ARMS))
+    options.add_argument("--networks", nargs="+", choices=NETWORKS, default=tuple(NETWORKS))
     options.add_argument("--epochs", type=int, default=50)
     options.add_argument("--rows", type=int, default=60_000)
     arguments = options.parse_args()
@@ -110,9 +120,9 @@ def main() -> None:
         return
     epochs, rows = (1, 1000) if arguments.quick else (arguments.epochs, arguments.rows)
     results = Results("convolutional", quick=arguments.quick)
-    for arm in ("PCA", *arguments.arms):
-        record = in_fresh_process(run, arm, epochs, rows)
-        results.save(f"{arm}/{record['epochs']}/{rows}", **record)
+    for network in ("PCA", *arguments.networks):
+        record = in_fresh_process(run, network, epochs, rows)
+        results.save(f"{network}/{record['epochs']}/{rows}", **record)
     if not arguments.quick:
         PAGE.write_text(page(read(RESULTS / "convolutional.json")["records"]))
 

@@ -1,7 +1,8 @@
 """The data sets of the benchmarks, by name.
 
-A folder of ``.npz`` files, named by the environment variable ``SKAE_DATA`` (``../shared/data`` if
-that exists), else what scikit-learn ships and can fetch from OpenML.
+Files come from a folder of ``.npz`` files that the environment variable ``SKAE_DATA`` names
+(``../shared/data`` if it exists); without one, data sets are those that scikit-learn ships or can
+fetch from OpenML.
 """
 
 import os
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def folder() -> Path | None:
-    """Where the ``.npz`` files are, or None."""
+    """The folder of the ``.npz`` files, or None."""
     path = Path(os.environ.get("SKAE_DATA", ROOT.parent / "shared" / "data"))
     return path if path.is_dir() else None
 
@@ -65,12 +66,12 @@ def load(name: str) -> np.ndarray:
 
 
 def present(names: list[str]) -> list[str]:
-    """Those of the sets that can be had; the others are named."""
+    """The available ones of these sets; prints the names of the others."""
     sets = dense_sets()
-    for name in (there := {n: n in sets or OPENML_NAMES.get(n) in sets for n in names}):
-        if not there[name]:
+    for name in (available := {n: n in sets or OPENML_NAMES.get(n) in sets for n in names}):
+        if not available[name]:
             print(f"{name}: not in the data folder, left out")
-    return [name for name in names if there[name]]
+    return [name for name in names if available[name]]
 
 
 def images(name: str, n_test: int = 10_000) -> tuple[np.ndarray, np.ndarray]:

@@ -1,17 +1,18 @@
-"""Noise taken out of unseen rows: by autoencoders, PCA, kernel PCA and linear filters.
+"""Denoising of unseen rows by autoencoders, PCA, kernel PCA and linear filters.
 
 Two protocols, one configuration each for all its cases:
 
-- clean: 10,000 clean MNIST images train, 2000 others get noise, Gaussian of standard deviation .25
-  and .5 (pixels in [0, 1]) or 25 and 50 % of the pixels set to zero. Peak signal-to-noise ratio,
-  values clipped to [0, 1], mean over images.
-- noisy: 1000 images with Gaussian noise of .25 train, 1000 others (digits: 797) with such noise are
-  cleaned. No clean image is seen. Mean squared error against the clean ones, as in scikit-learn's
-  example on denoising with kernel PCA.
+- clean: the training set is 10,000 clean MNIST images, the test set 2000 others with noise:
+  Gaussian with standard deviation .25 and .5 (pixels in [0, 1]), or 25 and 50 % of the pixels set
+  to zero. Peak signal-to-noise ratio, values clipped to [0, 1], mean over images.
+- noisy: the training set is 1000 images with Gaussian noise of .25, the test set 1000 others
+  (digits: 797) with such noise. No method has clean images for training. Mean squared error against
+  the clean images, as in scikit-learn's example on denoising with kernel PCA.
 
-PCA has the best of several sizes, the linear filter (ridge regression from noisy to clean rows) the
-best of several penalties, kernel PCA also the best of several widths and penalties, all chosen on
-the test images themselves: no choice could do better. The autoencoder has no such choice.
+PCA has the best of several numbers of components, the linear filter (ridge regression from noisy to
+clean rows) the best of several penalties, kernel PCA the best of several numbers of components,
+widths and penalties. All these are chosen on the test images. The autoencoder has one
+configuration.
 
     python benchmarks/denoising.py [--quick] [--levels]
 
@@ -21,10 +22,10 @@ prints a line a case, writes `benchmarks/results/denoising.json` and the page `d
 
 import argparse
 import json
-import time
 from itertools import product
 
 import numpy as np
+from _timing import Timer
 from data_sets import ROOT, folder
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, KernelPCA
@@ -76,7 +77,7 @@ def mse(restored: np.ndarray, X: np.ndarray) -> float:
 
 
 def by_pca(X_train: np.ndarray, noisy: np.ndarray) -> list[np.ndarray]:
-    """What PCA of each size makes of noisy rows; larger codes begin with the smaller ones."""
+    """Reconstructions of noisy rows by PCA with each number of components."""
     pca = PCA(min(max(SIZES), *X_train.shape)).fit(X_train)
     codes = pca.transform(noisy)
     return [
@@ -89,18 +90,18 @@ def by_pca(X_train: np.ndarray, noisy: np.ndarray) -> list[np.ndarray]:
 def by_filter(X_train: np.ndarray, noisy_train: np.ndarray, noisy: np.ndarray) -> list[np.ndarray]:
     """Ridge regression from noisy rows to clean ones, for several penalties."""
     means = noisy_train.mean(axis=0), X_train.mean(axis=0)
-    given, wanted = noisy_train - means[0], X_train - means[1]
-    gram, cross = given.T @ given, given.T @ wanted
-    size = np.trace(gram) / len(gram)
+    x, y = noisy_train - means[0], X_train - means[1]
+    gram, cross = x.T @ x, x.T @ y
+    scale = np.trace(gram) / len(gram)
     filters = (
-        np.linalg.solve(gram + penalty * size * np.eye(len(gram)), cross)
+        np.linalg.solve(gram + penalty * scale * np.eye(len(gram)), cross)
         for penalty in (1e-4, 1e-3, 1e-2, 1e-1)
     )
     return [(noisy - means[0]) @ matrix + means[1] for matrix in filters]
 
 
 def by_kernel_pca(X_train: np.ndarray, noisy: np.ndarray, quick: bool) -> list[np.ndarray]:
-    """Kernel PCA as in scikit-learn's example, and with other settings."""
+    """Kernel PCA as in scikit-learn's example, and with other parameters."""
     grid = [(400, 1e-3, 5e-3)]
     if not quick:
         grid += product((32, 64, 128, 400), (1e-3, 1e-2, 3e-2), (5e-3, 0.1, 0.5))
@@ -114,7 +115,7 @@ def by_kernel_pca(X_train: np.ndarray, noisy: np.ndarray, quick: bool) -> list[n
 
 
 def from_clean(kind: str, level: float, quick: bool) -> dict:
-    """Clean rows to learn from: PSNR of each way to restore noisy ones."""
+    """Training on clean rows: PSNR of each method on noisy rows."""
     n_train, n_test = (500, 200) if quick else (10_000, 2000)
     X_train, X = images("mnist")
     X_train, X = X_train[:n_train], X[:n_test]
@@ -122,16 +123,16 @@ def from_clean(kind: str, level: float, quick: bool) -> dict:
     noisy = NOISE[kind](X, level, rng)
     copies = np.tile(X_train, (3, 1))  # three draws of noise for each row
     filtered = by_filter(copies, NOISE[kind](copies, level, rng), noisy)
-    spread = np.sqrt(X_train.var(axis=0).mean())
+    rms_std = np.sqrt(X_train.var(axis=0).mean())
     parameters = FROM_CLEAN | ({"max_iter": 2} if quick else {})
-    start = time.perf_counter()
     denoiser = DenoisingAutoencoder(
         corruption=kind,
-        corruption_level=float(level / spread) if kind == "gaussian" else level,
+        corruption_level=float(level / rms_std) if kind == "gaussian" else level,
         random_state=0,
         **parameters,
-    ).fit(X_train)
-    seconds = time.perf_counter() - start
+    )
+    with Timer() as timer:
+        denoiser.fit(X_train)
     return {
         "noise": kind,
         "level": level,
@@ -139,24 +140,24 @@ def from_clean(kind: str, level: float, quick: bool) -> dict:
         "pca": max(psnr(restored, X) for restored in by_pca(X_train, noisy)),
         "linear filter": max(psnr(restored, X) for restored in filtered),
         "autoencoder": psnr(denoiser.reconstruct(noisy), X),
-        "seconds": seconds,
+        "seconds": timer.elapsed,
     }
 
 
 def bottleneck(X: np.ndarray) -> int:
-    """64 codes, or half as many as features: with one for each, noise would pass."""
+    """64 components, or half as many as features: one for each feature would copy the noise."""
     return min(64, X.shape[1] // 2)
 
 
 def from_noisy(name: str, quick: bool) -> dict:
-    """Noisy rows to learn from: squared error of each way to restore others."""
+    """Training on noisy rows: squared error of each method on other noisy rows."""
     rng = np.random.RandomState(0)
     X_train, X = (part[rng.permutation(len(part))[:1000]] for part in images(name))
     noisy_train, noisy = gaussian(X_train, 0.25, rng), gaussian(X, 0.25, rng)
     parameters = FROM_NOISY | {"n_components": bottleneck(X)} | ({"max_iter": 2} if quick else {})
-    start = time.perf_counter()
-    denoiser = DenoisingAutoencoder(random_state=0, **parameters).fit(noisy_train)
-    seconds = time.perf_counter() - start
+    denoiser = DenoisingAutoencoder(random_state=0, **parameters)
+    with Timer() as timer:
+        denoiser.fit(noisy_train)
     plain = AutoencoderTransformer(random_state=0, **without_noise(parameters)).fit(noisy_train)
     by_kernels = [mse(restored, X) for restored in by_kernel_pca(noisy_train, noisy, quick)]
     return {
@@ -167,7 +168,7 @@ def from_noisy(name: str, quick: bool) -> dict:
         "kernel pca": min(by_kernels),
         "without noise": mse(plain.reconstruct(noisy), X),
         "autoencoder": mse(denoiser.reconstruct(noisy), X),
-        "seconds": seconds,
+        "seconds": timer.elapsed,
     }
 
 
@@ -176,17 +177,17 @@ def without_noise(parameters: dict) -> dict:
 
 
 def levels(name: str, kind: str, level: float, quick: bool) -> dict:
-    """One level to train with, and the error left on test rows at several levels of noise."""
+    """Train with one level; the error of test rows at several levels of noise."""
     if name == "digits":
         X = load_digits().data
     else:
         X = images("mnist")[0][:2000] if name == "mnist" else table(name)
     X = X[np.random.RandomState(0).permutation(len(X))[: 300 if quick else 2000]]
     X_train, X = train_test_split(X.astype(np.float64), random_state=0)
-    mean, deviation = X_train.mean(axis=0), X_train.std(axis=0)
-    if name in TABLES:  # columns in units of their own
-        X_train, X = (X_train - mean) / deviation, (X - mean) / deviation
-    spread = np.sqrt(X_train.var(axis=0).mean())
+    mean, std = X_train.mean(axis=0), X_train.std(axis=0)
+    if name in TABLES:  # columns have different units
+        X_train, X = (X_train - mean) / std, (X - mean) / std
+    rms_std = np.sqrt(X_train.var(axis=0).mean())
     size = bottleneck(X)
     fitted = DenoisingAutoencoder(
         size, corruption=kind, corruption_level=level, max_iter=2 if quick else None, random_state=0
@@ -195,7 +196,7 @@ def levels(name: str, kind: str, level: float, quick: bool) -> dict:
     ratios = {}
     for strength in (0.0, 0.25, 0.5, 1.0):
         rng = np.random.RandomState(1)
-        noisy = X + strength * spread * rng.normal(size=X.shape)
+        noisy = X + strength * rms_std * rng.normal(size=X.shape)
         theirs = mse(pca.inverse_transform(pca.transform(noisy)), X)
         ratios[str(strength)] = mse(fitted.reconstruct(noisy), X) / theirs
     return {"set": name, "corruption": kind, "level": level, "ratios": ratios}
@@ -218,41 +219,42 @@ def table(name: str) -> np.ndarray:
 def page(results: dict) -> str:
     """The results as a page of documentation."""
     lines = [
-        "# Taking out noise, measured",
+        "# Denoising",
         "",
-        "`DenoisingAutoencoder` against what is linear, and kernel PCA. Made by",
+        "`DenoisingAutoencoder` beside linear methods and kernel PCA. Made by",
         "`python benchmarks/denoising.py [--levels]`. PCA, the linear filter and kernel PCA have",
-        "their best settings, found on the test rows; the autoencoder has one configuration a",
-        "table.",
+        "the parameters that are best on the test rows; the autoencoder has one configuration for",
+        "each table.",
         "",
-        "## Clean rows to learn from",
+        "## Training on clean rows",
         "",
-        "10,000 MNIST images train; PSNR of 2000 others in decibels, higher is better.",
+        "Training set: 10,000 MNIST images. PSNR of 2000 others in decibels, higher is better.",
         f"`DenoisingAutoencoder({_arguments(FROM_CLEAN)})`,",
-        "with the noise of the test as `corruption`; the linear filter is ridge regression from",
-        "noisy to clean rows.",
+        "with the noise of the test rows as `corruption`; the linear filter is a ridge regression",
+        "from noisy to clean rows.",
         "",
         *_table(results["clean"], ".2f"),
         "",
-        "## Noisy rows to learn from",
+        "## Training on noisy rows",
         "",
-        "1000 images with Gaussian noise of standard deviation .25 train, and others with such",
-        "noise are cleaned; nobody sees a clean one. Mean squared error, lower is better.",
+        "Training set: 1000 images with Gaussian noise of standard deviation .25. Test set: others",
+        "with such noise. No method is trained on clean images. Mean squared error, lower is",
+        "better.",
         f"`DenoisingAutoencoder({_arguments(FROM_NOISY)})` with",
-        '64 codes, or half as many as pixels where that is fewer; "without noise" is',
-        "`AutoencoderTransformer` with the same settings. Kernel PCA once has the settings of",
-        "scikit-learn's example, once the best of 37 for each set.",
+        '64 components, or half as many as pixels if that is fewer; "without noise" is',
+        "`AutoencoderTransformer` with the same parameters. Kernel PCA has the parameters of",
+        "scikit-learn's example, and the best of 37 combinations for each set.",
         "",
         *_table(results["noisy"], ".4f"),
     ]
     if results.get("levels"):
         lines += [
             "",
-            "## Which level to train with",
+            "## Level of corruption in training",
             "",
             "Squared error over PCA's on unseen rows with Gaussian noise of 0, 0.25, 0.5 and 1",
-            "spreads; geometric mean over digits, 2000 MNIST images, letter and wine_quality.",
-            "Below 1 is better than PCA.",
+            "times the root mean square of the columns' standard deviations; geometric mean over",
+            "digits, 2000 MNIST images, letter and wine_quality. Below 1 is better than PCA.",
             "",
             *_table(_over_sets(results["levels"]), ".2f"),
         ]
@@ -283,15 +285,15 @@ def _over_sets(results: list[dict]) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test, written nowhere")
-    parser.add_argument("--levels", action="store_true", help="measure default levels too")
+    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no files")
+    parser.add_argument("--levels", action="store_true", help="also measure levels of corruption")
     arguments = parser.parse_args()
     quick = arguments.quick
     results: dict[str, list] = {"clean": [], "noisy": []}
     if RESULTS.exists() and not quick:
         results["levels"] = json.loads(RESULTS.read_text()).get("levels", [])
 
-    def tell(part: str, case: dict) -> None:
+    def keep(part: str, case: dict) -> None:
         print(part, *(f"{k}={v:.4g}" if isinstance(v, float) else v for k, v in case.items()))
         results[part].append(case)
 
@@ -299,11 +301,11 @@ def main() -> None:
         results["levels"] = []
         for name, kind in product(("digits", "mnist", *TABLES), LEVELS):
             for level in LEVELS[kind][: 1 if quick else None]:
-                tell("levels", levels(name, kind, level, quick))
+                keep("levels", levels(name, kind, level, quick))
     for kind, level in product(NOISE, (0.25, 0.5)):
-        tell("clean", from_clean(kind, level, quick))
+        keep("clean", from_clean(kind, level, quick))
     for name in ("digits", "mnist", "fashion_mnist"):
-        tell("noisy", from_noisy(name, quick))
+        keep("noisy", from_noisy(name, quick))
     text = page(results)
     if not quick:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")

@@ -1,19 +1,18 @@
-"""Few labels: error on test rows when most training rows have no label.
+"""Error of classifiers on test rows when most training rows have no label.
 
     python benchmarks/few_labels.py [--sets mnist digits ...] [--quick]
 
-The labels are drawn at random, as many of each class; all other training rows stay without. One
-configuration of `AutoencoderClassifier`, the default, for all sets; one pre-training for all draws
-of a set, which is what `FrozenEstimator` is for. Writes `benchmarks/results/few_labels.json` after
+The labelled rows are drawn at random, the same number from each class; all other training rows have
+no label. `AutoencoderClassifier` has its defaults for all sets; all draws of a set share one
+pre-trained autoencoder in a `FrozenEstimator`. Writes `benchmarks/results/few_labels.json` after
 each fit and `docs/few_labels.md` at the end.
 """
 
-import time
 import warnings
 from typing import Any
 
 import numpy as np
-from _timing import Results, figure, markdown_table, parser
+from _timing import Results, Timer, figure, markdown_table, parser
 from data_sets import ROOT, folder, images
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
@@ -30,10 +29,15 @@ from sklearn.svm import SVC
 from skae import AutoencoderClassifier, DenoisingAutoencoder
 
 PAGE = ROOT / "docs" / "few_labels.md"
-BARS = {100: 11.8, 600: 5.7, 1000: 4.2, 3000: 3.5}  # MNIST, VAE features and a transductive SVM
-# Labels in all, and draws of them. Two and ten labels a class for the smaller sets.
+PUBLISHED = {
+    100: 11.8,
+    600: 5.7,
+    1000: 4.2,
+    3000: 3.5,
+}  # MNIST, VAE features and a transductive SVM
+# Numbers of labels, and number of draws. Two and ten labels a class for the smaller sets.
 CASES: dict[str, tuple[tuple[int, ...], int]] = {
-    "mnist": (tuple(BARS), 5),
+    "mnist": (tuple(PUBLISHED), 5),
     "digits": ((20, 100), 5),
     "isolet5": ((52, 260), 5),
     "pbmc3k": ((18, 90), 5),
@@ -41,14 +45,14 @@ CASES: dict[str, tuple[tuple[int, ...], int]] = {
 }
 N_COMPONENTS = 64
 OURS, MLP = "AutoencoderClassifier", "MLPClassifier"
-# Rows, the labelled ones included, that the peers of quadratic or worse cost are given.
+# Rows, the labelled ones included, for methods whose cost is at least quadratic in them.
 SPREADING_ROWS, SELF_TRAINING_ROWS = 20_000, 10_000
 
 Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def load(name: str, quick: bool) -> Data:
-    """Training rows, test rows, and the labels of both as numbers from zero."""
+    """Training rows, test rows, and the labels of both as integers from zero."""
     if name in ("mnist", "fashion_mnist"):
         X_train, X_test = images(name)
         with np.load(folder() / f"{name}.npz", allow_pickle=False) as arrays:
@@ -77,7 +81,7 @@ def _from_file(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_few_labels(y: np.ndarray, n_labels: int, seed: int) -> np.ndarray:
-    """The labels, all but `n_labels` replaced by -1, as many of each class as it has."""
+    """Replace all labels but `n_labels` by -1, with the same number left in each class."""
     rng = np.random.RandomState(seed)
     each = n_labels // (y.max() + 1)
     few = np.full(len(y), -1)
@@ -113,7 +117,7 @@ def label_spreading(alpha: float) -> Any:
     return fit
 
 
-# Fitted to the rows, their principal components, and the labels; all but the first read components.
+# Functions of the rows, their principal components and the labels; the first one uses the rows.
 PEERS = {
     "logistic regression": logistic_regression,
     "PCA + SVC": pca_and_svc,
@@ -124,30 +128,30 @@ PEERS = {
 
 
 def some_rows(few: np.ndarray, n_rows: int) -> np.ndarray:
-    """All labelled rows and as many others as there is room for."""
+    """All labelled rows, and others up to `n_rows`."""
     others = np.random.RandomState(0).permutation(np.flatnonzero(few < 0))
     known = np.flatnonzero(few >= 0)
     return np.r_[known, others[: max(n_rows - len(known), 0)]]
 
 
 def run_set(name: str, results: Results, quick: bool) -> None:
-    """All arms on one set."""
+    """Run all methods on one set."""
     X, X_test, y, y_test = load(name, quick)
     size = min(N_COMPONENTS, *X.shape)
-    start = time.process_time()
     pretrained = DenoisingAutoencoder(
         size, corruption_level=0.5, max_iter=1 if quick else None, random_state=0
-    ).fit(X)
-    results.save(f"{name}/pretraining", seconds=time.process_time() - start, shape=X.shape)
+    )
+    with Timer() as timer:
+        pretrained.fit(X)
+    results.save(f"{name}/pretraining", seconds=timer.processor, shape=X.shape)
     pca = PCA(size, random_state=0).fit(X)
     codes, codes_test = pca.transform(X), pca.transform(X_test)
 
     def measure(key: str, fit, test: np.ndarray) -> None:
-        start = time.process_time()
-        fitted = fit()
-        seconds = time.process_time() - start
+        with Timer() as timer:
+            fitted = fit()
         error = 100 * (1 - fitted.score(test, y_test))
-        results.save(f"{name}/{key}", error=error, seconds=seconds)
+        results.save(f"{name}/{key}", error=error, seconds=timer.processor)
 
     def ours(labels: np.ndarray, seed: int) -> AutoencoderClassifier:
         return AutoencoderClassifier(
@@ -176,32 +180,36 @@ def run_set(name: str, results: Results, quick: bool) -> None:
 
 
 def summary(records: dict, name: str) -> dict[int, dict[str, np.ndarray]]:
-    """Errors by number of labels and arm, an entry a draw."""
+    """Errors by number of labels and method, an entry for each draw."""
     errors: dict[int, dict[str, list[float]]] = {}
     for key, record in records.items():
         if key.startswith(f"{name}/") and "error" in record:
-            _, n_labels, _, arm = key.split("/")
-            errors.setdefault(int(n_labels), {}).setdefault(arm, []).append(record["error"])
-    return {n: {arm: np.array(e) for arm, e in arms.items()} for n, arms in errors.items()}
+            _, n_labels, _, method = key.split("/")
+            errors.setdefault(int(n_labels), {}).setdefault(method, []).append(record["error"])
+    return {
+        n: {method: np.array(e) for method, e in methods.items()} for n, methods in errors.items()
+    }
 
 
 def page(records: dict) -> list[str]:
     """The figures as lines of the page."""
     lines = [
-        "# Few labels",
+        "# Classification with few labels",
         "",
-        "`AutoencoderClassifier` pre-trains an autoencoder on all rows, lets labels spread along",
-        "the graph of nearest neighbours among the codes, and teaches the encoder with a softmax",
-        "the known and the guessed labels under noise. `benchmarks/few_labels.py` wrote this page.",
+        "`AutoencoderClassifier` pre-trains an autoencoder on all rows, propagates labels along",
+        "the graph of nearest neighbours of the codes, and trains the encoder with a softmax layer",
+        "on the given labels and the pseudo-labels of corrupted rows. Written by",
+        "`benchmarks/few_labels.py`.",
         "",
-        "Error on test rows in per cent, mean over draws of labels (and the worst draw). As many",
-        "labels of each class are drawn; all other training rows have none. Ours is the default",
-        f"configuration throughout. The peers read the {N_COMPONENTS} leading principal components",
-        "of all rows, logistic regression the columns; `C` of the first two is searched on the",
-        f"labelled rows. LabelSpreading (k = 10, alpha in brackets) has {SPREADING_ROWS:,} of the",
-        f"rows, SelfTraining (of a logistic regression) {SELF_TRAINING_ROWS:,}; ours has all.",
-        "Seconds are of the processor, one thread. Pixels are in [0, 1]; other sets are",
-        "standardised and a quarter of their rows is the test set.",
+        "Error on test rows in per cent, mean over draws of labels (worst draw in brackets). The",
+        "same number of labels of each class is drawn; all other training rows have no label.",
+        "`AutoencoderClassifier` has its defaults. The others are fitted to the",
+        f"{N_COMPONENTS} leading principal components of all rows, logistic regression to the",
+        "columns; `C` of the first two is chosen by cross-validation on the labelled rows.",
+        f"LabelSpreading (k = 10, alpha in brackets) has {SPREADING_ROWS:,} of the rows,",
+        f"SelfTraining (of a logistic regression) {SELF_TRAINING_ROWS:,}, `AutoencoderClassifier`",
+        "all. Seconds are of the processor, one thread. Pixels are in [0, 1]; the columns of other",
+        "sets are standardised, and a quarter of their rows is the test set.",
         "",
     ]
     for name in CASES:
@@ -213,24 +221,25 @@ def page(records: dict) -> list[str]:
         lines += [f"## {name} ({n_rows:,} training rows, {n_columns} columns)", ""]
         header = ("labels", *(str(n) for n in counts))
         rows: list[tuple] = []
-        for arm in (OURS, *PEERS):
-            cells = [errors[n].get(arm) for n in counts]
+        for method in (OURS, *PEERS):
+            cells = [errors[n].get(method) for n in counts]
             rows.append(
-                (arm, *("" if e is None else f"{e.mean():.2f} ({e.max():.2f})" for e in cells))
+                (method, *("" if e is None else f"{e.mean():.2f} ({e.max():.2f})" for e in cells))
             )
         rows.append(("draws", *(str(len(errors[n][OURS])) for n in counts)))
         if name == "mnist":
-            rows.append(("published: VAE + TSVM", *(str(BARS.get(n, "")) for n in counts)))
+            rows.append(("published: VAE + TSVM", *(str(PUBLISHED.get(n, "")) for n in counts)))
         lines += [*markdown_table(header, rows), ""]
         if n_rows in errors:
-            text = ", ".join(f"{arm} {e.mean():.2f}" for arm, e in errors[n_rows].items())
-            lines += [f"With all labels: {text} (in brackets: early stopping).", ""]
+            text = ", ".join(f"{method} {e.mean():.2f}" for method, e in errors[n_rows].items())
+            lines += [f"With all labels: {text} (in brackets: `early_stopping`).", ""]
         ours = [
             r["seconds"] for key, r in records.items() if key.startswith(f"{name}/") and OURS in key
         ]
         lines += [
             f"Pre-training took {figure(records[f'{name}/pretraining']['seconds'])} s, "
-            f"each of our fits after it {figure(float(np.median(ours)))} s (median).",
+            f"each fit of `AutoencoderClassifier` after it "
+            f"{figure(float(np.median(ours)))} s (median).",
             "",
         ]
     return lines

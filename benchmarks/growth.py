@@ -1,12 +1,12 @@
-"""How seconds, memory and the pickle grow with the rows and the columns; and the import.
+"""Seconds, memory and size of the pickle by numbers of rows and columns; cost of the import.
 
     python benchmarks/growth.py [--quick]
 
-Each shape is fitted in a fresh process of its own, once with the default number of epochs and once
-with ``max_iter=1``; a fit to a hundred rows before sets torch up, off the clock. Memory is the
-largest resident set of the process (`ru_maxrss`) above that after the imports, so that it holds the
-float32 data, what torch sets up and the fit; it is also given in units of these data. The import is
-timed in fresh interpreters, in turn with those that import only scikit-learn and torch.
+Each shape is fitted in a fresh process, once with the default number of epochs and once with
+``max_iter=1``, after a fit to a hundred rows that sets torch up and is not timed. Memory is the
+largest resident set of the process (`ru_maxrss`) minus that after the imports; it includes the
+float32 data, the set-up of torch and the fit, and is also given in units of the data. The import is
+timed in fresh interpreters, in turn with interpreters that import scikit-learn and torch only.
 """
 
 import pickle
@@ -19,12 +19,12 @@ import numpy as np
 import psutil
 from _timing import (
     Results,
-    bar_line,
     in_fresh_process,
     interleaved,
     markdown_table,
     parser,
     seconds,
+    target_line,
 )
 
 from skae import AutoencoderTransformer
@@ -33,7 +33,7 @@ ROWS = [(n, 32) for n in (10**3, 10**4, 10**5, 10**6)]
 COLUMNS = [(2000, n) for n in (10, 100, 1000, 10_000)]
 IMAGES = (100_000, 784)
 BASELINE = "import sklearn, torch"
-BAR_MEMORY, BAR_IMPORT = 1.3, 0.05
+TARGET_MEMORY, TARGET_IMPORT = 1.3, 0.05
 MIB = 2**20
 
 
@@ -44,7 +44,7 @@ def peak() -> int:
 
 
 def run(n_rows: int, n_features: int, max_iter: int | None) -> dict:
-    """One fit and one `transform` in this process."""
+    """Run one fit and one `transform` in this process."""
     imported = psutil.Process().memory_info().rss
     rng = np.random.default_rng(0)
     small = rng.standard_normal((100, 10), dtype=np.float32)
@@ -85,7 +85,7 @@ def imports(repetitions: int) -> dict[str, list[float]]:
 
 
 def import_costs() -> dict[str, float]:
-    """Milliseconds that modules take which skae loads beyond the baseline, by package."""
+    """Milliseconds of the modules that skae imports in addition to the baseline, by package."""
     report = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"{BASELINE}\nimport skae"],
         check=True,
@@ -93,7 +93,7 @@ def import_costs() -> dict[str, float]:
         text=True,
     ).stderr
     lines = [line.split("|") for line in report.splitlines() if line.count("|") == 2]
-    # A module stands below all that it imports; the baseline ends with torch itself.
+    # A module is listed after all that it imports; the baseline ends with torch itself.
     names = [name.strip() for _, _, name in lines]
     costs = Counter()
     for (microseconds, _, _), name in list(zip(lines, names, strict=True))[
@@ -141,30 +141,30 @@ def section(records: dict) -> list[str]:
     largest = shapes.get(f"{IMAGES[0]}x{IMAGES[1]}/1")
     costs = list(records["import costs"]["milliseconds"].items())
     return [
-        bar_line(
+        target_line(
             f"memory of a fit to {IMAGES[0]} x {IMAGES[1]} float32, in units of the data",
             largest and in_units(largest),
-            below=BAR_MEMORY,
+            at_most=TARGET_MEMORY,
         ),
-        bar_line(
-            "the same above what torch sets up once",
+        target_line(
+            "the same without the set-up of torch",
             largest and (largest["fit_peak"] - largest["set_up"]) / largest["data"],
         ),
-        bar_line(
+        target_line(
             f"bytes of a pickle after {max(pickles)} rows minus those after {min(pickles)}",
             pickles[max(pickles)] - pickles[min(pickles)],
-            below=0,
+            at_most=0,
         ),
-        bar_line("seconds that `import skae` adds", added, below=BAR_IMPORT),
+        target_line("seconds that `import skae` adds", added, at_most=TARGET_IMPORT),
         "",
-        "The first fit of a process sets torch up, once: "
+        "The first fit of a process sets torch up: "
         f"{first['set_up_seconds']:.2g} s in this run and "
-        f"{(first['set_up'] - first['imported']) / MIB:.0f} MiB, "
-        "which the memory below includes and the seconds do not.",
+        f"{(first['set_up'] - first['imported']) / MIB:.0f} MiB. "
+        "The memory in the table includes this, the seconds do not.",
         "",
         *markdown_table(header, table),
         "",
-        "What the import loads beyond scikit-learn and torch, milliseconds of a traced run:",
+        "Milliseconds of the modules that `import skae` adds to those of scikit-learn and torch:",
         "",
         *markdown_table(("package", "ms, this run"), costs),
     ]

@@ -1,29 +1,29 @@
-"""Missing cells filled: by the autoencoder imputer, means, neighbours and chained regressions.
+"""Imputation by autoencoders, means, nearest neighbours and chained regressions.
 
-Columns are scaled to [0, 1]. Cells are hidden: 10, 20 and 50 % completely at random, or 20 % of the
-cells of half of the columns, the likelier the larger (or the smaller) a column of the other half
-is. Three quarters of the rows, 1000 at most, are fitted and filled ("fitted"); as many others at
-most have gaps of the same kind and are only filled ("unseen"). Root mean squared error of the
-hidden cells, over several draws of rows and gaps where rows are few: up to five, or as many as it
-takes to judge 1000 unseen cells, 30 at most. Every imputer has one configuration:
-`AutoencoderImputer` and `IterativeImputer` with their defaults, the trees being scikit-learn's
+Columns are scaled to [0, 1]. Cells are masked: 10, 20 and 50 % completely at random (mcar), or 20 %
+of the cells of half of the columns, with a probability that increases (or decreases) with a column
+of the other half (mar). Three quarters of the rows, 1000 at most, are fitted and imputed
+("fitted"); at most as many others have gaps of the same kind and are only imputed ("unseen"). Root
+mean squared error of the masked cells. Small sets have several draws of rows and gaps: up to five,
+or as many as give 1000 unseen masked cells, 30 at most. Every imputer has one configuration:
+`AutoencoderImputer` and `IterativeImputer` with their defaults, the trees are scikit-learn's
 `ExtraTreesRegressor`.
 
-With `--real`, gaps that were not made: accuracy of a logistic regression and a random forest on the
-filled columns of titanic and mice_protein, cross-validated (whole mice in one fold).
+With `--real`, values that are missing in the data: cross-validated accuracy of a logistic
+regression and a random forest on the imputed columns of titanic and mice_protein (all rows of a
+mouse in one fold).
 
     python benchmarks/imputation.py [--sets a,b] [--gaps mcar20,mar20] [--trees 100] [--real]
 
-adds to `benchmarks/results/imputation.json` what is not there yet, and writes
-`docs/imputation.md`.
+adds missing cases to `benchmarks/results/imputation.json`, and writes `docs/imputation.md`.
 """
 
 import argparse
 import json
-import time
 import warnings
 
 import numpy as np
+from _timing import Timer
 from data_sets import ROOT, folder, load, present
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -40,14 +40,14 @@ RESULTS = ROOT / "benchmarks" / "results" / "imputation.json"
 PAGE = ROOT / "docs" / "imputation.md"
 
 MAX_ROWS = 1000
-JUDGED_CELLS, MAX_DRAWS = 1000, 30
+TEST_CELLS, MAX_DRAWS = 1000, 30
 SETS = (
     "iris", "14_glass", "29_Pima", "4_breastw", "wine", "diabetes", "2_annthyroid", "wine_quality",
     "california_housing", "40_vowels", "letter", "6_cardio", "43_WDBC", "breast_cancer",
     "18_Ionosphere", "19_landsat", "spam", "digits", "23_mammography", "38_thyroid", "42_WBC",
     "32_shuttle", "7_Cardiotocography", "cmapss_fd001",
 )  # fmt: skip
-# Looked at only after the design was settled.
+# Not used to choose the design and its constants.
 FRESH = ("32_shuttle", "7_Cardiotocography", "cmapss_fd001")
 GAPS = {"mcar20": 0.2, "mar20": 0.2, "mcar50": 0.5, "mcar10": 0.1}
 OURS, RIDGE, TREES = "AutoencoderImputer", "BayesianRidge", "ExtraTrees"
@@ -64,27 +64,27 @@ def imputers(trees: int) -> dict:
 
 
 def hidden_cells(X: np.ndarray, kind: str, rng: np.random.RandomState) -> np.ndarray:
-    """Which cells are taken away."""
+    """The mask of the cells to hide."""
     rate = GAPS[kind]
     if kind.startswith("mcar"):
         return rng.uniform(size=X.shape) < rate
     columns = rng.permutation(X.shape[1])
-    given, losing = np.array_split(columns, 2)
+    complete, incomplete = np.array_split(columns, 2)
     hidden = np.zeros(X.shape, bool)
-    for column in losing:
-        cause = X[:, rng.choice(given)] * rng.choice([-1, 1])
+    for column in incomplete:
+        cause = X[:, rng.choice(complete)] * rng.choice([-1, 1])
         strength = 1 / (1 + np.exp(-2 * (cause - cause.mean()) / max(cause.std(), 1e-9)))
         hidden[:, column] = rng.uniform(size=len(X)) < strength * rate / strength.mean()
     return hidden
 
 
 def n_draws(name: str, kind: str) -> int:
-    """How often rows and gaps are drawn: 40 unseen rows are soon told well, or badly, by chance."""
+    """Number of draws of rows and gaps: the error of 40 unseen rows alone varies much."""
     X, n_fitted = split(name, 0)
     n_columns = X.shape[1] if kind.startswith("mcar") else X.shape[1] // 2
-    n_judged = (len(X) - n_fitted) * n_columns * GAPS[kind]
+    n_test_cells = (len(X) - n_fitted) * n_columns * GAPS[kind]
     few_rows = int(np.clip(1500 // len(load(name)), 1, 5))
-    return int(np.clip(np.ceil(JUDGED_CELLS / n_judged), few_rows, MAX_DRAWS))
+    return int(np.clip(np.ceil(TEST_CELLS / n_test_cells), few_rows, MAX_DRAWS))
 
 
 def split(name: str, seed: int) -> tuple[np.ndarray, int]:
@@ -108,15 +108,14 @@ def measure_once(name: str, kind: str, imputer, seed: int) -> tuple[float, float
     X, n = split(name, seed)
     hidden = hidden_cells(X, kind, np.random.RandomState(seed + 1))
     gaps = np.where(hidden, np.nan, X)
-    start = time.process_time()
-    filled = imputer.fit_transform(gaps[:n])
-    seconds = time.process_time() - start
+    with Timer() as timer:
+        filled = imputer.fit_transform(gaps[:n])
     squares = (np.concatenate([filled, imputer.transform(gaps[n:])]) - X) ** 2
-    return squares[:n][hidden[:n]].mean(), squares[n:][hidden[n:]].mean(), seconds
+    return squares[:n][hidden[:n]].mean(), squares[n:][hidden[n:]].mean(), timer.processor
 
 
 def real_gaps(name: str, imputer) -> dict:
-    """Accuracy on the filled columns; the imputer is fitted within each fold."""
+    """Accuracy on the imputed columns; the imputer is fitted within each fold."""
     with np.load(folder() / f"{name}.npz", allow_pickle=False) as arrays:
         X, y = arrays["X"].astype(np.float64), arrays["y"]
         groups = arrays.get("groups")
@@ -138,14 +137,14 @@ def real_gaps(name: str, imputer) -> dict:
 
 def page(results: dict) -> str:
     lines = [
-        "# Filling missing cells, measured",
+        "# Imputation",
         "",
-        "`AutoencoderImputer` against the mean, five neighbours, and `IterativeImputer` with its",
+        "`AutoencoderImputer` beside the mean, five neighbours, and `IterativeImputer` with its",
         "default `BayesianRidge` and with `ExtraTreesRegressor`. Made by",
-        "`python benchmarks/imputation.py`, whose first lines say how the gaps are made. Root mean",
-        "squared error of hidden cells, columns scaled to [0, 1]; CPU seconds of `fit_transform`",
-        "on one thread. Only the sets marked with a star had not been looked at when the design",
-        "and its constants were chosen.",
+        "`python benchmarks/imputation.py`, whose docstring describes the masks. Root mean squared",
+        "error of masked cells, columns scaled to [0, 1]; CPU seconds of `fit_transform` on one",
+        "thread. The sets marked with a star were not used to choose the design and its constants;",
+        "all others were.",
     ]
     complete = {
         key: scores
@@ -156,8 +155,8 @@ def page(results: dict) -> str:
         cases = {k.split("|")[0]: v for k, v in complete.items() if k.endswith(f"|{kind}")}
         lines += ["", f"## {kind}", "", *summary(cases), "", *table(cases)]
     if results.get("real"):
-        lines += ["", "## Gaps that were there", ""]
-        lines += ["Accuracy, cross-validated; the imputer is fitted in each fold.", ""]
+        lines += ["", "## Values missing in the data", ""]
+        lines += ["Cross-validated accuracy; the imputer is fitted in each fold.", ""]
         labels = ["logistic regression", "random forest"]
         lines += row(["set", "imputer", *labels]) + row(["---"] * 4)
         for key, scores in results["real"].items():
@@ -223,7 +222,7 @@ def main() -> None:
                     keep("made", f"{name}|{kind}", {label: measure(name, kind, imputer)})
     for name in ("titanic", "mice_protein") if options.real else ():
         for label in chosen:
-            # The trees would take an hour for the 77 columns of mice_protein in five folds.
+            # The trees take an hour for the 77 columns of mice_protein in five folds.
             if label != TREES or name == "titanic":
                 keep("real", f"{name}|{label}", real_gaps(name, imputers(options.trees)[label]))
 

@@ -1,10 +1,11 @@
-"""`transform` and `reconstruct` against the bare network, PCA and other libraries.
+"""Speed of `transform` and `reconstruct` beside the bare network, PCA and other libraries.
 
     python benchmarks/inference.py [--quick]
 
-Rows: 100,000 x 784 float32 through 784-512-128-32, in turn, as medians of ratios within a process.
-The bare network is `network_.encode` under `torch.inference_mode`, on all rows at once and in the
-quickest of some block sizes. One row: microseconds of `transform` beyond those of the bare network.
+Many rows: 100,000 x 784 float32 through 784-512-128-32; the functions are called in turn, and
+figures are medians of ratios within a process. The bare network is `network_.encode` under
+`torch.inference_mode`, on all rows at once and in the fastest of several block sizes. One row:
+microseconds of `transform` in excess of those of the bare network.
 """
 
 import copy
@@ -14,14 +15,14 @@ import numpy as np
 import torch
 from _timing import (
     Results,
-    bar_line,
     in_fresh_process,
     interleaved,
     markdown_table,
     median_ratio,
     parser,
+    target_line,
 )
-from peers import ARMS, PEERS, warm_up
+from peers import METHODS, PEERS, warm_up
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
@@ -29,7 +30,7 @@ from skae import AutoencoderTransformer
 HIDDEN, N_COMPONENTS = (512, 128), 32
 BLOCKS = (512, 1024, 2048, 4096, 8192, 16384)
 SHAPES = {"784-512-128-32": (784, (512, 128), 32), "64-128-128-8": (64, (128, 128), 8)}
-BAR_RATE, BAR_MICROSECONDS = 0.9, 100
+TARGET_RATE, TARGET_MICROSECONDS = 0.9, 100
 
 
 def rows(n_rows: int, n_features: int, dtype=np.float32) -> np.ndarray:
@@ -37,13 +38,13 @@ def rows(n_rows: int, n_features: int, dtype=np.float32) -> np.ndarray:
 
 
 def fitted(n_features: int, hidden: tuple[int, ...], k: int) -> AutoencoderTransformer:
-    """An estimator whose weights do not matter."""
+    """Fit an estimator for one epoch: only the sizes of its layers matter here."""
     model = AutoencoderTransformer(k, hidden_layer_sizes=hidden, max_iter=1, random_state=0)
     return model.fit(rows(2000, n_features))
 
 
-def hide_ticks(network: torch.nn.Module, x: torch.Tensor, block: int):
-    """Encode in blocks, into one tensor."""
+def bare_network(network: torch.nn.Module, x: torch.Tensor, block: int):
+    """Return a function that encodes in blocks, into one tensor."""
 
     def encode() -> None:
         with torch.inference_mode():
@@ -63,17 +64,17 @@ def transform_rates(n_rows: int, repetitions: int) -> dict[str, list[float]]:
     x = torch.from_numpy(X)
     return interleaved(
         {"skae": lambda: model.transform(X), "PCA": lambda: pca.transform(X)}
-        | {f"bare, {b}": hide_ticks(model.network_, x, b) for b in (*BLOCKS, n_rows)},
+        | {f"bare, {b}": bare_network(model.network_, x, b) for b in (*BLOCKS, n_rows)},
         repetitions,
     )
 
 
 def reconstruct_rates(peer: str, n_rows: int, repetitions: int) -> dict[str, list[float]]:
-    """Ours and theirs in turn: rows to rows, as not all of them give codes."""
+    """Time reconstructions by skae and by another library, as some libraries have no codes."""
     warm_up(peer)
     X = rows(n_rows, 784)
     model = fitted(784, HIDDEN, N_COMPONENTS)
-    theirs = ARMS[peer](X[:2000], HIDDEN, N_COMPONENTS, 1, 0, lambda *_: None)
+    theirs = METHODS[peer](X[:2000], HIDDEN, N_COMPONENTS, 1, 0, lambda *_: None)
     functions = {"skae": lambda: model.reconstruct(X), peer: lambda: theirs(X)}
     return interleaved(functions, repetitions)
 
@@ -83,10 +84,10 @@ def latency(shape: str, dtype: str, calls: int) -> dict[str, float]:
     n_features, hidden, k = SHAPES[shape]
     model, X = fitted(n_features, hidden, k), rows(1, n_features).astype(dtype)
     network, x = copy.deepcopy(model.network_).to(getattr(torch, dtype)), torch.from_numpy(X)
-    encode = hide_ticks(network, x, 1)
-    times = {"transform": [], "hide_ticks": []}
+    encode = bare_network(network, x, 1)
+    times = {"transform": [], "bare": []}
     for _ in range(calls):
-        for name, function in (("transform", lambda: model.transform(X)), ("hide_ticks", encode)):
+        for name, function in (("transform", lambda: model.transform(X)), ("bare", encode)):
             start = time.perf_counter_ns()
             function()
             times[name].append(time.perf_counter_ns() - start)
@@ -112,7 +113,7 @@ def section(records: dict) -> list[str]:
     """The figures as lines of the page."""
     times = records["transform"]["seconds"]
     n_rows = records["transform"]["rows"]
-    blocks = [name for name in times if name.startswith("hide_ticks")]
+    blocks = [name for name in times if name.startswith("bare")]
     quickest = min(blocks, key=lambda name: np.median(times[name]))
     rates = [
         (label, n_rows / np.median(times[name]), median_ratio(times[name], times["skae"]))
@@ -129,36 +130,36 @@ def section(records: dict) -> list[str]:
         if key.startswith("reconstruct/")
     ]
     latencies = [
-        (r["shape"], r["dtype"], r["transform"], r["hide_ticks"], r["transform"] - r["hide_ticks"])
+        (r["shape"], r["dtype"], r["transform"], r["bare"], r["transform"] - r["bare"])
         for key, r in records.items()
         if key.startswith("row/")
     ]
     return [
-        bar_line(
-            "`transform`, rate over the bare network, all at once",
+        target_line(
+            "`transform`, rate over the bare network, all rows at once",
             rates[1][2],
-            above=BAR_RATE,
+            at_least=TARGET_RATE,
         ),
-        bar_line(
-            "`transform`, rate over the bare network, best blocks",
+        target_line(
+            "`transform`, rate over the bare network, best block size",
             rates[2][2],
-            above=BAR_RATE,
+            at_least=TARGET_RATE,
         ),
-        bar_line(
-            "one row, microseconds beyond the bare network (the worst)",
+        target_line(
+            "one row, microseconds in excess of the bare network (largest)",
             max(row[-1] for row in latencies),
-            below=BAR_MICROSECONDS,
+            at_most=TARGET_MICROSECONDS,
         ),
         "",
-        *markdown_table(("", "rows a second, this run", "its seconds over ours"), rates),
+        *markdown_table(("", "rows a second, this run", "seconds over `transform`"), rates),
         "",
-        "Rows to reconstructions, through each library's own call:",
+        "`reconstruct`, and the corresponding function of other libraries:",
         "",
-        *markdown_table(("", "its seconds over ours"), peers),
+        *markdown_table(("", "seconds over skae"), peers),
         "",
         "One row, microseconds in this run:",
         "",
-        *markdown_table(("network", "rows", "`transform`", "hide_ticks", "difference"), latencies),
+        *markdown_table(("network", "rows", "`transform`", "bare", "difference"), latencies),
     ]
 
 

@@ -1,11 +1,11 @@
-"""Rows of ten times the memory that the process may take; a million rows; hundreds of fits.
+"""Fits to rows of ten times the available memory, to a million rows, and hundreds of fits.
 
     python benchmarks/larger_than_memory.py [--parts NAME ...] [--quick]
 
-Rows lie in files and are mapped into memory. After the import a process may take 250 MB more: its
-`RLIMIT_DATA`, which counts what is allocated and not the mapped files. A thread reads the largest
-`RssAnon` of `/proc/self/status`, the memory that is the process's own. `transform` and
-`inverse_transform` write into a file, block by block. Linux only.
+Rows are in memory-mapped files. After the import a process may allocate 250 MB more: this is its
+`RLIMIT_DATA`, which does not count mapped files. A thread records the largest `RssAnon` of
+`/proc/self/status`, the anonymous memory of the process. `transform` and `inverse_transform` write
+into a file, block by block. Linux only.
 """
 
 import resource
@@ -16,16 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from _timing import Results, bar_line, in_fresh_process, markdown_table, parser, seconds
+from _timing import Results, in_fresh_process, markdown_table, parser, seconds, target_line
 from scipy import sparse
 from sklearn.utils import gen_batches
 
 from skae import AutoencoderTransformer
 
 MB = 10**6
-LIMIT, TIMES = 250 * MB, 10
-# Columns, and whether only half of the entries are there: by the covariance, and by passes over
-# the rows because the covariance would be large.
+LIMIT, FACTOR = 250 * MB, 10  # rows have FACTOR times the limit
+# Columns, and whether only half of the entries are stored. Narrow rows have their components from
+# the covariance, wide ones by passes over the rows because the covariance would be large.
 CASES = {
     "memory map": (784, False),
     "memory map, wide": (4000, False),
@@ -36,21 +36,21 @@ BLOCK = 4096
 
 
 def status(name: str) -> int:
-    """A figure of this process, in bytes."""
+    """A field of the status of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 @contextmanager
 def peak() -> Iterator[dict[str, int]]:
-    """The largest memory of its own that this process has while the body runs."""
+    """Record the largest anonymous memory of this process while the body runs."""
     found, done = {"peak": 0}, threading.Event()
 
-    def watch() -> None:
+    def sample() -> None:
         while not done.wait(0.005):
             found["peak"] = max(found["peak"], status("RssAnon"))
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         yield found
@@ -60,7 +60,7 @@ def peak() -> Iterator[dict[str, int]]:
 
 
 def write_rows(folder: Path, n_columns: int, half: bool, n_bytes: int) -> None:
-    """Rows near a curved surface of 8 dimensions, as files of arrays."""
+    """Write rows near a curved surface of 8 dimensions, as files of arrays."""
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((8, 64)), rng.standard_normal((64, n_columns)) / 8
     per_row = 8 * (n_columns // 2) if half else 4 * n_columns  # a float32, and a column as int32
@@ -72,7 +72,7 @@ def write_rows(folder: Path, n_columns: int, half: bool, n_bytes: int) -> None:
             size = rows.stop - rows.start
             x = np.tanh(rng.standard_normal((size, 8)) @ maps[0]) @ maps[1]
             x = (x + 0.1 * rng.standard_normal(x.shape, dtype=np.float32)).astype(np.float32)
-            if half:  # in turn the columns of even and of odd number
+            if half:  # even and odd columns in turn
                 odd = np.arange(rows.start, rows.stop)[:, None] % 2
                 index = places + odd.astype(np.int32)
                 indices.write(index.tobytes())
@@ -82,19 +82,19 @@ def write_rows(folder: Path, n_columns: int, half: bool, n_bytes: int) -> None:
 
 
 def open_rows(folder: Path, n_columns: int, half: bool):
-    """The same rows, mapped."""
+    """Map these rows into memory."""
     data = np.memmap(folder / "data", np.float32, "r")
     if not half:
         return data.reshape(-1, n_columns)
     indices = np.memmap(folder / "indices", np.int32, "r")
     starts = np.arange(
         0, len(data) + 1, n_columns // 2, dtype=np.int32
-    )  # as the indices, else copied
+    )  # of the dtype of the indices, else scipy copies them
     return sparse.csr_array((data, indices, starts), shape=(len(starts) - 1, n_columns))
 
 
 def fit_under_limit(folder: str, n_columns: int, half: bool, limit: int) -> dict:
-    """One epoch over all rows, their codes and the rows back, in a process with this limit."""
+    """Fit one epoch to all rows, encode and decode them, in a process with this limit."""
     imported, allowed = status("RssAnon"), status("VmData") + limit
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
     X = open_rows(Path(folder), n_columns, half)
@@ -168,19 +168,21 @@ def main() -> None:
     options = parser(__doc__)
     parts = [*CASES, "many fits", "many rows"]
     options.add_argument("--parts", nargs="+", choices=parts, default=parts, metavar="NAME")
-    asked = options.parse_args()
-    results = Results("larger_than_memory", quick=asked.quick)
-    limit = 150 * MB if asked.quick else LIMIT
+    arguments = options.parse_args()
+    results = Results("larger_than_memory", quick=arguments.quick)
+    limit = 150 * MB if arguments.quick else LIMIT
     for name, (n_columns, half) in CASES.items():
-        if name in asked.parts:
+        if name in arguments.parts:
             with tempfile.TemporaryDirectory() as folder:
-                write_rows(Path(folder), n_columns, half, TIMES * limit)
+                write_rows(Path(folder), n_columns, half, FACTOR * limit)
                 record = in_fresh_process(fit_under_limit, folder, n_columns, half, limit)
             results.save(name, **record)
-    if "many fits" in asked.parts:
-        results.save("many fits", **in_fresh_process(many_fits, 60 if asked.quick else 300))
-    if "many rows" in asked.parts:
-        results.save("many rows", **in_fresh_process(many_rows, 10**5 if asked.quick else 10**6))
+    if "many fits" in arguments.parts:
+        results.save("many fits", **in_fresh_process(many_fits, 60 if arguments.quick else 300))
+    if "many rows" in arguments.parts:
+        results.save(
+            "many rows", **in_fresh_process(many_rows, 10**5 if arguments.quick else 10**6)
+        )
 
 
 def section(records: dict) -> list[str]:
@@ -188,8 +190,8 @@ def section(records: dict) -> list[str]:
     cases = {name: records[name] for name in CASES}
     fits, million = records["many fits"], records["many rows"]
     header = (
-        "rows in", "rows x columns", "MB of files", "`fit` MB", "codes and rows by blocks MB",
-        "`transform` at once MB, of these codes", "`fit` seconds", "score", "PCA's",
+        "rows in", "rows x columns", "MB of files", "`fit` MB", "encode and decode by blocks MB",
+        "`transform` of all rows MB, of these codes", "`fit` seconds", "score", "PCA's",
     )  # fmt: skip
     table = [
         (
@@ -199,13 +201,15 @@ def section(records: dict) -> list[str]:
         )
         for name, r in cases.items()
     ]  # fmt: skip
-    bar = next(iter(cases.values()))["limit"] / MB
+    limit = next(iter(cases.values()))["limit"] / MB
     peaks = [max(r["fit_peak"], r["restore_peak"]) / MB for r in cases.values()]
     return [
-        bar_line("largest memory above the import, MB", max(peaks), below=bar),
-        bar_line(f"growth of memory over {fits['fits']} fits, MB", fits["growth"] / MB, below=5),
+        target_line("largest memory above the import, MB", max(peaks), at_most=limit),
+        target_line(
+            f"growth of memory over {fits['fits']} fits, MB", fits["growth"] / MB, at_most=5
+        ),
         f"- a fit to {million['rows']:,} rows of 20 columns: **{million['fit_seconds']:.0f} s** "
-        f"({million['epochs']} epochs), {million['fit_peak'] / MB:.0f} MB beside data of "
+        f"({million['epochs']} epochs), {million['fit_peak'] / MB:.0f} MB in addition to data of "
         f"{million['data'] / MB:.0f} MB; score {million['score']:.3f}, "
         f"PCA's {million['pca_score']:.3f}",
         "",

@@ -1,21 +1,20 @@
-"""Outliers told from usual rows: area under the ROC curve beside other detectors.
+"""Outlier detection: area under the ROC curve beside other detectors.
 
     python benchmarks/outliers.py [--seeds 5] [--detectors LOF,OneClassSVM] [--quick]
 
-Needs the ADBench sets as `adbench/*.npz` in the data folder. Two protocols: *one-class*, half of
-the usual rows train, the rest and all outliers are judged; *unsupervised*, all rows train without
-labels and are judged. At most 20,000 rows of a set, drawn by the seed; no row is copied to enlarge
-a set; columns are standardised on the training rows. Each detector has one configuration for all
-sets. Writes `benchmarks/results/outliers.json` after each set, goes on where it stopped, and writes
-`docs/outliers.md`.
+Needs the ADBench sets as `adbench/*.npz` in the data folder. Two protocols. *One-class*: the
+training set is half of the inliers, the test set the other half and all outliers. *Unsupervised*:
+all rows, without labels, are the training set and the test set. At most 20,000 rows of a set, drawn
+with the seed; small sets are not enlarged by copies; columns are standardised with the training
+rows. Each detector has one configuration for all sets. Writes `benchmarks/results/outliers.json`
+after each set, continues an interrupted run, and writes `docs/outliers.md`.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from _timing import Results, figure, markdown_table, parser
+from _timing import Results, Timer, figure, markdown_table, parser
 from data_sets import ROOT, folder
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
@@ -30,45 +29,46 @@ from skae import AutoencoderOutlierDetector
 PAGE = ROOT / "docs" / "outliers.md"
 MAX_ROWS = 20_000
 PROTOCOLS = ("one-class", "unsupervised")
-# By these sets the configuration was chosen; the others were looked at afterwards.
+# The numbers of the sets that the configuration was chosen on.
 CHOSEN_ON = (4, 6, 7, 14, 19, 20, 24, 29, 30, 31, 34, 42)
 
-# Scores: higher is more unusual.
+# Functions of training rows, test rows, whether they are the same, and a seed: outlier scores, high
+# for outliers.
 Detector = Callable[[np.ndarray, np.ndarray, bool, int], np.ndarray]
 
 
-def ours(train, judged, same, seed):
+def ours(train, test, same, seed):
     detector = AutoencoderOutlierDetector(novelty=not same, random_state=seed)
-    return -detector.fit(train).score_samples(judged)
+    return -detector.fit(train).score_samples(test)
 
 
-def fifth_neighbour(train, judged, same, seed):
+def fifth_neighbour(train, test, same, seed):
     neighbours = NearestNeighbors(n_neighbors=5).fit(train)
-    return neighbours.kneighbors(None if same else judged)[0][:, -1]
+    return neighbours.kneighbors(None if same else test)[0][:, -1]
 
 
-def local_outlier_factor(train, judged, same, seed):
+def local_outlier_factor(train, test, same, seed):
     if same:
         return -LocalOutlierFactor().fit(train).negative_outlier_factor_
-    return -LocalOutlierFactor(novelty=True).fit(train).score_samples(judged)
+    return -LocalOutlierFactor(novelty=True).fit(train).score_samples(test)
 
 
 def scored_by(make: Callable[[int], BaseEstimator]) -> Detector:
-    return lambda train, judged, same, seed: -make(seed).fit(train).score_samples(judged)
+    return lambda train, test, same, seed: -make(seed).fit(train).score_samples(test)
 
 
 def pca_reconstruction(share: float) -> Detector:
-    def score(train, judged, same, seed):
+    def score(train, test, same, seed):
         pca = PCA(share, svd_solver="full").fit(train)
-        return ((judged - pca.inverse_transform(pca.transform(judged))) ** 2).sum(axis=1)
+        return ((test - pca.inverse_transform(pca.transform(test))) ** 2).sum(axis=1)
 
     return score
 
 
-def pyod_autoencoder(train, judged, same, seed):
+def pyod_autoencoder(train, test, same, seed):
     from pyod.models.auto_encoder import AutoEncoder
 
-    return AutoEncoder(random_state=seed, verbose=0).fit(train).decision_function(judged)
+    return AutoEncoder(random_state=seed, verbose=0).fit(train).decision_function(test)
 
 
 DETECTORS: dict[str, Detector] = {
@@ -84,7 +84,7 @@ DETECTORS: dict[str, Detector] = {
 
 
 def sets() -> dict[str, Path]:
-    """Where the sets are, by name, in the order of ADBench's numbers."""
+    """Paths of the sets by name, in the order of ADBench's numbers."""
     if (where := folder()) is None:
         raise SystemExit("no data folder: set SKAE_DATA")
     paths = sorted((where / "adbench").glob("*.npz"), key=lambda path: number(path.stem))
@@ -96,20 +96,20 @@ def number(name: str) -> int:
 
 
 def parts(path, protocol: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Training rows, judged rows, and which of the latter are outliers."""
+    """Training rows, test rows, and whether each test row is an outlier."""
     rng = np.random.RandomState(seed)
     with np.load(path, allow_pickle=False) as arrays:
         X, y = arrays["X"].astype(np.float32), arrays["y"].astype(int)
     if len(X) > MAX_ROWS:
         drawn = rng.choice(len(X), MAX_ROWS, replace=False)
         X, y = X[drawn], y[drawn]
-    train = judged = np.arange(len(X))
+    train = test = np.arange(len(X))
     if protocol == "one-class":
-        usual = rng.permutation(np.flatnonzero(y == 0))
-        train = usual[: len(usual) // 2]
-        judged = np.setdiff1d(judged, train)
+        inliers = rng.permutation(np.flatnonzero(y == 0))
+        train = inliers[: len(inliers) // 2]
+        test = np.setdiff1d(test, train)
     scaler = StandardScaler().fit(X[train])
-    return scaler.transform(X[train]), scaler.transform(X[judged]), y[judged]
+    return scaler.transform(X[train]), scaler.transform(X[test]), y[test]
 
 
 def run(results: Results, n_seeds: int, names: list[str], titles: list[str]) -> None:
@@ -121,12 +121,11 @@ def run(results: Results, n_seeds: int, names: list[str], titles: list[str]) -> 
                 absent = [title for title in titles if title not in record]
                 if not absent:
                     continue
-                train, judged, labels = parts(sets()[name], protocol, seed)
+                train, test, labels = parts(sets()[name], protocol, seed)
                 for title in absent:
-                    start = time.process_time()
-                    scores = DETECTORS[title](train, judged, protocol == "unsupervised", seed)
-                    seconds = time.process_time() - start
-                    record[title] = [100 * float(roc_auc_score(labels, scores)), seconds]
+                    with Timer() as timer:
+                        scores = DETECTORS[title](train, test, protocol == "unsupervised", seed)
+                    record[title] = [100 * float(roc_auc_score(labels, scores)), timer.processor]
                 results.save(key, **record | {"shape": list(train.shape)})
 
 
@@ -140,7 +139,7 @@ def average(cases: list[dict], title: str, column: int) -> float:
 
 
 def n_seeds(cases: list[dict], title: str) -> int:
-    """How many seeds all sets have been judged with."""
+    """Number of seeds for which all sets have been run."""
     names = {case["name"] for case in cases}
     seeds = [{c["seed"] for c in cases if c["name"] == name and title in c} for name in names]
     return len(set.intersection(*seeds))
@@ -152,14 +151,14 @@ def page(records: dict) -> str:
         for key, record in records.items()
     ]
     lines = [
-        "# Outliers, measured",
+        "# Outlier detection",
         "",
-        "How well does `AutoencoderOutlierDetector` tell outliers from usual rows? Area under the",
-        "ROC curve in percent (50 is chance), and processor seconds for fitting and judging a set.",
-        "Made by `python benchmarks/outliers.py`, which says how the sets are split; one",
-        "configuration for all sets, with `novelty=True` where the training rows are all usual.",
-        "Its constants were chosen on 12 of the sets, with one seed; what kinds of denoisers there",
-        "are, and what their errors are divided by, was decided with a look at all of them.",
+        "`AutoencoderOutlierDetector` beside other detectors: area under the ROC curve in percent",
+        "(50 for random scores), and processor seconds to fit and score a set. Made by",
+        "`python benchmarks/outliers.py`, whose docstring describes the two protocols. One",
+        "configuration for all sets; `novelty=True` in the one-class protocol. The constants were",
+        "chosen on 12 of the sets, with one seed; the kinds of denoisers, and the scales of their",
+        "errors, were chosen on all sets.",
     ]
     for protocol in PROTOCOLS:
         done = [case for case in cases if case["protocol"] == protocol]
@@ -170,14 +169,14 @@ def page(records: dict) -> str:
 
 
 def tables(cases: list[dict], titles: list[str]) -> list[str]:
-    """All detectors over all sets; then set by set."""
+    """The means over all sets, and a table of the sets."""
     chosen = [case for case in cases if number(case["name"]) in CHOSEN_ON]
     others = [case for case in cases if number(case["name"]) not in CHOSEN_ON]
     n_sets, n_chosen = (len({case["name"] for case in part}) for part in (cases, chosen))
     header = (
         "detector",
         f"{n_sets} sets",
-        f"{n_chosen} chosen on",
+        f"{n_chosen} sets of the choice",
         "the others",
         "s a set",
         "seeds",
@@ -201,7 +200,7 @@ def tables(cases: list[dict], titles: list[str]) -> list[str]:
     ]
     return [
         *markdown_table(header, rows),
-        *("", "Set by set: area, and seconds in brackets.", ""),
+        *("", "Each set: area, and seconds in brackets.", ""),
         *markdown_table(("set", *titles), table),
     ]
 

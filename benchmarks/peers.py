@@ -1,12 +1,13 @@
-"""Autoencoders to compare: an arm is a function `fit(X, hidden, k, epochs, seed, at_epoch)`.
+"""Autoencoders to compare: functions `fit(X, hidden, k, epochs, seed, at_epoch)`.
 
-It trains an autoencoder with hidden layers `hidden`, mirrored, and a code of size `k` on the
-float32 rows `X`, calls ``at_epoch(epoch, reconstruct)`` after each epoch where the library allows
-that, else after the last, and returns ``reconstruct``, which maps rows to rows in the same units.
+Each trains an autoencoder with hidden layers `hidden`, mirrored in the decoder, and `k` components
+on the float32 rows `X`. It calls ``at_epoch(epoch, reconstruct)`` after each epoch if the library
+allows it, else after the last one, and returns ``reconstruct``, which maps rows to rows in the same
+units.
 
-Batch sizes are the libraries' defaults, and step sizes Adam's 0.001; what else would cost a peer
-quality is set in its favour, and said in its docstring. All their nets are ReLU nets with a linear
-code and a linear output (a sigmoid output was worse), but for those that cannot be.
+Batch sizes are the defaults of the libraries, step sizes are Adam's 0.001. Other defaults that
+increase the error of a library are changed; its docstring says which. All networks have ReLUs, a
+linear code and a linear output (a sigmoid output was worse), unless the docstring says otherwise.
 """
 
 import logging
@@ -45,7 +46,7 @@ def dense(sizes: tuple[int, ...]) -> nn.Sequential:
 
 
 class Network(nn.Module):
-    """The plain network that the torch-based arms train."""
+    """The plain network of the methods that take a torch module."""
 
     def __init__(self, n_features: int, hidden: tuple[int, ...], k: int):
         super().__init__()
@@ -58,7 +59,7 @@ class Network(nn.Module):
 
 
 def as_numpy(module: Callable[[torch.Tensor], torch.Tensor]) -> Reconstruct:
-    """A torch function of rows as a NumPy function, in one call."""
+    """Convert a torch function of rows to a NumPy function."""
 
     def apply(X: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -68,7 +69,7 @@ def as_numpy(module: Callable[[torch.Tensor], torch.Tensor]) -> Reconstruct:
 
 
 def torch_loop(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
-    """The shortest loop that trains: Adam, 128 rows a step, no library around it."""
+    """A minimal training loop: Adam, 128 rows a step."""
     torch.manual_seed(seed)
     network, x = Network(X.shape[1], hidden, k), torch.from_numpy(X)
     optimizer = torch.optim.Adam(network.parameters())
@@ -84,7 +85,7 @@ def torch_loop(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
 
 
 def skorch(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
-    """`NeuralNetRegressor` with Adam; all rows train, where the default would hold out a fifth."""
+    """`NeuralNetRegressor` with Adam, trained on all rows; the default holds out a fifth."""
     from skorch import NeuralNetRegressor
     from skorch.callbacks import Callback
 
@@ -124,23 +125,23 @@ def keras(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
     def reconstruct(X: np.ndarray) -> np.ndarray:
         return model.predict(X, verbose=0)
 
-    watch = keras.callbacks.LambdaCallback(
+    callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: at_epoch(epoch + 1, reconstruct)
     )
-    model.fit(X, X, epochs=epochs, verbose=0, callbacks=[watch])
+    model.fit(X, X, epochs=epochs, verbose=0, callbacks=[callback])
     return reconstruct
 
 
 def pyod(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
     """`AutoEncoder`, 32 rows a step, without its dropout, batch normalisation and scaling.
 
-    Dropout of 0.2 and batch normalisation cost it quality, and its scaling divides by almost zero
-    where a pixel is constant in training. Its code passes a ReLU like any layer. The scores of the
-    training rows, which `fit` computes at the end, are not on the clock.
+    Dropout of 0.2 and batch normalisation increase the error, and the scaling divides by almost
+    zero where a pixel is constant in the training set. The code is the output of a ReLU. The scores
+    of the training rows, which `fit` computes at the end, are not timed.
     """
     from pyod.models.auto_encoder import AutoEncoder
 
-    class Watched(AutoEncoder):
+    class Observed(AutoEncoder):
         epoch = 0
 
         def epoch_update(self):
@@ -151,7 +152,7 @@ def pyod(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
     def reconstruct(X: np.ndarray) -> np.ndarray:
         return as_numpy(detector.model.eval())(X)
 
-    detector = Watched(
+    detector = Observed(
         hidden_neuron_list=[*hidden, k],
         epoch_num=epochs,
         preprocessing=False,
@@ -202,7 +203,7 @@ def pythae(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
     logging.disable(logging.INFO)
     torch.manual_seed(seed)
     model = AE(AEConfig(input_dim=(X.shape[1],), latent_dim=k), Encoder(), Decoder())
-    # A progress bar for each epoch cannot be switched off; here nobody has to see it.
+    # The progress bar of each epoch has no switch.
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
         config = BaseTrainerConfig(folder, num_epochs=epochs, learning_rate=0.001, seed=seed)
         TrainingPipeline(model, config)(X, callbacks=[AtEpoch()])
@@ -210,7 +211,7 @@ def pythae(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
 
 
 def mlp_regressor(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
-    """`MLPRegressor(X, X)`, 200 rows a step, 0.001: its defaults. Its code passes a ReLU."""
+    """`MLPRegressor(X, X)`, 200 rows a step, its default; the code is the output of a ReLU."""
     from sklearn.neural_network import MLPRegressor
 
     sizes = (*hidden, k, *hidden[::-1])
@@ -228,11 +229,11 @@ PEERS = {
     "pythae": pythae,
     "MLPRegressor": mlp_regressor,
 }
-ARMS = {"skae": ours, "torch loop": torch_loop} | PEERS
+METHODS = {"skae": ours, "torch loop": torch_loop} | PEERS
 
 
 def warm_up(name: str) -> None:
-    """Fit a little: imports and what is set up once belong to no arm's time."""
+    """Run a small fit, so that imports and the set-up of libraries are not timed."""
     warnings.simplefilter("ignore")
     X = np.random.default_rng(0).standard_normal((200, 10), dtype=np.float32)
-    ARMS[name](X, (8,), 2, 2, 0, lambda epoch, reconstruct: reconstruct(X))
+    METHODS[name](X, (8,), 2, 2, 0, lambda epoch, reconstruct: reconstruct(X))

@@ -1,10 +1,10 @@
-"""Pictures of what the estimators are for, on data from life.
+"""Pictures of the guide: outliers among heartbeats and engines, imputed faces.
 
     python benchmarks/pictures.py [heartbeats] [engines] [faces]
 
 Needs `ecg5000.npz`, `cmapss_fd001.npz` and `olivetti.npz` in the data folder. All estimators have
 their defaults. Writes `docs/heartbeats.png`, `docs/engines.png` and `docs/faces.png`, and prints
-the figures that the guide quotes.
+the figures of the guide.
 """
 
 import sys
@@ -28,7 +28,7 @@ from skae import AutoencoderImputer, AutoencoderOutlierDetector
 
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
-# The channels of C-MAPSS as Saxena et al. (2008) list them; some of them never move.
+# The channels of C-MAPSS as Saxena et al. (2008) list them; some of them are constant.
 CHANNELS = {
     "setting 1": "altitude",
     "setting 2": "Mach number",
@@ -65,32 +65,32 @@ def arrays_of(name: str) -> dict[str, np.ndarray]:
         return {key: arrays[key] for key in arrays}
 
 
-def area_beside_others(detector, train, judged, abnormal) -> float:
-    """Area under the ROC curve; that of two other detectors, with their defaults, is printed."""
-    area = roc_auc_score(abnormal, -detector.score_samples(judged))
+def area_beside_others(detector, train, test, abnormal) -> float:
+    """Area under the ROC curve; prints that of two other detectors with their defaults."""
+    area = roc_auc_score(abnormal, -detector.score_samples(test))
     print(f"  area under the ROC curve {area:.3f}")
     scaler = StandardScaler().fit(train)
     for other in (LocalOutlierFactor(novelty=True), IsolationForest(random_state=0)):
-        scores = other.fit(scaler.transform(train)).score_samples(scaler.transform(judged))
+        scores = other.fit(scaler.transform(train)).score_samples(scaler.transform(test))
         print(f"  {type(other).__name__}: {roc_auc_score(abnormal, -scores):.3f}")
     return area
 
 
 def heartbeats() -> plt.Figure:
-    """A usual beat and three abnormal ones, from one of the highest scores to one of the lowest."""
+    """A normal beat and three abnormal ones: percentiles 95, 50 and 5 of the scores."""
     data = arrays_of("ecg5000")
     X, abnormal = data["X_test"], data["y_test"].astype(bool)
     detector = AutoencoderOutlierDetector(novelty=True, random_state=0).fit(data["X_train"])
     area = area_beside_others(detector, data["X_train"], X, abnormal)
     scores, contributions = detector.score_samples(X), -detector.feature_contributions(X)
     found, alarms = (scores[part] < detector.offset_ for part in (abnormal, ~abnormal))
-    print(f"  called outliers: {found.mean():.1%} of abnormal beats, {alarms.mean():.1%} of usual")
+    print(f"  called outliers: {found.mean():.1%} of abnormal beats, {alarms.mean():.1%} of normal")
 
     def at(part, percentile):  # the row of `part` whose score is nearest to that percentile
         return np.argmin(abs(scores - np.percentile(scores[part], percentile)) + 1e9 * ~part)
 
-    beats = {"a usual beat, of median score": at(~abnormal, 50)} | {
-        f"an abnormal one, {name}": at(abnormal, percentile)
+    beats = {"a normal beat, median score": at(~abnormal, 50)} | {
+        f"an abnormal beat, {name}": at(abnormal, percentile)
         for name, percentile in (("95th percentile", 95), ("median", 50), ("5th percentile", 5))
     }
     low, high = np.percentile(data["X_train"], [5, 95], axis=0)
@@ -99,13 +99,13 @@ def heartbeats() -> plt.Figure:
         2, 4, figsize=(11, 4), sharex=True, sharey="row", height_ratios=[2, 1], layout="constrained"
     )
     for (above, below), (title, row) in zip(axes.T, beats.items(), strict=True):
-        betrays = contributions[row] > 4 * contributions[~abnormal].mean()
-        above.fill_between(time, low, high, color="0.85", lw=0, label="nine of ten usual beats")
+        marked = contributions[row] > 4 * contributions[~abnormal].mean()
+        above.fill_between(time, low, high, color="0.85", lw=0, label="90 % of the normal beats")
         above.plot(time, X[row], color="black", lw=1, label="this beat")
-        label = "charged over four times the usual"
+        label = "contribution above 4 times the mean of normal beats"
         above.plot(
-            time[betrays],
-            X[row, betrays],
+            time[marked],
+            X[row, marked],
             "o",
             color="C1",
             mec="black",
@@ -113,7 +113,7 @@ def heartbeats() -> plt.Figure:
             ms=4.5,
             label=label,
         )
-        below.bar(time, contributions[row], width=1, color=np.where(betrays, "C1", "0.5"))
+        below.bar(time, contributions[row], width=1, color=np.where(marked, "C1", "0.5"))
         above.set_title(f"{title}\nscore {scores[row]:.1f}", fontsize=10)
         below.set_xlabel("sample of the beat")
     axes[0, 0].set_ylabel("voltage, scaled")
@@ -122,14 +122,14 @@ def heartbeats() -> plt.Figure:
         *above.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
     figure.suptitle(
-        f"Learned from {len(data['X_train'])} usual beats; {len(X)} others told apart, "
+        f"Fitted to {len(data['X_train'])} normal beats; scores of {len(X)} others, "
         f"AUROC {area:.3f}"
     )
     return figure
 
 
 def engines() -> plt.Figure:
-    """Scores of unseen engines until they fail, and the sensors that lower them."""
+    """Scores of unseen engines until they fail, and the sensors with the largest contributions."""
     data = arrays_of("cmapss_fd001")
     X, unit, cycle = data["X_train"], data["unit_train"], data["cycle_train"]
     left = np.array([cycle[unit == one].max() for one in unit]) - cycle
@@ -146,9 +146,9 @@ def engines() -> plt.Figure:
     low, middle, high = np.transpose(
         [np.percentile(-scores[new & (left // 5 == b // 5)], [10, 50, 90]) for b in bins]
     )
-    over.fill_between(bins, low, high, color="0.85", label="four of five cycles", lw=0)
+    over.fill_between(bins, low, high, color="0.85", label="percentiles 10 to 90", lw=0)
     over.plot(bins, middle, color="black", label="median")
-    over.axhline(-detector.offset_, color="C1", ls="--", label="above: an outlier")
+    over.axhline(-detector.offset_, color="C1", ls="--", label="threshold of outliers")
     over.set(xlabel="cycles until the engine fails", ylabel="- score", yscale="log", xlim=(200, 0))
     over.set_yticks([1, 2, 5, 10], [1, 2, 5, 10])
     over.minorticks_off()
@@ -159,15 +159,22 @@ def engines() -> plt.Figure:
         fontsize=10,
     )
 
-    charged = [-detector.feature_contributions(X[part]).mean(axis=0) for part in (early, late)]
-    worst = np.argsort(charged[1])[-8:]
+    contributions = [
+        -detector.feature_contributions(X[part]).mean(axis=0) for part in (early, late)
+    ]
+    worst = np.argsort(contributions[1])[-8:]
     places = np.arange(len(worst))
     sensors.barh(
-        places + 0.2, charged[1][worst], 0.4, color="C1", ec="black", label=f"last {LATE} cycles"
+        places + 0.2,
+        contributions[1][worst],
+        0.4,
+        color="C1",
+        ec="black",
+        label=f"last {LATE} cycles",
     )
     sensors.barh(
         places - 0.2,
-        charged[0][worst],
+        contributions[0][worst],
         0.4,
         color="0.85",
         ec="black",
@@ -177,12 +184,12 @@ def engines() -> plt.Figure:
     sensors.set_yticks(places, [names[i] for i in worst])
     sensors.set(xlabel="- contribution, mean")
     sensors.legend(frameon=False, loc="lower right")
-    sensors.set_title("What gives them away", fontsize=10)
+    sensors.set_title("Largest contributions", fontsize=10)
     return figure
 
 
 def faces() -> plt.Figure:
-    """Faces of unseen people with a hole, filled."""
+    """Faces of unseen people with a hole, imputed."""
     data = arrays_of("olivetti")
     X, person = data["X"].reshape(len(data["X"]), -1) / np.float32(255), data["y"]
     holes = np.zeros(data["X"].shape, dtype=bool)
@@ -203,7 +210,7 @@ def faces() -> plt.Figure:
         print(f"  {type(imputer).__name__}: root mean squared error {error:.3f}, pixels are 0 to 1")
         rows[f"{name}\nerror {error:.3f}"] = filled
     ratio = imputers["Autoencoder-\nImputer"].error_ratio_.mean()
-    print(f"  squared error over that of its Gaussian alone, told from hidden cells: {ratio:.2f}")
+    print(f"  error_ratio_ (squared error over that of the Gaussian, masked cells): {ratio:.2f}")
     rows["original"] = X[new]
     figure, axes = plt.subplots(len(rows), 6, figsize=(6.4, 5.2), layout="constrained")
     colours = plt.get_cmap("gray").with_extremes(bad="white")
@@ -214,8 +221,7 @@ def faces() -> plt.Figure:
             ax.spines[:].set_visible(False)
         row_of_axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
     figure.suptitle(
-        "Unseen people, filled by what was learned from\n"
-        "30 others, each of their pictures with a hole"
+        "Imputed faces of unseen people; training set:\npictures of 30 others, all with a hole"
     )
     return figure
 
@@ -227,6 +233,6 @@ if __name__ == "__main__":
         print(name)
         path = ROOT / "docs" / f"{name}.png"
         PICTURES[name]().savefig(path, dpi=110)
-        with Image.open(path) as image:  # 64 colours will do, in a third of the bytes
+        with Image.open(path) as image:  # 64 colours, in a third of the bytes
             image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
         print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

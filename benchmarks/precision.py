@@ -1,9 +1,10 @@
-"""Training in bfloat16 beside float32: seconds and test error, on a processor that multiplies both.
+"""Training in bfloat16 and in float32: seconds and test error on a processor with both.
 
     python benchmarks/precision.py [--sets NAME ...] [--seeds 0] [--quick]
 
-The same fit in both, in turn; images for three epochs, tables for twenty. `precision="auto"` takes
-bfloat16 from 150 million multiply-adds a step on, where there are instructions for it.
+The same fit in both precisions, one after the other; images for three epochs, tables for twenty.
+`precision="auto"` uses bfloat16 from 150 million multiply-adds a step on, if the processor has
+instructions for it.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from data_sets import images, present, standardised
 from peers import warm_up
 
 from skae import AutoencoderTransformer
-from skae._data.dataset import multiplies_bfloat16
+from skae._data.device import has_bfloat16_instructions
 
 # Hidden layers, components and epochs.
 CASES = {
@@ -27,7 +28,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def run(name: str, precision: str, seed: int, quick: bool) -> dict:
-    """One fit in this process."""
+    """Run one fit in this process."""
     X_train, X_test = images(name) if name in IMAGES else standardised(name, seed)
     hidden, n_components, epochs = CASES[name]
     if quick:
@@ -51,7 +52,7 @@ def main() -> None:
     options.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = options.parse_args()
     results = Results("precision", quick=arguments.quick)
-    if not multiplies_bfloat16():
+    if not has_bfloat16_instructions():
         print("This processor has no instructions for bfloat16: expect it to be slower.")
     for name in present(arguments.sets):
         for seed in arguments.seeds:
@@ -68,8 +69,8 @@ def section(records: dict) -> list[str]:
         ratios = [low[key] / full[key] for key in ("seconds", "error")]
         rows.append((record["set"], full["rows"], shape, full["seconds"], *ratios))
     header = (
-        "set", "rows", "hidden layers", "float32 seconds, this run", "bfloat16: over its seconds",
-        "over its error",
+        "set", "rows", "hidden layers", "float32 seconds, this run",
+        "bfloat16 seconds over float32", "bfloat16 error over float32",
     )  # fmt: skip
     return markdown_table(header, rows)
 

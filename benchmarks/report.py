@@ -16,20 +16,20 @@ import precision
 import search
 import small_fit
 import time_to_quality
-from _timing import RESULTS, bar_line, markdown_table, read, runs
+from _timing import RESULTS, markdown_table, read, runs, target_line
 from data_sets import ROOT
 
 SECTIONS = {
-    time_to_quality: "Error against seconds",
-    classic: "A deep autoencoder",
-    small_fit: "A small fit",
-    search: "A search",
+    time_to_quality: "Error against training time",
+    classic: "Deep autoencoder",
+    small_fit: "Small fit",
+    search: "Grid search",
     precision: "Low precision",
     inference: "Inference",
-    growth: "Growth, memory and import",
-    larger_than_memory: "More rows than memory",
+    growth: "Memory, size of pickles and import",
+    larger_than_memory: "Data larger than memory",
 }
-# Colours that differ in lightness too (Okabe and Ito), each with a marker of its own.
+# Colours that also differ in lightness (Okabe and Ito), and a marker for each method.
 STYLES = {
     "skae": ("black", "o"),
     "torch loop": ("#999999", "x"),
@@ -43,15 +43,14 @@ NOTES = Path(__file__).with_name("notes.md")
 
 HEAD = """# Performance
 
-Written by `benchmarks/report.py` from `benchmarks/results/`; `make bench` measures everything anew,
-`make bench-report` only writes this page. Every bar stands beside its figure, met or missed.
+Written by `benchmarks/report.py` from `benchmarks/results/`; `make bench` runs all benchmarks,
+`make bench-report` only writes this page. Some figures have a target, which is given in brackets.
 
-Each arm runs in a process of its own, one after the other, with the threads that the machine gives
-by default; imports, data and what is set up once are off the clock, and so are tests. Seconds
-differ from machine to machine and from hour to hour: compare them within a run, as ratios. Test
-rows are used for the errors shown and for nothing else. Batch sizes of the other libraries are
-their defaults, their step sizes Adam's 0.001; what else was set, in their favour, stands in
-`benchmarks/peers.py`.
+Each method runs in a process of its own, one after the other, with the default number of threads.
+Imports, the loading of data, the set-up of libraries and the evaluation are not timed. Seconds
+depend on the machine and its load: compare ratios within a run. Test rows are used for the errors
+in the tables only. The other libraries have their default batch sizes and Adam's step size of
+0.001; `benchmarks/peers.py` lists the other parameters that were set to reduce their errors.
 """
 
 
@@ -66,21 +65,21 @@ def sections(results: Path) -> list[str]:
         records = read(path)["records"]
         if len(when := runs(records)) > 1:
             lines += [
-                f"The records are from {len(when)} runs, {when[0]} to {when[-1]}: take ratios with "
-                "care.",
+                f"The records are from {len(when)} runs, {when[0]} to {when[-1]}: ratios between "
+                "runs are less certain.",
                 "",
             ]
         if module is time_to_quality:
             lines += ["![Test error against seconds](time_to_quality.png)"]
         try:
             lines += module.section(records)
-        except KeyError as missing:  # the run was stopped
+        except KeyError as missing:  # an interrupted run
             lines += [f"Not complete: no record of {missing}."]
     return lines
 
 
 def description(module) -> list[str]:
-    """The docstring of a benchmark, as it stands, its command as code."""
+    """The docstring of a benchmark, with its command as code."""
     return [
         f"`{line.strip()}`" if "python bench" in line else line
         for line in module.__doc__.strip().splitlines()
@@ -96,19 +95,19 @@ def small_data(results: Path) -> list[str]:
     seconds = np.array([case["seconds"] for case in cases])
     ratios = np.array([case["ratio"] for case in cases])
     return [
-        f"`python benchmarks/never_worse.py`: {len(cases)} default fits to fewer than 10,000 rows,",
-        "two at a time with a thread each, on [real sets](never_worse_than_pca.md).",
+        f"`python benchmarks/never_worse.py`: {len(cases)} default fits to fewer than 10,000 rows",
+        "of [real data sets](never_worse_than_pca.md), two at a time with one thread each.",
         "",
-        bar_line("median seconds of a fit", float(np.median(seconds))),
-        bar_line("geometric mean of the seconds", float(np.exp(np.log(seconds).mean()))),
-        bar_line("longest", float(seconds.max())),
-        bar_line("test error over PCA's, geometric mean", float(np.exp(np.log(ratios).mean()))),
+        target_line("median seconds of a fit", float(np.median(seconds))),
+        target_line("geometric mean of the seconds", float(np.exp(np.log(seconds).mean()))),
+        target_line("longest", float(seconds.max())),
+        target_line("test error over PCA's, geometric mean", float(np.exp(np.log(ratios).mean()))),
         f"- the same, maximum: **{ratios.max():.4f}**",
     ]
 
 
 def machines(results: Path) -> list[str]:
-    """What each benchmark ran on."""
+    """The machine and the library versions of each benchmark."""
     found = {m: read(path)["machine"] for m in SECTIONS if (path := file(results, m)).exists()}
     if not found:
         return []
@@ -125,23 +124,23 @@ def file(results: Path, module) -> Path:
 
 
 def picture(records: dict, path: Path) -> None:
-    """Error against seconds for the image sets, told apart by markers as well as by colour."""
+    """Plot error against seconds for the image sets; methods differ in marker and colour."""
     names = [n for n in time_to_quality.IMAGES if any(r["set"] == n for r in records.values())]
     if not names:
         return
     figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 4.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
-        for arm, (colour, marker) in STYLES.items():
-            curves = [r for r in records.values() if (r["set"], r["arm"]) == (name, arm)]
+        for method, (colour, marker) in STYLES.items():
+            curves = [r for r in records.values() if (r["set"], r["method"]) == (name, method)]
             for record in curves[:1]:
                 points = sorted((p["seconds"], p["error"]) for p in record["points"])
                 axis.plot(
                     *zip(*points, strict=True),
                     color=colour,
-                    linewidth=2.5 if arm == "skae" else 1,
+                    linewidth=2.5 if method == "skae" else 1,
                     marker=marker,
                     markersize=5,
-                    label=arm,
+                    label=method,
                 )
         axis.set(xscale="log", yscale="log", title=name)
         axis.set(xlabel="seconds of training, this run", ylabel="test error of an entry")
@@ -166,7 +165,7 @@ def main() -> None:
         *machines(results),
         *sections(results),
         *["", "## Small data", "", *small_data(results)],
-        *["", "## What did not help", "", NOTES.read_text().strip()],
+        *["", "## Changes without benefit", "", NOTES.read_text().strip()],
     ]
     (arguments.docs / "performance.md").write_text("\n".join(lines) + "\n")
 

@@ -1,19 +1,19 @@
-"""A grid search over 16 small autoencoders, three folds each: skae, alone and together, and skorch.
+"""A grid search over 16 small autoencoders, three folds each, by skae and by skorch.
 
     python benchmarks/search.py [--sets digits wine_quality] [--jobs 1 2] [--quick]
 
-Both search the same hidden layers and sizes of code on standardised rows, and are judged by the
-same score, the share of variance that comes back on the held-out fold. Ours has its defaults.
-skorch has Adam at 0.001, its default batches and held-out fifth, and stops after 10 epochs without
-progress, with the best weights, or after 500 epochs. Together: `with fit_together():` around the
-search, which takes one process whatever `n_jobs`.
+Both search the same hidden layers and numbers of components on standardised rows, with the same
+score, the share of the variance that the reconstruction of the held-out fold explains. skae has its
+defaults. skorch has Adam with a step size of 0.001, its default batch size and a fifth of the rows
+held out; it stops after 10 epochs without progress and keeps the best weights, or after 500 epochs.
+"skae, together": the search within `with fit_together():`, which uses one process for any `n_jobs`.
 """
 
 from contextlib import nullcontext
 
 import numpy as np
 import torch
-from _timing import Results, bar_line, in_fresh_process, markdown_table, parser, seconds
+from _timing import Results, in_fresh_process, markdown_table, parser, seconds, target_line
 from data_sets import load, present
 from peers import Network, warm_up
 from sklearn.model_selection import GridSearchCV, KFold
@@ -23,14 +23,14 @@ from skae import AutoencoderTransformer, fit_together
 
 HIDDEN = [(32,), (64,), (64, 32), (128, 128)]
 SIZES = {"digits": [2, 4, 8, 16], "wine_quality": [1, 2, 4, 8]}
-BAR = 0.25
+TARGET = 0.25  # of skorch's seconds
 
 
 def explained(estimator, X, y=None) -> float:
-    """The share of variance in the reconstruction of rows, for either library."""
+    """Share of the variance that the reconstruction explains, for either library."""
     ours = isinstance(estimator, AutoencoderTransformer)
-    X_back = (estimator.reconstruct if ours else estimator.predict)(X)
-    return 1 - float(((X - X_back) ** 2).sum() / ((X - X.mean(axis=0)) ** 2).sum())
+    reconstructed = (estimator.reconstruct if ours else estimator.predict)(X)
+    return 1 - float(((X - reconstructed) ** 2).sum() / ((X - X.mean(axis=0)) ** 2).sum())
 
 
 def skae_model(n_features: int, sizes: list[int]) -> tuple:
@@ -62,7 +62,7 @@ MODELS = {"skae": skae_model, TOGETHER: skae_model, PEER: skorch_model}
 
 
 def run(library: str, name: str, n_jobs: int, quick: bool) -> dict:
-    """One search in this process."""
+    """Run one search in this process."""
     warm_up(library.partition(",")[0])
     X = np.ascontiguousarray(StandardScaler().fit_transform(load(name)), dtype=np.float32)
     model, grid = MODELS[library](X.shape[1], SIZES[name])
@@ -98,7 +98,7 @@ def main() -> None:
 
 def section(records: dict) -> list[str]:
     """The figures as lines of the page."""
-    bars, rows = [], []
+    targets, rows = [], []
     for record in records.values():
         peer = records.get(f"{record['set']}/{record['n_jobs']}/{PEER}")
         rows.append([record[key] for key in ("set", "n_jobs", "library")])
@@ -107,12 +107,12 @@ def section(records: dict) -> list[str]:
         if record["library"] != PEER and peer:
             name = f"{record['set']}, `n_jobs={record['n_jobs']}`, {record['library']}"
             gain = record["best_score"] - peer["best_score"]
-            bars += [
-                bar_line(f"{name}: seconds over skorch's", rows[-1][-1], below=BAR),
-                bar_line(f"{name}: best score minus skorch's", gain, above=0),
+            targets += [
+                target_line(f"{name}: seconds over skorch's", rows[-1][-1], at_most=TARGET),
+                target_line(f"{name}: best score minus skorch's", gain, at_least=0),
             ]
     header = ("set", "`n_jobs`", "", "best score", "mean score", "seconds, this run", "over skorch")
-    return [*bars, "", *markdown_table(header, rows)]
+    return [*targets, "", *markdown_table(header, rows)]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Seconds of a default fit to the digits (1797 x 64): alone, and with another process at work.
+"""Seconds of a default fit to the digits (1797 x 64): alone, and beside another process.
 
     python benchmarks/small_fit.py [--fits 7] [--quick]
 
-The median over the fits of a fresh process. The other process multiplies matrices without end, on
-one core or with as many threads as torch takes by default.
+The median over the fits of a fresh process. The other process multiplies matrices all the time, on
+one core or with torch's default number of threads.
 """
 
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ from multiprocessing import get_context
 
 import numpy as np
 import torch
-from _timing import Results, bar_line, in_fresh_process, markdown_table, parser, seconds
+from _timing import Results, in_fresh_process, markdown_table, parser, seconds, target_line
 from sklearn.datasets import load_digits
 
 from skae import AutoencoderTransformer
 
-BAR = 1.5
+TARGET = 1.5  # seconds
 NEIGHBOURS = {"alone": 0, "another process on one core": 1, "another process on all cores": None}
 
 
 def fits(n_fits: int) -> list[float]:
-    """Seconds of each fit in this process; the first one sets torch up."""
+    """Seconds of each fit in this process; the first one includes the set-up of torch."""
     X = load_digits().data
     return [seconds(AutoencoderTransformer(random_state=seed).fit, X) for seed in range(n_fits)]
 
@@ -36,7 +36,7 @@ def work(n_threads: int | None) -> None:
 
 @contextmanager
 def busy(n_threads: int | None):
-    """Another process at work; none for zero threads."""
+    """Run another process with this number of threads; none for zero threads."""
     process = get_context("spawn").Process(target=work, args=(n_threads,), daemon=True)
     if n_threads != 0:
         process.start()
@@ -64,11 +64,13 @@ def section(records: dict) -> list[str]:
     medians = {name: float(np.median(r["seconds"])) for name, r in records.items()}
     rows = [(name, median, median / medians["alone"]) for name, median in medians.items()]
     return [
-        bar_line("seconds of a default fit to the digits, alone", medians["alone"], below=BAR),
-        bar_line(
+        target_line(
+            "seconds of a default fit to the digits, alone", medians["alone"], at_most=TARGET
+        ),
+        target_line(
             "the same beside a process on one core, over alone",
             medians["another process on one core"] / medians["alone"],
-            below=1.1,
+            at_most=1.1,
         ),
         "",
         *markdown_table(("", "median seconds, this run", "over alone"), rows),

@@ -1,29 +1,29 @@
-"""What sparse codes are good for: restoring much by few active units, and as features.
+"""Sparse codes: reconstruction with few active units, and features for a linear classifier.
 
-    python benchmarks/sparse.py [--part curve|classifier] [--arms NAME ...] [--sets NAME ...]
+    python benchmarks/sparse.py [--part curve|classifier] [--methods NAME ...] [--sets NAME ...]
                                 [--kinds NAME ...] [--rows N] [--quick]
 
-*curve*: share of the variance of 1000 unseen Fashion-MNIST images that 16, 32 and 64 active units
-of 1024 explain: "topk", "batch_topk", and "topk" that searches on from the encoder's choice in
-three steps. Beside them: an autoencoder with an l1 penalty, its price sought for the same activity;
-`MiniBatchDictionaryLearning`, whose codes are searched by orthogonal matching pursuit; PCA.
+*curve*: share of the variance of 1000 unseen Fashion-MNIST images that is explained by 16, 32 and
+64 active units of 1024: "topk", "batch_topk", and "topk" with three iterations of subspace pursuit
+that start from the encoder's units ("topk, pursuit"). Beside them: an autoencoder with an l1
+penalty whose weight gives the same number of active units; `MiniBatchDictionaryLearning`, with
+codes by orthogonal matching pursuit; PCA.
 
 *classifier*: accuracy of a linear support vector machine on the codes of 2000 units; its C is
-chosen on training rows. MNIST: 10,000 test images. Digits: mean of five shuffled folds. All kinds
-of sparsity with one configuration each for both sets; those of "lifetime" were chosen with a look
-at MNIST's test images, the step size of "lifetime, windows" with one at the digits. Its units see
-windows of the images.
+chosen on training rows. MNIST: 10,000 test images. Digits: mean of five shuffled folds. Each kind
+of sparsity has one configuration for both sets. That of "lifetime" was chosen on MNIST's test
+images, the step size of "lifetime, windows" on the digits. The units of "windows" have a
+`receptive_field`.
 
-`--rows` takes that many training images instead of all. Prints a line a case, writes
+`--rows` limits the number of training images. Prints a line a case, writes
 `benchmarks/results/sparse.json` and `docs/sparse.md`.
 """
 
-import time
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from _timing import Results, markdown_table, parser, seconds
+from _timing import Results, Timer, markdown_table, parser, seconds
 from data_sets import ROOT, folder, images
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, sparse_encode
@@ -41,12 +41,12 @@ FEATURE_UNITS = 2000
 LIFETIME = {"sparsity": "lifetime", "n_nonzero_coefs": 200, "with_mean": False}
 # One configuration of each kind for all data.
 FEATURES = {
-    "l1": {"sparsity": "l1", "penalty": 0.1},
+    "l1": {"sparsity": "l1", "sparsity_weight": 0.1},
     "kl": {"sparsity": "kl", "n_nonzero_coefs": 100},
-    "jumprelu": {"sparsity": "jumprelu", "penalty": 0.1},
+    "jumprelu": {"sparsity": "jumprelu", "sparsity_weight": 0.1},
     "topk": {"sparsity": "topk", "n_nonzero_coefs": 100},
     "batch_topk": {"sparsity": "batch_topk", "n_nonzero_coefs": 100},
-    # With a look at MNIST's test images, by codes of 10,000 training images.
+    # Chosen on MNIST's test images, by codes of 10,000 training images.
     "lifetime": LIFETIME | {"learning_rate_init": 0.0003},
     "lifetime, windows": LIFETIME | {"learning_rate_init": 0.001, "receptive_field": 0.4},
 }
@@ -71,44 +71,45 @@ def autoencoder_case(X_train, X, quick: bool, **parameters) -> dict:
 
 
 def autoencoder_cases(X_train, X, quick: bool, **parameters) -> Iterator[dict]:
-    """For each number of active units that is asked for."""
+    """One sparse autoencoder for each number of active units."""
     for n_active in ACTIVE:
         yield autoencoder_case(X_train, X, quick, n_nonzero_coefs=n_active, **parameters)
 
 
 def l1_cases(X_train, X, quick: bool) -> Iterator[dict]:
-    """Autoencoders with an l1 penalty, each as active as asked, to 5 %, or as near as was found."""
+    """Autoencoders with an l1 penalty and these numbers of active units, within 5 % if possible."""
     tried: list[dict] = []
-    for wanted in ACTIVE:
+    for n_active in ACTIVE:
         for _ in range(1 if quick else 7):
-            penalty = price(tried, 1.02 * wanted)
-            case = autoencoder_case(X_train, X, quick, sparsity="l1", penalty=penalty)
-            tried.append(case | {"penalty": penalty})
-            print(f"l1 penalty={penalty:.4g} {case}", flush=True)
-            if wanted <= case["active"] < 1.05 * wanted:
+            weight = next_weight(tried, 1.02 * n_active)
+            case = autoencoder_case(X_train, X, quick, sparsity="l1", sparsity_weight=weight)
+            tried.append(case | {"sparsity_weight": weight})
+            print(f"l1 sparsity_weight={weight:.4g} {case}", flush=True)
+            if n_active <= case["active"] < 1.05 * n_active:
                 break
-        yield min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / wanted)))
+        yield min(tried, key=lambda case: abs(np.log(max(case["active"], 1e-3) / n_active)))
 
 
-def price(tried: list[dict], wanted: float) -> float:
-    """The penalty to try next, on the line between the nearest trials in logarithms of both.
+def next_weight(tried: list[dict], n_active: float) -> float:
+    """The weight to try next, by linear interpolation between trials in logarithms of both.
 
-    Activity ends in a cliff; so that a trial beyond it says little, 4 times too little is enough.
+    Above some weight all units become inactive; activity is limited from below by a quarter of
+    `n_active`, so that such a trial has little influence.
     """
-    penalties = [case["penalty"] for case in tried]
-    active = [max(case["active"], wanted / 4) for case in tried]
-    if not active or max(active) < wanted:
-        return min(penalties, default=100.0) / 10
-    if min(active) >= wanted:
-        return max(penalties) * 10
+    weights = [case["sparsity_weight"] for case in tried]
+    active = [max(case["active"], n_active / 4) for case in tried]
+    if not active or max(active) < n_active:
+        return min(weights, default=100.0) / 10
+    if min(active) >= n_active:
+        return max(weights) * 10
     order = np.argsort(active)
-    return float(np.exp(np.interp(np.log(wanted), *np.log([active, penalties])[:, order])))
+    return float(np.exp(np.interp(np.log(n_active), *np.log([active, weights])[:, order])))
 
 
 def dictionary_cases(X_train, X, quick: bool) -> Iterator[dict]:
-    """The dictionary of scikit-learn, its codes searched by orthogonal matching pursuit."""
+    """The dictionary of scikit-learn, with codes by orthogonal matching pursuit."""
     mean = X_train.mean(axis=0)
-    # Each step solves a lasso for a batch; further passes over the rows gained less than 0.005.
+    # Each step solves a lasso for a batch; more passes over the rows gained less than 0.005.
     dictionary = MiniBatchDictionaryLearning(
         N_UNITS,
         alpha=1.0,
@@ -135,25 +136,25 @@ def pca_cases(X_train, X, quick: bool) -> Iterator[dict]:
         yield {"explained": share, "active": float(n_active), "seconds": spent}
 
 
-ARMS = {
+METHODS = {
     "PCA": pca_cases,
     "dictionary": dictionary_cases,
     "topk": partial(autoencoder_cases, sparsity="topk"),
-    "topk, searched": partial(autoencoder_cases, sparsity="topk", transform_max_iter=3),
+    "topk, pursuit": partial(autoencoder_cases, sparsity="topk", transform_max_iter=3),
     "batch_topk": partial(autoencoder_cases, sparsity="batch_topk"),
     "l1": l1_cases,
 }
 
 
-def curve(results: Results, arms: list[str], n_rows: int | None, quick: bool) -> None:
+def curve(results: Results, methods: list[str], n_rows: int | None, quick: bool) -> None:
     """Variance explained against active units."""
     X_train, X = images("fashion_mnist")
     X_train, X = X_train[: 2000 if quick else n_rows], X[:N_TEST]
-    for arm in arms:
-        cases = ARMS[arm](X_train, X, quick)
+    for method in methods:
+        cases = METHODS[method](X_train, X, quick)
         for n_active, case in zip(ACTIVE, cases, strict=True):
-            key = f"curve/{n_active}/{arm}"
-            results.save(key, reducer=arm, asked=n_active, rows=len(X_train), **case)
+            key = f"curve/{n_active}/{method}"
+            results.save(key, reducer=method, n_active=n_active, rows=len(X_train), **case)
 
 
 def labelled_mnist(n_rows: int | None) -> list[np.ndarray]:
@@ -169,24 +170,24 @@ def labelled_mnist(n_rows: int | None) -> list[np.ndarray]:
 
 
 def accuracy(parameters: dict, quick: bool, X_train, y_train, X, y) -> dict:
-    """That of a linear classifier on codes, in units of their root mean square length."""
-    start = time.perf_counter()
+    """Accuracy of a linear classifier on codes, in units of their root mean square length."""
     coder = SparseAutoencoder(
         FEATURE_UNITS,
         random_state=0,
         max_iter=1 if quick else None,
         sparse_output=True,
         **parameters,
-    ).fit(X_train)
-    codes, unseen = coder.transform(X_train), coder.transform(X)
-    length = np.sqrt(codes.multiply(codes).sum() / len(X_train))
+    )
     search = GridSearchCV(LinearSVC(tol=1e-3), {"C": C}, cv=5 if len(X_train) < 10_000 else 2)
-    search.fit(codes / length, y_train)
+    with Timer() as timer:
+        codes, unseen = coder.fit(X_train).transform(X_train), coder.transform(X)
+        length = np.sqrt(codes.multiply(codes).sum() / len(X_train))
+        search.fit(codes / length, y_train)
     return {
         "accuracy": search.score(unseen / length, y),
         "active": codes.nnz / len(X_train),
         "C": search.best_params_["C"],
-        "seconds": time.perf_counter() - start,
+        "seconds": timer.elapsed,
     }
 
 
@@ -222,29 +223,39 @@ def classifier(
 
 
 def page(records: dict) -> str:
-    """The measured figures as a page."""
+    """The results as a page of documentation."""
     lines = [
-        "# Sparse codes, measured",
+        "# Sparse codes",
         "",
-        "Written by `benchmarks/sparse.py`, which says what is measured.",
+        "Written by `benchmarks/sparse.py`, whose docstring describes the columns.",
     ]
-    for part, title, columns in (
-        (
-            "curve",
-            "Variance of unseen Fashion-MNIST images explained by few of 1024 units",
-            ("asked", "reducer", "rows", "active", "explained", "dead", "seconds"),
-        ),
-        (
-            "classifier",
-            "A linear classifier on the codes of 2000 units",
-            ("set", "sparsity", "rows", "accuracy", "active", "seconds"),
-        ),
-    ):
+    for part, (title, columns) in TABLES.items():
         cases = [record for key, record in records.items() if key.startswith(part)]
-        cases.sort(key=lambda case: case[columns[0]])
-        rows = [[_cell(case, column) for column in columns] for case in cases]
-        lines += ["", f"## {title}", "", *markdown_table(columns, rows)]
+        cases.sort(key=lambda case: case[next(iter(columns.values()))])
+        rows = [[_cell(case, key) for key in columns.values()] for case in cases]
+        lines += ["", f"## {title}", "", *markdown_table(tuple(columns), rows)]
     return "\n".join([*lines, ""])
+
+
+# Titles, and the columns with their keys in a record.
+TABLES = {
+    "curve": (
+        "Variance of unseen Fashion-MNIST images explained by active units of 1024",
+        {
+            "active, requested": "n_active",
+            "reducer": "reducer",
+            "rows": "rows",
+            "active, measured": "active",
+            "explained": "explained",
+            "dead": "dead",
+            "seconds": "seconds",
+        },
+    ),
+    "classifier": (
+        "A linear classifier on the codes of 2000 units",
+        {name: name for name in ("set", "sparsity", "rows", "accuracy", "active", "seconds")},
+    ),
+}
 
 
 def _cell(case: dict, column: str) -> object:
@@ -255,17 +266,19 @@ def _cell(case: dict, column: str) -> object:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--part", choices=("curve", "classifier"), help="one of the two")
-    options.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="NAME")
+    options.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME"
+    )
     options.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options.add_argument("--kinds", nargs="+", choices=FEATURES, default=list(FEATURES))
     options.add_argument("--rows", type=int, help="number of training images; all if not given")
-    asked = options.parse_args()
-    results = Results("sparse", quick=asked.quick)
-    if asked.part in ("curve", None):
-        curve(results, asked.arms, asked.rows, asked.quick)
-    if asked.part in ("classifier", None):
-        classifier(results, asked.sets, asked.kinds, asked.rows, asked.quick)
-    if not asked.quick:
+    arguments = options.parse_args()
+    results = Results("sparse", quick=arguments.quick)
+    if arguments.part in ("curve", None):
+        curve(results, arguments.methods, arguments.rows, arguments.quick)
+    if arguments.part in ("classifier", None):
+        classifier(results, arguments.sets, arguments.kinds, arguments.rows, arguments.quick)
+    if not arguments.quick:
         PAGE.write_text(page(results.records))
 
 

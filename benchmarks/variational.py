@@ -3,28 +3,29 @@
     python benchmarks/variational.py [--quick] [--only images tables] [--trained-with 1 5]
         [--epochs 400] [--test-rows 10000] [--samples 5000] [--device auto] [--jobs 2]
 
-The images are MNIST, drawn anew as zeros and ones with the pixels' intensities as probabilities in
-each step (dynamic binarisation), for a network of the published size: 50 codes, two hidden layers
-of 200 tanh units. The test images are drawn once, and their negative log-likelihood is estimated by
-importance sampling. Within a quarter of an hour on two cores:
+The images are MNIST. Each step draws zeros and ones, with the pixels' intensities as probabilities
+(dynamic binarisation). The network has the published size: 50 components, two hidden layers of 200
+tanh units. The test images are drawn once, and their negative log-likelihood is estimated by
+importance sampling. This takes a quarter of an hour on two cores:
 
     python benchmarks/variational.py --only images --trained-with 1 --epochs 150 --test-rows 1000
 
-The tables are standardised, with a quarter of their rows for testing, beside densities of
-scikit-learn. Prints a line a case, puts the cases into `benchmarks/results/variational.json` in the
-place of older ones of as many epochs, and writes `docs/variational.md`. In full about an hour on
-two cores; `--quick` (two minutes) shows that all of it runs, and writes nothing.
+The tables are standardised, a quarter of their rows is the test set, and densities of scikit-learn
+are fitted to the same rows. Prints a line a case, stores the cases in
+`benchmarks/results/variational.json` in place of older ones with the same number of epochs, and
+writes `docs/variational.md`. A full run takes about an hour on two cores; `--quick` is a smoke test
+of two minutes, and writes no files.
 """
 
 import argparse
 import json
 import math
 import textwrap
-import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
+from _timing import Timer
 from data_sets import ROOT, dense_sets, folder
 from joblib import Parallel, delayed
 from sklearn.datasets import fetch_openml
@@ -43,7 +44,7 @@ PAGE = ROOT / "docs" / "variational.md"
 # al., 2016).
 PUBLISHED = {1: 86.76, 5: 85.54}
 PUBLISHED_EPOCHS = 3280
-BATCH_SIZE = 128  # of "auto", for so many rows
+BATCH_SIZE = 128  # of "auto", for this number of rows
 IMAGE_EPOCHS = {1: 400, 5: 160}
 
 TABLES = ("letter", "wine_quality")
@@ -66,7 +67,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 def image_case(
     n_importance_samples: int, epochs: int, rows: int, test_rows: int, samples: int, device: str
 ) -> dict:
-    """One training on the images, and its log-likelihood on the test images."""
+    """Train once on the images; the log-likelihood of the test images."""
     X_train, X_test = images()
     X_train, X_test = X_train[:rows], X_test[:: len(X_test) // test_rows]
     X_test = (np.random.RandomState(0).uniform(size=X_test.shape) < X_test).astype(np.float32)
@@ -103,9 +104,9 @@ def image_case(
 
 
 def densities(max_iter: int | None, samples: int) -> dict[str, Callable]:
-    """By name, functions of training rows, test rows and seed: mean log-likelihoods of the latter.
+    """Functions of training rows, test rows and seed, by name: mean log-likelihood of the latter.
 
-    For a VAE also its lower bound.
+    For a VAE the lower bound too.
     """
 
     def mixture(X, X_test, seed):
@@ -137,7 +138,7 @@ def densities(max_iter: int | None, samples: int) -> dict[str, Callable]:
 
 
 def table_case(name: str, density: str, seed: int, max_iter: int | None, samples: int) -> dict:
-    """One density of one table."""
+    """Fit one density to one table."""
     X = dense_sets()[name]().astype(np.float64)
     X_train, X_test = train_test_split(X, test_size=0.25, random_state=seed)
     scaler = StandardScaler().fit(X_train)
@@ -148,20 +149,19 @@ def table_case(name: str, density: str, seed: int, max_iter: int | None, samples
 
 
 def fit(vae: VAE, X: np.ndarray) -> float:
-    """Fit, however many components are active; returns the seconds."""
-    start = time.perf_counter()
-    with warnings.catch_warnings():
+    """Fit, without warnings about inactive components; returns the seconds."""
+    with warnings.catch_warnings(), Timer() as timer:
         warnings.simplefilter("ignore", ConvergenceWarning)
         vae.fit(X)
-    return time.perf_counter() - start
+    return timer.elapsed
 
 
 def page(results: list[dict]) -> str:
     """The results as a page of documentation."""
     lines = [
-        "# The density of a variational autoencoder, measured",
+        "# Variational autoencoder",
         "",
-        "Made by `python benchmarks/variational.py`, on two CPU cores with other work. Minutes are",
+        "Made by `python benchmarks/variational.py`, on two CPU cores with other load. Minutes are",
         "those of training.",
     ]
     if pictures := [r for r in results if r["part"] == "images"]:
@@ -170,8 +170,8 @@ def page(results: list[dict]) -> str:
             "## Binary images",
             "",
             "MNIST, binarised dynamically: negative log-likelihood of the test images in nats,",
-            "lower is better. 50 codes, two hidden layers of 200 tanh units. The published figures",
-            "(Burda, Grosse and Salakhutdinov, 2016) are those after 3280 epochs.",
+            "lower is better. 50 components, two hidden layers of 200 tanh units. The published",
+            "figures (Burda, Grosse and Salakhutdinov, 2016) are those after 3280 epochs.",
             "",
             "| samples in training | epochs | minutes | active | -ELBO | test images "
             "| samples for each | negative log-likelihood | published |",
@@ -180,10 +180,13 @@ def page(results: list[dict]) -> str:
         lines += [
             f"| {r['n_importance_samples']} | {r['epochs']} | {r['seconds'] / 60:.0f} "
             f"| {r['active']} | {r['negative_elbo']:.2f} | {r['test_rows']} | {r['samples']} "
-            f"| {r['nll']:.2f}{spread(r)} | {PUBLISHED[r['n_importance_samples']]} |"
+            f"| {r['nll']:.2f}{plus_minus(r)} | {PUBLISHED[r['n_importance_samples']]} |"
             for r in sorted(pictures, key=lambda r: (r["n_importance_samples"], r["epochs"]))
         ]
-        lines += ["", *road(min(pictures, key=lambda r: r["n_importance_samples"]))]
+        lines += [
+            "",
+            *comparison_with_published(min(pictures, key=lambda r: r["n_importance_samples"])),
+        ]
     if tables := [r for r in results if r["part"] == "tables"]:
         names = list(dict.fromkeys(r["set"] for r in tables))
         lines += [
@@ -191,9 +194,9 @@ def page(results: list[dict]) -> str:
             "## Tables",
             "",
             "Mean log-likelihood of a test row in nats, higher is better, over three splits; in",
-            "brackets the lower bound that `score_samples` gives. Columns are standardised.",
-            "Probabilistic PCA is the VAE without hidden layers, where training starts. Columns of",
-            "both tables are rounded numbers: a mixture may gain by narrow components on them.",
+            "brackets the lower bound of `score_samples`. Columns are standardised. Probabilistic",
+            "PCA is the VAE without hidden layers, and the start of its training. Columns of both",
+            "tables are rounded numbers: a mixture can have narrow components on these.",
             "",
             "| density, size | " + " | ".join(names) + " |",
             "| --- |" + " ---: |" * len(names),
@@ -207,30 +210,31 @@ def page(results: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def road(case: dict) -> list[str]:
-    """What lies between a case and the published figure."""
+def comparison_with_published(case: dict) -> list[str]:
+    """The differences between a case and the published experiment."""
     epoch = case["seconds"] / case["epochs"]
     steps = math.ceil(case["rows"] * 59 / 60 / BATCH_SIZE)
     items = [
-        "The same here: the density, the network and its tanh units, 50 codes, pixels drawn anew "
+        "The same here: the density, the network and its tanh units, 50 components, pixels drawn "
         "in each step, Adam, 5000 samples for each test image.",
-        f"Other: batches of {BATCH_SIZE}, a step size that rises to 0.005 and falls linearly "
-        "to zero over the planned epochs, weights averaged over about 100 steps, and a sixtieth of "
-        "the images held out to choose the epoch.",
-        f"Spent on the case of {case['epochs']} epochs: {case['epochs'] * steps:,} steps, "
+        f"Different here: batches of {BATCH_SIZE}, a step size that rises to 0.005 and falls "
+        "linearly to zero over `max_iter` epochs, weights averaged over about 100 steps, and a "
+        "sixtieth of the images held out to choose the epoch.",
+        f"The case of {case['epochs']} epochs took {case['epochs'] * steps:,} steps, "
         f"{epoch:.1f} seconds an epoch. At this speed {IMAGE_EPOCHS[1]} epochs, the default, take "
         f"{IMAGE_EPOCHS[1] * epoch / 60:.0f} minutes, and {PUBLISHED_EPOCHS} epochs "
-        f"{PUBLISHED_EPOCHS * epoch / 3600:.1f} hours. The step size falls by plan: a longer "
-        "training is a new one, not more of the same.",
-        "Images differ much: a comparison with the published figure takes all 10,000 test images.",
-        "On a GPU, where batches of this size leave most of it idle (not measured):",
+        f"{PUBLISHED_EPOCHS * epoch / 3600:.1f} hours. The step size depends on `max_iter`, so "
+        "a longer training has to start again.",
+        "Likelihoods of single images vary much, so a comparison with the published figure needs "
+        "all 10,000 test images.",
+        "On a GPU, which batches of this size do not fill (not measured):",
     ]
     return [
-        f"## The road to {PUBLISHED[1]}",
+        f"## Comparison with the published {PUBLISHED[1]}",
         "",
-        "The published recipe, one sample in training: batches of 20, Adam, and eight stages, of",
-        "1, 3, 9, ..., 2187 epochs, at step sizes that fall from 0.001 to 0.0001; 9.8 million",
-        f"steps in {PUBLISHED_EPOCHS} epochs.",
+        "The published experiment with one sample in training: batches of 20, Adam, and eight",
+        "stages of 1, 3, 9, ..., 2187 epochs with step sizes that fall from 0.001 to 0.0001; 9.8",
+        f"million steps in {PUBLISHED_EPOCHS} epochs.",
         "",
         *(textwrap.fill(f"- {item}", 96, subsequent_indent="  ") for item in items),
         "",
@@ -239,8 +243,8 @@ def road(case: dict) -> list[str]:
     ]
 
 
-def spread(case: dict) -> str:
-    """The standard error over the test images, where it was taken."""
+def plus_minus(case: dict) -> str:
+    """The standard error over the test images, if the record has it."""
     return f" ± {error:.2f}" if (error := case.get("nll_standard_error")) else ""
 
 
@@ -253,7 +257,7 @@ def cell(results: list[dict]) -> str:
 
 
 def merged(old: list[dict], new: list[dict]) -> list[dict]:
-    """The new cases in place of old ones of the same kind."""
+    """All cases; new ones replace old ones of the same kind."""
 
     def key(result: dict) -> tuple:
         names = ("part", "n_importance_samples", "epochs", "set", "density", "seed")
@@ -266,7 +270,7 @@ def merged(old: list[dict], new: list[dict]) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=("images", "tables"), default=())
-    parser.add_argument("--quick", action="store_true", help="a smoke test: writes nothing")
+    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no files")
     parser.add_argument("--trained-with", nargs="+", type=int, choices=PUBLISHED, default=PUBLISHED)
     parser.add_argument("--epochs", type=int, help="of the images; default: 400, and 160 for IWAE")
     parser.add_argument("--test-rows", type=int, default=10_000, help="of the images")
