@@ -1,4 +1,4 @@
-"""A Gaussian of few factors, for rows too wide for a covariance to be inverted in each of them."""
+"""A Gaussian with low-rank covariance, for rows too wide for one matrix inversion per row."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,94 +7,96 @@ import torch
 from torch import Tensor
 
 N_FACTORS = 32
-N_ITERATIONS = 15
-# No column is told without any error, and each loading is held by so many rows of standard size.
-LEAST_NOISE, PRIOR_ROWS = 1e-3, 3.0
+N_EM_ITERATIONS = 15
+MIN_NOISE_VARIANCE = 1e-3
+# Weight of the prior of the loadings and of the noise variance, in rows of variance one.
+LOADINGS_PRIOR_ROWS = 3.0
 
-# A matrix of the factors is solved for each row: entries of those that are held at once.
-BLOCK_ENTRIES = 2**22
+# Each row needs a matrix of the factors: the most entries of such matrices in memory at once.
+MAX_POSTERIOR_ENTRIES = 2**22
 
 
 class LowRankGaussian(NamedTuple):
-    """x ~ N(mean, W W' + diag(noise)): a `ConditionalGaussian` by way of its factors.
+    """x ~ N(mean, W W' + diag(noise_variance)), a `ConditionalGaussian` with latent factors z.
 
-    Given the observed cells o of a row, with D = diag(1 / noise_o)::
+    Given the observed cells o of a row, with D = diag(1 / noise_variance_o)::
 
         z | x_o ~ N(M^-1 W_o' D (x_o - mean_o), M^-1),    M = I + W_o' D W_o
-        x_m | z ~ N(mean_m + W_m z, diag(noise_m))
+        x_m | z ~ N(mean_m + W_m z, diag(noise_variance_m))
     """
 
     mean: Tensor  # (d,)
     loadings: Tensor  # (d, n_factors), W above
-    noise: Tensor  # (d,)
+    noise_variance: Tensor  # (d,)
 
     def fill(self, x: Tensor, missing: Tensor) -> Tensor:
-        """Rows with the conditional mean at their missing cells."""
+        """Fill missing cells with their conditional mean."""
         filled = x.clone()
-        for rows, code, _ in self.posterior(x, missing):
-            expected = self.mean + code @ self.loadings.T
+        for rows, factors, _ in self._posteriors(x, missing):
+            expected = self.mean + factors @ self.loadings.T
             filled[rows] = torch.where(missing[rows], expected, x[rows])
         return filled
 
-    def sample(self, x: Tensor, missing: Tensor, noise: torch.Generator) -> Tensor:
-        """Deviations from `fill`, drawn from the conditional distribution; 0 where observed."""
-        drawn = torch.zeros_like(x)
-        for rows, code, precision in self.posterior(x, missing):
-            normal = torch.randn(code.shape, generator=noise, dtype=x.dtype)[..., None]
+    def sample(self, x: Tensor, missing: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw deviations from the conditional mean; 0 where observed."""
+        deviations = torch.zeros_like(x)
+        for rows, factors, precision in self._posteriors(x, missing):
+            normal = torch.randn(factors.shape, generator=rng, dtype=x.dtype)[..., None]
             upper = torch.linalg.cholesky(precision).mT
-            factors = torch.linalg.solve_triangular(upper, normal, upper=True)[..., 0]
-            own = self.noise.sqrt() * torch.randn(x[rows].shape, generator=noise, dtype=x.dtype)
-            drawn[rows] = torch.where(missing[rows], factors @ self.loadings.T + own, 0.0)
-        return drawn
+            latent = torch.linalg.solve_triangular(upper, normal, upper=True)[..., 0]
+            normal = torch.randn(x[rows].shape, generator=rng, dtype=x.dtype)
+            noise = self.noise_variance.sqrt() * normal
+            deviations[rows] = torch.where(missing[rows], latent @ self.loadings.T + noise, 0.0)
+        return deviations
 
-    def statistics(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
-        """What the M step has to know of rows, with the factors as expected: the E step.
+    def e_step(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
+        """Expected sufficient statistics of each column, summed over the rows that observe it.
 
-        By column, over the rows that show it: their number, the squares of the cells and of the
-        factors, and the products of both; those of parts of the rows add up.
+        These are the number of such rows, the squared cells, the second moments of the factors and
+        the products of cells and factors. The statistics of disjoint sets of rows add up.
         """
         d, k = self.loadings.shape
-        squares, products = x.new_zeros(d, k, k), torch.zeros_like(self.loadings)
-        for rows, code, precision in self.posterior(x, missing):
-            moments = torch.linalg.inv(precision) + code[:, :, None] * code[:, None, :]
-            shown = (~missing[rows]).to(x)
-            squares += (shown.T @ moments.reshape(-1, k * k)).reshape(d, k, k)
-            products += (x[rows] * shown).T @ code
-        return (~missing).sum(0).to(x), (x.square() * ~missing).sum(0), squares, products
+        moments, products = x.new_zeros(d, k, k), torch.zeros_like(self.loadings)
+        for rows, factors, precision in self._posteriors(x, missing):
+            outer = torch.linalg.inv(precision) + factors[:, :, None] * factors[:, None, :]
+            observed = (~missing[rows]).to(x)
+            moments += (observed.T @ outer.reshape(-1, k * k)).reshape(d, k, k)
+            products += (x[rows] * observed).T @ factors
+        return (~missing).sum(0).to(x), (x.square() * ~missing).sum(0), moments, products
 
     @staticmethod
-    def maximised(sums: tuple[Tensor, ...]) -> "LowRankGaussian":
-        """The M step: each column regressed on the factors, and the noise that is left."""
-        n_shown, cells, squares, products = sums
-        prior = PRIOR_ROWS * torch.eye(products.shape[1], dtype=products.dtype)
-        loadings = torch.linalg.solve(squares + prior, products[..., None])[..., 0]
-        left = cells + PRIOR_ROWS - (loadings * products).sum(1)
-        noise = (left / (n_shown + PRIOR_ROWS)).clamp_min(LEAST_NOISE)
-        return LowRankGaussian(torch.zeros_like(cells), loadings, noise)
+    def m_step(statistics: tuple[Tensor, ...]) -> "LowRankGaussian":
+        """Ridge regression of each column on the factors, and its residual variance."""
+        n_observed, squares, moments, products = statistics
+        prior = LOADINGS_PRIOR_ROWS * torch.eye(products.shape[1], dtype=products.dtype)
+        loadings = torch.linalg.solve(moments + prior, products[..., None])[..., 0]
+        residual = squares + LOADINGS_PRIOR_ROWS - (loadings * products).sum(1)
+        variance = (residual / (n_observed + LOADINGS_PRIOR_ROWS)).clamp_min(MIN_NOISE_VARIANCE)
+        return LowRankGaussian(torch.zeros_like(squares), loadings, variance)
 
-    def posterior(self, x: Tensor, missing: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Means and precisions of the factors of each row, a block of rows at a time."""
+    def _posteriors(self, x: Tensor, missing: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Means and precisions of the factors of each row, block by block."""
         d, k = self.loadings.shape
         products = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(d, k * k)
-        size = max(BLOCK_ENTRIES // max(k * k, d), 1)
+        size = max(MAX_POSTERIOR_ENTRIES // max(k * k, d), 1)
         for start in range(0, len(x), size):
             rows = slice(start, min(start + size, len(x)))
-            weights = torch.where(missing[rows], 0.0, 1 / self.noise)
+            weights = torch.where(missing[rows], 0.0, 1 / self.noise_variance)
             precision = torch.eye(k, dtype=x.dtype) + (weights @ products).reshape(-1, k, k)
-            pull = ((x[rows] - self.mean) * weights) @ self.loadings
-            yield rows, torch.linalg.solve(precision, pull[..., None])[..., 0], precision
+            right = ((x[rows] - self.mean) * weights) @ self.loadings
+            yield rows, torch.linalg.solve(precision, right[..., None])[..., 0], precision
 
 
 def fit_low_rank_gaussian(x: Tensor, missing: Tensor) -> LowRankGaussian:
     """Fit to the observed cells of standardised rows by EM (Rubin and Thayer, 1982).
 
-    It starts at the principal components of rows whose gaps are filled with the mean.
+    The loadings start at the principal components of the rows with missing cells at the mean.
     """
     n_factors = min(N_FACTORS, *x.shape)
     _, sizes, directions = torch.linalg.svd(torch.where(missing, 0.0, x), full_matrices=False)
     loadings = directions[:n_factors].T * sizes[:n_factors] / len(x) ** 0.5
-    mean, noise = torch.zeros_like(x[0]), torch.ones_like(x[0])
-    gaussian = LowRankGaussian(mean, loadings.contiguous(), noise)
-    for _ in range(N_ITERATIONS):
-        gaussian = gaussian.maximised(gaussian.statistics(x, missing))
+    mean, variance = torch.zeros_like(x[0]), torch.ones_like(x[0])
+    gaussian = LowRankGaussian(mean, loadings.contiguous(), variance)
+    for _ in range(N_EM_ITERATIONS):
+        gaussian = gaussian.m_step(gaussian.e_step(x, missing))
     return gaussian

@@ -1,4 +1,4 @@
-"""Cells that were observed and are hidden, to learn from and to judge by."""
+"""Masking of observed cells of incomplete rows, to train and validate corrections on them."""
 
 from typing import NamedTuple, Protocol, Self
 
@@ -6,133 +6,147 @@ import torch
 from torch import Tensor
 
 N_FOLDS = 5
-# Of EM, from the Gaussian of all rows to that of all but one fold.
-N_STEPS = 5
+# EM iterations from the Gaussian of all rows to the Gaussian of all rows but one fold.
+N_FOLD_EM_ITERATIONS = 5
 
 
 class Gaussian(Protocol):
-    """What makes the first completion."""
+    """A Gaussian that fills missing cells."""
 
     def fill(self, x: Tensor, missing: Tensor) -> Tensor:
-        """Rows with the conditional mean at their missing cells."""
+        """Fill missing cells with their conditional mean."""
 
-    def statistics(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
-        """Sums over rows that a Gaussian can be fitted to."""
+    def sample(self, x: Tensor, missing: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw deviations from the conditional mean; 0 where observed."""
 
-    def maximised(self, sums: tuple[Tensor, ...]) -> "Gaussian":
-        """The Gaussian fitted to them."""
+    def e_step(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
+        """Expected sufficient statistics, summed over rows."""
+
+    def m_step(self, statistics: tuple[Tensor, ...]) -> "Gaussian":
+        """The Gaussian fitted to these statistics."""
 
 
 class MaskedCells(NamedTuple):
-    """Rows with hidden cells, some for each fold: what is seen of them, and what is wanted."""
+    """Rows of which some observed cells are masked: n rows for each fold."""
 
-    row: Tensor  # (N_FOLDS, n): which row of the data each is
-    filled: Tensor  # (N_FOLDS, n, d): the first completion
-    unseen: Tensor  # (N_FOLDS, n, d): 1 where a cell is missing or hidden, else 0
-    wanted: Tensor  # (N_FOLDS, n, d): truth minus first completion where hidden, else 0
-    hidden: Tensor  # (N_FOLDS, n, d): 1 where hidden, else 0
+    row: Tensor  # (N_FOLDS, n), the position of each row in the data
+    filled: Tensor  # (N_FOLDS, n, d), the rows as the Gaussian fills them
+    missing: Tensor  # (N_FOLDS, n, d), 1 where a cell is missing or masked, else 0
+    target: Tensor  # (N_FOLDS, n, d), true value minus filled value where masked, else 0
+    masked: Tensor  # (N_FOLDS, n, d), 1 where a cell is masked, else 0
 
-    def first(self, n_rows: int) -> "MaskedCells":
+    def head(self, n_rows: int) -> "MaskedCells":
         """The first rows of each fold."""
         return MaskedCells(*(part[:, :n_rows] for part in self))
 
-    def together(self) -> "MaskedCells":
+    def flatten_folds(self) -> "MaskedCells":
         """The rows of all folds, without the leading axis."""
         return MaskedCells(*(part.flatten(0, 1) for part in self))
 
 
 class Folds(NamedTuple):
-    """Incomplete rows in folds: what is learned from all but one of them is judged in that one.
+    """Incomplete rows in folds: each fold validates what was learned from the others.
 
-    A Gaussian flatters the rows that it was fitted to, and what it leaves over in some of them has
-    the opposite sign in the others. So no row is completed by a Gaussian that was fitted to it, nor
-    is any that something is learned from by one that was fitted to rows that judge.
+    A Gaussian fits its own training rows better than new rows, and the residuals of some of these
+    rows are negatively correlated with those of the others. Therefore no row is filled by a
+    Gaussian that was fitted to this row, and no training row by one that was fitted to validation
+    rows.
     """
 
     x: Tensor  # (n, d)
     missing: Tensor  # (n, d)
-    fold: Tensor  # (n,): of each row
-    gaussians: list[list[Gaussian]]  # [k][j]: of all rows but those of the folds k and j
+    fold: Tensor  # (n,), the fold of each row
+    gaussians: list[list[Gaussian]]  # [k][j] was fitted without the folds k and j
 
     @classmethod
-    def of(
+    def split(
         cls,
         x: Tensor,
         missing: Tensor,
         gaussian: Gaussian,
-        noise: torch.Generator,
-        n_judging: int = N_FOLDS,
+        rng: torch.Generator,
+        n_validation_folds: int = N_FOLDS,
     ) -> Self:
-        """The Gaussians start at that of all rows; cells are hidden for `n_judging` folds."""
-        fold = torch.randperm(len(x), generator=noise) % N_FOLDS
-        gaussians = [_without(x, missing, fold, k, gaussian) for k in range(n_judging)]
+        """Split rows at random and fit the Gaussians, starting at the one fitted to all rows.
+
+        Cells can be masked for the first `n_validation_folds` folds.
+        """
+        fold = torch.randperm(len(x), generator=rng) % N_FOLDS
+        gaussians = [_fit_without(x, missing, fold, k, gaussian) for k in range(n_validation_folds)]
         return cls(x, missing, fold, gaussians)
 
-    def to_learn(self, n_rows: int, noise: torch.Generator) -> MaskedCells:
-        """For each fold, rows of all the others."""
-        return self._drawn(n_rows, noise, judging=False)
+    def training_cells(self, n_rows: int, rng: torch.Generator) -> MaskedCells:
+        """For each validation fold, rows of all other folds."""
+        return self._draw_cells(n_rows, rng, validation=False)
 
-    def to_judge(self, n_rows: int, noise: torch.Generator) -> MaskedCells:
-        """Rows of each fold, with few cells hidden, so that hardly more are unseen than will be."""
-        return self._drawn(n_rows, noise, judging=True)
+    def validation_cells(self, n_rows: int, rng: torch.Generator) -> MaskedCells:
+        """Rows of each validation fold, with few cells masked.
 
-    def _drawn(self, n_rows: int, noise: torch.Generator, *, judging: bool) -> MaskedCells:
-        hiding = mask_few_cells if judging else mask_cells
-        drawn = []
+        So the rows have hardly more missing cells than those that the imputer will fill.
+        """
+        return self._draw_cells(n_rows, rng, validation=True)
+
+    def _draw_cells(self, n_rows: int, rng: torch.Generator, *, validation: bool) -> MaskedCells:
+        mask = mask_few_cells if validation else mask_cells
+        parts = []
         for k, gaussians in enumerate(self.gaussians):
-            row = _draw(((self.fold == k) == judging).nonzero()[:, 0], n_rows, noise)
-            hidden = hiding(self.missing[row], noise)
-            unseen = self.missing[row] | hidden
+            row = _draw_rows(((self.fold == k) == validation).nonzero()[:, 0], n_rows, rng)
+            masked = mask(self.missing[row], rng)
+            missing = self.missing[row] | masked
             filled = self.x[row].clone()
             for j, gaussian in enumerate(gaussians):
-                there = (self.fold[row] == j).nonzero()[:, 0]
-                filled[there] = gaussian.fill(filled[there], unseen[there])
-            wanted = torch.where(hidden, self.x[row] - filled, 0.0)
-            drawn.append((row, filled.float(), unseen.float(), wanted.float(), hidden.float()))
-        return MaskedCells(*map(torch.stack, zip(*drawn, strict=True)))
+                in_fold = (self.fold[row] == j).nonzero()[:, 0]
+                filled[in_fold] = gaussian.fill(filled[in_fold], missing[in_fold])
+            target = torch.where(masked, self.x[row] - filled, 0.0)
+            parts.append((row, filled.float(), missing.float(), target.float(), masked.float()))
+        return MaskedCells(*map(torch.stack, zip(*parts, strict=True)))
 
 
-def _without(
+def _fit_without(
     x: Tensor, missing: Tensor, fold: Tensor, k: int, gaussian: Gaussian
 ) -> list[Gaussian]:
-    """Gaussians of all rows but those of fold k and of each fold."""
+    """Gaussians fitted without fold k and one more fold each."""
     others = fold != k
-    for _ in range(N_STEPS):
-        gaussian = gaussian.maximised(gaussian.statistics(x[others], missing[others]))
-    parts = []
+    for _ in range(N_FOLD_EM_ITERATIONS):
+        gaussian = gaussian.m_step(gaussian.e_step(x[others], missing[others]))
+    by_fold = []
     for j in range(N_FOLDS):
         own = others & (fold == j)
-        parts.append(gaussian.statistics(x[own], missing[own]))
-    whole = [torch.stack(terms).sum(0) for terms in zip(*parts, strict=True)]
-    return [gaussian.maximised(tuple(map(torch.sub, whole, part))) for part in parts]
+        by_fold.append(gaussian.e_step(x[own], missing[own]))
+    total = [torch.stack(terms).sum(0) for terms in zip(*by_fold, strict=True)]
+    return [gaussian.m_step(tuple(map(torch.sub, total, part))) for part in by_fold]
 
 
-def _draw(rows: Tensor, n_rows: int, noise: torch.Generator) -> Tensor:
-    """Some of the rows, or each of them several times."""
-    times = -(-n_rows // len(rows))
-    shuffled = [rows[torch.randperm(len(rows), generator=noise)] for _ in range(times)]
+def _draw_rows(rows: Tensor, n_rows: int, rng: torch.Generator) -> Tensor:
+    """Random rows, each at most once more often than any other."""
+    n_times = -(-n_rows // len(rows))
+    shuffled = [rows[torch.randperm(len(rows), generator=rng)] for _ in range(n_times)]
     return torch.cat(shuffled)[:n_rows]
 
 
-def mask_cells(missing: Tensor, noise: torch.Generator) -> Tensor:
-    """More cells of each row to hide, so that each pattern of gaps may be met.
+def mask_cells(missing: Tensor, rng: torch.Generator) -> Tensor:
+    """Choose cells to mask for training, with many patterns of missing cells.
 
-    Most rows take the gaps of another row, as those to be filled will have such gaps, too; the
-    others hide each cell with a probability between 0.05 and 0.6.
+    Most rows take the missing cells of another row, as rows to fill have such patterns, too; in the
+    others each cell is masked with a probability between 0.05 and 0.6.
     """
     n, d = missing.shape
-    rate = 0.05 + 0.55 * torch.rand(n, 1, generator=noise)
-    anything = torch.rand(n, d, generator=noise) < rate
-    like_others = torch.rand(n, 1, generator=noise) < 0.75
-    others = _gaps_of_others(missing, noise) | (torch.rand(n, d, generator=noise) < 0.05)
-    return torch.where(like_others, others, anything) & ~missing
+    rate = 0.05 + 0.55 * torch.rand(n, 1, generator=rng)
+    at_random = torch.rand(n, d, generator=rng) < rate
+    takes_pattern = torch.rand(n, 1, generator=rng) < 0.75
+    pattern = _missing_of_other_rows(missing, rng) | (torch.rand(n, d, generator=rng) < 0.05)
+    return torch.where(takes_pattern, pattern, at_random) & ~missing
 
 
-def mask_few_cells(missing: Tensor, noise: torch.Generator) -> Tensor:
-    """A quarter of the gaps of another row, and few others: complete columns may have gaps, too."""
-    chance = torch.rand(missing.shape, generator=noise)
-    return ((_gaps_of_others(missing, noise) & (chance < 0.25)) | (chance > 0.98)) & ~missing
+def mask_few_cells(missing: Tensor, rng: torch.Generator) -> Tensor:
+    """Choose cells to mask for validation: a quarter of the missing cells of another row.
+
+    Two percent of the other cells are added, so that complete columns are validated, too.
+    """
+    uniform = torch.rand(missing.shape, generator=rng)
+    pattern = _missing_of_other_rows(missing, rng)
+    return ((pattern & (uniform < 0.25)) | (uniform > 0.98)) & ~missing
 
 
-def _gaps_of_others(missing: Tensor, noise: torch.Generator) -> Tensor:
-    return missing[torch.randint(len(missing), (len(missing),), generator=noise)]
+def _missing_of_other_rows(missing: Tensor, rng: torch.Generator) -> Tensor:
+    return missing[torch.randint(len(missing), (len(missing),), generator=rng)]

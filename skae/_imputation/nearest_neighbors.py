@@ -1,4 +1,4 @@
-"""Corrections by remembered rows: those most like a row say what it lacks."""
+"""Corrections of filled cells by the nearest training rows."""
 
 from typing import NamedTuple
 
@@ -8,58 +8,63 @@ from torch.nn.functional import relu
 
 from .masking import MaskedCells
 
-MAX_ROWS = 2048
-N_NEAREST = (3, 10, 30)
+MAX_TRAIN_ROWS = 2048
+N_NEIGHBORS_TO_TRY = (3, 10, 30)
 
-# Squared distances count up to somewhat more than that of the last row that is wanted, so that rows
-# which are equally far, as many are in rounded data, weigh alike, and rounding chooses none.
-BEYOND = 1.1
-# The row's own completion weighs as so much of the rows that are near.
-OWN_WEIGHT = 0.01
+# The kernel is somewhat wider than the distance of the first row that is not among the neighbours:
+# rows at equal distances, frequent in rounded data, then have equal weights, and rounding errors do
+# not select among them.
+BANDWIDTH_FACTOR = 1.1
+# Weight of the filled value itself, relative to the neighbours with total weight one.
+FILLED_WEIGHT = 0.01
 
 
 class NeighborImputer(NamedTuple):
-    """Completed rows, and which of their cells were observed."""
+    """Filled training rows, and which of their cells were observed."""
 
-    rows: Tensor  # (n, d)
-    observed: Tensor  # (n, d)
+    rows: Tensor  # (n_train, d)
+    observed: Tensor  # (n_train, d), 1 where observed, else 0
 
     def correct(
-        self, filled: Tensor, unseen: Tensor, n_nearest: int, excluded: Tensor | None = None
+        self, filled: Tensor, missing: Tensor, n_neighbors: int, excluded: Tensor | None = None
     ) -> Tensor:
-        """What the nearest rows say of each cell, minus what is there; (len(filled), d).
+        """Weighted mean of the neighbours minus the filled value, for each cell; (n, d).
 
-        They are near in what is seen (`unseen` is 1 elsewhere), weigh the less the farther they are
-        (the kernel of Epanechnikov, as wide as `n_nearest` rows are far), and speak for cells that
-        were observed in them. Remembered rows that have nothing to say do not count, nor do those
-        `excluded`, a mask of shape (len(filled), n).
+        Distances are computed in the observed cells of a row (`missing` is 1 elsewhere). Weights
+        follow the Epanechnikov kernel, as wide as the distance of neighbour number `n_neighbors`;
+        only cells observed in a training row contribute. Training rows that observe none of the
+        missing cells are left out, and so are those `excluded`, a mask of shape (n, n_train).
         """
-        squares = self._squares(filled, 1 - unseen)
-        squares[unseen @ self.observed.T == 0] = torch.inf
+        squares = self._squared_distances(filled, 1 - missing)
+        squares[missing @ self.observed.T == 0] = torch.inf
         if excluded is not None:
             squares[excluded] = torch.inf
-        farthest = squares.kthvalue(min(n_nearest + 1, len(self.rows)), dim=1, keepdim=True).values
-        weight = relu(1 - squares / (BEYOND * farthest).clamp(1e-9, 1e9))
+        k = min(n_neighbors + 1, len(self.rows))
+        bandwidth = BANDWIDTH_FACTOR * squares.kthvalue(k, dim=1, keepdim=True).values
+        weight = relu(1 - squares / bandwidth.clamp(1e-9, 1e9))
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-30)
-        known = weight @ self.observed
+        observed_weight = weight @ self.observed
         total = weight @ (self.rows * self.observed)
-        return (total - known * filled) / (known + OWN_WEIGHT)
+        return (total - observed_weight * filled) / (observed_weight + FILLED_WEIGHT)
 
-    def _squares(self, filled: Tensor, seen: Tensor) -> Tensor:
-        """Squared distances in the cells that are seen, (len(filled), n)."""
-        squares = (filled.square() * seen).sum(1, keepdim=True) + seen @ self.rows.square().T
-        return (squares - 2 * (filled * seen) @ self.rows.T).clamp_min_(0)
+    def _squared_distances(self, filled: Tensor, observed: Tensor) -> Tensor:
+        """Squared distances of rows from training rows in the observed cells, (n, n_train)."""
+        squares = (filled.square() * observed).sum(1, keepdim=True)
+        squares = squares + observed @ self.rows.square().T
+        return (squares - 2 * (filled * observed) @ self.rows.T).clamp_min_(0)
 
 
-def recalled(
-    neighbors: NeighborImputer, kept: Tensor, cells: MaskedCells, n_nearest: int
+def leave_one_out_corrections(
+    neighbors: NeighborImputer, train_row: Tensor, cells: MaskedCells, n_neighbors: int
 ) -> Tensor:
-    """Corrections of cells by remembered rows other than their own, (N_FOLDS, n, d).
+    """Corrections of masked rows by training rows other than themselves, (N_FOLDS, n, d).
 
-    `kept` is which row of the data each remembered one is.
+    `train_row` is the position of each training row in the data, (n_train,).
     """
     neighbors = NeighborImputer(*(part.float() for part in neighbors))
-    folds = zip(cells.filled, cells.unseen, cells.row, strict=True)
     return torch.stack(
-        [neighbors.correct(x, unseen, n_nearest, row[:, None] == kept) for x, unseen, row in folds]
+        [
+            neighbors.correct(filled, missing, n_neighbors, row[:, None] == train_row)
+            for filled, missing, row in zip(cells.filled, cells.missing, cells.row, strict=True)
+        ]
     )

@@ -1,4 +1,4 @@
-"""Corrections by a layer of radial units and a linear decoder, learned in closed form."""
+"""Corrections of filled cells by kernel ridge regression with Nystroem features."""
 
 from itertools import product
 from typing import NamedTuple
@@ -8,88 +8,95 @@ from torch import Tensor
 
 from .masking import MaskedCells
 
-MAX_UNITS = 400
-WIDTHS = (0.25, 0.5, 1.0)  # times the median distance between units
-PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-COLUMNS_TO_CHOOSE_BY = 12
+MAX_CENTRES = 400
+RELATIVE_BANDWIDTHS = (0.25, 0.5, 1.0)  # multiples of the median distance between centres
+RIDGE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+N_SELECTION_COLUMNS = 12
+JITTER = 1e-5
 
 
 class NystroemFeatures(NamedTuple):
-    """Units that respond to rows near their centres: exp(-|x - c|^2 / (2 width^2)), made white."""
+    """Whitened features exp(-|x - c|^2 / (2 bandwidth^2)) of some centres c."""
 
-    centres: Tensor  # (n_units, d)
-    width: Tensor
-    whitening: Tensor  # (n_units, n_units)
+    centres: Tensor  # (n_centres, d)
+    bandwidth: Tensor  # one number
+    whitening: Tensor  # (n_centres, n_centres)
 
     @classmethod
-    def at(cls, centres: Tensor, share: float) -> "NystroemFeatures":
-        """Units at these rows, as wide as a share of their median distance."""
+    def from_centres(cls, centres: Tensor, relative_bandwidth: float) -> "NystroemFeatures":
+        """Features with a bandwidth relative to the median distance between the centres."""
         distances = torch.cdist(centres, centres)
-        apart = distances[distances > 0]
-        width = share * (apart.median() if len(apart) else torch.ones(()).to(centres))
-        kernel = torch.exp(-0.5 * (distances / width).square()).double()
-        # Jitter: centres may coincide.
-        kernel += 1e-5 * torch.eye(len(centres), dtype=torch.float64)
-        factor = torch.linalg.cholesky(kernel)
+        positive = distances[distances > 0]
+        median = positive.median() if len(positive) else torch.ones(()).to(centres)
+        bandwidth = relative_bandwidth * median
+        kernel = torch.exp(-0.5 * (distances / bandwidth).square()).double()
         identity = torch.eye(len(centres), dtype=torch.float64)
+        kernel += JITTER * identity  # centres may coincide
+        factor = torch.linalg.cholesky(kernel)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-        return cls(centres, width, inverse.T.to(centres))
+        return cls(centres, bandwidth, inverse.T.to(centres))
 
-    def encode(self, rows: Tensor) -> Tensor:
-        """Codes of rows, (n, n_units)."""
+    def transform(self, rows: Tensor) -> Tensor:
+        """Features of rows, (n, n_centres)."""
         distances = torch.cdist(rows, self.centres)
-        return torch.exp(-0.5 * (distances / self.width).square()) @ self.whitening
+        return torch.exp(-0.5 * (distances / self.bandwidth).square()) @ self.whitening
 
     def double(self) -> "NystroemFeatures":
         """The same in float64."""
         return NystroemFeatures(*(part.double() for part in self))
 
 
-def choose_units(
-    centres: Tensor, pool: MaskedCells, judges: MaskedCells
+def select_features(
+    centres: Tensor, training: MaskedCells, validation: MaskedCells
 ) -> tuple[NystroemFeatures, float]:
-    """The width and the penalty with which the first fold is best told by the others.
+    """Features and ridge penalty with the lowest validation error in the first fold.
 
-    Judged by some of the columns only: all of them need a solution each.
+    The error is that of at most `N_SELECTION_COLUMNS` columns: each needs its own solution.
     """
     n_features = centres.shape[1]
-    n_columns = min(COLUMNS_TO_CHOOSE_BY, n_features)
+    n_columns = min(N_SELECTION_COLUMNS, n_features)
     columns = torch.linspace(0, n_features - 1, n_columns).long().tolist()
-    units = {share: NystroemFeatures.at(centres, share) for share in WIDTHS}
-    errors = dict.fromkeys(product(WIDTHS, PENALTIES), 0.0)
-    for share in WIDTHS:
-        codes, judging = (units[share].encode(part.filled[0]) for part in (pool, judges))
+    candidates = {b: NystroemFeatures.from_centres(centres, b) for b in RELATIVE_BANDWIDTHS}
+    errors = dict.fromkeys(product(RELATIVE_BANDWIDTHS, RIDGE_PENALTIES), 0.0)
+    for bandwidth, features in candidates.items():
+        codes, validation_codes = (
+            features.transform(cells.filled[0]) for cells in (training, validation)
+        )
         for j in columns:
-            known, asked = (part.hidden[0, :, j] > 0 for part in (pool, judges))
-            code, truth = codes[known], judges.wanted[0, asked, j]
+            in_training, in_validation = (
+                cells.masked[0, :, j] > 0 for cells in (training, validation)
+            )
+            code, target = codes[in_training], validation.target[0, in_validation, j]
+            # One eigendecomposition serves all penalties.
             values, vectors = torch.linalg.eigh(code.T @ code)
-            right = vectors.T @ (code.T @ pool.wanted[0, known, j])
-            turned = judging[asked] @ vectors
-            for penalty in PENALTIES:
-                told = turned @ (right / (values.clamp_min(0) + penalty))
-                errors[share, penalty] += (told - truth).square().sum().item()
-    share, penalty = min(errors, key=lambda pair: errors[pair])
-    return units[share], penalty
+            right = vectors.T @ (code.T @ training.target[0, in_training, j])
+            rotated = validation_codes[in_validation] @ vectors
+            for penalty in RIDGE_PENALTIES:
+                prediction = rotated @ (right / (values.clamp_min(0) + penalty))
+                errors[bandwidth, penalty] += (prediction - target).square().sum().item()
+    bandwidth, penalty = min(errors, key=lambda pair: errors[pair])
+    return candidates[bandwidth], penalty
 
 
-def decoders(units: NystroemFeatures, pool: MaskedCells, penalty: float) -> Tensor:
-    """Ridge regression of each column from the codes of each fold's rows.
+def fit_ridge(features: NystroemFeatures, training: MaskedCells, penalty: float) -> Tensor:
+    """Coefficients of the ridge regression of each column, for each fold.
 
-    Shape (n_folds, n_units, d).
+    Shape (N_FOLDS, n_centres, d).
     """
-    folds = zip(pool.filled, pool.wanted, pool.hidden, strict=True)
+    folds = zip(training.filled, training.target, training.masked, strict=True)
     return torch.stack(
         [
-            _decoder(units.encode(filled), wanted, hidden, penalty)
-            for filled, wanted, hidden in folds
+            _ridge_coefficients(features.transform(filled), target, masked, penalty)
+            for filled, target, masked in folds
         ]
     )
 
 
-def _decoder(codes: Tensor, wanted: Tensor, hidden: Tensor, penalty: float) -> Tensor:
+def _ridge_coefficients(codes: Tensor, target: Tensor, masked: Tensor, penalty: float) -> Tensor:
+    """Each column is regressed in the rows where it is masked; (n_centres, d)."""
     ridge = penalty * torch.eye(codes.shape[1])
-    solved = []
-    for target, known in zip(wanted.T, hidden.T > 0, strict=True):
-        code = codes[known]
-        solved.append(torch.linalg.solve(code.T @ code + ridge, code.T @ target[known]))
-    return torch.stack(solved, 1)
+    coefficients = []
+    for column, in_column in zip(target.T, masked.T > 0, strict=True):
+        code = codes[in_column]
+        coefficients.append(torch.linalg.solve(code.T @ code + ridge, code.T @ column[in_column]))
+    return torch.stack(coefficients, 1)

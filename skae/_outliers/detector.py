@@ -1,62 +1,73 @@
-"""Outliers: rows that an autoencoder cannot give back."""
+"""Outlier detection by reconstruction errors."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Any, Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._autoencoders.base import BaseAutoencoder, restore_on_error
-from .._autoencoders.shared_parameters import RANDOM_STATE
-from .._data.dataset import checked_rows
+from .._autoencoders.base import BaseAutoencoder
+from .._data.dataset import Rows
 from .._data.process_group import refuse_process_group
-from .._data.validation import BOOLEAN, NONE, Instance, Number, OneOf, check_parameters, parameter
+from .._data.validation import (
+    BOOLEAN,
+    NONE,
+    RANDOM_STATE,
+    Interval,
+    StrOptions,
+    check_parameters,
+    instance_of,
+    parameter,
+    restore_on_error,
+    validate_rows,
+)
 from .denoising_ensemble import DenoisingEnsemble
 
-# Chosen with `benchmarks/outliers.py`. Strong noise and few steps learn the outline of the rows
-# and nothing of a few that are unusual; clean rows are worth knowing in detail.
-COARSE_LEVELS, COARSE_STEPS = (2.0, 3.0, 5.0), 100
+# Noise levels and training steps of the default ensemble if `fit` may see outliers, chosen with
+# `benchmarks/outliers.py`. With strong noise and few steps networks learn the outline of the rows,
+# and do not overfit to a few outliers.
+ROBUST_LEVELS, ROBUST_STEPS = (2.0, 3.0, 5.0), 100
 
-AUTOENCODER = Instance((BaseAutoencoder, DenoisingEnsemble), "an autoencoder of this package")
+Scorer: TypeAlias = BaseAutoencoder | DenoisingEnsemble
+SCORERS = (BaseAutoencoder, DenoisingEnsemble)
 
 
 @dataclass(eq=False, repr=False)
 class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
-    """Tells outliers by what an autoencoder cannot give back of them.
+    """Outlier detection by the reconstruction error of an autoencoder.
 
-    An autoencoder learns what rows have in common. It gives usual rows back nearly as they are and
-    others worse, and it says in which features::
+    An autoencoder reconstructs rows that are similar to most of its training rows with a small
+    error, and outliers with a large one [1]_. The errors of the features add up to the score::
 
         score_samples(x) = sum over features of feature_contributions(x)
         feature_contributions(x) = -(x - reconstruct(x))^2
 
-    for an autoencoder with squared error; other losses are charged as they charge in training. The
-    default is a :class:`DenoisingEnsemble`, chosen by measurement over 25 data sets, whose errors
-    are relative to what is usual in each feature.
+    for an autoencoder with squared error; with other losses, contributions are the negative loss of
+    each feature. The default is a :class:`DenoisingEnsemble`, chosen by measurement over 25 data
+    sets, whose errors are relative to the scale of the errors of each feature.
 
-    Scores have scikit-learn's sign: *low is abnormal*, and `predict` gives -1 for outliers and 1
-    for the rest. PyOD's sign is the opposite: there high scores are abnormal, and outliers are 1.
+    Scores have scikit-learn's sign: *low is abnormal*, and `predict` returns -1 for outliers and 1
+    for inliers. PyOD's sign is the opposite: high scores are abnormal, and outliers are 1.
 
     Parameters
     ----------
     estimator : autoencoder or None, default=None
-        Any autoencoder of this package. None is a :class:`DenoisingEnsemble`, as by default if
-        `novelty`, else with strong noise and few steps: ``noise_levels=(2.0, 3.0, 5.0)``,
-        ``exact_levels=()`` and ``n_steps=100``.
+        Any autoencoder of this package. None is a :class:`DenoisingEnsemble`: with its default
+        parameters if `novelty`, else with strong noise and few steps, ``noise_levels=(2.0, 3.0,
+        5.0)``, ``exact_levels=()`` and ``n_steps=100``.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Share of the training rows that are to be called outliers. "auto" calls those rows outliers
-        whose scores are farther below the lower quartile of the training scores than one and a half
-        times the distance of the quartiles, as in a box plot.
+        Fraction of the training rows that are classified as outliers. With "auto", outliers are
+        the rows with scores below the lower quartile of the training scores by more than one and a
+        half times the interquartile range, as in a box plot.
 
     novelty : bool, default=False
-        Whether the training rows are known to be all usual, and only new rows may be outliers. If
-        False, the training rows may have outliers among them: the autoencoder is fitted twice, the
-        second time to the half that the first gives back best. The half without the others says
-        nearly as much about usual rows, and outliers cannot hide behind each other.
+        Whether the training rows contain no outliers, so that only new rows may be outliers. If
+        False, the autoencoder is fitted twice, the second time to the half of the rows with the
+        smallest errors of the first [2]_: outliers in the training rows then have little influence.
 
     random_state : int, RandomState instance or None, default=None
         Seed for the autoencoder. None leaves the `random_state` of `estimator` as it is.
@@ -66,7 +77,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     estimator_ : object
         The fitted autoencoder.
     offset_ : float
-        Rows of a lower score are outliers: ``decision_function = score_samples - offset_``.
+        Rows with a lower score are outliers: ``decision_function = score_samples - offset_``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -83,7 +94,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     .. [1] S. Hawkins, H. He, G. Williams and R. Baxter, "Outlier detection using replicator neural
        networks", Data Warehousing and Knowledge Discovery, 2002.
     .. [2] P. J. Rousseeuw and K. Van Driessen, "A fast algorithm for the minimum covariance
-       determinant estimator", Technometrics, 1999: fitting to the better half.
+       determinant estimator", Technometrics, 1999. (Concentration steps.)
 
     Examples
     --------
@@ -99,21 +110,23 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     1
     """
 
-    estimator: Any = parameter(None, NONE, AUTOENCODER)
+    estimator: Scorer | None = parameter(
+        None, NONE, instance_of(SCORERS, "an autoencoder of this package")
+    )
     _: KW_ONLY
     contamination: float | str = parameter(
-        "auto", OneOf(("auto",)), Number(Real, 0, 0.5, low_open=True)
+        "auto", StrOptions(["auto"]), Interval(Real, 0, 0.5, closed="right")
     )
     novelty: bool = parameter(False, BOOLEAN)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     def fit(self, X, y=None) -> Self:
-        """Learn what usual rows are like, and how low a score is too low.
+        """Fit the autoencoder and set the threshold of the scores.
 
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Training rows; NaN means "not observed".
+            Training rows; NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
 
@@ -130,22 +143,22 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         with restore_on_error(self):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
-            X = checked_rows(self, X, reset=True, ensure_min_samples=2)
-            unfitted = self._unfitted()
-            estimator = clone(unfitted).fit(X)
+            X = validate_rows(self, X, reset=True, ensure_min_samples=2)
+            unfitted = self._new_estimator()
+            self.estimator_ = clone(unfitted).fit(X)
             if not self.novelty:
-                estimator = unfitted.fit(_concentration_step(X, _scores(estimator, X)))
-            self.estimator_ = estimator
-            self.offset_ = _offset(_scores(estimator, X), self.contamination)
+                inliers = _concentration_step(X, _scores(self.estimator_, X))
+                self.estimator_ = unfitted.fit(inliers)
+            self.offset_ = _offset(_scores(self.estimator_, X), self.contamination)
         return self
 
     def score_samples(self, X) -> np.ndarray:
-        """How usual each row is; low is abnormal.
+        """Outlier score of each row; low is abnormal.
 
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is not charged.
+            Rows; missing values (NaN) do not contribute.
 
         Returns
         -------
@@ -153,26 +166,26 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             In float64, the sum of the `feature_contributions` of each row.
         """
         check_is_fitted(self)
-        return _scores(self.estimator_, checked_rows(self, X, reset=False))
+        return _scores(self.estimator_, validate_rows(self, X, reset=False))
 
     def feature_contributions(self, X) -> np.ndarray:
-        """What each feature adds to the score of a row; the lowest gives an outlier away.
+        """Contribution of each feature to the score of a row; low is abnormal.
 
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN contributes 0.
+            Rows; missing values (NaN) contribute 0.
 
         Returns
         -------
         contributions : ndarray of shape (n_samples, n_features)
-            Numbers that add up to `score_samples`; for squared errors none is above 0.
+            Numbers that add up to `score_samples`; for squared errors at most 0.
         """
         check_is_fitted(self)
-        return self.estimator_.score_features(checked_rows(self, X, reset=False))
+        return self.estimator_.score_features(validate_rows(self, X, reset=False))
 
     def decision_function(self, X) -> np.ndarray:
-        """How far each score is above the lowest that still counts as usual.
+        """Score of each row above the threshold.
 
         Parameters
         ----------
@@ -182,12 +195,12 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         decision : ndarray of shape (n_samples,)
-            ``score_samples(X) - offset_``; below 0 for outliers.
+            ``score_samples(X) - offset_``; negative for outliers.
         """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X) -> np.ndarray:
-        """Call rows usual or outliers.
+        """Classify rows as inliers or outliers.
 
         Parameters
         ----------
@@ -197,19 +210,20 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            1 for usual rows, -1 for outliers.
+            1 for inliers, -1 for outliers.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _unfitted(self) -> Any:
-        """A new autoencoder as the parameters ask for."""
+    def _new_estimator(self) -> Scorer:
+        """An unfitted autoencoder, by the parameters."""
+        estimator: Scorer
         if self.estimator is not None:
             estimator = clone(self.estimator)
         elif self.novelty:
             estimator = DenoisingEnsemble()
         else:
             estimator = DenoisingEnsemble(
-                noise_levels=COARSE_LEVELS, exact_levels=(), n_steps=COARSE_STEPS
+                noise_levels=ROBUST_LEVELS, exact_levels=(), n_steps=ROBUST_STEPS
             )
         if self.random_state is not None:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -218,17 +232,17 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        held = self.estimator if AUTOENCODER.has_type(self.estimator) else DenoisingEnsemble()
-        tags.input_tags = get_tags(held).input_tags
+        estimator = self.estimator if isinstance(self.estimator, SCORERS) else DenoisingEnsemble()
+        tags.input_tags = get_tags(estimator).input_tags
         return tags
 
 
-def _scores(estimator: Any, X) -> np.ndarray:
+def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
     return estimator.score_features(X).sum(axis=1, dtype=np.float64)
 
 
-def _concentration_step(X, scores: np.ndarray) -> Any:
-    """The rows of the higher scores, half of them and at least two."""
+def _concentration_step(X: Rows, scores: np.ndarray) -> Rows:
+    """The half of the rows with the highest scores, at least two rows."""
     n_rows = max((len(scores) + 1) // 2, 2)
     return X[np.sort(np.argsort(-scores, kind="stable")[:n_rows])]
 

@@ -1,0 +1,81 @@
+"""Correction of filled cells by the reconstructions of a scikit-learn transformer."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from .column_scaling import ColumnScaling
+from .masking import N_FOLDS, Folds, Gaussian
+from .stacked_correction import n_validation_rows, stacking_weights
+
+# How often missing cells are replaced by their reconstruction.
+N_RECONSTRUCTIONS = 10
+
+
+class InvertibleTransformer(Protocol):
+    """A transformer with `inverse_transform`."""
+
+    def fit(self, X: np.ndarray) -> "InvertibleTransformer":
+        """Fit to rows."""
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Encode rows."""
+
+    def inverse_transform(self, X: np.ndarray) -> np.ndarray:
+        """Decode codes."""
+
+
+class EstimatorCorrection(NamedTuple):
+    """A fitted transformer, and the weight of its correction in each column."""
+
+    estimator: InvertibleTransformer
+    weights: np.ndarray  # (d,), in [0, 1]
+
+    def correct(self, filled: Tensor, missing: Tensor, scaling: ColumnScaling) -> Tensor:
+        """Move the missing cells of filled, standardised rows towards their reconstruction."""
+        reconstructed = reconstruct_missing(self.estimator, filled, missing, scaling)
+        return filled + torch.tensor(self.weights) * (reconstructed - filled)
+
+
+def fit_estimator_correction(
+    estimator: InvertibleTransformer,
+    x: Tensor,
+    missing: Tensor,
+    gaussian: Gaussian,
+    scaling: ColumnScaling,
+    rng: torch.Generator,
+) -> tuple[EstimatorCorrection, Tensor]:
+    """Fit clones of a transformer to rows that the Gaussian has filled.
+
+    A clone fitted without one fold sets the weights by the masked cells of this fold, a second
+    clone is fitted to all rows. Also returns the squared error of each column with the correction,
+    relative to that of the Gaussian alone, (d,).
+    """
+    folds = Folds.split(x, missing, gaussian, rng, n_validation_folds=1)
+    n_rows = n_validation_rows(x.shape[1]) // N_FOLDS
+    cells = folds.validation_cells(n_rows, rng).flatten_folds()
+    in_training = folds.fold != 0
+    filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
+    fitted = clone(estimator).fit(scaling.to_data_units(filled))
+    prediction = reconstruct_missing(fitted, cells.filled.double(), cells.missing > 0, scaling)
+    correction = (prediction - cells.filled) * cells.masked
+    cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
+    weights, error_ratio = stacking_weights(correction[None], cells)
+    fitted = clone(estimator).fit(scaling.to_data_units(gaussian.fill(x, missing)))
+    return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio
+
+
+def reconstruct_missing(
+    estimator: InvertibleTransformer, filled: Tensor, missing: Tensor, scaling: ColumnScaling
+) -> Tensor:
+    """Replace missing cells of filled rows by their reconstruction, `N_RECONSTRUCTIONS` times."""
+    inverse_std = scaling.inverse_std()
+    for _ in range(N_RECONSTRUCTIONS):
+        codes = estimator.transform(scaling.to_data_units(filled))
+        reconstruction = np.asarray(estimator.inverse_transform(codes), dtype=np.float64)
+        standardized = torch.from_numpy((reconstruction - scaling.mean) * inverse_std)
+        filled = torch.where(missing, standardized, filled)
+    return filled

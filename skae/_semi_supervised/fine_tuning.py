@@ -1,0 +1,114 @@
+"""Training of an encoder and a softmax on its codes with class labels."""
+
+import copy
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from .._data.dataset import Dataset
+from .._data.device import as_array
+from .._nn.autoencoder import Scales, reciprocal
+from .._nn.fitted import FittedAutoencoder
+from .._nn.mlp import skip_init
+from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd, train_epoch
+
+# Share of labelled rows in each epoch, if other rows have pseudo-labels.
+LABELED_FRACTION = 1 / 3
+
+# The least `delta_scale` of a code, in its standard deviations.
+MIN_DELTA_SCALE = 0.3
+
+MIN_DEFAULT_STEPS, MIN_DEFAULT_EPOCHS = 1000, 5
+
+
+class FineTuningConfig(NamedTuple):
+    """How an encoder and its softmax are trained."""
+
+    noise_std: float  # of the inputs, in the network's units
+    learning_rate: float
+    batch_size: int
+    n_epochs: int
+
+
+class EncoderClassifier(nn.Module):
+    """A trained encoder, in float32, and class scores that are linear in its codes."""
+
+    def __init__(self, fitted: FittedAutoencoder, code_std: float, n_classes: int):
+        super().__init__()
+        self.fitted, self.code_std = copy.deepcopy(fitted).float(), code_std
+        head = skip_init(nn.Linear, fitted.n_components, n_classes)
+        self.head = head.to(fitted.shift.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of rows in the network's units, (n_samples, n_classes)."""
+        code = self.fitted.from_network_code(self.fitted.network.encode(x))
+        return self.head(code / self.code_std)
+
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and biases of the softmax, for codes as `transform` returns them."""
+        return as_array(self.head.weight) / self.code_std, as_array(self.head.bias)
+
+
+def enlarge_delta_scale(scales: Scales) -> None:
+    """Let the encoder move each code by at least `MIN_DELTA_SCALE` of its standard deviation.
+
+    Codes that PCA reconstructs without error have a `delta_scale` of zero. With as many components
+    as columns, the encoder would therefore stay linear.
+    """
+    minimum = MIN_DELTA_SCALE * reciprocal(scales.inverse_code_scale)
+    scales.delta_scale = torch.maximum(scales.delta_scale, minimum)
+
+
+def epoch_rows(labels: np.ndarray, pseudo_labels: np.ndarray) -> Tensor:
+    """Rows of an epoch; labelled ones are repeated to make up `LABELED_FRACTION` at least."""
+    labeled = np.flatnonzero(labels >= 0)
+    pseudo_labeled = np.flatnonzero((labels < 0) & (pseudo_labels >= 0))
+    odds = LABELED_FRACTION / (1 - LABELED_FRACTION)
+    n_times = max(round(len(pseudo_labeled) * odds / len(labeled)), 1)
+    return torch.from_numpy(np.concatenate([np.tile(labeled, n_times), pseudo_labeled]))
+
+
+def default_n_epochs(n_rows: int, batch_size: int) -> int:
+    """Epochs of `n_rows` for at least 1000 steps, and at least five."""
+    n_steps = math.ceil(n_rows / batch_size)
+    return max(math.ceil(MIN_DEFAULT_STEPS / n_steps), MIN_DEFAULT_EPOCHS)
+
+
+def fine_tune(
+    network: EncoderClassifier,
+    dataset: Dataset,
+    targets: Tensor,
+    epoch: Tensor,
+    config: FineTuningConfig,
+    seed: int,
+) -> tuple[EncoderClassifier, list[float]]:
+    """Minimise the cross-entropy of noisy rows; returns averaged weights and the loss curve.
+
+    `targets` are the classes of all rows of `dataset`, `epoch` indexes the rows of each epoch.
+    """
+    noise_rng = torch.Generator(targets.device).manual_seed(seed)
+
+    def per_row(index: Tensor) -> Tensor:
+        x = dataset[index]
+        noise = torch.randn(x.shape, generator=noise_rng, device=targets.device)
+        return cross_entropy(
+            network(x + config.noise_std * noise), targets[index], reduction="none"
+        )
+
+    n_steps = config.n_epochs * math.ceil(len(epoch) / config.batch_size)
+    schedule = WarmupLinearDecay(config.learning_rate, n_steps)
+    optimizer = Optimizer(network, "adam", schedule, 1.0)
+    gradient = by_autograd(per_row)
+    order_rng = torch.Generator().manual_seed(seed)
+    loss_curve = []
+    for _ in range(config.n_epochs):
+        index = epoch[torch.randperm(len(epoch), generator=order_rng)].to(targets.device)
+        loss_curve.append(train_epoch(optimizer, gradient, index, config.batch_size))
+    with optimizer.ema_weights():
+        return copy.deepcopy(network), loss_curve
