@@ -1,19 +1,15 @@
 """
-Codes that stay where they are
-==============================
+Codes that change little under noise
+====================================
 
-How far do the codes of an image move when its pixels tremble? Those of a plain autoencoder can
-move a long way: nothing asks its encoder to be smooth. A `ContractiveAutoencoder`, which pays for
-the slope of its encoder, moves them a fraction of that, and restores unseen digits as well.
-
-Run it with the path of the picture, by default ``contractive_codes.png``.
+How much do the codes of an image change under small noise? The codes of a plain autoencoder can
+change much, because its objective does not penalise the slope of the encoder. The codes of a
+`ContractiveAutoencoder`, whose objective contains the norm of the encoder's Jacobian, change a
+fraction of that, and it reconstructs unseen digits as well.
 """
 
 # %%
-# Noise of a tenth of the spread of the data: hardly to be seen.
-
-import sys
-from pathlib import Path
+# The standard deviation of the noise is a tenth of that of the data, hardly visible.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,35 +32,33 @@ for estimator in estimators.values():
     estimator.fit(X_train)
 
 # %%
-# Movement in units of the spread of the codes, so that a small code gains nothing.
+# The change is divided by the standard deviation of the codes, so that their scale does not matter.
 
 
-def movement(estimator):
-    """Root mean squared change of a code."""
+def relative_change(estimator):
+    """Root mean squared change of the codes over their standard deviation."""
     change = estimator.transform(noisy) - estimator.transform(X_test)
     return np.sqrt((change**2).sum(axis=1).mean() / estimator.explained_variance_.sum())
 
 
-print("Unseen digits, codes of two numbers:")
-print(f"  {'':<24}{'movement of codes':>18}{'variance restored':>19}")
+print("Unseen digits, two components:")
+print(f"  {'':<24}{'change of codes':>18}{'variance explained':>20}")
 for name, estimator in estimators.items():
-    print(f"  {name:<24}{movement(estimator):>18.1%}{estimator.score(X_test):>19.1%}")
+    print(f"  {name:<24}{relative_change(estimator):>18.1%}{estimator.score(X_test):>20.1%}")
 
 # %%
-# A line leads from the code of an unseen digit to that of the same digit with noise.
+# A line connects the code of an unseen digit with that of the same digit with noise.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
-figure.suptitle("Where codes go when pixels tremble")
+figure.suptitle("Change of the codes under noise")
 for ax, (name, estimator) in zip(axes, estimators.items(), strict=True):
     ends = np.stack([estimator.transform(X_test), estimator.transform(noisy)])
     for digit in range(10):
         chosen = y_test == digit
         ax.plot(*ends[:, chosen].transpose(2, 0, 1), color=f"C{digit}", linewidth=1)
         ax.plot(*ends[0, chosen].T, "o", color=f"C{digit}", markersize=2)
-    ax.set_title(f"{name}: by {movement(estimator):.1%} of their spread")
+    ax.set_title(f"{name}: {relative_change(estimator):.1%} of their standard deviation")
     ax.set(xlabel="component 0", ylabel="component 1")
     ax.spines[["top", "right"]].set_visible(False)
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "contractive_codes.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

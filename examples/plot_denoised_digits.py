@@ -1,21 +1,16 @@
 """
-Digits with the noise taken out
-===============================
+Denoising digits
+================
 
-What does an autoencoder that has learned to remove noise make of noisy digits? It removes more of
-it than PCA with the best number of components, and than the best linear filter; most of all it
-leaves the background clean. All three learned from the same clean digits, and none has seen the
-ones below.
-
-Run it with the path of the picture, by default ``denoised_digits.png``.
+How well does a denoising autoencoder remove noise from digits? It removes more noise than PCA with
+the best number of components and than the best linear filter, above all from the background. All
+three are fitted to the same clean digits; the digits below are not among them.
 """
 
 # %%
-# Gaussian noise with a quarter of the range of the pixels. The level of the estimator is in units
-# of the spread of its data, so that it does not depend on the units of `X`.
-
-import sys
-from pathlib import Path
+# The standard deviation of the Gaussian noise is a quarter of the range of the pixels.
+# `corruption_level` is in units of the root mean square of the columns' standard deviations, so
+# that it does not depend on the units of `X`.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,23 +34,24 @@ def with_noise(X):
 
 
 noisy = with_noise(X_test)
-spread = np.sqrt(X_train.var(axis=0).mean())
+rms_std = np.sqrt(X_train.var(axis=0).mean())
 denoiser = DenoisingAutoencoder(
-    n_components=32, corruption_level=noise_level / spread, random_state=0
+    n_components=32, corruption_level=noise_level / rms_std, random_state=0
 ).fit(X_train)
 
 # %%
-# What is linear gets all help: PCA the size that is best on the test rows themselves, the filter (a
-# ridge regression from noisy pixels to clean ones) ten draws of noise for each training row.
+# The linear methods have an advantage: PCA has the number of components that is best on the test
+# rows, and the filter (a ridge regression from noisy pixels to clean ones) has ten draws of noise
+# for each training row.
 
 pca = [PCA(n_components).fit(X_train) for n_components in range(2, 41)]
 copies = np.tile(X_train, (10, 1))
 linear_filter = RidgeCV(alphas=np.logspace(-3, 3, 7)).fit(with_noise(copies), copies)
 
 
-def decibels(restored):
+def decibels(reconstructed):
     """Peak signal-to-noise ratio in decibels, mean over the images."""
-    error = ((restored.clip(0, 1) - X_test) ** 2).mean(axis=1)
+    error = ((reconstructed.clip(0, 1) - X_test) ** 2).mean(axis=1)
     return np.mean(-10 * np.log10(error))
 
 
@@ -68,23 +64,21 @@ rows = {
     "DenoisingAutoencoder": denoiser.reconstruct(noisy),
 }
 print("Peak signal-to-noise ratio of unseen digits, in decibels (higher is better):")
-for name, restored in list(rows.items())[1:]:
-    print(f"  {name:<22}{decibels(restored):5.1f}")
+for name, reconstructed in list(rows.items())[1:]:
+    print(f"  {name:<22}{decibels(reconstructed):5.1f}")
 
 # %%
 # The first unseen digit of each class.
 
-shown = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
+selected = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
 figure, axes = plt.subplots(len(rows), 10, figsize=(10, 5.2), layout="constrained")
-figure.suptitle("Unseen digits, restored from noise")
+figure.suptitle("Unseen digits, denoised")
 for row_of_axes, (name, images) in zip(axes, rows.items(), strict=True):
-    for ax, image in zip(row_of_axes, images[shown], strict=True):
+    for ax, image in zip(row_of_axes, images[selected], strict=True):
         ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("0.85")
     label = name if name == "original" else f"{name}\n{decibels(images):.1f} dB"
     row_of_axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "denoised_digits.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

@@ -1,19 +1,14 @@
 """
-What a sparse autoencoder takes digits apart into
-=================================================
+Dictionary of a sparse autoencoder
+==================================
 
-Which pieces are handwritten digits made of? Strokes: a digit comes back from eight pieces of a
-learned dictionary of 128, as the mean plus a sum of a few of them. Eight principal components
-restore far less, as every digit has to make do with the same eight.
-
-Run it with the path of the picture, by default ``dictionary.png``.
+Which parts are handwritten digits made of? A sparse autoencoder learns a dictionary of 128 strokes,
+and reconstructs each digit as the mean plus a sum of at most eight of them. Eight principal
+components explain far less of the variance, as they are the same eight for all digits.
 """
 
 # %%
-# More pieces than pixels, few of them in use for any one digit.
-
-import sys
-from pathlib import Path
+# The dictionary has more atoms than the images have pixels; each digit uses few of them.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,15 +24,15 @@ coder = SparseAutoencoder(n_components=128, n_nonzero_coefs=8, random_state=0).f
 pca = PCA(8).fit(X_train)
 
 share = coder.score(X_test)
-left = ((X_test - pca.inverse_transform(pca.transform(X_test))) ** 2).sum()
-pca_share = 1 - left / ((X_test - pca.mean_) ** 2).sum()
-print("Share of the variance of unseen digits that is restored:")
-print(f"  8 of 128 pieces         {share:.1%}")
+residual = ((X_test - pca.inverse_transform(pca.transform(X_test))) ** 2).sum()
+pca_share = 1 - residual / ((X_test - pca.mean_) ** 2).sum()
+print("Explained variance of unseen digits:")
+print(f"  8 of 128 atoms          {share:.1%}")
 print(f"  8 principal components  {pca_share:.1%}")
-print(f"pieces that no training digit uses: {len(coder.dead_components_)}")
+print(f"atoms that no training digit uses: {len(coder.dead_components_)}")
 
 # %%
-# The pieces in most use, and how four unseen digits are put together: each piece times its code.
+# The atoms in most frequent use, and four unseen digits as sums of atoms times their codes.
 
 figure = plt.figure(figsize=(10, 8.2), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[3, 5])
@@ -49,26 +44,26 @@ def draw(axes, image, title="", limit=None):
     axes.set_axis_off()
 
 
-top.suptitle("The 36 pieces of 128 that are used most")
+top.suptitle("The 36 of 128 atoms in most frequent use")
 in_use = np.argsort(-coder.activation_frequency_)[:36]
 for axes, unit in zip(top.subplots(3, 12).flat, in_use, strict=True):
     draw(axes, coder.components_[unit], limit=np.abs(coder.components_[unit]).max())
 
 bottom.suptitle(
-    f"Unseen digits as the mean plus at most 8 pieces: {share:.0%} of the variance "
+    f"Unseen digits as the mean plus at most 8 atoms: {share:.0%} of the variance "
     f"(8 principal components: {pca_share:.0%})"
 )
-shown = [np.flatnonzero(y_test == digit)[0] for digit in (0, 3, 4, 8)]
-codes = coder.transform(X_test[shown])
-restored = coder.inverse_transform(codes)
-for row, index, code, back in zip(bottom.subplots(4, 10), shown, codes, restored, strict=True):
+selected = [np.flatnonzero(y_test == digit)[0] for digit in (0, 3, 4, 8)]
+codes = coder.transform(X_test[selected])
+reconstructed = coder.inverse_transform(codes)
+for row, index, code, image in zip(
+    bottom.subplots(4, 10), selected, codes, reconstructed, strict=True
+):
     draw(row[0], X_test[index] - coder.mean_, "digit - mean", 16)
-    draw(row[1], back - coder.mean_, "sum", 16)
+    draw(row[1], image - coder.mean_, "sum", 16)
     largest = np.argsort(-code)[:8]
     for axes, unit in zip(row[2:], largest, strict=True):
         title = f"{code[unit]:.0f} x" if code[unit] > 0 else ""
         draw(axes, code[unit] * coder.components_[unit], title, 16)
 
-path = Path(sys.argv[1] if len(sys.argv) > 1 else "dictionary.png")
-figure.savefig(path, dpi=120)
-print(f"picture: {path.resolve()}")
+plt.show()

@@ -1,20 +1,16 @@
 """
-How many labels does a classifier need?
-=======================================
+Classification with few labels
+==============================
 
-With an autoencoder that has seen all rows, and labels spread among them, far fewer: on handwritten
-digits, `AutoencoderClassifier` with two labels of each class is as good as logistic regression
-with ten. The gain shrinks as labels become many.
-
-Run it with the path of the picture, by default ``few_labels.png``.
+How many labels does a classifier need? With an autoencoder that is fitted to all rows, and labels
+propagated among them, far fewer: on handwritten digits `AutoencoderClassifier` with three labels of
+each class is more accurate than logistic regression with ten. The gain decreases with the number of
+labels.
 """
 
 # %%
-# Half of the digits train. All of them pre-train one autoencoder, which never sees a label; then
-# each classifier is given a few labels of each class, drawn three times.
-
-import sys
-from pathlib import Path
+# Half of the digits are the training set. One autoencoder is fitted to all of them, without labels;
+# then each classifier has a few labels of each class, in three random draws.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,21 +35,23 @@ for draw in range(draws):
         known = np.concatenate([rows[:count] for rows in order])
         few = np.full(len(y), -1)  # -1 means "no label"
         few[known] = y[known]
-        ours = AutoencoderClassifier(FrozenEstimator(autoencoder), max_iter=30, random_state=draw)
+        classifier = AutoencoderClassifier(
+            FrozenEstimator(autoencoder), max_iter=30, random_state=draw
+        )
         others = {
             "SVC": SVC().fit(X[known], y[known]),
             "logistic": LogisticRegression(max_iter=1000).fit(X[known], y[known]),
         }
-        for name, classifier in {"skae": ours.fit(X, few), **others}.items():
-            accuracy[name][draw, column] = classifier.score(X_test, y_test)
+        for name, fitted in {"skae": classifier.fit(X, few), **others}.items():
+            accuracy[name][draw, column] = fitted.score(X_test, y_test)
 
 # %%
-# The mean over the draws, and the range from the worst to the best.
+# The mean over the draws, and the range from minimum to maximum.
 
 labels = {
     "skae": ("AutoencoderClassifier", "C0"),
-    "SVC": ("SVC, labelled rows alone", "C1"),
-    "logistic": ("logistic regression, labelled rows alone", "0.5"),
+    "SVC": ("SVC, labelled rows only", "C1"),
+    "logistic": ("logistic regression, labelled rows only", "0.5"),
 }
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for name, (label, colour) in labels.items():
@@ -68,6 +66,4 @@ ax.set(xlabel="labels of each class", ylabel="accuracy on unseen digits, %")
 ax.legend(frameon=False, loc="lower right")
 ax.spines[["top", "right"]].set_visible(False)
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "few_labels.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

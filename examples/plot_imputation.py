@@ -1,19 +1,14 @@
 """
-Holes in images, filled
-=======================
+Imputation of holes in images
+=============================
 
-What is behind a hole? An imputer that has seen other digits with holes of their own, none of them
-complete, continues the strokes of unseen ones, where the mean of the pixels leaves a grey blot; it
-is closer to the originals than five nearest neighbours. Pixels that were seen stay as they are.
-
-Run it with the path of the picture, by default ``imputation.png``.
+How well can missing pixels be imputed if no training image is complete? `AutoencoderImputer`
+continues the strokes of unseen digits, where the mean of the pixels gives a grey square, and its
+error is lower than that of five nearest neighbours. Observed pixels are not changed.
 """
 
 # %%
-# Each image loses a square of 4 by 4 of its 8 by 8 pixels.
-
-import sys
-from pathlib import Path
+# A square of 4 by 4 of the 8 by 8 pixels is missing in each image.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,7 +27,7 @@ holed = np.where(holes, np.nan, X)
 train, test = slice(0, 700), slice(700, 1000)
 
 # %%
-# All imputers learn from the same images with holes, and fill others.
+# All imputers are fitted to the same images with holes, and impute others.
 
 imputers = {
     "mean": SimpleImputer(),
@@ -41,26 +36,24 @@ imputers = {
 }
 rows = {"with a hole": holed[test]}
 for name, imputer in imputers.items():
-    filled = imputer.fit(holed[train]).transform(holed[test])
-    error = np.sqrt(np.mean((filled - X[test])[holes[test]] ** 2))
+    imputed = imputer.fit(holed[train]).transform(holed[test])
+    error = np.sqrt(np.mean((imputed - X[test])[holes[test]] ** 2))
     print(f"{name}: root mean squared error {error:.2f}, pixels are 0 to 16")
-    rows[f"{name}\nerror {error:.2f}"] = filled
+    rows[f"{name}\nerror {error:.2f}"] = imputed
 rows["original"] = X[test]
 
 # %%
 # The first unseen digit of each class. The hole is marked in orange.
 
-shown = [np.flatnonzero(y[test] == digit)[0] for digit in range(10)]
+selected = [np.flatnonzero(y[test] == digit)[0] for digit in range(10)]
 figure, axes = plt.subplots(len(rows), 10, figsize=(10, 5.6), layout="constrained")
 colours = plt.get_cmap("gray_r").with_extremes(bad="tab:orange")
 for row_of_axes, (label, images) in zip(axes, rows.items(), strict=True):
-    for ax, image in zip(row_of_axes, images[shown], strict=True):
+    for ax, image in zip(row_of_axes, images[selected], strict=True):
         ax.imshow(image.reshape(8, 8), cmap=colours, vmin=0, vmax=16)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("0.85")
     row_of_axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
-figure.suptitle("Unseen digits with a hole, filled by what was learned from others with holes")
+figure.suptitle("Imputed holes of unseen digits")
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "imputation.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

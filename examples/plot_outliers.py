@@ -1,19 +1,14 @@
 """
-Which pixels give a damaged digit away?
-=======================================
+Outliers, and the features that cause them
+==========================================
 
-Those that the detector names: it has learned what sound digits look like, and in four of five
-damaged ones the pixel of the lowest contribution lies in the 2 x 2 block that was overwritten. It
-also scores damaged digits below sound ones, in eight of nine pairs.
-
-Run it with the path of the picture, by default ``outliers.png``.
+Which pixels make an image an outlier? A detector is fitted to undamaged digits. In four of five
+damaged digits the pixel with the lowest contribution lies in the 2 x 2 block that was overwritten,
+and in eight of nine pairs the score of a damaged digit is below that of an undamaged one.
 """
 
 # %%
-# Every second unseen digit is damaged: four neighbouring pixels are replaced by their opposite.
-
-import sys
-from pathlib import Path
+# Every second unseen digit is damaged: four neighbouring pixels are inverted.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,7 +31,7 @@ overwritten = overwritten.reshape(len(X_test), 64)
 X_test = np.where(overwritten, 16 - X_test, X_test)
 
 # %%
-# The training digits are all sound, so ``novelty=True``. Low scores are abnormal.
+# The training digits are all undamaged, so ``novelty=True``. Low scores are abnormal.
 
 detector = AutoencoderOutlierDetector(novelty=True, random_state=0).fit(X_train)
 area = roc_auc_score(overwritten.any(axis=1), -detector.score_samples(X_test))
@@ -47,15 +42,15 @@ print(f"area under the ROC curve: {area:.3f}")
 print(f"lowest contribution within the damage: {found:.0%} of damaged digits")
 
 # %%
-# The first damaged digit of each class, and what each pixel adds to its score.
+# The first damaged digit of each class, and the contribution of each pixel to its score.
 
-shown = [damaged[y_test[damaged] == digit][0] for digit in range(10)]
+selected = [damaged[y_test[damaged] == digit][0] for digit in range(10)]
 figure, axes = plt.subplots(2, 10, figsize=(10, 2.8), layout="constrained")
 figure.suptitle(
-    f"Damaged digits (AUROC {area:.2f}), and the pixels that give them away "
-    f"(right in {found:.0%} of all)"
+    f"Damaged digits (AUROC {area:.2f}), and contributions of pixels "
+    f"(largest within the damage in {found:.0%})"
 )
-for index, (above, below) in zip(shown, axes.T, strict=True):
+for index, (above, below) in zip(selected, axes.T, strict=True):
     above.imshow(X_test[index].reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
     below.imshow(-contributions[index].reshape(8, 8), cmap="Reds", vmin=0)
     for ax in (above, below):
@@ -67,6 +62,4 @@ for index, (above, below) in zip(shown, axes.T, strict=True):
 axes[0, 0].set_ylabel("digit")
 axes[1, 0].set_ylabel("contribution")
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "outliers.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

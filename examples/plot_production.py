@@ -1,25 +1,24 @@
 """
-From a CSV file to a served prediction
-======================================
+From a CSV file to an ONNX file
+===============================
 
-Numbers, categories and gaps go through one pipeline: impute, scale, encode, reduce, classify. A
-grid search sets it up, the autoencoder is saved, and the whole pipeline becomes one ONNX file, from
-which a server without torch and scikit-learn gives the same answers. Beside it stand PCA and no
-reduction at all: where all rows have labels, a reduction keeps the accuracy in fewer columns, it
-does not raise it, and PCA's is as good.
+One pipeline imputes, scales, encodes, reduces and classifies columns of numbers and of categories
+with missing values. A grid search chooses its parameters, the autoencoder is saved, and the whole
+pipeline is exported to one ONNX file, which gives the same predictions without torch and
+scikit-learn. For comparison the reduction is PCA, or none: if all rows have labels, a reduction
+keeps the accuracy with fewer columns but does not increase it, and PCA is as good.
 
-Needs ``pip install "skae[onnx,plot,save]" pandas``. Run it with the path of the picture, by default
-``production.png``; the other files are written beside it.
+Needs ``pip install "skae[onnx,plot,save]" pandas``. Writes ``rows.csv``, ``reducer.skae`` and
+``pipeline.onnx`` to the current directory.
 """
 
 # %%
 # The CSV file: `Adult <https://archive.ics.uci.edu/dataset/2/adult>`_, the US census of 1994, if
-# ``SKAE_DATA`` names a folder that has it; else scikit-learn's breast cancer data, with two columns
-# made categories and a twentieth of the cells lost.
+# the environment variable ``SKAE_DATA`` names a folder that has it; else scikit-learn's breast
+# cancer data, with two columns converted to categories and a twentieth of the cells removed.
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -40,7 +39,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import skae
 
 NUMBERS = "age weight education_years capital_gain capital_loss hours_per_week"
-CATEGORIES = {  # in the file as codes, in this order; the other columns stay codes
+CATEGORIES = {  # names of the codes in the file; columns without names keep the codes
     "employer": "federal local never-worked private own-inc own-not-inc state without-pay",
     "education": "",
     "marital": "divorced army-spouse civil-spouse spouse-absent never-married separated widowed",
@@ -76,14 +75,14 @@ def tumours() -> pd.DataFrame:
     return table.assign(target=data.target_names[data.target])
 
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "production.png").resolve()
-csv, saved, served = (picture.with_name(n) for n in ("rows.csv", "reducer.skae", "pipeline.onnx"))
+csv, saved, exported = Path("rows.csv"), Path("reducer.skae"), Path("pipeline.onnx")
 file = Path(os.environ.get("SKAE_DATA", "")) / "adult.npz"
 (adult(file) if file.is_file() else tumours()).to_csv(csv, index=False)
 
 # %%
-# From here on nothing knows which data these are. ONNX imputes numbers but not texts; so a missing
-# text is the empty text, a category like others. A server reads single precision: so do we.
+# The rest of the script depends on the file only. ONNX imputes numbers but not texts, so a missing
+# text is the empty text, which is a category like the others. The ONNX model reads single
+# precision, so the pipeline is fitted to single precision.
 
 table = pd.read_csv(csv)
 y = table.pop("target").to_numpy(object)
@@ -96,11 +95,11 @@ X, X_test, y, y_test = train_test_split(table, y, test_size=0.25, stratify=y, ra
 print(
     f"{csv.name}: {len(table)} rows, {len(numbers)} columns of numbers, {len(texts)} of categories"
 )
-print(f"{n_gaps} cells are missing; {len(X_test)} rows are held out to judge by")
+print(f"{n_gaps} cells are missing; the test set has {len(X_test)} rows")
 
 # %%
-# The pipeline, with the autoencoder, with PCA and without reduction. Each is free to choose its
-# number of components, on the training rows.
+# The pipeline, with the autoencoder, with PCA and without a reduction. A grid search on the
+# training rows chooses the number of components.
 
 columns = ColumnTransformer(
     [
@@ -121,22 +120,22 @@ for name, (reducer, grid) in choices.items():
     searches[name] = GridSearchCV(Pipeline(steps), grid, cv=3).fit(X, y)
 
 n_columns = searches["PCA"].best_estimator_["reduce"].n_features_in_
-print(f"\naccuracy on held-out rows, of {n_columns} columns after encoding, reduced by")
+print(f"\naccuracy on the test set, with {n_columns} columns after encoding, reduced by")
 for name, search in searches.items():
     accuracy = search.score(X_test, y_test)
-    print(f"  {name:13} {accuracy:.1%}, best parameters {search.best_params_ or 'none to choose'}")
+    print(f"  {name:13} {accuracy:.1%}, best parameters {search.best_params_ or 'none'}")
 error = np.sqrt(accuracy * (1 - accuracy) / len(y_test))
-print(f"  each is known to about {2 * error:.1%}, two standard errors")
+print(f"  two standard errors: {2 * error:.1%}")
 
 # %%
-# The trained autoencoder as a file that holds no code, to embed other rows or to go on training;
-# and the whole pipeline as one ONNX file, one input a column.
+# The fitted autoencoder is saved to a file without code, to encode other rows or to continue the
+# training. The whole pipeline is exported to one ONNX file with one input for each column.
 
 pipeline = searches["autoencoder"].best_estimator_
 skae.save(pipeline["reduce"], saved)
 encoded = pipeline["columns"].transform(X_test)
 same = np.array_equal(skae.load(saved).transform(encoded), pipeline["reduce"].transform(encoded))
-print(f"\n{saved.name}: {saved.stat().st_size / 1000:.0f} kB, loaded again, same codes: {same}")
+print(f"\n{saved.name}: {saved.stat().st_size / 1000:.0f} kB, same codes after loading: {same}")
 
 skae.register_onnx_converters()
 inputs = [
@@ -144,17 +143,17 @@ inputs = [
 ]
 options = {id(pipeline): {"zipmap": False}}  # probabilities as an array
 model = skl2onnx.to_onnx(pipeline, initial_types=inputs, options=options)
-served.write_bytes(model.SerializeToString())
+exported.write_bytes(model.SerializeToString())
 
 # %%
-# All that the server runs: no scikit-learn, no torch, no skae.
+# The server needs neither scikit-learn nor torch nor skae.
 
-session = onnxruntime.InferenceSession(served)
+session = onnxruntime.InferenceSession(exported)
 kinds = {cell.name: cell.type for cell in session.get_inputs()}
 
 
 def serve(row: dict) -> dict:
-    """The answer to one row; what the row does not have, or has as None, is missing."""
+    """Predict for one row; columns that are absent or None are missing values."""
     cells = {}
     for name, kind in kinds.items():
         value, is_text = row.get(name), kind == "tensor(string)"
@@ -167,26 +166,26 @@ def serve(row: dict) -> dict:
 
 labels, probabilities = session.run(None, {name: X_test[[name]].to_numpy() for name in kinds})
 expected = pipeline.predict_proba(X_test)
-print(f"{served.name}: {served.stat().st_size / 1000:.0f} kB, over all {len(X_test)} held-out rows")
+print(f"{exported.name}: {exported.stat().st_size / 1000:.0f} kB, on the {len(X_test)} test rows")
 print(f"  same label as the pipeline: {np.mean(labels == pipeline.predict(X_test)):.2%}")
 print(f"  largest difference of a probability: {np.abs(probabilities - expected).max():.0e}")
 
-request = json.loads(X_test.iloc[[0]].to_json(orient="records"))[0]  # gaps are None
+request = json.loads(X_test.iloc[[0]].to_json(orient="records"))[0]  # missing values are None
 print("\na request:", {name: request[name] for name in [*texts[:4], *numbers[:4]]}, "and so on")
-print("the answer:", serve(request), "- in truth:", y_test[0])
-unusual = {**request, numbers[0]: None, texts[-1]: "never heard of"}
-print(f"with {numbers[0]!r} missing and {texts[-1]!r} never heard of:", serve(unusual))
+print("the response:", serve(request), "- true label:", y_test[0])
+unusual = {**request, numbers[0]: None, texts[-1]: "unknown"}
+print(f"with a missing {numbers[0]!r} and an unknown {texts[-1]!r}:", serve(unusual))
 
 # %%
-# How many columns are enough? The grid search has tried it.
+# Accuracy by number of columns, from the grid search.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for name, style, shift in (("autoencoder", "o-C0", 0.985), ("PCA", "s--C1", 1.015)):
     results = searches[name].cv_results_
     size = np.array(results["param_reduce__n_components"], dtype=int)
-    accuracy, spread = 100 * results["mean_test_score"], 100 * results["std_test_score"]
-    # Beside each other: with few rows the autoencoder may keep to PCA.
-    ax.errorbar(shift * size, accuracy, spread, fmt=style, capsize=3, label=name)
+    accuracy, std = 100 * results["mean_test_score"], 100 * results["std_test_score"]
+    # Shifted, as the two are equal where the autoencoder keeps PCA.
+    ax.errorbar(shift * size, accuracy, std, fmt=style, capsize=3, label=name)
 ax.axhline(
     100 * searches["no reduction"].best_score_,
     color="0.4",
@@ -199,5 +198,5 @@ ax.minorticks_off()
 ax.set_title("Accuracy of a logistic regression on the codes")
 ax.legend(frameon=False, loc="lower right")
 ax.spines[["top", "right"]].set_visible(False)
-figure.savefig(picture, dpi=150)
-print(f"\npicture: {picture}")
+
+plt.show()

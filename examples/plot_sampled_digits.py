@@ -1,20 +1,15 @@
 """
-Digits that nobody wrote
-========================
+Sampling and interpolation of digits
+====================================
 
-Can a variational autoencoder write digits of its own? Yes: codes drawn from its prior become
-images of which most can be read, and a straight line between the codes of two digits is a walk of
-digit-like images, where a straight line between their pixels lays one over the other.
-
-Run it with the path of the picture, by default ``sampled_digits.png``.
+Can a variational autoencoder generate digits? Yes: most of the images decoded from codes of the
+prior are legible. Along a straight line between the codes of two digits the decoded images look
+like digits, while a straight line between their pixels superimposes the two.
 """
 
 # %%
-# Pixels in [0, 1] are probabilities of ink for ``loss="log_loss"``. A `beta` below one keeps more
-# components at work; with one, four of eight.
-
-import sys
-from pathlib import Path
+# With ``loss="log_loss"`` pixels in [0, 1] are probabilities of a black pixel. A `beta` below one
+# keeps more components active; with one, four of eight are.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,9 +25,9 @@ n_components = 6
 vae = VAE(n_components, loss="log_loss", beta=0.5, random_state=0).fit(X)
 
 # %%
-# Codes from the prior are normal numbers; `inverse_transform` gives the probabilities of ink.
-# (``vae.sample()`` would go on and draw each pixel as black or white.) For comparison images from
-# PCA, whose codes are drawn with the variances of its components.
+# Codes of the prior are standard normal; `inverse_transform` returns the probabilities of black
+# pixels (``vae.sample()`` also draws each pixel as black or white). For comparison images of PCA,
+# whose codes are drawn with the variances of its components.
 
 rng = np.random.RandomState(0)
 pca = PCA(n_components, whiten=True).fit(X)
@@ -44,7 +39,7 @@ drawn = {
 
 
 def distance(images, others):
-    """Median distance of images from the nearest of the others, root mean square of a pixel."""
+    """Median distance of images to the nearest of the others, root mean square of a pixel."""
     skip = int(images is others)  # itself
     distances, _ = NearestNeighbors(n_neighbors=1 + skip).fit(others).kneighbors(images)
     return np.median(distances[:, skip]) / np.sqrt(X.shape[1])
@@ -57,7 +52,7 @@ for name, images in drawn.items():
     print(f"  from a digit to an image of the {name} {distance(X, images):.3f}")
 
 # %%
-# On the left images drawn from the prior; on the right four walks from one digit to another.
+# Left: images drawn from the prior. Right: four interpolations between two digits.
 
 figure = plt.figure(figsize=(11, 5.4), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.1])
@@ -74,19 +69,17 @@ for ax, image in zip(left.subplots(8, 8).flat, drawn["VAE"], strict=False):
     show(ax, image)
 
 steps = np.linspace(0, 1, 8)[:, None]
-right.suptitle("From one digit to another, in codes (above) and in pixels (below)")
+right.suptitle("Interpolation between two digits, of codes (above) and of pixels (below)")
 axes = right.subplots(8, 8)
 for pair, ends in enumerate([(0, 6), (3, 8), (4, 9), (1, 7)]):
     first, last = (np.flatnonzero(y == digit)[0] for digit in ends)
     start, end = vae.transform(X[[first, last]])
-    walks = (
+    paths = (
         vae.inverse_transform((1 - steps) * start + steps * end),
         (1 - steps) * X[first] + steps * X[last],
     )
-    for row_of_axes, walk in zip(axes[2 * pair :], walks, strict=False):
-        for ax, image in zip(row_of_axes, walk, strict=True):
+    for row_of_axes, path in zip(axes[2 * pair :], paths, strict=False):
+        for ax, image in zip(row_of_axes, path, strict=True):
             show(ax, image)
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "sampled_digits.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

@@ -1,20 +1,15 @@
 """
-t-SNE of codes beside t-SNE of pixels
-=====================================
+t-SNE of codes and of pixels
+============================
 
-What does a map by t-SNE lose if it is given eight codes of an autoencoder in place of 64 pixels?
-Some of the order: neighbours in the map of unseen digits are of one class a little less often.
-Eight principal components lose about twice as much.
-
-Run it with the path of the picture, by default ``tsne_of_codes.png``.
+How much does a t-SNE map change if its input is eight codes of an autoencoder instead of 64 pixels?
+Neighbours in the map of unseen digits are slightly less often of the same class. With eight
+principal components the loss is about twice as large.
 """
 
 # %%
-# PCA and the autoencoder learn from most of the digits, without labels. The maps are of 500
+# PCA and the autoencoder are fitted to most of the digits, without labels. The maps are of 500
 # others.
-
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -37,17 +32,17 @@ inputs = {
 maps = {name: TSNE(random_state=0).fit_transform(points) for name, points in inputs.items()}
 
 # %%
-# How well classes stay apart: the share of digits that belong with the majority of their five
-# nearest neighbours.
+# The separation of the classes: the share of digits whose class is that of the majority of their
+# five nearest neighbours.
 
 
 def accuracy(points):
-    """Of 5 nearest neighbours, five folds."""
+    """Accuracy of 5 nearest neighbours, five folds."""
     return cross_val_score(KNeighborsClassifier(5), points, y_test).mean()
 
 
 print("Accuracy of 5 nearest neighbours on unseen digits:")
-print(f"  {'':<24}{'as given':>9}{'in the map':>12}")
+print(f"  {'':<24}{'input':>9}{'in the map':>12}")
 for name, points in maps.items():
     print(f"  {name:<24}{accuracy(inputs[name]):>9.1%}{accuracy(points):>12.1%}")
 
@@ -63,6 +58,4 @@ for ax, (name, points) in zip(axes, maps.items(), strict=True):
     ax.set(title=f"of {name}: {accuracy(points):.1%}", xticks=[], yticks=[])
     ax.spines[:].set_color("0.85")
 
-picture = Path(sys.argv[1] if len(sys.argv) > 1 else "tsne_of_codes.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+plt.show()

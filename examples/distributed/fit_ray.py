@@ -1,8 +1,8 @@
-"""One autoencoder of the digits by two workers of Ray Train, each of which has some of the rows.
+"""Fit one autoencoder with two workers of Ray Train, each of which has a part of the rows.
 
     python examples/distributed/fit_ray.py
 
-`TorchTrainer` starts the process group; `fit` finds it there.
+`TorchTrainer` starts the process group, and `fit` uses it.
 """
 
 import tempfile
@@ -16,11 +16,11 @@ from sklearn.datasets import load_digits
 import skae
 
 
-def learn(config: dict) -> None:
-    """What each worker does."""
+def train(config: dict) -> None:
+    """Run in each worker."""
     rank, n_ranks = get_context().get_world_rank(), get_context().get_world_size()
     X = load_digits().data
-    rows = X[rank::n_ranks]  # in earnest each worker reads a shard of its own
+    rows = X[rank::n_ranks]  # in practice each worker reads its own shard
     reducer = skae.AutoencoderTransformer(8, random_state=0, **config).fit(rows)
     with tempfile.TemporaryDirectory() as folder:
         if rank == 0:
@@ -32,9 +32,9 @@ def learn(config: dict) -> None:
 
 
 def main(storage: str, **parameters: int) -> tuple[dict, skae.AutoencoderTransformer]:
-    """The figures that the first worker reports, and its model."""
+    """The metrics and the model of the first worker."""
     trainer = TorchTrainer(
-        learn,
+        train,
         train_loop_config=parameters,
         scaling_config=ScalingConfig(num_workers=2),
         run_config=RunConfig(storage_path=storage),
@@ -45,7 +45,7 @@ def main(storage: str, **parameters: int) -> tuple[dict, skae.AutoencoderTransfo
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=3)  # two workers, and their coordinator
+    ray.init(num_cpus=3)  # two workers and their coordinator
     with tempfile.TemporaryDirectory() as storage:
         metrics, reducer = main(storage)
     print(metrics)
