@@ -1,7 +1,7 @@
-"""Noise for denoising autoencoders, by name.
+"""Corruptions for denoising autoencoders, by name.
 
-Each function returns the batch `x` with some entries changed. All chance comes from `noise`.
-Missing entries (NaN) stay missing. Level zero changes no bit.
+Each function returns the batch `x` with some entries changed, with random numbers from `rng`.
+Missing entries (NaN) stay missing. At level zero the result is bitwise identical to `x`.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,27 @@ import torch
 from torch import Generator, Tensor, nn
 
 
-class Columns(nn.Module):
-    """What is usual in each column, in the network's units, and how these relate to `X`."""
+class ColumnStatistics(nn.Module):
+    """Statistics of the columns, in the network's units, and the relation of these to `X`."""
 
     zero: Tensor  # (n_features,): where `X` is zero
-    low: Tensor  # (n_features,): the least value of the training rows
-    high: Tensor  # (n_features,): the largest
-    spread: Tensor  # one number: root mean square of the columns' standard deviations
-    scale: Tensor  # one number: a unit of the network in those of `X`
+    minimum: Tensor  # (n_features,): over the training rows
+    maximum: Tensor  # (n_features,)
+    rms_std: Tensor  # one number: root mean square of the columns' standard deviations
+    scale: Tensor  # one number: the network's unit in units of `X`
 
-    def __init__(self, zero: Tensor, low: Tensor, high: Tensor, spread: Tensor, scale: Tensor):
+    def __init__(
+        self, zero: Tensor, minimum: Tensor, maximum: Tensor, rms_std: Tensor, scale: Tensor
+    ):
         super().__init__()
         self.register_buffer("zero", zero)
-        self.register_buffer("low", low)
-        self.register_buffer("high", high)
-        self.register_buffer("spread", spread)
+        self.register_buffer("minimum", minimum)
+        self.register_buffer("maximum", maximum)
+        self.register_buffer("rms_std", rms_std)
         self.register_buffer("scale", scale)
 
     def to_units_of_X(self, x: Tensor) -> Tensor:
-        """A batch in the units of `X`, in memory of its own."""
+        """A batch in the units of `X`, as a copy."""
         return (x - self.zero) * self.scale
 
     def from_units_of_X(self, x: Tensor) -> Tensor:
@@ -36,47 +38,48 @@ class Columns(nn.Module):
         return x / self.scale + self.zero
 
 
-def gaussian(x: Tensor, level: float, columns: Columns, noise: Generator) -> Tensor:
-    """Add the same normal noise to all columns, of `level` times their overall spread."""
-    return x + level * columns.spread * _like(x, noise, torch.randn)
+def gaussian(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
+    """Add normal noise, in all columns of `level` times their overall standard deviation."""
+    return x + level * columns.rms_std * _random_like(x, rng, torch.randn)
 
 
-def masking(x: Tensor, level: float, columns: Columns, noise: Generator) -> Tensor:
-    """Set entries to what zero is in `X`, each with probability `level`."""
-    return _replace(x, columns.zero.expand_as(x), level, noise)
+def masking(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
+    """Set entries to the zero of `X`, each with probability `level`."""
+    return _replace(x, columns.zero.expand_as(x), level, rng)
 
 
-def salt_and_pepper(x: Tensor, level: float, columns: Columns, noise: Generator) -> Tensor:
-    """Set entries to the column's least or largest value, by a fair coin."""
-    salt = _like(x, noise, torch.rand) < 0.5
-    return _replace(x, torch.where(salt, columns.high, columns.low), level, noise)
+def salt_and_pepper(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
+    """Set entries to the column's minimum or maximum, with equal probability."""
+    salt = _random_like(x, rng, torch.rand) < 0.5
+    return _replace(x, torch.where(salt, columns.maximum, columns.minimum), level, rng)
 
 
-def swap(x: Tensor, level: float, columns: Columns, noise: Generator) -> Tensor:
-    """Take entries from other rows of the batch; a missing one is no replacement.
+def swap(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
+    """Replace entries by those of other rows of the batch, unless these are missing.
 
-    Each column is shifted against the rows by an amount of its own, so that level one permutes it.
+    Each column is shifted against the rows by a random number of rows, so that level one permutes
+    it.
     """
     n_rows, n_features = x.shape
     if n_rows < 2:
         return x
-    shift = torch.randint(1, n_rows, (n_features,), generator=noise, device=x.device)
+    shift = torch.randint(1, n_rows, (n_features,), generator=rng, device=x.device)
     rows = torch.arange(n_rows, device=x.device)[:, None]
     other = x.gather(0, (rows + shift) % n_rows)
-    return _replace(x, torch.where(other.isnan(), x, other), level, noise)
+    return _replace(x, torch.where(other.isnan(), x, other), level, rng)
 
 
-def _replace(x: Tensor, value: Tensor, level: float, noise: Generator) -> Tensor:
+def _replace(x: Tensor, value: Tensor, level: float, rng: Generator) -> Tensor:
     """`value` with probability `level`, except where `x` is missing."""
-    replaced = (_like(x, noise, torch.rand) < level) & ~x.isnan()
+    replaced = (_random_like(x, rng, torch.rand) < level) & ~x.isnan()
     return torch.where(replaced, value, x)
 
 
-def _like(x: Tensor, noise: Generator, draw: Callable[..., Tensor]) -> Tensor:
-    return draw(x.shape, generator=noise, dtype=x.dtype, device=x.device)
+def _random_like(x: Tensor, rng: Generator, distribution: Callable[..., Tensor]) -> Tensor:
+    return distribution(x.shape, generator=rng, dtype=x.dtype, device=x.device)
 
 
-CORRUPTIONS: dict[str, Callable[[Tensor, float, Columns, Generator], Tensor]] = {
+CORRUPTIONS: dict[str, Callable[[Tensor, float, ColumnStatistics, Generator], Tensor]] = {
     "gaussian": gaussian,
     "masking": masking,
     "salt_and_pepper": salt_and_pepper,

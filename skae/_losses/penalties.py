@@ -1,9 +1,9 @@
-"""What is charged beside the reconstruction."""
+"""Penalties that are added to the reconstruction loss."""
 
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 def elastic_net(weights: Iterable[Tensor], alpha: float, l1_ratio: float) -> Tensor:
@@ -17,21 +17,21 @@ def squared_jacobian_norm(code: Tensor, x: Tensor, directions: Tensor) -> Tensor
     """Sum over directions u of |J'u|^2, with J = d code / d x, for each row.
 
     With the axes of the code as directions, (n_components, n_components), it is the squared
-    Frobenius norm of J; with one of `random_directions`, (1, n_samples, n_components), an unbiased
-    estimate, for a fraction of the work. `x` must require a gradient.
+    Frobenius norm of J. With one of `random_directions`, (1, n_samples, n_components), it is an
+    unbiased estimate of that, at a fraction of the cost. `x` must require a gradient.
     """
-    # Of one number: with gradients to begin at, torch would import SymPy, which takes a while.
-    pulled = (torch.autograd.grad((code * u).sum(), x, create_graph=True)[0] for u in directions)
-    return torch.stack([gradient.square().sum(1) for gradient in pulled]).sum(0)
+    # Gradients of one number: with `grad_outputs` torch would import SymPy, which is slow.
+    gradients = (torch.autograd.grad((code * u).sum(), x, create_graph=True)[0] for u in directions)
+    return torch.stack([gradient.square().sum(1) for gradient in gradients]).sum(0)
 
 
-def random_directions(code: Tensor, generator: torch.Generator) -> Tensor:
+def random_directions(code: Tensor, rng: Generator) -> Tensor:
     """One direction u for each row of `code`, with E[uu'] = I; shape (1, *code.shape).
 
-    All have the length sqrt(n_components). Normal vectors differ in length, which is all the
-    variance there is where J'J is close to the identity on the code, as for PCA.
+    All have the length sqrt(n_components). The lengths of normal vectors vary, which is the only
+    variance of the estimate where J'J is close to the identity on the code, as for PCA.
     """
-    normal = torch.randn(code.shape, generator=generator, dtype=code.dtype, device=code.device)
+    normal = torch.randn(code.shape, generator=rng, dtype=code.dtype, device=code.device)
     length = normal.norm(dim=1, keepdim=True)
     return (normal * (code.shape[1] ** 0.5 / length))[None]
 

@@ -1,78 +1,116 @@
-"""What a reconstruction costs, and its inverse link, by name.
+"""Reconstruction losses, by name.
 
 The decoder's *raw* output is a location (squared and absolute error), a logit (log loss) or a
-log-rate (Poisson). One object owns both the charge of a raw output and the mean that it stands
-for, so the two cannot disagree.
+log-rate (Poisson). A loss defines all that depends on this choice: the loss of a raw output, the
+mean that the output stands for (the inverse link), the link, the likelihood, and the ONNX
+operations for export. To add a loss, add a class here and list it in `LOSSES`.
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import softplus
+
+from .._graph.graph import Graph
 
 
 class ReconstructionLoss(ABC):
-    """The charge of a raw output against the observed value, entry by entry and row by row."""
+    """The loss of a raw output against the observed value, for each entry and for each row."""
 
-    # The power of the scale by which the charge grows when X and raw are both shifted and scaled;
-    # such a loss is trained in standard units. Zero: the loss is tied to the units of X.
-    degree = 0
+    name: ClassVar[str]
+    description: ClassVar[str]  # for the documentation of the parameter `loss`
+
+    # The power of the scale by which the loss grows when X and raw are both shifted and scaled;
+    # such a loss is trained in standard units. Zero: the loss depends on the units of X.
+    degree: ClassVar[int] = 0
 
     @abstractmethod
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The charge of each entry."""
+        """The loss of each entry."""
 
     @abstractmethod
-    def lowest(self, x: Tensor) -> Tensor:
-        """The charge of a perfect reconstruction of each entry."""
+    def pointwise_minimum(self, x: Tensor) -> Tensor:
+        """The loss of a perfect reconstruction of each entry."""
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
-        """The reconstruction, in the units of `X`, that a raw output stands for."""
+        """The inverse link: the reconstruction, in the units of `X`, of a raw output."""
 
     @abstractmethod
     def link(self, mean: Tensor) -> Tensor:
-        """The raw output that stands for a reconstruction; values out of range are clipped."""
+        """The raw output of a reconstruction; values out of the domain are clipped."""
 
     @abstractmethod
-    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
-        """Rows from the likelihood that belongs to the loss."""
+    def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
+        """Draw rows from the likelihood of the loss."""
+
+    @abstractmethod
+    def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
+        """Add the operations of `pointwise` to a graph."""
+
+    def mean_graph(self, graph: Graph, raw: str) -> str:
+        """Add the operations of `mean` to a graph; the identity by default."""
+        return raw
+
+    def link_graph(self, graph: Graph, mean: str) -> str:
+        """Add the operations of `link` to a graph; the identity by default."""
+        return mean
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
-        """The same for each row, in nats, shape (n_samples,); here the loss is one already."""
+        """The negative log-likelihood of each row in nats, shape (n_samples,).
+
+        By default the loss itself, which has no scale.
+        """
         return self.loss(raw, x)
 
+    def negative_log_likelihood_graph(
+        self, graph: Graph, raw: str, x: str, log_scale: float
+    ) -> str:
+        """Add the operations of `negative_log_likelihood` to a graph."""
+        return self.loss_graph(graph, raw, x)
+
     def check(self, X: np.ndarray | Tensor) -> None:
-        """Raise a ValueError if values of `X` (NaN aside) cannot have this loss."""
+        """Raise a ValueError if values of `X` other than NaN are out of the domain of the loss."""
 
     def loss(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The charge of each row, shape (n_samples,), summed over its observed entries."""
+        """The loss of each row, shape (n_samples,), summed over its observed entries."""
         return _sum_observed(self.pointwise, raw, x)
 
+    def loss_graph(self, graph: Graph, raw: str, x: str) -> str:
+        """Add the operations of `loss` to a graph; the last axis is that of features."""
+        pointwise = self.pointwise_graph(graph, raw, graph.zero_where_missing(x, x))
+        return graph.sum_last_axis(graph.zero_where_missing(x, pointwise))
+
     def deviance(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The charge of each row above that of a perfect reconstruction, shape (n_samples,)."""
-        return _sum_observed(lambda raw, x: self.pointwise(raw, x) - self.lowest(x), raw, x)
+        """The loss of each row above that of a perfect reconstruction, shape (n_samples,)."""
+        return _sum_observed(
+            lambda raw, x: self.pointwise(raw, x) - self.pointwise_minimum(x), raw, x
+        )
 
 
-def _sum_observed(pointwise, raw: Tensor, x: Tensor) -> Tensor:
-    # The inner nan_to_num matters: `where` alone would still pass NaN back through the gradient.
+def _sum_observed(pointwise: Callable[[Tensor, Tensor], Tensor], raw: Tensor, x: Tensor) -> Tensor:
+    # The inner nan_to_num is needed: `where` alone would still propagate NaN into the gradient.
     return torch.where(torch.isnan(x), 0.0, pointwise(raw, torch.nan_to_num(x))).sum(1)
 
 
 class SquaredError(ReconstructionLoss):
-    """(x - raw)^2, as PCA measures it; its likelihood is the normal one."""
+    """(x - raw)^2, as in PCA; its likelihood is normal."""
 
+    name = "squared_error"
+    description = "squared error, as for PCA"
     degree = 2
-    # The density is exp(-|x - raw|^degree / (degree scale^degree)) over e^log_volume times scale.
-    log_volume = math.log(2 * math.pi) / 2
+    # The density is exp(-|x - raw|^degree / (degree scale^degree)) / (e^log_volume scale).
+    log_volume: ClassVar[float] = math.log(2 * math.pi) / 2
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return (x - raw).square()
 
-    def lowest(self, x: Tensor) -> Tensor:
+    def pointwise_minimum(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -83,37 +121,57 @@ class SquaredError(ReconstructionLoss):
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
         n_observed = (~torch.isnan(x)).sum(1)
-        standard = self.loss(raw, x) / (self.degree * (self.degree * log_scale).exp())
-        return standard + n_observed * (log_scale + self.log_volume)
+        standardized = self.loss(raw, x) / (self.degree * (self.degree * log_scale).exp())
+        return standardized + n_observed * (log_scale + self.log_volume)
 
-    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
-        return raw + log_scale.exp() * torch.empty_like(raw).normal_(generator=noise)
+    def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
+        return raw + log_scale.exp() * torch.empty_like(raw).normal_(generator=rng)
+
+    def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
+        error = graph.add("Sub", x, raw)
+        return graph.add("Mul", error, error)
+
+    def negative_log_likelihood_graph(
+        self, graph: Graph, raw: str, x: str, log_scale: float
+    ) -> str:
+        factor = self.degree * math.exp(self.degree * log_scale)
+        standardized = graph.add("Div", self.loss_graph(graph, raw, x), factor)
+        n_observed = n_observed_graph(graph, x)
+        constant = graph.add("Mul", n_observed, log_scale + self.log_volume)
+        return graph.add("Add", standardized, constant)
 
 
 class AbsoluteError(SquaredError):
-    """|x - raw|: forgives outlying entries; its likelihood is Laplace's."""
+    """|x - raw|, less sensitive to outlying entries; its likelihood is Laplace's."""
 
+    name = "absolute_error"
+    description = "absolute error, which is less sensitive to outlying entries"
     degree = 1
     log_volume = math.log(2)
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return (x - raw).abs()
 
-    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
-        above, below = (torch.empty_like(raw).exponential_(generator=noise) for _ in range(2))
+    def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
+        above, below = (torch.empty_like(raw).exponential_(generator=rng) for _ in range(2))
         return raw + log_scale.exp() * (above - below)
+
+    def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Abs", graph.add("Sub", x, raw))
 
 
 class LogLoss(ReconstructionLoss):
     """Binary cross-entropy, -x log p - (1 - x) log(1 - p) with p = sigmoid(raw), in nats."""
 
-    # logit(0.001) = -6.9: sure enough for a constant pixel, and a gradient remains.
-    margin = 1e-3
+    name = "log_loss"
+    description = "binary cross-entropy for data in [0, 1]"
+    # logit(0.001) = -6.9 is low enough for a constant pixel, and still has a gradient.
+    margin: ClassVar[float] = 1e-3
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return softplus(raw) - x * raw
 
-    def lowest(self, x: Tensor) -> Tensor:
+    def pointwise_minimum(self, x: Tensor) -> Tensor:
         return torch.special.entr(x) + torch.special.entr(1 - x)
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -122,8 +180,8 @@ class LogLoss(ReconstructionLoss):
     def link(self, mean: Tensor) -> Tensor:
         return torch.logit(mean, eps=self.margin)
 
-    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
-        return torch.bernoulli(self.mean(raw), generator=noise)
+    def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
+        return torch.bernoulli(self.mean(raw), generator=rng)
 
     def check(self, X: np.ndarray | Tensor) -> None:
         low, high = _range(X)
@@ -133,16 +191,32 @@ class LogLoss(ReconstructionLoss):
                 "X to [0, 1] (as MinMaxScaler does) or use loss='squared_error'."
             )
 
+    def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
+        # softplus(raw) - x raw, in a form in which exp cannot overflow.
+        decay = graph.add("Exp", graph.add("Mul", graph.add("Abs", raw), -1.0))
+        correction = graph.add("Log", graph.add("Add", decay, 1.0))
+        softplus = graph.add("Add", graph.add("Relu", raw), correction)
+        return graph.add("Sub", softplus, graph.add("Mul", x, raw))
+
+    def mean_graph(self, graph: Graph, raw: str) -> str:
+        return graph.add("Sigmoid", raw)
+
+    def link_graph(self, graph: Graph, mean: str) -> str:
+        share = graph.add("Clip", mean, self.margin, 1 - self.margin)
+        return graph.add("Log", graph.add("Div", share, graph.add("Sub", 1.0, share)))
+
 
 class Poisson(ReconstructionLoss):
     """Negative log-likelihood, rate - x log(rate) + log(x!) with rate = exp(raw), in nats."""
 
-    margin = 1e-3
+    name = "poisson"
+    description = "Poisson deviance for counts"
+    margin: ClassVar[float] = 1e-3
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return raw.exp() - x * raw + torch.lgamma(x + 1)
 
-    def lowest(self, x: Tensor) -> Tensor:
+    def pointwise_minimum(self, x: Tensor) -> Tensor:
         return x - torch.xlogy(x, x) + torch.lgamma(x + 1)
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -151,8 +225,8 @@ class Poisson(ReconstructionLoss):
     def link(self, mean: Tensor) -> Tensor:
         return mean.clamp_min(self.margin).log()
 
-    def draw(self, raw: Tensor, log_scale: Tensor, noise: torch.Generator) -> Tensor:
-        return torch.poisson(self.mean(raw), generator=noise)
+    def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
+        return torch.poisson(self.mean(raw), generator=rng)
 
     def check(self, X: np.ndarray | Tensor) -> None:
         low, _ = _range(X)
@@ -162,20 +236,67 @@ class Poisson(ReconstructionLoss):
                 "loss='squared_error' for data of either sign."
             )
 
+    def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
+        rate = graph.add("Sub", graph.add("Exp", raw), graph.add("Mul", x, raw))
+        return graph.add("Add", rate, _log_factorial_graph(graph, x))
+
+    def mean_graph(self, graph: Graph, raw: str) -> str:
+        return graph.add("Exp", raw)
+
+    def link_graph(self, graph: Graph, mean: str) -> str:
+        return graph.add("Log", graph.add("Max", mean, self.margin))
+
+
+def _log_factorial_graph(graph: Graph, x: str) -> str:
+    """Add log(x!), for which ONNX has no operation, by Stirling's series.
+
+    From 8 on it is exact to 1e-11; hence log(x!) = log((x + 8)!) - log((x + 1) ... (x + 8)).
+    """
+    factors = graph.add("Add", x, 1.0)
+    for i in range(2, 9):
+        factors = graph.add("Mul", factors, graph.add("Add", x, float(i)))
+    z = graph.add("Add", x, 9.0)
+    inverse = graph.add("Div", 1.0, z)
+    square = graph.add("Mul", inverse, inverse)
+    series = graph.add("Mul", square, -1 / 1680)
+    for term in (1 / 1260, -1 / 360):
+        series = graph.add("Mul", graph.add("Add", series, term), square)
+    remainder = graph.add("Mul", graph.add("Add", series, 1 / 12), inverse)
+    growth = graph.add("Mul", graph.add("Sub", z, 0.5), graph.add("Log", z))
+    stirling = graph.add("Sub", graph.add("Add", growth, math.log(2 * math.pi) / 2), z)
+    return graph.add("Sub", graph.add("Add", stirling, remainder), graph.add("Log", factors))
+
+
+def n_observed_graph(graph: Graph, x: str) -> str:
+    """Add the number of observed entries of each row to a graph."""
+    ones = graph.add("Add", graph.add("Mul", graph.zero_where_missing(x, x), 0.0), 1.0)
+    return graph.sum_last_axis(graph.zero_where_missing(x, ones))
+
+
+def loss_of_link(link: Callable[[Tensor], Tensor]) -> ReconstructionLoss:
+    """The loss whose method `link` is."""
+    method: Any = link
+    return method.__self__
+
 
 def _range(X: np.ndarray | Tensor) -> tuple[float, float]:
     if isinstance(X, Tensor):
         missing = X.isnan()
         low, high = X.masked_fill(missing, torch.inf).amin(), X.masked_fill(missing, -torch.inf)
         return low.item(), high.amax().item()
-    # fmin and fmax pass over NaN, without a warning when there is nothing else.
+    # fmin and fmax ignore NaN, without a warning where all values are NaN.
     low, high = (f.reduce(X, axis=None, initial=np.nan) for f in (np.fmin, np.fmax))
     return float(low), float(high)
 
 
+# For type checkers, which do not see the keys of a dictionary.
+LossName = Literal["squared_error", "absolute_error", "log_loss", "poisson"]
+
 LOSSES: dict[str, ReconstructionLoss] = {
-    "squared_error": SquaredError(),
-    "absolute_error": AbsoluteError(),
-    "log_loss": LogLoss(),
-    "poisson": Poisson(),
+    loss.name: loss for loss in (SquaredError(), AbsoluteError(), LogLoss(), Poisson())
 }
+
+
+def describe_losses() -> str:
+    """The descriptions of all losses, for the documentation of the parameter `loss`."""
+    return "; ".join(loss.description for loss in LOSSES.values())

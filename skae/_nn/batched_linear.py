@@ -1,8 +1,7 @@
-"""Many small dense networks computed as one.
+"""Many small dense networks that are computed as one.
 
-Layer by layer one batched product serves all of them; on a small machine most of the time of a
-small network is spent between the products, not in them. The networks share nothing: each learns
-as it would alone.
+One batched product per layer serves all networks: on a small machine most of the time of a small
+network is spent between the products, not in them. The networks share no weights.
 """
 
 import math
@@ -11,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 
-class StackedLinear(nn.Module):
+class BatchedLinear(nn.Module):
     """One linear layer of each of several networks."""
 
     def __init__(
@@ -19,17 +18,17 @@ class StackedLinear(nn.Module):
         n_networks: int,
         n_in: int,
         n_out: int,
-        generator: Generator,
+        rng: Generator,
         gain: float = 1.0,
-        spread: float = 0.0,
+        bias_std: float = 0.0,
     ):
-        """Normal weights that multiply the size of their inputs by `gain`; biases of `spread`."""
+        """Draw normal weights, which multiply the size of the inputs by `gain`, and biases."""
         super().__init__()
-        weight = torch.randn(n_networks, n_in, n_out, generator=generator)
-        bias = torch.randn(n_networks, 1, n_out, generator=generator)
+        weight = torch.randn(n_networks, n_in, n_out, generator=rng)
+        bias = torch.randn(n_networks, 1, n_out, generator=rng)
         self.weight = nn.Parameter(weight * (gain / math.sqrt(n_in)))
-        self.bias = nn.Parameter(bias * spread)
+        self.bias = nn.Parameter(bias * bias_std)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each network's own rows, (n_networks, n_rows, n_in), through its layer."""
+        """Apply each layer to the rows of its network, (n_networks, n_rows, n_in)."""
         return torch.baddbmm(self.bias, x, self.weight)

@@ -1,29 +1,36 @@
-"""Convolutional networks for rows that are images, flattened."""
+"""Convolutional encoders and decoders for rows that are flattened images."""
 
 from itertools import pairwise
 from math import prod
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
-from .autoencoder import ACTIVATIONS, INPUT_LIMIT, SoftClip, Transposed, dense, gated, skip_init
+from .._graph.graph import Graph
+from .custom_layers import SoftClip, TransposedLinear
+from .layers import ACTIVATIONS, LAYERS, LayerForms, convolution_attributes
+from .mlp import INPUT_LIMIT, append_layer_scales, dense_layer, skip_init
 
-# Each layer halves height and width, rounding up; 3 x 3 is the smallest kernel to see all pixels.
+# Each layer halves height and width, rounding up; 3 x 3 is the smallest kernel that covers all
+# pixels.
 KERNEL = 3
 GEOMETRY = {"kernel_size": KERNEL, "stride": 2, "padding": 1}
 
 Shape = tuple[int, int, int]  # channels, height, width
 
+Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
+
 
 def as_shape(image_shape: tuple[int, ...]) -> Shape:
-    """Channels, height and width; one channel where none are named."""
+    """Channels, height and width; one channel if the shape has two numbers."""
     channels, height, width = (1, *image_shape) if len(image_shape) == 2 else image_shape
     return channels, height, width
 
 
-def shapes(image_shape: tuple[int, ...], channels: tuple[int, ...]) -> list[Shape]:
-    """The shape of an image and those after each layer of so many channels."""
+def layer_shapes(image_shape: tuple[int, ...], channels: tuple[int, ...]) -> list[Shape]:
+    """The shape of an image and the shapes after each layer."""
     result = [as_shape(image_shape)]
     for n in channels:
         _, height, width = result[-1]
@@ -32,26 +39,40 @@ def shapes(image_shape: tuple[int, ...], channels: tuple[int, ...]) -> list[Shap
 
 
 def multiply_adds(image_shape: tuple[int, ...], channels: tuple[int, ...], size: int) -> int:
-    """Multiply-adds of one image in the encoder."""
-    between = pairwise(shapes(image_shape, channels))
-    layers = (before[0] * prod(after) * KERNEL**2 for before, after in between)
-    return sum(layers) + prod(shapes(image_shape, channels)[-1]) * size
+    """Multiply-adds of the encoder for one image and a code of this size."""
+    shapes = layer_shapes(image_shape, channels)
+    layers = (before[0] * prod(after) * KERNEL**2 for before, after in pairwise(shapes))
+    return sum(layers) + prod(shapes[-1]) * size
 
 
-class Deconvolution(nn.Module):
-    """The transpose of a convolution, with the very same kernels; undoes its halving."""
+class TransposedConvolution(nn.Module):
+    """The transpose of another layer, a convolution, with the same kernels; doubles the size."""
 
     def __init__(self, convolution: nn.Conv2d, before: Shape):
         super().__init__()
         # In a tuple: as a submodule its parameters would be listed, saved and moved twice.
         self._convolution = (convolution,)
         self.bias = nn.Parameter(torch.zeros(before[0]))
-        self._odd = [(size + 1) % 2 for size in before[1:]]
+        self._output_padding = _output_padding(before)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transposed convolution and a bias of its own."""
         weight = self._convolution[0].weight
-        return conv_transpose2d(x, weight, self.bias, 2, 1, output_padding=self._odd)
+        return conv_transpose2d(x, weight, self.bias, 2, 1, output_padding=self._output_padding)
+
+    def to_graph(self, graph: Graph, x: str) -> str:
+        """Add the layer to a graph."""
+        convolution = self._convolution[0]
+        attributes = convolution_attributes(convolution, self._output_padding)
+        return graph.add("ConvTranspose", x, convolution.weight, self.bias, **attributes)
+
+
+LAYERS[TransposedConvolution] = LayerForms(TransposedConvolution.to_graph)
+
+
+def _output_padding(before: Shape) -> list[int]:
+    """One for an even height or width: transposed convolutions return odd sizes otherwise."""
+    return [(size + 1) % 2 for size in before[1:]]
 
 
 def convolutional_encoder_decoder(
@@ -59,55 +80,62 @@ def convolutional_encoder_decoder(
     channels: tuple[int, ...],
     n_components: int,
     activation: str,
-    generator: Generator,
+    rng: Generator,
     *,
     residual_to_pca: bool,
     tied: bool,
     n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
-    """A convolutional encoder, its last layer dense, and the decoder that mirrors it.
+    """A convolutional encoder with a dense last layer, and the decoder that mirrors it.
 
-    Tied, the decoder applies the encoder's kernels, transposed. Silent beside PCA.
+    A tied decoder applies the encoder's kernels, transposed. Beside PCA both return zeros before
+    training.
     """
-    sizes = shapes(image_shape, channels)
-    convolutions = [
-        _filled(skip_init(nn.Conv2d, a[0], b[0], **GEOMETRY), a[0] * KERNEL**2, generator)
-        for a, b in pairwise(sizes)
-    ]
-    to_code = dense(prod(sizes[-1]), n_heads * n_components, generator, 1.0, 0.0)
-    encoder: list[nn.Module] = [SoftClip(INPUT_LIMIT), nn.Unflatten(1, sizes[0])]
+    shapes = layer_shapes(image_shape, channels)
+    steps = list(pairwise(shapes))
+    convolutions = [_convolution(before, after, rng) for before, after in steps]
+    to_code = dense_layer(prod(shapes[-1]), n_heads * n_components, rng, 1.0, 0.0)
+    encoder: list[nn.Module] = [SoftClip(INPUT_LIMIT), nn.Unflatten(1, shapes[0])]
     for convolution in convolutions:
         encoder += [convolution, ACTIVATIONS[activation]()]
     encoder += [nn.Flatten(), to_code]
 
     from_code: nn.Module = (
-        Transposed(to_code) if tied else dense(n_components, prod(sizes[-1]), generator, 1.0, 0.3)
+        TransposedLinear(to_code)
+        if tied
+        else dense_layer(n_components, prod(shapes[-1]), rng, 1.0, 0.3)
     )
-    decoder: list[nn.Module] = [SoftClip(INPUT_LIMIT), from_code, nn.Unflatten(1, sizes[-1])]
-    for convolution, (before, after) in zip(
-        reversed(convolutions), reversed(list(pairwise(sizes))), strict=True
-    ):
-        layer: nn.Module = (
-            Deconvolution(convolution, before) if tied else _deconvolution(before, after, generator)
+    decoder: list[nn.Module] = [SoftClip(INPUT_LIMIT), from_code, nn.Unflatten(1, shapes[-1])]
+    for convolution, (before, after) in zip(reversed(convolutions), reversed(steps), strict=True):
+        transposed: nn.Module = (
+            TransposedConvolution(convolution, before)
+            if tied
+            else _transposed_convolution(before, after, rng)
         )
-        decoder += [ACTIVATIONS[activation](), layer]
+        decoder += [ACTIVATIONS[activation](), transposed]
     decoder += [nn.Flatten()]
     pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
     if not residual_to_pca:
         return pair
-    return gated(pair[0], n_heads * n_components, pair[1], prod(sizes[0]))
+    return append_layer_scales(pair[0], n_heads * n_components, pair[1], prod(shapes[0]))
 
 
-def _deconvolution(before: Shape, after: Shape, generator: Generator) -> nn.ConvTranspose2d:
-    """A layer from the shape `after` a convolution back to that `before` it."""
-    odd = tuple((size + 1) % 2 for size in before[1:])
-    layer = skip_init(nn.ConvTranspose2d, after[0], before[0], output_padding=odd, **GEOMETRY)
-    # Of the kernel's 9 entries a quarter meets each output.
-    return _filled(layer, after[0] * KERNEL**2 // 4, generator)
+def _convolution(before: Shape, after: Shape, rng: Generator) -> nn.Conv2d:
+    """A convolution of images of the shape `before` to the shape `after`."""
+    layer = skip_init(nn.Conv2d, before[0], after[0], **GEOMETRY)
+    return _initialize(layer, before[0] * KERNEL**2, rng)
 
 
-def _filled(layer, n_in: int, generator: Generator):
-    """The layer with random kernels that keep unit variance, and biases that spread the bends."""
-    nn.init.normal_(layer.weight, std=n_in**-0.5, generator=generator)
-    nn.init.normal_(layer.bias, std=0.3, generator=generator)
+def _transposed_convolution(before: Shape, after: Shape, rng: Generator) -> nn.ConvTranspose2d:
+    """A layer from the shape `after` a convolution back to the shape `before` it."""
+    padding = tuple(_output_padding(before))
+    layer = skip_init(nn.ConvTranspose2d, after[0], before[0], output_padding=padding, **GEOMETRY)
+    # On average a quarter of the kernel's 9 entries contribute to an output.
+    return _initialize(layer, after[0] * KERNEL**2 // 4, rng)
+
+
+def _initialize(layer: Convolution, n_in: int, rng: Generator) -> Convolution:
+    """Set random kernels that preserve unit variance, and random biases, as in `mlp`."""
+    nn.init.normal_(layer.weight, std=n_in**-0.5, generator=rng)
+    nn.init.normal_(layer.bias, std=0.3, generator=rng)  # type: ignore[arg-type]
     return layer

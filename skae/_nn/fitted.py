@@ -1,4 +1,4 @@
-"""A trained autoencoder as its user sees it."""
+"""A trained autoencoder in the units of the data."""
 
 import copy
 from typing import Any, Self, TypeVar, cast
@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# So many entries are decoded at once to find the directions.
-DECODED = 2**18
+from .._graph.graph import Graph
+
+# Up to this number of entries are decoded at once for the Jacobian.
+MAX_DECODED_ENTRIES = 2**18
 
 
 class FittedAutoencoder(nn.Module):
-    """A trained autoencoder as the user sees it: rows and codes in the units of `X`."""
+    """A trained autoencoder for rows and codes in the units of `X`."""
 
     network: Any  # has `encode`, `decode` and `distance`
     shift: Tensor  # (n_features,)
@@ -28,83 +30,114 @@ class FittedAutoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
-        return self.from_core(self.network.encode((x - self.shift) / self.scale))
-
-    def from_core(self, code: Tensor) -> Tensor:
-        """Codes of the core as the user sees them."""
-        return code * self.scale
+        return self.from_network_code(self.network.encode((x - self.shift) / self.scale))
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
-        return self.shift + self.scale * self.network.decode(code / self.scale)
+        return self.shift + self.scale * self.network.decode(self.to_network_code(code))
 
     def distance(self, code: Tensor) -> Tensor:
-        """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
-        return self.network.distance(code / self.scale)
+        """Distance of codes from that of the mean row, in standard deviations; (n_samples, 1)."""
+        return self.network.distance(self.to_network_code(code))
 
-    def with_nets_of(self, network: Any) -> Self:
-        """A copy with trained nets; what is not trained keeps its precision."""
+    def from_network_code(self, code: Tensor) -> Tensor:
+        """The network's codes in the units of `X`."""
+        return code * self.scale
+
+    def to_network_code(self, code: Tensor) -> Tensor:
+        """The inverse of `from_network_code`."""
+        return code / self.scale
+
+    def with_trained_layers(self, network: Any) -> Self:
+        """A copy with the encoder and the decoder of `network`; other tensors keep their dtype."""
         fitted = copy.deepcopy(self)
         fitted.network.encoder, fitted.network.decoder = network.encoder, network.decoder
         return fitted
 
     def decoder_jacobian(self) -> Tensor:
-        """How `decode` moves with each code, at the code zero; (n_components, n_features)."""
-        # Rows are decoded one by one: pulling feature j back through row j gives the Jacobian.
+        """The derivative of `decode` in each code, at the code zero; (n_components, n_features)."""
+        # One row for each feature: the gradient of feature j in the code of row j is the Jacobian.
         columns = []
-        for feature in torch.arange(len(self.shift)).split(max(DECODED // len(self.shift), 1)):
+        n_rows = max(MAX_DECODED_ENTRIES // len(self.shift), 1)
+        for feature in torch.arange(len(self.shift)).split(n_rows):
             code = self.shift.new_zeros(len(feature), self.n_components, requires_grad=True)
-            pulled = self.decode(code)[torch.arange(len(feature)), feature].sum()
-            columns.append(torch.autograd.grad(pulled, code)[0])
+            total = self.decode(code)[torch.arange(len(feature)), feature].sum()
+            columns.append(torch.autograd.grad(total, code)[0])
         return torch.cat(columns).T
+
+    def standardize_graph(self, graph: Graph, x: str) -> str:
+        """Add rows in the network's units to a graph."""
+        return graph.add("Div", graph.add("Sub", x, self.shift), self.scale)
+
+    def encode_graph(self, graph: Graph, x: str) -> str:
+        """Add the operations of `encode` to a graph."""
+        code = self.network.encode_graph(graph, self.standardize_graph(graph, x))
+        return self.from_network_code_graph(graph, code)
+
+    def decode_graph(self, graph: Graph, code: str) -> str:
+        """Add the operations of `decode` to a graph."""
+        raw = self.network.decode_graph(graph, self.to_network_code_graph(graph, code))
+        return graph.add("Add", graph.add("Mul", raw, self.scale), self.shift)
+
+    def from_network_code_graph(self, graph: Graph, code: str) -> str:
+        """Add the operations of `from_network_code` to a graph."""
+        return graph.add("Mul", code, self.scale)
+
+    def to_network_code_graph(self, graph: Graph, code: str) -> str:
+        """Add the operations of `to_network_code` to a graph."""
+        return graph.add("Div", code, self.scale)
 
 
 class RotatedAutoencoder(FittedAutoencoder):
-    """One whose codes are in order, in the units of its core until that is changed.
+    """A trained autoencoder with ordered codes: `(network's code - code_mean) @ rotation`.
 
-    The change of basis that orders the codes is one linear map on either side of the code; it
-    undoes itself, so reconstructions do not depend on it.
+    The rotation includes a scale. The decoder applies its inverse, so reconstructions do not depend
+    on it. It is the identity until `rotate` is called.
     """
 
-    centre: Tensor  # (n_components,)
-    to_ordered: Tensor  # (n_components, n_components)
-    to_core: Tensor  # its inverse
+    code_mean: Tensor  # (n_components,)
+    rotation: Tensor  # (n_components, n_components)
+    inverse_rotation: Tensor  # (n_components, n_components)
 
     def __init__(self, network: nn.Module, shift: Tensor, scale: float, n_components: int):
         super().__init__(network, shift, scale, n_components)
-        self.register_buffer("centre", torch.zeros(n_components, dtype=torch.float64))
-        self.register_buffer("to_ordered", torch.eye(n_components, dtype=torch.float64))
-        self.register_buffer("to_core", torch.eye(n_components, dtype=torch.float64))
+        self.register_buffer("code_mean", torch.zeros(n_components, dtype=torch.float64))
+        self.register_buffer("rotation", torch.eye(n_components, dtype=torch.float64))
+        self.register_buffer("inverse_rotation", torch.eye(n_components, dtype=torch.float64))
 
-    def from_core(self, code: Tensor) -> Tensor:
-        """Codes of the core as the user sees them."""
-        return (code - self.centre) @ self.to_ordered
+    def from_network_code(self, code: Tensor) -> Tensor:
+        """The network's codes, centred and rotated."""
+        return (code - self.code_mean) @ self.rotation
 
-    def decode(self, code: Tensor) -> Tensor:
-        """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
-        return self.shift + self.scale * self.network.decode(code @ self.to_core + self.centre)
+    def to_network_code(self, code: Tensor) -> Tensor:
+        """The inverse of `from_network_code`."""
+        return code @ self.inverse_rotation + self.code_mean
 
-    def distance(self, code: Tensor) -> Tensor:
-        """How far codes lie from those of the mean row, in standard deviations; (n_samples, 1)."""
-        return self.network.distance(code @ self.to_core + self.centre)
+    def rotate(self, mean: np.ndarray, rotation: np.ndarray) -> None:
+        """Replace codes by `(code - mean) @ rotation`."""
+        mean_tensor = torch.from_numpy(mean).to(self.code_mean)
+        rotation_tensor = torch.from_numpy(rotation).to(self.code_mean)
+        self.code_mean += mean_tensor @ self.inverse_rotation
+        self.rotation = self.rotation @ rotation_tensor
+        self.inverse_rotation = torch.linalg.inv(rotation_tensor) @ self.inverse_rotation
 
-    def change_basis(self, centre: np.ndarray, matrix: np.ndarray) -> None:
-        """From now on the code is `(today's code - centre) @ matrix`."""
-        moved = torch.from_numpy(centre).to(self.centre)
-        turn = torch.from_numpy(matrix).to(self.centre)
-        self.centre += moved @ self.to_core
-        self.to_ordered = self.to_ordered @ turn
-        self.to_core = torch.linalg.inv(turn) @ self.to_core
+    def from_network_code_graph(self, graph: Graph, code: str) -> str:
+        """Add the operations of `from_network_code` to a graph."""
+        return graph.add("MatMul", graph.add("Sub", code, self.code_mean), self.rotation)
+
+    def to_network_code_graph(self, graph: Graph, code: str) -> str:
+        """Add the operations of `to_network_code` to a graph."""
+        return graph.add("Add", graph.add("MatMul", code, self.inverse_rotation), self.code_mean)
 
 
-# Copies live as long as their original and are no part of it: neither pickled nor copied.
+# Copies live as long as their originals and are no part of them: neither pickled nor copied.
 _COPIES: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
-Trained = TypeVar("Trained", bound=nn.Module)  # a module with a `scale`
+Trained = TypeVar("Trained", bound=nn.Module)  # a module with the buffer `scale`
 
 
-def computing(trained: Trained, dtype: torch.dtype, device: torch.device) -> Trained:
-    """The trained module in `dtype` on `device`: itself if it is that, else a copy made once."""
+def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> Trained:
+    """The module itself if it has this dtype and device, else a copy, which is made once."""
     if (trained.scale.dtype, trained.scale.device) == (dtype, device):
         return trained
     copied = cast(Trained | None, _COPIES.get(trained))

@@ -1,64 +1,73 @@
-"""A search for better units of a dictionary than an encoder has named: subspace pursuit."""
+"""Subspace pursuit: a search for better active units than those that an encoder selects."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-# A step tries that part of the active units in addition. Of a quarter, a half and all, on digits
-# and images of clothes, a quarter did best in 3 steps, with 6, 16 and 64 active units.
-TRIED = 0.25
+# Each step adds this fraction of the active units as candidates. Of a quarter, a half and all, a
+# quarter was best in 3 steps on digits and images of clothes, with 6, 16 and 64 active units.
+CANDIDATE_FRACTION = 0.25
 
-# Added to the squared length of each direction: two that are the same have an answer then.
+# Added to the squared length of each direction, so that two equal directions have a solution.
 RIDGE = 1e-6
 
-# So many numbers are gathered at once.
-GATHERED = 2**23
+# Rows are processed in blocks of which the directions have at most so many entries.
+MAX_GATHERED_ENTRIES = 2**23
 
 
 def subspace_pursuit(
     code: Tensor, x: Tensor, directions: Tensor, n_nonzero: int, n_steps: int
 ) -> Tensor:
-    """Codes of at most `n_nonzero` units that restore each row at least as well as those given.
+    """Codes of at most `n_nonzero` units whose errors are at most those of the given codes.
 
-    Each step adds the units that point most along what is left over, fits all by least squares, and
-    fits the `n_nonzero` largest again (Dai and Milenkovic, "Subspace pursuit", 2009).
+    Each step adds the units with the largest projections of the residual, fits all by least
+    squares, keeps the `n_nonzero` largest and fits these again (Dai and Milenkovic, "Subspace
+    pursuit", 2009).
 
     Parameters
     ----------
     code : Tensor of shape (n_samples, n_components)
-        Where the search begins, not negative, with at most `n_nonzero` active units in a row.
+        Initial codes, not negative, with at most `n_nonzero` active units in a row.
     x : Tensor of shape (n_samples, n_features)
-        Rows, from the mean.
+        Centred rows.
     directions : Tensor of shape (n_components, n_features)
         The dictionary, of unit length.
+    n_nonzero : int
+        The largest number of active units in a row.
+    n_steps : int
+        The number of steps.
     """
-    n_tried = min(n_nonzero + max(1, round(TRIED * n_nonzero)), len(directions))
-    n_rows = max(1, GATHERED // (n_tried * directions.shape[1]))
-    parts = zip(code.split(n_rows), x.split(n_rows), strict=True)
-    return torch.cat([_pursued(*part, directions, n_nonzero, n_tried, n_steps) for part in parts])
+    n_candidates = n_nonzero + max(1, round(CANDIDATE_FRACTION * n_nonzero))
+    n_candidates = min(n_candidates, len(directions))
+    n_rows = max(1, MAX_GATHERED_ENTRIES // (n_candidates * directions.shape[1]))
+    blocks = zip(code.split(n_rows), x.split(n_rows), strict=True)
+    return torch.cat(
+        [_pursue(*block, directions, n_nonzero, n_candidates, n_steps) for block in blocks]
+    )
 
 
-def _pursued(
-    code: Tensor, x: Tensor, directions: Tensor, n_nonzero: int, n_tried: int, n_steps: int
+def _pursue(
+    code: Tensor, x: Tensor, directions: Tensor, n_nonzero: int, n_candidates: int, n_steps: int
 ) -> Tensor:
-    left_over = x - code @ directions
+    residual = x - code @ directions
     for _ in range(n_steps):
-        slope = left_over @ directions.T
-        units = torch.where(code > 0, torch.inf, slope).topk(n_tried, dim=1).indices
-        largest = _fit(x, directions, units).topk(n_nonzero, dim=1).indices
+        projection = residual @ directions.T
+        units = torch.where(code > 0, torch.inf, projection).topk(n_candidates, dim=1).indices
+        largest = _least_squares(x, directions, units).topk(n_nonzero, dim=1).indices
         units = units.gather(1, largest)
-        found = torch.zeros_like(code).scatter(1, units, relu(_fit(x, directions, units)))
-        left_by_found = x - found @ directions
-        better = (left_by_found.square().sum(1) < left_over.square().sum(1))[:, None]
-        code = torch.where(better, found, code)
-        left_over = torch.where(better, left_by_found, left_over)
+        coefficients = relu(_least_squares(x, directions, units))
+        new_code = torch.zeros_like(code).scatter(1, units, coefficients)
+        new_residual = x - new_code @ directions
+        better = (new_residual.square().sum(1) < residual.square().sum(1))[:, None]
+        code = torch.where(better, new_code, code)
+        residual = torch.where(better, new_residual, residual)
     return code
 
 
-def _fit(x: Tensor, directions: Tensor, units: Tensor) -> Tensor:
-    """What those units of each row, (n_samples, n), are times their directions to be nearest it."""
-    chosen = directions[units]
-    overlaps = chosen @ chosen.mT
-    overlaps.diagonal(dim1=1, dim2=2).add_(RIDGE)
-    # Where there is no answer after all it is not a number, and no better than what there was.
-    return torch.linalg.solve_ex(overlaps, (chosen @ x[:, :, None]))[0][:, :, 0]
+def _least_squares(x: Tensor, directions: Tensor, units: Tensor) -> Tensor:
+    """The coefficients of the given units of each row, (n_samples, n), that fit the row best."""
+    selected = directions[units]
+    gram = selected @ selected.mT
+    gram.diagonal(dim1=1, dim2=2).add_(RIDGE)
+    # Without a solution the result is NaN, which is not better than the code before.
+    return torch.linalg.solve_ex(gram, (selected @ x[:, :, None]))[0][:, :, 0]

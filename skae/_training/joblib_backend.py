@@ -1,39 +1,40 @@
-"""Many fits made together, for searches: `with fit_together(): GridSearchCV(...).fit(X)`."""
+"""Joint computation of many fits: `with fit_together(): GridSearchCV(...).fit(X)`."""
 
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from joblib import ParallelBackendBase, parallel_config
 from torch import Tensor
 
-from .._data.dataset import MULTITHREADING_MIN_FLOPS
-from .batched_epochs import Epoch, Epochs
+from .._data.threads import MULTITHREADING_MIN_FLOPS
+from .batched_epochs import Epoch, EpochBatcher, can_be_batched
 from .loop import RUN_EPOCH, Optimizer, train_epoch
 from .manual_backward import ManualGradient
 
 
 @contextmanager
 def fit_together(n_fits: int = 48) -> Iterator[None]:
-    """Train the small networks of a search together, which is quicker than one by one.
+    """Train the small networks of a search together, which is faster than one by one.
 
-    Within this context the fits of a search that goes through joblib, such as `GridSearchCV`,
+    Within this context the fits of a search that uses joblib, such as `GridSearchCV`,
     `cross_val_score` or `learning_curve`, advance together in one process, epoch by epoch. Epochs
-    of networks with the same hidden layers become one computation, whatever the size of their codes
-    and the fold that they learn from: on a small machine most of the time of a small network is
-    spent between the products, not in them.
+    of networks with the same hidden layers are computed as one, for any sizes of codes and any
+    folds: on a small machine most of the time of a small network is spent between the products, not
+    in them.
 
-    Each fit is the fit that it would be alone but for the rounding: other networks in the
-    computation change the last digits of each step, so that results agree as those of another
-    machine would. What cannot be trained together (see Notes) is trained in its turn.
+    Results are those of separate fits except for rounding errors: other networks in the computation
+    change the last digits of each step, as another machine would. Networks that cannot be trained
+    together (see Notes) are trained one after the other.
 
     Parameters
     ----------
     n_fits : int, default=48
-        Fits at a time, at least 2; each holds its fold of the rows. Any `n_jobs` is ignored.
+        Largest number of fits at a time, at least 2; each holds its fold of the rows. `n_jobs` has
+        no effect.
 
     See Also
     --------
@@ -41,9 +42,9 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
 
     Notes
     -----
-    Together: `AutoencoderTransformer` and `DenoisingAutoencoder` with dense layers, the squared
-    error, and no penalty, in float32, alone or as a step of a `Pipeline`. Networks of large layers
-    keep a processor busy as they are, and gain little. Other estimators are fitted one after the
+    Trained together: `AutoencoderTransformer` and `DenoisingAutoencoder` with dense layers, the
+    squared error and no penalty, in float32, alone or as a step of a `Pipeline`. Networks with
+    large layers use a processor fully and gain little. Other estimators are fitted one after the
     other.
 
     Examples
@@ -65,8 +66,11 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
         yield
 
 
+fit_together.__module__ = "skae"  # where users import it
+
+
 class BatchedBackend(ParallelBackendBase):
-    """A backend of joblib that collects calls until a result is asked for, then makes them all."""
+    """A joblib backend that collects calls until joblib needs a result, and then runs them all."""
 
     supports_sharedmem = uses_threads = True
 
@@ -76,54 +80,56 @@ class BatchedBackend(ParallelBackendBase):
         self._collected: list[_Result] = []
 
     def effective_n_jobs(self, n_jobs: int) -> int:
-        """Half of the calls to collect: searches dispatch twice as many as there are jobs."""
+        """Half of the calls to collect: joblib dispatches twice as many calls as there are jobs."""
         return -(-self._n_calls // 2)
 
     def submit(self, func: Callable[[], Any], callback: Any = None) -> "_Result":
         """Collect a call."""
-        result = _Result(func, callback, self._make_all)
+        result = _Result(func, callback, self._run_collected)
         self._collected.append(result)
         return result
 
-    apply_async = submit  # its name until joblib 1.5
+    apply_async = submit  # the name before joblib 1.5
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Forget what has been collected."""
+        """Discard the collected calls."""
         self._collected.clear()
 
-    def _make_all(self) -> None:
+    def _run_collected(self) -> None:
         results, self._collected = self._collected, []
-        calls = [_Call(result.function) for result in results]
-        run_together(calls)
+        calls = [_InterleavedCall(result.function) for result in results]
+        run_interleaved(calls)
         for result, call in zip(results, calls, strict=True):
             result.call = call
             result.callback(None)
 
 
 class _Result:
-    """What joblib waits for."""
+    """The future result of a call, as joblib expects it."""
 
-    def __init__(self, function: Callable[[], Any], callback: Any, make_all: Callable[[], None]):
-        self.function, self.callback, self._make_all = function, callback, make_all
-        self.call: _Call | None = None
+    def __init__(
+        self, function: Callable[[], Any], callback: Any, run_collected: Callable[[], None]
+    ):
+        self.function, self.callback, self._run_collected = function, callback, run_collected
+        self.call: _InterleavedCall | None = None
 
     def get(self, timeout: float | None = None) -> Any:
         if self.call is None:
-            self._make_all()
+            self._run_collected()
         assert self.call is not None
         if self.call.error is not None:
             raise self.call.error
         return self.call.value
 
 
-def run_together(calls: Sequence["_Call"]) -> None:
-    """Make all calls, one at a time, each until it ends or has an epoch to run, then all epochs."""
+def run_interleaved(calls: Sequence["_InterleavedCall"]) -> None:
+    """Run all calls, one at a time up to its next epoch or its end, then all these epochs."""
     n_threads = torch.get_num_threads()
-    # Calls do not end in the order in which they began: what one found it may put back after
-    # another has begun, so the filters of warnings and the number of threads are put back here.
+    # The calls change the warning filters and the number of threads, and restore the values that
+    # they found. As they end in another order than they began, both are restored here.
     with warnings.catch_warnings():
         try:
-            _take_turns(calls)
+            _run_epoch_by_epoch(calls)
         except BaseException:
             for call in calls:
                 call.interrupt()
@@ -132,23 +138,23 @@ def run_together(calls: Sequence["_Call"]) -> None:
             torch.set_num_threads(n_threads)
 
 
-def _take_turns(calls: Sequence["_Call"]) -> None:
-    epochs, active = Epochs(), list(calls)
+def _run_epoch_by_epoch(calls: Sequence["_InterleavedCall"]) -> None:
+    batcher, active = EpochBatcher(), list(calls)
     for call in calls:
         call.start()
     while active:
         for call in active:
-            call.go_on()
+            call.resume()
         active = [call for call in active if not call.ended]
-        losses = epochs.run([call.epoch for call in active])
+        losses = batcher.run([call.epoch for call in active])
         for call, loss in zip(active, losses, strict=True):
             call.loss = loss
 
 
-class _Call(threading.Thread):
-    """A function that runs in a thread of its own, but only while it is told to go on.
+class _InterleavedCall(threading.Thread):
+    """A call in a thread that runs only within `resume`, until its next epoch or its end.
 
-    It stops at each epoch, which is then run by somebody else. At no time two of these threads run.
+    The epoch is then run by the caller of `resume`. Only one of these threads runs at a time.
     """
 
     epoch: Epoch
@@ -163,7 +169,7 @@ class _Call(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """What the thread does."""
+        """The function of the thread."""
         self._resumed.acquire()
         RUN_EPOCH.set(self._run_epoch)
         try:
@@ -174,8 +180,8 @@ class _Call(threading.Thread):
         self.ended = True
         self._paused.release()
 
-    def go_on(self) -> None:
-        """Let the function run until its next epoch, or its end."""
+    def resume(self) -> None:
+        """Run the call until its next epoch or its end."""
         if not self._running:
             self._running = True
             self._resumed.release()
@@ -183,19 +189,22 @@ class _Call(threading.Thread):
         self._running = False
 
     def interrupt(self) -> None:
-        """Raise a KeyboardInterrupt where the function stands, and let it end."""
+        """Raise a KeyboardInterrupt in the call, and wait for its end."""
         self._interrupted = True
         while self.is_alive() and not self.ended:
-            self.go_on()
+            self.resume()
 
     def _run_epoch(
-        self, optimizer: Optimizer, gradient: Any, permutation: Tensor, batch_size: int
+        self,
+        optimizer: Optimizer,
+        gradient: Callable[[Tensor], Tensor],
+        permutation: Tensor,
+        batch_size: int,
     ) -> float:
         large = 3 * optimizer.weights.numel() * batch_size >= MULTITHREADING_MIN_FLOPS
-        written_out = isinstance(gradient, ManualGradient) and gradient.dtype == torch.float32
-        if large or not written_out:
+        if large or not can_be_batched(gradient):
             return train_epoch(optimizer, gradient, permutation, batch_size)
-        self.epoch = Epoch(optimizer, gradient, permutation, batch_size)
+        self.epoch = Epoch(optimizer, cast(ManualGradient, gradient), permutation, batch_size)
         self._paused.release()
         self._resumed.acquire()
         if self._interrupted:

@@ -1,4 +1,4 @@
-"""A network cut at each of its hidden layers, for training one layer after the other."""
+"""A network divided at its hidden layers, for layer-wise pretraining."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -7,59 +7,67 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._nn.autoencoder import Autoencoder, LayerScale, PCAPath, Scales, Transposed
-from .._nn.convolutional import Deconvolution
+from .._nn.autoencoder import Autoencoder, PCAPath, Scales
+from .._nn.convolutional import TransposedConvolution
+from .._nn.custom_layers import LayerScale, TransposedLinear
 
-LEARNING = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, Transposed, Deconvolution)
+WEIGHT_LAYERS = (
+    nn.Linear,
+    nn.Conv2d,
+    nn.ConvTranspose2d,
+    TransposedLinear,
+    TransposedConvolution,
+)
 
 
 class Stage(NamedTuple):
-    """The outer part of a network, and those of its layers that no stage before it has."""
+    """The outer part of a network, and its layers that are in no stage before it."""
 
     network: Autoencoder
-    new: nn.ModuleList
+    new_layers: nn.ModuleList
 
 
 def stages(
     pair: tuple[nn.Module, nn.Module],
     mean: Tensor,
-    inputs: Tensor,
-    outputs: Tensor,
+    inverse_input_scale: Tensor,
+    output_scale: Tensor,
     link: Callable[[Tensor], Tensor],
 ) -> Iterator[Stage]:
     """The network down to each hidden layer, outermost first.
 
     It shares its layers with the encoder and the decoder of the `pair`. Its code is the hidden
-    layer, flattened, and it has no linear path. `mean`, `inputs` and `outputs`, (n_features,) each,
-    are as in `PCAPath` and `Scales`.
+    layer, flattened, and its PCA path is inactive. `mean`, `inverse_input_scale` and
+    `output_scale`, (n_features,) each, are as in `PCAPath` and `Scales`.
     """
     encoder, decoder = (list(net.children()) for net in pair)
-    inward, outward = _learning(encoder), _learning(decoder)
-    seen_in, seen_out = 0, len(decoder)
-    for end, begin in zip(inward[1:], reversed(outward[1:]), strict=True):
-        heads = [layer for layer in encoder[:end] if not isinstance(layer, nn.Flatten)]
-        tails = [layer for layer in decoder[begin:] if not isinstance(layer, LayerScale)]
-        shape = _shape_after(heads, len(mean))
+    encoder_weights, decoder_weights = _weight_layers(encoder), _weight_layers(decoder)
+    previous_end, previous_begin = 0, len(decoder)
+    for end, begin in zip(encoder_weights[1:], reversed(decoder_weights[1:]), strict=True):
+        encoding = [layer for layer in encoder[:end] if not isinstance(layer, nn.Flatten)]
+        decoding = [layer for layer in decoder[begin:] if not isinstance(layer, LayerScale)]
+        shape = _output_shape(encoding, len(mean))
         if len(shape) > 1:
-            heads, tails = [*heads, nn.Flatten()], [nn.Unflatten(1, shape), *tails]
+            encoding, decoding = [*encoding, nn.Flatten()], [nn.Unflatten(1, shape), *decoding]
         ones = torch.ones(shape.numel(), dtype=mean.dtype)
         network = Autoencoder(
-            nn.Sequential(*heads),
-            nn.Sequential(*tails),
+            nn.Sequential(*encoding),
+            nn.Sequential(*decoding),
             PCAPath(mean, mean.new_zeros(len(ones), len(mean)), active=False),
-            Scales(inputs, ones, ones, outputs),
+            Scales(inverse_input_scale, ones, ones, output_scale),
             link,
         )
-        yield Stage(network, nn.ModuleList([*encoder[seen_in:end], *decoder[begin:seen_out]]))
-        seen_in, seen_out = end, begin
+        new_layers = [*encoder[previous_end:end], *decoder[begin:previous_begin]]
+        yield Stage(network, nn.ModuleList(new_layers))
+        previous_end, previous_begin = end, begin
 
 
-def _learning(layers: list[nn.Module]) -> list[int]:
-    """Where the layers with a matrix or kernels are."""
-    return [i for i, layer in enumerate(layers) if isinstance(layer, LEARNING)]
+def _weight_layers(layers: list[nn.Module]) -> list[int]:
+    """The positions of the layers that have a matrix or kernels."""
+    return [i for i, layer in enumerate(layers) if isinstance(layer, WEIGHT_LAYERS)]
 
 
-def _shape_after(layers: list[nn.Module], n_features: int) -> torch.Size:
-    net = copy.deepcopy(nn.Sequential(*layers)).double()  # not all of them are as yet
+def _output_shape(layers: list[nn.Module], n_features: int) -> torch.Size:
+    net = copy.deepcopy(nn.Sequential(*layers)).double()  # buffers and weights may differ in dtype
     with torch.no_grad():
         return net(torch.zeros(1, n_features, dtype=torch.float64)).shape[1:]

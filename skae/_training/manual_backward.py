@@ -1,107 +1,110 @@
-"""Backward passes written out, for the nets that most fits train: half the time of autograd.
+"""Hand-written gradients of the squared error, in half the time of autograd.
 
-Autograd records every operation and walks the record back; for nets of this size that costs more
-than the arithmetic. The numbers are the same, and a test holds them to autograd's.
+Autograd records every operation and traverses the record backwards. For small networks that takes
+longer than the arithmetic. The gradients are the same, which the tests check.
 
-All this also holds for several networks at once, when parameters and rows have a leading axis of
-networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_networks, 1, n).
+All functions here also work for several networks at once, whose parameters and rows have a leading
+axis of networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_networks, 1, n).
 """
 
 import copy
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .._nn.autoencoder import Autoencoder, LayerScale, SoftClip, Whitening
+from .._nn.autoencoder import Autoencoder
+from .._nn.layers import LAYERS, has_hooks
 
 
-def _tame(layer: SoftClip, x: Tensor, y: Tensor, gradient: Tensor) -> Tensor:
-    return gradient / nn.functional.softshrink(x, layer.limit).abs().add_(1)
+def has_manual_backward(network: Autoencoder) -> bool:
+    """Whether `SquaredErrorGradient` can compute the gradient of a network.
+
+    Not for a subclass, which may encode and decode in another way, nor for layers with hooks. Each
+    parameter must be in one layer, as gradients are assigned, not added.
+    """
+    nets = (network.encoder, network.decoder)
+    if type(network) is not Autoencoder or any(type(net) is not nn.Sequential for net in nets):
+        return False
+    layers = [layer for net in nets for layer in layers_of(net)]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    return (
+        all(_has_gradient(layer) for layer in layers)
+        and not any(map(has_hooks, (*nets, *layers)))
+        and len({*map(id, parameters)}) == len(parameters)
+        and all(any(True for _ in net.parameters()) for net in nets)
+    )
 
 
-# For a layer, what came in, what went out, and the gradient there: the gradient of what came in.
-BACKWARD: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Linear: lambda layer, x, y, gradient: gradient @ layer.weight,
-    LayerScale: lambda layer, x, y, gradient: gradient * layer.factor,
-    SoftClip: _tame,
-    Whitening: lambda layer, x, y, gradient: gradient @ layer.matrix.mT,
-    nn.Identity: lambda layer, x, y, gradient: gradient,
-    nn.ReLU: lambda layer, x, y, gradient: gradient * (x > 0),
-    nn.Sigmoid: lambda layer, x, y, gradient: gradient * (y * (1 - y)),
-    nn.SiLU: lambda layer, x, y, gradient: torch.ops.aten.silu_backward(gradient, x),
-    nn.Tanh: lambda layer, x, y, gradient: gradient * (1 - y * y),
-}
+def layers_of(net: nn.Module) -> list[nn.Module]:
+    """The layers of a Sequential; unlike `children`, with repetitions of a layer."""
+    return list(cast(nn.Sequential, net))
+
+
+def _has_gradient(layer: nn.Module) -> bool:
+    forms = LAYERS.get(type(layer))
+    return forms is not None and forms.input_gradient is not None
 
 
 class ManualSequential:
-    """A sequence of layers that can be run forward and back."""
+    """A sequence of layers with a forward and a backward pass."""
 
-    def __init__(self, net: nn.Module):
-        self._layers = list(net.children())
-        # At this size each Python call counts: a dense layer is called as the function that it is.
+    def __init__(self, layers: list[nn.Module]):
+        # At this size each Python call counts: dense layers are called as functions.
         self._forward = [
-            _dense(layer) if isinstance(layer, nn.Linear) else layer.forward
-            for layer in self._layers
+            _linear_function(layer) if isinstance(layer, nn.Linear) else layer.forward
+            for layer in layers
         ]
-        dense = [i for i, layer in enumerate(self._layers) if isinstance(layer, nn.Linear)]
-        self._first = dense[0]
+        forms = [(layer, LAYERS[type(layer)]) for layer in layers]
+        self._input_gradients = [
+            partial(form.input_gradient, layer) for layer, form in forms if form.input_gradient
+        ]
+        self._parameter_gradients = [
+            partial(form.parameter_gradients, layer) if form.parameter_gradients else None
+            for layer, form in forms
+        ]
+        self._first = _first_with_parameters(layers)
         self._values: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply all layers; what passes between them is kept."""
+        """Apply all layers and keep their inputs and outputs."""
         self._values = [x]
-        for apply in self._forward:
-            x = apply(x)
+        for function in self._forward:
+            x = function(x)
             self._values.append(x)
         return x
 
     def backward(self, gradient: Tensor, *, to_input: bool) -> Tensor:
-        """Pull a gradient of the output back past all parameters, and on to the input if asked."""
-        for i in reversed(range(len(self._layers))):
-            layer, x, y = self._layers[i], self._values[i], self._values[i + 1]
-            if isinstance(layer, nn.Linear):
-                torch.matmul(gradient.mT, x, out=layer.weight.grad)
-                _sum_rows(gradient, layer.bias)
-            elif isinstance(layer, LayerScale):
-                _sum_rows(gradient * x, layer.factor)
+        """Compute the gradients in all parameters, and in the input if needed."""
+        for i in range(len(self._forward) - 1, -1, -1):
+            x = self._values[i]
+            if (parameter_gradients := self._parameter_gradients[i]) is not None:
+                parameter_gradients(x, gradient)
             if i > self._first or to_input:
-                gradient = BACKWARD[type(layer)](layer, x, y, gradient)
+                gradient = self._input_gradients[i](x, self._values[i + 1], gradient)
         return gradient
 
 
-def _dense(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+def _linear_function(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     if layer.weight.ndim == 2:
         return partial(linear, weight=layer.weight, bias=layer.bias)
+    if cast(Tensor | None, layer.bias) is None:
+        return lambda x: torch.bmm(x, layer.weight.mT)
     return lambda x: torch.baddbmm(layer.bias, x, layer.weight.mT)
 
 
-def _sum_rows(values: Tensor, vector: nn.Parameter) -> None:
-    torch.sum(values, -2, keepdim=vector.ndim > 1, out=vector.grad)
-
-
-def _at_first_dense(encoder: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
-    """An encoder in two: what it does before its first dense layer, and the rest."""
-    layers = list(encoder.children())
-    first = [isinstance(layer, nn.Linear) for layer in layers].index(True)
-    return nn.Sequential(*layers[:first]), nn.Sequential(*layers[first:])
-
-
-def has_manual_backward(network: Autoencoder) -> bool:
-    """Whether all layers of a network have a backward pass here."""
-    return all(
-        isinstance(net, nn.Sequential) and all(type(layer) in BACKWARD for layer in net)
-        for net in (network.encoder, network.decoder)
-    )
+def _first_with_parameters(layers: list[nn.Module]) -> int:
+    return next(i for i, layer in enumerate(layers) if any(True for _ in layer.parameters()))
 
 
 class LowPrecisionCopy:
-    """The layers of an `Autoencoder` in low precision, beside the weights that a solver moves.
+    """A copy of the encoder and the decoder in low precision, in which gradients are computed.
 
-    Those stay in full precision, as most steps are smaller than a rounded weight could tell.
+    The weights that the optimiser updates stay in full precision, as most steps are smaller than
+    the spacing of numbers in low precision.
     """
 
     def __init__(self, network: Autoencoder, dtype: torch.dtype):
@@ -111,81 +114,84 @@ class LowPrecisionCopy:
         for _, rounded in self._pairs:
             rounded.grad = torch.empty_like(rounded)
 
-    def take_weights(self) -> None:
-        """Round the weights as they are now."""
+    def copy_weights(self) -> None:
+        """Round the current weights."""
         for weights, rounded in self._pairs:
             rounded.copy_(weights)
 
-    def give_gradient(self) -> None:
-        """Leave the gradient where the solver looks for it."""
+    def copy_gradients(self) -> None:
+        """Copy the gradients to the weights in full precision, unless these are frozen."""
         for weights, rounded in self._pairs:
-            if weights.grad is not None and rounded.grad is not None:  # not frozen
+            if weights.grad is not None and rounded.grad is not None:
                 weights.grad.copy_(rounded.grad)
 
 
 class CachedInputs(NamedTuple):
-    """What of rows stays the same as a network learns; each with a row for each of them."""
+    """What stays constant in training for each row of a batch."""
 
-    inputs: Tensor  # what the encoder's first dense layer takes
-    linear_code: Tensor  # (n, n_components)
-    wanted: Tensor  # (n, n_features): the rows to return
+    encoder_input: Tensor  # (n, n_inputs): the input of the first layer with parameters
+    pca_code: Tensor  # (n, n_components)
+    target: Tensor  # (n, n_features)
 
 
 class SquaredErrorGradient:
-    """Mean squared error of what an `Autoencoder` makes of rows, and its gradient.
+    """The mean squared error of the reconstructions by an `Autoencoder`, and its gradient.
 
-    `encode` and `decode` as in `Autoencoder`, then the chain rule from the bottom up; each line of
-    the second half answers one of the first.
+    The first half of `__call__` is `encode` and `decode` of `Autoencoder`. The second half is the
+    chain rule, in reverse order.
     """
 
     def __init__(self, network: Autoencoder, dtype: torch.dtype | None = None):
-        own = network.scales.inputs.dtype
-        self._core, self._dtype = network, dtype or own
-        self._rounded = LowPrecisionCopy(network, self._dtype) if self._dtype != own else None
+        own_dtype = network.scales.inverse_input_scale.dtype
+        self._network, self._dtype = network, dtype or own_dtype
+        low_precision = self._dtype != own_dtype
+        self._rounded = LowPrecisionCopy(network, self._dtype) if low_precision else None
         nets = self._rounded or network
-        self._fixed, learned = _at_first_dense(nets.encoder)
-        self._encoder, self._decoder = ManualSequential(learned), ManualSequential(nets.decoder)
+        encoder, decoder = layers_of(nets.encoder), layers_of(nets.decoder)
+        first = _first_with_parameters(encoder)
+        self._fixed_layers = nn.Sequential(*encoder[:first])
+        self._encoder, self._decoder = ManualSequential(encoder[first:]), ManualSequential(decoder)
 
     @torch.inference_mode()
-    def cached_inputs(self, shown: Tensor, x: Tensor) -> CachedInputs:
-        """What does not change of rows that are `shown`, and to be returned as `x`."""
-        linear, scales = self._core.linear, self._core.scales
-        centred = torch.nan_to_num(shown - linear.mean)
-        code = torch.zeros_like(scales.codes) + linear.encode(centred)
-        inputs = self._fixed((centred * scales.inputs).to(self._dtype))
-        return CachedInputs(inputs, code.expand(*x.shape[:-1], -1), x)
+    def cached_inputs(self, network_input: Tensor, target: Tensor) -> CachedInputs:
+        """What stays constant in training for these rows and their targets."""
+        pca_path, scales = self._network.pca_path, self._network.scales
+        centred = torch.nan_to_num(network_input - pca_path.mean)
+        code = torch.zeros_like(scales.inverse_code_scale) + pca_path.encode(centred)
+        encoder_input = self._fixed_layers((centred * scales.inverse_input_scale).to(self._dtype))
+        return CachedInputs(encoder_input, code.expand(*target.shape[:-1], -1), target)
 
     @torch.inference_mode()
-    def __call__(self, rows: CachedInputs, share: Tensor | None = None) -> Tensor:
-        """Return the mean loss of what is made of rows.
+    def __call__(self, rows: CachedInputs, weight: Tensor | None = None) -> Tensor:
+        """Return the mean loss of the rows, and write the gradients to the parameters' `grad`.
 
-        The gradient is left in each parameter's `grad`. `share`, (n_samples, 1), is that of each
-        row in the mean, if these differ.
+        `weight`, (n_samples, 1), are the weights of the rows in the mean; equal by default.
         """
-        linear, scales, x = self._core.linear, self._core.scales, rows.wanted
+        pca_path, scales, target = self._network.pca_path, self._network.scales, rows.target
         if self._rounded is not None:
-            self._rounded.take_weights()
-        step = self._encoder.forward(rows.inputs)
-        code = rows.linear_code + scales.delta_scale * step
-        change = self._decoder.forward((code * scales.codes).to(self._dtype))
-        error = torch.nan_to_num(linear.decode(code) + scales.outputs * change - x)
+            self._rounded.copy_weights()
+        delta_code = self._encoder.forward(rows.encoder_input)
+        code = rows.pca_code + scales.delta_scale * delta_code
+        delta_raw = self._decoder.forward((code * scales.inverse_code_scale).to(self._dtype))
+        raw = pca_path.decode(code) + scales.output_scale * delta_raw
+        error = torch.nan_to_num(raw - target)
 
-        d_raw = error * (2 / len(x) if share is None else 2 * share)
-        d_change = (d_raw * scales.outputs).to(self._dtype)
-        d_code = self._decoder.backward(d_change, to_input=True) * scales.codes
-        if linear.active:
-            d_code += d_raw @ linear.components.mT
+        d_raw = error * (2 / len(target) if weight is None else 2 * weight)
+        d_delta_raw = (d_raw * scales.output_scale).to(self._dtype)
+        d_code = self._decoder.backward(d_delta_raw, to_input=True) * scales.inverse_code_scale
+        if pca_path.active:
+            d_code += d_raw @ pca_path.components.mT
         self._encoder.backward((d_code * scales.delta_scale).to(self._dtype), to_input=False)
         if self._rounded is not None:
-            self._rounded.give_gradient()
+            self._rounded.copy_gradients()
         return (error * d_raw).sum((-2, -1)) / 2
 
 
 class ManualGradient:
-    """The mean squared error at some rows of a data set, its gradient left in the parameters.
+    """The mean squared error of some rows of a data set; writes gradients to the parameters.
 
-    `batch(index)` gives the rows to show and those to return; the layers compute in `dtype`.
-    `kept` are all rows, if these are few and shown as they are: they are prepared once.
+    `batch(index)` returns the network's input and the target; the layers compute in `dtype`. If
+    `rows` is given, it is both for all rows, and what stays constant in training is computed once.
     """
 
     def __init__(
@@ -193,24 +199,23 @@ class ManualGradient:
         network: Autoencoder,
         batch: Callable[[Tensor], tuple[Tensor, Tensor]],
         dtype: torch.dtype,
-        kept: Tensor | None = None,
+        rows: Tensor | None = None,
     ):
-        self.network, self.batch, self.dtype, self._kept = network, batch, dtype, kept
+        self.network, self.batch, self.dtype, self._rows = network, batch, dtype, rows
         self._squared_error = SquaredErrorGradient(network, dtype)
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the mean loss of the rows at `index`."""
-        if self._side_by_side is None:
-            rows = self._squared_error.cached_inputs(*self.batch(index))
-        else:
-            together, widths = self._side_by_side
-            rows = CachedInputs(*together.index_select(0, index).split(widths, 1))
-        return self._squared_error(rows)
+        if self._cache is None:
+            return self._squared_error(self._squared_error.cached_inputs(*self.batch(index)))
+        columns, widths = self._cache
+        cached_inputs = CachedInputs(*columns.index_select(0, index).split(widths, 1))
+        return self._squared_error(cached_inputs)
 
     @cached_property
-    def _side_by_side(self) -> tuple[Tensor, list[int]] | None:
-        """The kept rows prepared, one look-up for all that a batch takes, and the widths."""
-        if self._kept is None or self._kept.dtype != self.dtype:  # inputs would be of another
+    def _cache(self) -> tuple[Tensor, list[int]] | None:
+        """The cached inputs of all rows as one tensor, and the widths of its parts."""
+        if self._rows is None or self._rows.dtype != self.dtype:  # dtypes of the parts would differ
             return None
-        parts = self._squared_error.cached_inputs(self._kept, self._kept)
+        parts = self._squared_error.cached_inputs(self._rows, self._rows)
         return torch.cat(parts, 1), [part.shape[1] for part in parts]

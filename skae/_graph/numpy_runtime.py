@@ -1,23 +1,25 @@
 """A trained autoencoder that needs nothing but NumPy: `load()` reads `model.npz` beside this file.
 
-`skae.to_numpy` wrote both. The model is a list of operations, named as in ONNX, on named arrays.
+`skae` wrote both files. The model is a list of operations, named as in ONNX, on named arrays.
 """
 
 import json
 import math
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-# Rows at a time: bounds the memory.
+# Rows are processed in blocks of this size, which bounds the memory.
 BLOCK = 1024
 
 
-def _erf(x):
+def _erf(x: np.ndarray) -> np.ndarray:
     return np.frompyfunc(math.erf, 1, 1)(x).astype(np.float64)
 
 
-OPERATIONS: dict = {
+OPERATIONS: dict[str, Any] = {
     "Abs": np.abs,
     "Add": np.add,
     "Clip": np.clip,
@@ -45,36 +47,36 @@ OPERATIONS: dict = {
 }
 
 
-def load(path=None):
-    """The model in a file of `skae.to_numpy`; by default the one beside this file."""
+def load(path: str | PathLike[str] | None = None) -> "Predictor":
+    """Read a model; by default the file `model.npz` beside this one."""
     with np.load(path or Path(__file__).with_name("model.npz"), allow_pickle=False) as file:
         arrays = dict(file)
     return Predictor(json.loads(str(arrays.pop("programs"))), arrays)
 
 
 class Predictor:
-    """A trained autoencoder. It computes in float64 and answers in the precision of its input."""
+    """A trained autoencoder. It computes in float64; results have the precision of the input."""
 
-    def __init__(self, programs, arrays):
+    def __init__(self, programs: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self._programs, self._arrays = programs, arrays
 
-    def transform(self, X):
-        """Encode rows, (n_samples, n_features), NaN being "not observed"."""
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode rows, (n_samples, n_features); NaN means "not observed"."""
         return self._run("transform", X)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: Any) -> np.ndarray:
         """Decode codes, (n_samples, n_components)."""
         return self._run("inverse_transform", X)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X: Any) -> np.ndarray:
         """Encode and decode rows."""
         return self._run("reconstruct", X)
 
-    def score_samples(self, X):
-        """How well each row is reconstructed, (n_samples,); higher is better."""
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Score how well each row is reconstructed, (n_samples,); higher is better."""
         return self._run("score_samples", X)
 
-    def _run(self, method, X):
+    def _run(self, method: str, X: Any) -> np.ndarray:
         program = self._programs[method]
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != program["n_columns"]:
@@ -82,12 +84,12 @@ class Predictor:
                 f"`X` must have shape (n, {program['n_columns']}) for {method}, got {X.shape}."
             )
         rows = X.astype(np.float64)
-        # At least one block, which tells the shape of the answer for no rows.
+        # At least one block: it determines the shape of the result also without any row.
         starts = range(0, max(len(rows), 1), BLOCK)
-        result = np.concatenate([self._block(program, rows[i : i + BLOCK]) for i in starts])
+        result = np.concatenate([self._run_block(program, rows[i : i + BLOCK]) for i in starts])
         return result.astype(X.dtype if X.dtype == np.float32 else np.float64)
 
-    def _block(self, program, rows):
+    def _run_block(self, program: dict[str, Any], rows: np.ndarray) -> np.ndarray:
         values = {**self._arrays, "X": rows}
         for operation, inputs, output, attributes in program["nodes"]:
             values[output] = OPERATIONS[operation](*(values[i] for i in inputs), **attributes)

@@ -1,0 +1,115 @@
+"""Dense encoders and decoders."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from .custom_layers import LayerScale, SoftClip, TransposedLinear, Whitening
+from .layers import ACTIVATIONS
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+# In raw data some rows lie 10 or 50 standard deviations out, where a network extrapolates with the
+# slope of the outermost training rows: some unseen rows had errors hundreds of times those of PCA.
+# Hard clipping at two also prevents that, but maps such rows to the same input.
+INPUT_LIMIT = 2.0
+# Beside PCA, the encoder changes a code by about the size of PCA's residual (see `Scales`), and
+# seldom by more: an encoder without a limit used features that were missing in its training rows.
+DELTA_LIMIT = 1.0
+
+
+def mlp(
+    sizes: tuple[int, ...], activation: str, rng: Generator, output_gain: float = 1.0
+) -> nn.Sequential:
+    """Dense layers of these sizes with the activation between them.
+
+    Without a hidden layer the network is linear; else its inputs are clipped softly. With a gain of
+    zero its output is zero before training.
+    """
+    *hidden, n_out = sizes
+    layers: list[nn.Module] = [SoftClip(INPUT_LIMIT)] if len(sizes) > 2 else []
+    for n_in, n_units in pairwise(hidden):
+        # Random biases distribute the bends of the hidden units over the range of the inputs.
+        layers += [dense_layer(n_in, n_units, rng, 1.0, 0.3), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, dense_layer(hidden[-1], n_out, rng, output_gain, 0.0))
+
+
+def dense_layer(n_in: int, n_out: int, rng: Generator, gain: float, bias_std: float) -> nn.Linear:
+    """A dense layer with random weights, which multiply the size of the inputs by `gain`."""
+    layer = skip_init(nn.Linear, n_in, n_out)
+    nn.init.normal_(layer.weight, std=gain * n_in**-0.5, generator=rng)
+    nn.init.normal_(layer.bias, std=bias_std, generator=rng)
+    return layer
+
+
+def skip_init(cls: Callable[..., Layer], *sizes: int, **options: Any) -> Layer:
+    """A layer of torch with uninitialised parameters.
+
+    Its initialisation would use torch's global generator. `torch.nn.utils.skip_init` does the same,
+    but imports SymPy, which takes longer than most fits.
+    """
+    layer = cls(*sizes, **options, device="meta")
+    for name, parameter in list(layer.named_parameters()):
+        memory = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+        layer.register_parameter(name, nn.Parameter(memory))
+    return layer
+
+
+def mlp_encoder_decoder(
+    sizes: tuple[int, ...],
+    activation: str,
+    rng: Generator,
+    *,
+    residual_to_pca: bool,
+    whitening: Tensor | None = None,
+    n_heads: int = 1,
+    layer_scale: bool = False,
+) -> tuple[nn.Module, nn.Module]:
+    """An encoder of these layer sizes and the decoder that mirrors it.
+
+    Beside PCA both return zeros before training: because of weights of zero in the last layers, or
+    with `layer_scale` because of scales of zero, so that the weights can be pretrained. With a
+    `whitening` matrix, (n_features, n_whitened), the encoder starts with it. The encoder has
+    `n_heads` outputs for each component.
+    """
+    gain = 0.0 if residual_to_pca and not layer_scale else 1.0
+    n_inputs = sizes[0] if whitening is None else whitening.shape[1]
+    encoder = mlp((n_inputs, *sizes[1:-1], n_heads * sizes[-1]), activation, rng, gain)
+    decoder = mlp(sizes[::-1], activation, rng, gain)
+    if residual_to_pca and layer_scale:
+        append_layer_scales(encoder, n_heads * sizes[-1], decoder, sizes[0])
+    elif residual_to_pca and len(sizes) > 2:
+        encoder.append(SoftClip(DELTA_LIMIT))
+    if whitening is not None:
+        encoder.insert(0, Whitening(whitening))
+    return encoder, decoder
+
+
+def tied_encoder_decoder(
+    sizes: tuple[int, ...],
+    activation: str,
+    rng: Generator,
+    *,
+    residual_to_pca: bool,
+    n_heads: int = 1,
+) -> tuple[nn.Module, nn.Module]:
+    """An encoder of these layer sizes, and the decoder with its matrices transposed."""
+    encoder = mlp((*sizes[:-1], n_heads * sizes[-1]), activation, rng)
+    layers: list[nn.Module] = [SoftClip(INPUT_LIMIT)] if len(sizes) > 2 else []
+    for layer in reversed([layer for layer in encoder if isinstance(layer, nn.Linear)]):
+        layers += [TransposedLinear(layer), ACTIVATIONS[activation]()]
+    decoder = nn.Sequential(*layers[:-1])
+    if not residual_to_pca:
+        return encoder, decoder
+    return append_layer_scales(encoder, n_heads * sizes[-1], decoder, sizes[0])
+
+
+def append_layer_scales(
+    encoder: nn.Sequential, n_outputs: int, decoder: nn.Sequential, n_features: int
+) -> tuple[nn.Module, nn.Module]:
+    """The pair with outputs of zero before training, where the last weights cannot be zero."""
+    encoder.extend([LayerScale(n_outputs), SoftClip(DELTA_LIMIT)])
+    return encoder, decoder.append(LayerScale(n_features))

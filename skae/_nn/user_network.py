@@ -1,0 +1,47 @@
+"""Encoders and decoders that the user gives as the parameter `network`."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from .custom_layers import SoftClip
+from .mlp import INPUT_LIMIT, append_layer_scales
+
+
+def user_encoder_decoder(
+    network: Callable[[int, int], tuple[nn.Module, nn.Module]],
+    n_features: int,
+    n_components: int,
+    seed: int,
+    *,
+    residual_to_pca: bool,
+    n_heads: int = 1,
+) -> tuple[nn.Module, nn.Module]:
+    """The encoder and the decoder of the user; beside PCA both return zeros before training."""
+    # The global generator of torch is used only here: other modules cannot be given another one.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        pair = network(n_features, n_components)
+    if not (isinstance(pair, tuple) and [isinstance(m, nn.Module) for m in pair] == [True, True]):
+        raise TypeError(
+            f"`network` must return two torch modules, encoder and decoder, got {pair!r}."
+        )
+    _check_shape("encoder", pair[0], n_features, n_heads * n_components)
+    _check_shape("decoder", pair[1], n_components, n_features)
+    if not residual_to_pca:
+        return pair
+    encoder, decoder = (nn.Sequential(SoftClip(INPUT_LIMIT), module) for module in pair)
+    return append_layer_scales(encoder, n_heads * n_components, decoder, n_features)
+
+
+def _check_shape(name: str, module: nn.Module, n_in: int, n_out: int) -> None:
+    rule = f"`network` must return modules that keep rows: its {name} must take (n, {n_in}) to "
+    try:
+        with torch.no_grad():
+            shape = tuple(copy.deepcopy(module).eval()(torch.zeros(2, n_in)).shape)
+    except Exception as error:  # a user's module may raise any exception
+        raise ValueError(f"{rule}(n, {n_out}), but it raised: {error}") from error
+    if shape != (2, n_out):
+        raise ValueError(f"{rule}(n, {n_out}), got {shape} for 2 rows.")
