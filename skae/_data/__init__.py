@@ -1,1 +1,1 @@
-"""Input: validation, array namespaces, devices, threads, data sets, process groups."""
+"""Validation, array libraries, devices, threads, data sets, moments and process groups."""

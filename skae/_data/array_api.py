@@ -1,62 +1,65 @@
-"""Arrays of other libraries than NumPy, as they come from the user and go back.
+"""Arrays of other libraries than NumPy, by scikit-learn's `array_api_dispatch`.
 
-What lies in the memory of the host is seen as a NumPy array, what lies on an accelerator as a torch
-tensor; neither is copied for it.
+Inside the package, data in host memory are NumPy arrays and data on an accelerator are torch
+tensors. Neither is copied for the conversion.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from sklearn import get_config
 from torch import Tensor
 
-from .dataset import TORCH_DTYPES
+from .device import TORCH_DTYPES, max_float_dtype
 
-# DLPack's number for the memory of the host.
+# Rows as a user passes them: an array of any library, a frame, a list, a sparse matrix.
+ArrayLike: TypeAlias = Any
+
+# DLPack's number for host memory.
 HOST = 1
 
 
-def float_dtypes(X: Any) -> list[Any]:
-    """What `X` may be of, in the words of its library; the first is what other dtypes become."""
-    if not get_config()["array_api_dispatch"]:  # then scikit-learn makes NumPy arrays of all
+def float_dtypes(X: ArrayLike) -> list[Any]:
+    """The dtypes, of the library of `X`, that `X` may have; others are converted to the first."""
+    if not get_config()["array_api_dispatch"]:  # scikit-learn then converts all to NumPy arrays
         return list(TORCH_DTYPES)
     if isinstance(X, Tensor):
         return [torch.float32] if X.device.type == "mps" else [torch.float64, torch.float32]
-    if _is_foreign(X):
+    if _has_namespace(X):
         library = X.__array_namespace__()
         return [library.float64, library.float32]
     return list(TORCH_DTYPES)
 
 
-def to_native(X: Any) -> Any:
+def to_native(X: ArrayLike) -> Any:
     """The same numbers as a NumPy array or, on an accelerator, as a tensor; CSR stays CSR."""
     if isinstance(X, Tensor):
         return X.detach().numpy() if X.device.type == "cpu" else X.detach()
-    if _is_foreign(X):
+    if _has_namespace(X):
         return np.from_dlpack(X) if X.__dlpack_device__()[0] == HOST else torch.from_dlpack(X)
     return X
 
 
-def to_namespace_of(X: Any, values: Any) -> Any:
-    """Values, a NumPy array or a tensor, as an array of the library of `X`, where `X` lies."""
+def to_namespace_of(X: ArrayLike, values: np.ndarray | Tensor) -> Any:
+    """An array or a tensor as an array of the library of `X`, on the device of `X`."""
     if isinstance(X, Tensor):
         tensor = torch.as_tensor(values)
-        single = X.device.type == "mps" and tensor.dtype == torch.float64  # it has no double
+        single = X.device.type == "mps" and tensor.dtype == torch.float64  # MPS has no float64
         return tensor.to(X.device, torch.float32 if single else tensor.dtype)
-    if _is_foreign(X):
+    if _has_namespace(X):
         return X.__array_namespace__().asarray(values, device=X.device)
     return as_numpy(values)
 
 
-def as_numpy(values: Any) -> np.ndarray:
-    """An array of whatever library as a NumPy array: for what is small."""
+def as_numpy(values: ArrayLike) -> Any:
+    """An array of any library as a NumPy array, in host memory; for small arrays."""
     values = to_native(values)
     return values.cpu().numpy() if isinstance(values, Tensor) else values
 
 
-def check_same_library(estimator: Any, X: Any, fitted: Any) -> None:
-    """Raise unless `X` comes from the library of `fitted`, an attribute; as scikit-learn's PCA."""
+def check_same_library(estimator: object, X: ArrayLike, fitted: ArrayLike) -> None:
+    """Raise, as scikit-learn's PCA does, unless `X` and a fitted attribute are of one library."""
     before, now = library_of(fitted), library_of(X)
     if before != now and get_config()["array_api_dispatch"]:
         raise ValueError(
@@ -66,17 +69,33 @@ def check_same_library(estimator: Any, X: Any, fitted: Any) -> None:
         )
 
 
-def library_of(X: Any) -> str:
-    """The name of the library whose array `X` is; lists, frames and CSR become NumPy's."""
+def library_of(X: ArrayLike) -> str:
+    """The name of the library of an array; "numpy" for lists, frames and CSR matrices."""
     if isinstance(X, np.ndarray):
         return "numpy"
     if isinstance(X, Tensor):
         return "torch"
-    return X.__array_namespace__().__name__ if _is_foreign(X) else "numpy"
+    return X.__array_namespace__().__name__ if _has_namespace(X) else "numpy"
 
 
-def _is_foreign(X: Any) -> bool:
-    """Whether an array is of a library that we know by the standard alone."""
-    if isinstance(X, np.ndarray):  # the usual case, told at once
+def empty_like(
+    X: np.ndarray | Tensor, shape: tuple[int, ...], dtype: Any = None
+) -> np.ndarray | Tensor:
+    """Uninitialised memory of a shape: an array, or a tensor on the device of `X` if `X` is one."""
+    if isinstance(X, Tensor):
+        return X.new_empty(shape, dtype=dtype)
+    return np.empty(shape, dtype=dtype or X.dtype)
+
+
+def column_sums(X: np.ndarray | Tensor) -> list[float]:
+    """The sum of each column of an array or a tensor, in the most precise float of its device."""
+    if isinstance(X, Tensor):
+        return X.sum(0, dtype=max_float_dtype(X.device)).tolist()
+    return X.sum(axis=0, dtype=np.float64).tolist()
+
+
+def _has_namespace(X: ArrayLike) -> bool:
+    """Whether an array belongs to another library that follows the array API standard."""
+    if isinstance(X, np.ndarray):  # the most frequent case first
         return False
     return not isinstance(X, np.generic | Tensor) and hasattr(X, "__array_namespace__")

@@ -1,7 +1,8 @@
-"""Processes that learn one model together, each from rows of its own, over `torch.distributed`.
+"""Process groups of `torch.distributed`: processes that fit one model, each to its own rows.
 
-What a fit says of all rows goes through here: sums of what each rank knows of its own. A process
-without others is `ALONE`, whose sums are what it has, to the bit.
+A fit uses all rows through the collectives here: sums over the ranks of values that each rank
+computes from its own rows. Without a process group, `SINGLE_PROCESS` returns the values of the only
+process unchanged, so results are bitwise identical to those without collectives.
 """
 
 import signal
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,18 +19,30 @@ from torch import Tensor, nn
 
 from .dataset import Dataset
 
+T = TypeVar("T")
+
+
+class Callback(Protocol):
+    """A callback of the training loop that is called for each epoch and may end the training."""
+
+    def on_epoch_begin(self) -> None:
+        """Called before the first step of an epoch."""
+
+    def on_epoch_end(self, history: Any, get_weights: Callable[[], Any], /) -> bool:
+        """Whether to stop after this epoch."""
+
 
 class SingleProcess:
-    """A process that has all the rows."""
+    """A process that has all rows."""
 
     rank, size = 0, 1
     interrupted = False
 
-    def gather(self, value: Any) -> list[Any]:
-        """The value of each rank, in their order; for what is small."""
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, in the order of the ranks; for small values."""
         return [value]
 
-    def broadcast(self, value: Any) -> Any:
+    def broadcast(self, value: T) -> T:
         """The value of rank 0."""
         return value
 
@@ -42,33 +55,33 @@ class SingleProcess:
         return values
 
     def broadcast_module(self, module: nn.Module) -> None:
-        """Give a module the weights and buffers that it has at rank 0."""
+        """Copy the weights and buffers of rank 0 into a module."""
 
     def shard(self, rows: Dataset) -> Dataset:
-        """The rows of all ranks, counted through; see `ShardedDataset`."""
+        """The rows of all ranks as one data set, from those of each; see `ShardedDataset`."""
         return rows
 
-    def callback(self, callback: Any) -> Any:
-        """One that ends the training on all ranks if it wants to end it on one."""
+    def callback(self, callback: Callback) -> Callback:
+        """A callback that ends the training on all ranks if `callback` ends it on one of them."""
         return callback
 
     @contextmanager
     def synchronize_errors(self) -> Iterator[None]:
-        """Raise on every rank if the body raises on one; it may not talk with the others."""
+        """Raise on every rank if the body raises on one; the body must use no collectives."""
         yield
 
     def __deepcopy__(self, memo: dict) -> Self:
-        return self  # who is there is no part of what is copied
+        return self  # a copy of a module stays in the group of its processes
 
 
 SINGLE_PROCESS = SingleProcess()
 
 
 class ProcessGroup(SingleProcess):
-    """The processes of the default process group, connected anew for one fit.
+    """The processes of the default process group, connected by a new group for one fit.
 
-    A fit that fails leaves the connection: the others, who wait for it, are told at once, and the
-    user's own group is as before.
+    If a fit fails on one rank, its new group is closed, which raises an error at once on the ranks
+    that wait for it; the default group stays as it was.
     """
 
     def __init__(self) -> None:
@@ -83,12 +96,12 @@ class ProcessGroup(SingleProcess):
         group, self._group = self._group, None
         dist.destroy_process_group(group)
 
-    def gather(self, value: Any) -> list[Any]:
-        values = [None] * self.size
+    def gather(self, value: T) -> list[T]:
+        values: list[Any] = [None] * self.size
         self._call(dist.all_gather_object, values, value, group=self._group)
         return values
 
-    def broadcast(self, value: Any) -> Any:
+    def broadcast(self, value: T) -> T:
         values = [value]
         self._call(dist.broadcast_object_list, values, src=0, group=self._group)
         return values[0]
@@ -97,22 +110,22 @@ class ProcessGroup(SingleProcess):
         return self.all_reduce(torch.from_numpy(np.array(values))).numpy()
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        sent = values.to(self._near(values.device))
+        sent = values.to(self._backend_device(values.device))
         self._call(dist.all_reduce, sent, group=self._group)
         return values.copy_(sent)
 
     def broadcast_module(self, module: nn.Module) -> None:
         with torch.no_grad():
             for values in [*module.parameters(), *module.buffers()]:
-                sent = values.detach().to(self._near(values.device)).contiguous()
+                sent = values.detach().to(self._backend_device(values.device)).contiguous()
                 self._call(dist.broadcast, sent, src=0, group=self._group)
                 values.copy_(sent)
 
     def shard(self, rows: Dataset) -> Dataset:
         return ShardedDataset(rows, self)
 
-    def callback(self, callback: Any) -> Any:
-        return _Agreed(callback, self)
+    def callback(self, callback: Callback) -> Callback:
+        return _SynchronizedCallback(callback, self)
 
     @contextmanager
     def synchronize_errors(self) -> Iterator[None]:
@@ -125,16 +138,16 @@ class ProcessGroup(SingleProcess):
             if text is not None:
                 raise ValueError(f"rank {rank} of {self.size} cannot take part: {text}")
 
-    def _near(self, device: torch.device) -> torch.device:
-        """Where the backend takes what lies on a device."""
+    def _backend_device(self, device: torch.device) -> torch.device:
+        """The device from which the backend sends a tensor: its own, if the backend supports it."""
         if device.type in self._devices:
             return device
         return torch.device("cpu" if "cpu" in self._devices else self._devices[0])
 
-    def _call(self, collective: Callable, *args: Any, **options: Any) -> Any:
+    def _call(self, collective: Callable[..., T], *args: Any, **options: Any) -> T:
         try:
             return collective(*args, **options)
-        except RuntimeError as error:  # those of torch.distributed derive from it
+        except RuntimeError as error:  # the base of the errors of torch.distributed
             raise RuntimeError(
                 f"rank {self.rank} of {self.size} is without the others: one of them has raised an "
                 f"error or has ended, see its own output, or did not answer within {self._timeout}."
@@ -143,24 +156,25 @@ class ProcessGroup(SingleProcess):
 
 @contextmanager
 def process_group() -> Iterator[SingleProcess]:
-    """All processes of the default group, if there is one, for a fit by all of them."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    """The processes of the default group, for one fit, or the single process without a group."""
+    if not _has_default_group():
         yield SINGLE_PROCESS
         return
     group = ProcessGroup()
     try:
-        with _interrupts_wait(group):
+        with _defer_interrupt(group):
             yield group
-            late = any(group.gather(group.interrupted))  # nobody leaves before all have learned
+            # Also a barrier: no rank closes its group before all have finished.
+            interrupted = any(group.gather(group.interrupted))
     finally:
         group.close()
-    if late:
+    if interrupted:
         raise KeyboardInterrupt
 
 
 def refuse_process_group(name: str) -> None:
-    """Raise if there is a process group: what is to come sees the rows of one process only."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    """Raise if there is a process group, for a fit that uses the rows of one process only."""
+    if _has_default_group():
         raise ValueError(
             f"{name} does not learn from the rows of several processes: call it without a process "
             "group, before `torch.distributed.init_process_group` or after "
@@ -173,97 +187,101 @@ def check_same_on_all_ranks(group: SingleProcess, values: dict[str, Any]) -> Non
     first, *others = group.gather(values)
     for rank, other in enumerate(others, 1):
         for name, value in first.items():
-            if (its := other.get(name)) != value:
+            if other.get(name) != value:
                 raise ValueError(
-                    f"{name} must be the same on all ranks, got {value!r} on rank 0 and {its!r} "
-                    f"on rank {rank}."
+                    f"{name} must be the same on all ranks, got {value!r} on rank 0 and "
+                    f"{other.get(name)!r} on rank {rank}."
                 )
 
 
-class ShardedDataset(Dataset):
-    """The rows of all ranks: those of rank 0 are counted first, then those of rank 1, and so on."""
+def _has_default_group() -> bool:
+    """Whether there is a process group of several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
-    def __init__(self, rows: Dataset, group: ProcessGroup):
+
+class ShardedDataset(Dataset):
+    """The rows of all ranks; an index counts those of rank 0 first, then those of rank 1, etc."""
+
+    def __init__(self, rows: Dataset, group: ProcessGroup) -> None:
         counts = group.gather(len(rows))
-        self._rows, self._ranks = rows, group
+        self._rows, self._group = rows, group
         self._begin, self._end = sum(counts[: group.rank]), sum(counts[: group.rank + 1])
         self._n_rows = sum(counts)
 
     def __len__(self) -> int:
         return self._n_rows
 
-    def here(self, index: Tensor) -> Tensor:
-        return index[self._is_here(index)] - self._begin
+    def __getitem__(self, index: Tensor) -> Tensor:
+        local = self.local_index(index)
+        # Neither objectives nor the modules of a user expect a batch without rows.
+        return self._rows[local if len(local) else index.new_zeros(1)]
 
-    def take(self, index: Tensor) -> Tensor:
-        here = self.here(index)
-        # A batch without a row is nothing that objectives, or a user's modules, expect.
-        return self._rows.take(here if len(here) else index.new_zeros(1))
+    def local_index(self, index: Tensor) -> Tensor:
+        return index[self._is_local(index)] - self._begin
 
-    def everywhere(self, index: Tensor) -> Tensor:
-        return self.gathered(index, [self._rows.take(self.here(index))])
+    def all_gather_rows(self, index: Tensor) -> Tensor:
+        return self.all_gather_values(index, self._rows[self.local_index(index)])
 
-    def gathered(self, index: Tensor, parts: list[Tensor]) -> Tensor:
-        own = torch.cat(parts) if parts else torch.zeros(0, device=index.device)
-        values = own.new_zeros(len(index), *own.shape[1:])
-        values[self._is_here(index)] = own
-        return self._ranks.all_reduce(values)
+    def all_gather_values(self, index: Tensor, local_values: Tensor) -> Tensor:
+        values = local_values.new_zeros(len(index), *local_values.shape[1:])
+        values[self._is_local(index)] = local_values
+        return self._group.all_reduce(values)
 
-    def over_ranks(
+    def all_reduce_gradient(
         self, network: nn.Module, gradient: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor], Tensor]:
-        def mean(index: Tensor) -> Tensor:
-            loss, n_here = gradient(index), int(self._is_here(index).sum())
+        def mean_gradient(index: Tensor) -> Tensor:
+            loss, n_local = gradient(index), int(self._is_local(index).sum())
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             own = torch.cat([*(part.reshape(-1) for part in gradients), loss.reshape(1)])
-            # Not times zero, as the row that stands in for none may be far out.
-            own = own * (n_here / len(index)) if n_here else own.zero_()
-            whole, mean_loss = self._ranks.all_reduce(own).split([len(own) - 1, 1])
-            pieces = whole.split([part.numel() for part in gradients])
+            # Not times zero: the loss of the row in place of an empty batch need not be finite.
+            own = own * (n_local / len(index)) if n_local else own.zero_()
+            mean, mean_loss = self._group.all_reduce(own).split([len(own) - 1, 1])
+            pieces = mean.split([part.numel() for part in gradients])
             for part, piece in zip(gradients, pieces, strict=True):
                 part.copy_(piece.view_as(part))
             return mean_loss[0]
 
-        return mean
+        return mean_gradient
 
-    def _is_here(self, index: Tensor) -> Tensor:
+    def _is_local(self, index: Tensor) -> Tensor:
         return (index >= self._begin) & (index < self._end)
 
 
-class _Agreed:
-    """An observer that ends the training after the same epoch everywhere."""
+class _SynchronizedCallback:
+    """A callback that ends the training after the same epoch on all ranks."""
 
-    def __init__(self, callback: Any, group: ProcessGroup):
-        self._observer, self._ranks = callback, group
+    def __init__(self, callback: Callback, group: ProcessGroup) -> None:
+        self._callback, self._group = callback, group
 
-    def epoch_begins(self) -> None:
-        self._observer.epoch_begins()
+    def on_epoch_begin(self) -> None:
+        self._callback.on_epoch_begin()
 
-    def epoch_ends(self, history: Any, kept: Callable) -> bool:
-        stopped = bool(self._observer.epoch_ends(history, kept))
-        wishes = self._ranks.gather((stopped, self._ranks.interrupted))
-        if any(interrupted for _, interrupted in wishes):
-            self._ranks.interrupted = False  # no longer: it is answered
+    def on_epoch_end(self, history: Any, get_weights: Callable[[], Any]) -> bool:
+        stop = bool(self._callback.on_epoch_end(history, get_weights))
+        ranks = self._group.gather((stop, self._group.interrupted))
+        if any(interrupted for _, interrupted in ranks):
+            self._group.interrupted = False  # handled by the KeyboardInterrupt below
             raise KeyboardInterrupt
-        return any(stopped for stopped, _ in wishes)
+        return any(stop for stop, _ in ranks)
 
 
 @contextmanager
-def _interrupts_wait(group: ProcessGroup) -> Iterator[None]:
-    """Let an interrupt wait for the end of the epoch, when all ranks hear of it; a second does not.
+def _defer_interrupt(group: ProcessGroup) -> Iterator[None]:
+    """Defer an interrupt to the end of the epoch, when all ranks handle it; a second is immediate.
 
-    At another moment it would leave the others in the middle of a sum.
+    An immediate interrupt would leave the other ranks waiting in the middle of a collective.
     """
-    in_charge = threading.current_thread() is threading.main_thread()
-    if not in_charge or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
 
-    def wait(*_: object) -> None:
+    def defer(*_: object) -> None:
         group.interrupted = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, wait)
+    signal.signal(signal.SIGINT, defer)
     try:
         yield
     finally:
@@ -271,7 +289,7 @@ def _interrupts_wait(group: ProcessGroup) -> Iterator[None]:
 
 
 def _timeout() -> timedelta | None:
-    """That of the user's group, which a new group does not take over by itself."""
+    """The timeout of the default group, which a new group does not inherit."""
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
     group: Any = dist.group.WORLD
     try:

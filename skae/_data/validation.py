@@ -1,187 +1,295 @@
-"""What a parameter may be, said once beside its default, and the errors that follow from it."""
+"""Rules for parameters, declared beside their defaults, and the errors that follow from them."""
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import field, fields
+from math import inf
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
-# Python counts them among the integers; as numbers of layers or epochs they are mistakes.
+from .device import TORCH_DTYPES
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# Python counts Booleans among the integers; as numbers of layers or epochs they are mistakes.
 BOOLEANS = (bool, np.bool_)
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number of a kind in an interval; an open end is itself excluded."""
+class Rule:
+    """One kind of value that a parameter may have.
 
-    kind: type
-    low: float
-    high: float = float("inf")
-    low_open: bool = False
-    high_open: bool = False
+    Parameters
+    ----------
+    description : str
+        The allowed values, in the words of an error message.
+    has_type : callable
+        Whether a value is of the right type. A value of none of the types is a TypeError.
+    accepts : callable or None, default=None
+        Whether a value of that type is allowed. If not, it is a ValueError. None accepts all.
 
-    def has_type(self, value: object) -> bool:
-        return isinstance(value, self.kind) and not isinstance(value, BOOLEANS)
+    Examples
+    --------
+    >>> from skae._data.validation import Rule
+    >>> even = Rule("an even integer", lambda n: isinstance(n, int), lambda n: n % 2 == 0)
+    >>> even.accepts(3)
+    False
+    """
 
-    def accepts(self, value: Any) -> bool:
-        return (value > self.low if self.low_open else value >= self.low) and (
-            value < self.high if self.high_open else value <= self.high
+    def __init__(
+        self,
+        description: str,
+        has_type: Callable[[Any], bool],
+        accepts: Callable[[Any], bool] | None = None,
+    ) -> None:
+        self.description, self.has_type = description, has_type
+        self.accepts = accepts or (lambda value: True)
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class Interval(Rule):
+    """Numbers of a type between two bounds; booleans are not numbers.
+
+    Parameters
+    ----------
+    type : {numbers.Integral, numbers.Real}
+        The type of the numbers.
+    left : float
+        The lower bound.
+    right : float, default=inf
+        The upper bound.
+    closed : {"left", "right", "both", "neither"}, default="both"
+        The bounds that are allowed themselves.
+
+    Examples
+    --------
+    >>> from numbers import Real
+    >>> from skae._data.validation import Interval
+    >>> rule = Interval(Real, 0, 1, closed="left")
+    >>> print(rule)
+    a real number in [0, 1)
+    >>> rule.accepts(1.0)
+    False
+    """
+
+    def __init__(
+        self,
+        type: type,
+        left: float,
+        right: float = inf,
+        *,
+        closed: Literal["left", "right", "both", "neither"] = "both",
+    ) -> None:
+        self.type, self.left, self.right = type, left, right
+        self._left_closed, self._right_closed = (
+            closed in ("left", "both"),
+            closed in ("right", "both"),
+        )
+        noun = "an integer" if type is Integral else "a real number"
+        if right == inf:
+            interval = f"{'>=' if self._left_closed else '>'} {left:g}"
+        else:
+            opening, closing = "[" if self._left_closed else "(", "]" if self._right_closed else ")"
+            interval = f"in {opening}{left:g}, {right:g}{closing}"
+        super().__init__(f"{noun} {interval}", self._is_number, self._contains)
+
+    def _is_number(self, value: Any) -> bool:
+        return isinstance(value, self.type) and not isinstance(value, BOOLEANS)
+
+    def _contains(self, value: Any) -> bool:
+        above = value >= self.left if self._left_closed else value > self.left
+        return above and (value <= self.right if self._right_closed else value < self.right)
+
+
+class StrOptions(Rule):
+    """One of some strings.
+
+    Parameters
+    ----------
+    options : iterable of str
+        The strings, in the order of the error message.
+
+    Examples
+    --------
+    >>> from skae._data.validation import StrOptions
+    >>> print(StrOptions(["mean", "median"]))
+    one of 'mean', 'median'
+    """
+
+    def __init__(self, options: Iterable[str]) -> None:
+        self.options = tuple(options)
+        description = "one of " + ", ".join(map(repr, self.options))
+        super().__init__(
+            description, lambda value: isinstance(value, str), self.options.__contains__
         )
 
-    def __str__(self) -> str:
-        noun = "an integer" if self.kind is Integral else "a real number"
-        if self.high == float("inf"):
-            return f"{noun} {'>' if self.low_open else '>='} {self.low:g}"
-        left, right = "(" if self.low_open else "[", ")" if self.high_open else "]"
-        return f"{noun} in {left}{self.low:g}, {self.high:g}{right}"
+
+NONE = Rule("None", lambda value: value is None)
+CALLABLE = Rule("a callable", callable)
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """One of some strings."""
+def integer(low: float, high: float = inf) -> Interval:
+    """Return the rule for an integer between two bounds, both allowed.
 
-    names: tuple[str, ...]
+    Parameters
+    ----------
+    low : float
+        The smallest integer.
+    high : float, default=inf
+        The largest integer.
 
-    def has_type(self, value: object) -> bool:
-        return isinstance(value, str)
+    Returns
+    -------
+    rule : Interval
 
-    def accepts(self, value: object) -> bool:
-        return value in self.names
-
-    def __str__(self) -> str:
-        return "one of " + ", ".join(map(repr, self.names))
-
-
-@dataclass(frozen=True)
-class Exactly:
-    """One value, such as None."""
-
-    value: object
-
-    def has_type(self, value: object) -> bool:
-        return type(value) is type(self.value)
-
-    def accepts(self, value: object) -> bool:
-        return value == self.value
-
-    def __str__(self) -> str:
-        return repr(self.value)
+    Examples
+    --------
+    >>> from skae._data.validation import integer
+    >>> print(integer(1))
+    an integer >= 1
+    """
+    return Interval(Integral, low, high)
 
 
-@dataclass(frozen=True)
-class Integers:
-    """A list or tuple of positive integers, of one of some lengths if there are any."""
+def positive(high: float = inf) -> Interval:
+    """Return the rule for a real number above zero.
 
-    lengths: tuple[int, ...] = ()
+    Parameters
+    ----------
+    high : float, default=inf
+        The largest number.
 
-    def has_type(self, value: object) -> bool:
-        return isinstance(value, list | tuple)
+    Returns
+    -------
+    rule : Interval
 
-    def accepts(self, value: Any) -> bool:
-        right_length = not self.lengths or len(value) in self.lengths
-        return right_length and all(WIDTH.has_type(v) and WIDTH.accepts(v) for v in value)
-
-    def __str__(self) -> str:
-        count = " or ".join(map(str, self.lengths))
-        return f"a sequence of {count} positive integers".replace("  ", " ")
-
-
-@dataclass(frozen=True)
-class PositiveNumbers:
-    """A list or tuple of at least so many numbers above zero."""
-
-    least: int
-
-    def has_type(self, value: object) -> bool:
-        return isinstance(value, list | tuple)
-
-    def accepts(self, value: Any) -> bool:
-        rule = positive()
-        return len(value) >= self.least and all(rule.has_type(v) and rule.accepts(v) for v in value)
-
-    def __str__(self) -> str:
-        return f"a sequence of at least {self.least} real numbers > 0"
+    Examples
+    --------
+    >>> from skae._data.validation import positive
+    >>> print(positive())
+    a real number > 0
+    """
+    return Interval(Real, 0, high, closed="right")
 
 
-@dataclass(frozen=True)
-class Instance:
-    """An object of some types, described in words."""
-
-    types: type | tuple[type, ...]
-    words: str
-
-    def has_type(self, value: object) -> bool:
-        return isinstance(value, self.types)
-
-    def accepts(self, value: object) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return self.words
+def instance_of(types: type | tuple[type, ...], description: str) -> Rule:
+    """Return the rule for an object of some types, which error messages describe in these words."""
+    return Rule(description, lambda value: isinstance(value, types))
 
 
-@dataclass(frozen=True)
-class AnyCallable:
-    """Anything that can be called."""
-
-    def has_type(self, value: object) -> bool:
-        return callable(value)
-
-    def accepts(self, value: object) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return "a callable"
+def estimator_with(*methods: str) -> Rule:
+    """Return the rule for an estimator, not a class, with some methods."""
+    return Rule(
+        f"an estimator with {', '.join(methods[:-1])} and {methods[-1]}",
+        lambda value: not isinstance(value, type) and all(hasattr(value, m) for m in methods),
+    )
 
 
-@dataclass(frozen=True)
-class Estimator:
-    """An estimator, not a class, with some methods."""
-
-    methods: tuple[str, ...]
-
-    def has_type(self, value: object) -> bool:
-        return not isinstance(value, type) and all(hasattr(value, m) for m in self.methods)
-
-    def accepts(self, value: object) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return f"an estimator with {', '.join(self.methods[:-1])} and {self.methods[-1]}"
+def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
+    """Return the rule for a list or tuple of positive integers, of one of some lengths if given."""
+    count = " or ".join(map(str, lengths)) + " " * bool(lengths)
+    return _sequence(f"{count}positive integers", integer(1), lambda n: not lengths or n in lengths)
 
 
-Rule = Number | OneOf | Exactly | Integers | PositiveNumbers | Instance | AnyCallable | Estimator
-
-WIDTH = Number(Integral, 1)
-NONE = Exactly(None)
-BOOLEAN = Instance(BOOLEANS, "True or False")
-
-
-def integer(low: float, high: float = float("inf")) -> Number:
-    """An integer from `low` to `high`."""
-    return Number(Integral, low, high)
+def positive_numbers(min_length: int) -> Rule:
+    """Return the rule for a list or tuple of at least so many real numbers above zero."""
+    return _sequence(
+        f"at least {min_length} real numbers > 0", positive(), lambda n: n >= min_length
+    )
 
 
-def positive(high: float = float("inf")) -> Number:
-    """A real number above zero."""
-    return Number(Real, 0, high, low_open=True)
+def _sequence(elements: str, rule: Rule, accepts_length: Callable[[int], bool]) -> Rule:
+    def accepts(values: list | tuple) -> bool:
+        return accepts_length(len(values)) and all(
+            rule.has_type(value) and rule.accepts(value) for value in values
+        )
+
+    return Rule(f"a sequence of {elements}", lambda value: isinstance(value, list | tuple), accepts)
+
+
+BOOLEAN = instance_of(BOOLEANS, "True or False")
+FRACTION = Interval(Real, 0, 1, closed="neither")
+RANDOM_STATE = (
+    NONE,
+    integer(0, 2**32 - 1),
+    instance_of(np.random.RandomState, "a numpy.random.RandomState"),
+)
 
 
 def parameter(default: Any, *allowed: Rule) -> Any:
-    """A constructor parameter: its default and what it may be."""
+    """Declare a constructor parameter of an estimator that is a dataclass.
+
+    `fit` raises an error for a value that none of the rules accepts.
+
+    Parameters
+    ----------
+    default : object
+        The default.
+    *allowed : Rule
+        The allowed values: those that at least one of these rules accepts.
+
+    Returns
+    -------
+    field : dataclasses.Field
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from skae._data.validation import NONE, check_parameters, integer, parameter
+    >>> @dataclass
+    ... class Estimator:
+    ...     max_iter: int | None = parameter(100, integer(1), NONE)
+    >>> check_parameters(Estimator(max_iter=0))
+    Traceback (most recent call last):
+    ...
+    ValueError: `max_iter` must be an integer >= 1 or None, got 0.
+    """
     return field(default=default, metadata={"allowed": allowed})
 
 
-def check_parameters(estimator: Any) -> None:
-    """Raise a TypeError or a ValueError for the first parameter that is not as declared."""
+def check_parameters(estimator: "DataclassInstance") -> None:
+    """Raise a TypeError or a ValueError for the first parameter that breaks its rules.
+
+    A field without rules is not checked.
+    """
     for declared in fields(estimator):
-        check_value(declared.name, getattr(estimator, declared.name), declared.metadata["allowed"])
+        if "allowed" in declared.metadata:
+            value = getattr(estimator, declared.name)
+            check_value(declared.name, value, declared.metadata["allowed"])
 
 
 def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
-    """Raise unless one of the rules takes `value`; the message names all of them."""
+    """Raise an error, which names all of the rules, unless one of them accepts `value`."""
     typed = [rule for rule in allowed if rule.has_type(value)]
     if any(rule.accepts(value) for rule in typed):
         return
     error = ValueError if typed else TypeError
     raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {value!r}.")
+
+
+def validate_rows(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
+    """Validate rows of floats as `validate_data` does; NaN and CSR matrices are allowed."""
+    defaults = {
+        "accept_sparse": "csr",
+        "dtype": list(TORCH_DTYPES),
+        "ensure_all_finite": "allow-nan",
+    }
+    return validate_data(estimator, X, **(defaults | options))
+
+
+@contextmanager
+def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Restore every attribute if the body raises, so that no estimator is left half fitted."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

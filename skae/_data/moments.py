@@ -1,0 +1,91 @@
+"""Mean and standard deviation of each column of the rows."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from .dataset import Rows, row_blocks, stored_width, tensor_blocks
+from .device import as_array, max_float_dtype
+from .process_group import SINGLE_PROCESS, SingleProcess
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of each column over its observed entries, in units of `X`."""
+
+    mean: np.ndarray  # (n_features,); zero for a feature that was never observed
+    std: np.ndarray  # (n_features,); zero for a feature that is constant up to rounding
+    rms_std: float  # root mean square of `std`, or 1 if all features are constant
+    n_missing: int = 0  # missing entries, over all rows
+
+
+class _ColumnMoments(NamedTuple):
+    """Moments of some of the rows, from which those of all rows are computed."""
+
+    n_observed: np.ndarray  # (n_features,), or one number for all
+    mean: np.ndarray  # (n_features,); NaN for a feature that was never observed
+    variance: np.ndarray  # (n_features,)
+
+
+def moments(X: Rows, group: SingleProcess = SINGLE_PROCESS) -> Moments:
+    """Mean and standard deviation of each column; NaN is ignored, CSR is not made dense."""
+    own = _of_tensor(X) if isinstance(X, Tensor) else _of_array(X)
+    n_observed, mean, variance = reduce(_merge, group.gather(own))
+    n_entries = sum(group.gather(X.shape[0])) * X.shape[1]
+    never_observed = np.isnan(mean)
+    if not np.isfinite(variance[~never_observed]).all():
+        raise ValueError("X has values too large to square in float64; divide X by a constant.")
+    mean = np.where(never_observed, 0.0, mean)
+    std = np.sqrt(np.where(never_observed, 0.0, variance))
+    # The variance of a constant column of floats consists of rounding errors.
+    eps = torch.finfo(X.dtype).eps if isinstance(X, Tensor) else np.finfo(X.dtype).eps
+    std[std <= 8 * eps * np.abs(mean)] = 0.0
+    rms_std = float(np.sqrt(np.mean(std**2)))
+    n_missing = n_entries - int(np.broadcast_to(n_observed, len(mean)).sum())
+    return Moments(mean, std, rms_std if rms_std > 0 else 1.0, n_missing)
+
+
+def _merge(first: _ColumnMoments, second: _ColumnMoments) -> _ColumnMoments:
+    """Moments of two sets of rows together (Chan, Golub and LeVeque, 1983)."""
+    n_observed = first.n_observed + second.n_observed
+    weight = second.n_observed / np.maximum(n_observed, 1)
+    (mean, variance), (second_mean, second_variance) = (
+        [np.where(part.n_observed, values, 0.0) for values in (part.mean, part.variance)]
+        for part in (first, second)
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        change = second_mean - mean
+        merged = (
+            (1 - weight) * variance + weight * second_variance + weight * (1 - weight) * change**2
+        )
+        merged_mean = np.where(n_observed, mean + weight * change, np.nan)
+    return _ColumnMoments(n_observed, merged_mean, merged)
+
+
+def _of_array(X: np.ndarray | sparse.csr_array) -> _ColumnMoments:
+    """Moments of an array or CSR matrix, in blocks: a single pass needs several times its size."""
+    from sklearn.preprocessing import StandardScaler  # here, as it would double the import's time
+
+    scaler = StandardScaler(with_mean=not sparse.issparse(X))
+    width = stored_width(X) if sparse.issparse(X) else None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for rows in row_blocks(X, width, times=4):
+            scaler.partial_fit(X[rows])
+    return _ColumnMoments(scaler.n_samples_seen_, scaler.mean_, scaler.var_)
+
+
+def _of_tensor(X: Tensor) -> _ColumnMoments:
+    """Moments of a tensor, on its device, in two passes over its rows."""
+
+    def total(statistic: Callable[[Tensor], Tensor]) -> Tensor:
+        dtype = max_float_dtype(X.device)
+        return reduce(torch.add, map(statistic, tensor_blocks(X, dtype, X.device, times=4)))
+
+    n_observed = total(lambda x: (~x.isnan()).sum(0))
+    mean = total(lambda x: x.nansum(0)) / n_observed
+    variance = total(lambda x: (x - mean).square().nansum(0)) / n_observed
+    return _ColumnMoments(n_observed.cpu().numpy(), as_array(mean), as_array(variance))

@@ -1,0 +1,60 @@
+"""The number of threads during small and large work."""
+
+import threading
+
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from skae._data.threads import MULTITHREADING_MIN_FLOPS, threads_for
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_small_work_uses_one_thread_and_restores_the_number_of_threads(two_threads):
+    with threads_for(1000):
+        assert torch.get_num_threads() == 1
+        assert all(pool["num_threads"] == 1 for pool in threadpool_info())
+        with threads_for(1000):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("main_leaves_first", [True, False])
+def test_each_thread_of_python_restores_its_own_number(two_threads, main_leaves_first):
+    inside, left, other = threading.Event(), threading.Event(), []
+
+    def work():
+        with threads_for(1000):
+            inside.set()
+            left.wait(10 if main_leaves_first else 0)
+        other.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    with threads_for(1000):
+        thread.start()
+        assert inside.wait(10)
+        if not main_leaves_first:
+            thread.join()
+            assert torch.get_num_threads() == 1
+    left.set()
+    thread.join()
+    assert [torch.get_num_threads(), *other] == [2, 2]
+
+
+def test_large_work_keeps_the_number_of_threads(two_threads):
+    with threads_for(MULTITHREADING_MIN_FLOPS):
+        assert torch.get_num_threads() == 2
+
+
+def test_the_number_of_threads_is_restored_after_an_error(two_threads):
+    with pytest.raises(KeyError), threads_for(1000):
+        raise KeyError
+    assert torch.get_num_threads() == 2
