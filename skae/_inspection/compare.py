@@ -1,53 +1,60 @@
-"""Reducers side by side on unseen rows."""
+"""Comparison of reducers on test rows: the measures, the folds and the checks of arguments."""
 
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_regressor
 from sklearn.manifold import trustworthiness
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import BaseCrossValidator, KFold, StratifiedKFold, check_cv
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
 
+from .._data.array_api import ArrayLike
 from .._data.process_group import refuse_process_group
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
+from .protocols import Predictor, UnfittedTransformer
 from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
 
+# Kinds of target, as `type_of_target` names them.
 _CLASSES = ("binary", "multiclass")
 _NUMBERS = ("continuous", "continuous-multioutput")
 
+# A pair of train and test indices for each fold.
+Splits: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray]]
+RandomState: TypeAlias = int | np.random.RandomState | None
+
 
 def compare_reducers(
-    reducers: Mapping[str, Any],
-    X: Any,
-    y: Any = None,
+    reducers: Mapping[str, UnfittedTransformer],
+    X: ArrayLike,
+    y: ArrayLike = None,
     *,
-    cv: Any = 3,
-    downstream: Any = None,
+    cv: int | BaseCrossValidator | Splits | None = 3,
+    downstream: Predictor | None = None,
     n_neighbors: int = 5,
-    random_state: int | np.random.RandomState | None = None,
+    random_state: RandomState = None,
 ) -> ReducerComparison:
-    """Compare reducers side by side on rows that they have not seen.
+    """Compare reducers by cross-validation.
 
-    Each reducer is cloned, fitted on the training rows of each fold and judged on the others. All
-    reducers see the same folds. The measures are:
+    Each reducer is cloned, fitted on the training rows of each fold and scored on its test rows.
+    The folds are the same for all reducers. The measures are:
 
-    - *explained variance*: ``1 - sum (x - restored)^2 / sum (x - mean)^2`` over the observed
-      entries of the unseen rows, with the mean of the training rows. 1 is perfect, 0 is no better
+    - *explained variance*: ``1 - sum (x - reconstruction)^2 / sum (x - mean)^2`` over the observed
+      entries of the test rows, with the mean of the training rows. 1 is perfect, 0 is no better
       than the mean. It needs `inverse_transform`.
     - *trustworthiness*: the share of the neighbours among the codes that are neighbours in `X`
       too, in the units of `X` (:func:`sklearn.manifold.trustworthiness`), from at most 2000
       evenly spaced rows of a fold.
-    - *k-NN score*: a k-nearest-neighbours model learns `y` from the training rows' codes and is
-      scored on the unseen ones: accuracy for classes, R² for numbers.
-    - *downstream score*: `downstream` learns `y` from the training rows' codes; its own `score`
-      on the unseen ones.
-    - *seconds* to fit the training rows, and to transform the unseen rows.
+    - *k-NN score*: a k-nearest-neighbours model is fitted to the codes and `y` of the training
+      rows and scored on the test rows: accuracy for classes, R² for numbers.
+    - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows; its own
+      `score` on the test rows.
+    - *seconds* to fit the training rows, and to transform the test rows.
 
     A measure that does not apply is NaN, and ``-`` in the table: explained variance where
     `inverse_transform` is missing or raises a ValueError or NotImplementedError; explained
@@ -56,27 +63,28 @@ def compare_reducers(
     Parameters
     ----------
     reducers : dict of str to transformer
-        What to compare, by the names shown in the table: anything with `fit` and `transform`,
-        pipelines included. They are cloned, never changed, and keep their own `random_state`.
+        The reducers, by their names in the table: anything with `fit` and `transform`, pipelines
+        included. They are cloned, never changed, and keep their own `random_state`.
 
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
-        The rows. NaN means "not observed" and may be there if the reducers accept it.
+        The rows. NaN means "not observed" and is allowed if the reducers accept it.
 
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        What the codes should predict. As in a pipeline, `fit` of each reducer gets it. It holds
-        classes or numbers as :func:`sklearn.utils.multiclass.type_of_target` sees it (whole
-        numbers are classes, even as floats), and always numbers if `downstream` is a regressor.
+        The target to predict from the codes. As in a pipeline, it is passed to `fit` of each
+        reducer. It holds classes or numbers by :func:`sklearn.utils.multiclass.type_of_target`
+        (whole numbers are classes, even as floats), and always numbers if `downstream` is a
+        regressor.
 
     cv : int, splitter, iterable of (train, test) or None, default=3
         The folds. A number of folds is shuffled, and stratified if `y` holds classes; None
         stands for 5. Pass one pair of index arrays in a list for a single split.
 
     downstream : estimator, default=None
-        Classifier or regressor to be scored on the codes. Needs `y`.
+        Classifier or regressor to score on the codes. Needs `y`.
 
     n_neighbors : int, default=5
-        Number of neighbours, for trustworthiness and for the k-NN score. More of them judge a
-        coarser structure. Must be less than half the unseen rows of a fold.
+        Number of neighbours, for trustworthiness and for the k-NN score. More neighbours measure
+        a coarser structure. Must be less than half the test rows of a fold.
 
     random_state : int, RandomState instance or None, default=None
         Shuffles the folds if `cv` is a number. It is not passed to the reducers.
@@ -84,8 +92,8 @@ def compare_reducers(
     Returns
     -------
     comparison : ReducerComparison
-        Prints as a table. `folds` has the scores of each fold, `mean()` and `std()` sum them up,
-        `to_frame()` gives a DataFrame.
+        Prints as a table. `folds` has the scores of each fold, `mean()` and `std()` summarise
+        them, `to_frame()` returns a DataFrame.
 
     See Also
     --------
@@ -124,7 +132,7 @@ def compare_reducers(
     if downstream is not None and y is None:
         raise ValueError("`downstream` is scored against `y`: pass `y` too, got None.")
     classes = _holds_classes(y, downstream)
-    knn = _neighbours_model(y, classes, n_neighbors)
+    knn = _knn_model(y, classes, n_neighbors)
 
     folds: dict[str, list[ReducerScores]] = {name: [] for name in reducers}
     n_test_rows = []
@@ -136,7 +144,7 @@ def compare_reducers(
             try:
                 folds[name].append(_score_fold(reducer, fold, knn, downstream, n_neighbors))
             except Exception as error:
-                error.add_note(f"This came from `reducers[{name!r}]`.")
+                error.add_note(f"Raised by `reducers[{name!r}]`.")
                 raise
     return ReducerComparison(
         folds={name: tuple(scores) for name, scores in folds.items()},
@@ -145,31 +153,38 @@ def compare_reducers(
     )
 
 
+compare_reducers.__module__ = "skae"  # where users import it
+
+
 class _Fold(NamedTuple):
-    """One split, cut once for all reducers."""
+    """One split of the rows, the same for all reducers."""
 
-    X_train: Any
-    X_test: Any
-    y_train: Any
-    y_test: Any
-    rows: Any  # `X_test` as a dense array, None where it does not hold numbers
-    mean: Any  # of the training rows
+    X_train: ArrayLike
+    X_test: ArrayLike
+    y_train: np.ndarray | None
+    y_test: np.ndarray | None
+    rows: np.ndarray | None  # `X_test` as a dense array, None where it does not hold numbers
+    mean: np.ndarray | None  # of the training rows
 
 
-def _make_fold(X: Any, y: Any, train: Any, test: Any) -> _Fold:
-    """Cut `X` and `y`, and convert once what every reducer is compared with."""
-    X_train, X_test = _take(X, train), _take(X, test)
+def _make_fold(X: ArrayLike, y: np.ndarray | None, train: np.ndarray, test: np.ndarray) -> _Fold:
+    """Split `X` and `y`, and convert the test rows once for all reducers."""
+    X_train, X_test = _select_rows(X, train), _select_rows(X, test)
     y_train, y_test = (None, None) if y is None else (y[train], y[test])
     rows = mean = None
-    with suppress(ValueError, TypeError):  # strings, say: codes cannot be compared with such rows
+    with suppress(ValueError, TypeError):  # strings, which cannot be compared with codes
         rows, mean = dense(as_numbers(X_test)), observed_mean(as_numbers(X_train))
     return _Fold(X_train, X_test, y_train, y_test, rows, mean)
 
 
 def _score_fold(
-    reducer: Any, fold: _Fold, knn: Any, downstream: Any, n_neighbors: int
+    reducer: UnfittedTransformer,
+    fold: _Fold,
+    knn: Predictor | None,
+    downstream: Predictor | None,
+    n_neighbors: int,
 ) -> ReducerScores:
-    """Fit a clone on the training rows, judge it on the others."""
+    """Fit a clone on the training rows, score it on the test rows."""
     start = time.perf_counter()
     reducer = clone(reducer).fit(fold.X_train, fold.y_train)
     fitted = time.perf_counter()
@@ -178,47 +193,56 @@ def _score_fold(
     train_codes = dense(reducer.transform(fold.X_train))
     return ReducerScores(
         n_components=codes.shape[1],
-        explained_variance=_restored_share(reducer, codes, fold),
+        explained_variance=_explained_variance(reducer, codes, fold),
         trustworthiness=_trustworthiness(fold.rows, codes, n_neighbors),
-        knn_score=_codes_score(knn, train_codes, codes, fold),
-        downstream_score=_codes_score(downstream, train_codes, codes, fold),
+        knn_score=_score_codes(knn, train_codes, codes, fold),
+        downstream_score=_score_codes(downstream, train_codes, codes, fold),
         fit_seconds=fitted - start,
         transform_seconds=transformed - fitted,
     )
 
 
-def _restored_share(reducer: Any, codes: np.ndarray, fold: _Fold) -> float:
-    """Explained variance of the unseen rows, NaN where the reducer has no inverse."""
-    if fold.rows is None or not hasattr(reducer, "inverse_transform"):
+def _explained_variance(reducer: UnfittedTransformer, codes: np.ndarray, fold: _Fold) -> float:
+    """Explained variance of the test rows, NaN where the reducer has no inverse."""
+    if fold.rows is None or fold.mean is None or not hasattr(reducer, "inverse_transform"):
         return np.nan
     try:
-        restored = reducer.inverse_transform(codes)
-    # KernelPCA without its map back and SimpleImputer without indicators say so when called only.
+        reconstruction = reducer.inverse_transform(codes)
+    # KernelPCA without a fitted inverse and SimpleImputer without indicators raise in the call.
     except (ValueError, NotImplementedError):
         return np.nan
-    return explained_variance(fold.rows, as_reconstruction(restored, fold.rows.shape), fold.mean)
+    reconstruction = as_reconstruction(reconstruction, fold.rows.shape)
+    return explained_variance(fold.rows, reconstruction, fold.mean)
 
 
 def _trustworthiness(rows: np.ndarray | None, codes: np.ndarray, n_neighbors: int) -> float:
     """Trustworthiness of at most `MAX_TRUSTWORTHINESS_ROWS` evenly spaced rows."""
     if rows is None:
         return np.nan
-    n_kept = min(len(rows), MAX_TRUSTWORTHINESS_ROWS)
-    kept = np.linspace(0, len(rows) - 1, n_kept).astype(int)
+    n_sampled = min(len(rows), MAX_TRUSTWORTHINESS_ROWS)
+    sample = np.linspace(0, len(rows) - 1, n_sampled).astype(int)
     metric = "nan_euclidean" if np.isnan(rows).any() else "euclidean"
-    return float(trustworthiness(rows[kept], codes[kept], n_neighbors=n_neighbors, metric=metric))
+    return float(
+        trustworthiness(rows[sample], codes[sample], n_neighbors=n_neighbors, metric=metric)
+    )
 
 
-def _codes_score(model: Any, train_codes: np.ndarray, codes: np.ndarray, fold: _Fold) -> float:
-    """Score of a clone of `model` that learns `y` from the codes, NaN without a model."""
+def _score_codes(
+    model: Predictor | None, train_codes: np.ndarray, codes: np.ndarray, fold: _Fold
+) -> float:
+    """Score of a clone of `model` fitted to the codes and `y`, NaN without a model."""
     if model is None:
         return np.nan
     return float(clone(model).fit(train_codes, fold.y_train).score(codes, fold.y_test))
 
 
 def _splits(
-    cv: Any, X: Any, y: Any, classes: bool, random_state: Any
-) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    cv: int | BaseCrossValidator | Splits | None,
+    X: ArrayLike,
+    y: np.ndarray | None,
+    classes: bool,
+    random_state: RandomState,
+) -> Splits:
     """Pairs of train and test indices; a number of folds is shuffled, as rows may be sorted."""
     if cv is None:
         cv = 5
@@ -228,20 +252,20 @@ def _splits(
     return check_cv(cv).split(X, y)
 
 
-def _neighbours_model(y: Any, classes: bool, n_neighbors: int) -> Any:
-    """Return the k-NN model for `y`, None without a `y`."""
+def _knn_model(y: np.ndarray | None, classes: bool, n_neighbors: int) -> Predictor | None:
+    """The k-NN model for `y`, None without a `y`."""
     if y is None:
         return None
     return (KNeighborsClassifier if classes else KNeighborsRegressor)(n_neighbors)
 
 
-def _take(X: Any, rows: Any) -> Any:
-    """Rows of an array, a CSR matrix or a DataFrame, in the container they came in."""
+def _select_rows(X: ArrayLike, rows: np.ndarray) -> Any:
+    """Some rows of an array, a CSR matrix or a DataFrame, in the same container."""
     rows = np.asarray(rows)
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def _check_reducers(reducers: Any) -> None:
+def _check_reducers(reducers: Mapping[str, UnfittedTransformer]) -> None:
     if not isinstance(reducers, Mapping):
         raise TypeError(f"`reducers` must be a dict of names and transformers, got {reducers!r}.")
     if not reducers:
@@ -260,7 +284,7 @@ def _check_reducers(reducers: Any) -> None:
             )
 
 
-def _check_n_neighbors(n_neighbors: Any) -> None:
+def _check_n_neighbors(n_neighbors: object) -> None:
     if not isinstance(n_neighbors, Integral):
         raise TypeError(f"`n_neighbors` must be an int, got {n_neighbors!r}.")
     if n_neighbors < 1:
@@ -270,13 +294,13 @@ def _check_n_neighbors(n_neighbors: Any) -> None:
 def _check_enough_rows(n_neighbors: int, n_test_rows: int) -> None:
     if 2 * n_neighbors >= n_test_rows:
         raise ValueError(
-            "`n_neighbors` must be less than half the unseen rows of a fold, "
+            "`n_neighbors` must be less than half the test rows of a fold, "
             f"got {n_neighbors} for {n_test_rows} rows: lower it, or choose fewer folds with `cv`."
         )
 
 
-def _check_rows(X: Any) -> Any:
-    """Return `X` in a container whose rows can be taken."""
+def _check_rows(X: ArrayLike) -> Any:
+    """Return `X` in a container whose rows can be selected by indices."""
     X = X.tocsr() if sparse.issparse(X) else X if hasattr(X, "shape") else np.asarray(X)
     if len(X.shape) != 2:
         raise ValueError(
@@ -285,8 +309,8 @@ def _check_rows(X: Any) -> Any:
     return X
 
 
-def _check_target(y: Any, X: Any) -> np.ndarray | None:
-    """Return `y` as an array of as many entries as `X` has rows."""
+def _check_target(y: ArrayLike, X: ArrayLike) -> np.ndarray | None:
+    """Return `y` as an array, with one entry for each row of `X`."""
     if y is None:
         return None
     y = np.asarray(y)
@@ -298,8 +322,8 @@ def _check_target(y: Any, X: Any) -> np.ndarray | None:
     return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
 
 
-def _holds_classes(y: np.ndarray | None, downstream: Any) -> bool:
-    """Tell classes from numbers."""
+def _holds_classes(y: np.ndarray | None, downstream: Predictor | None) -> bool:
+    """Whether `y` holds classes rather than numbers."""
     if y is None or (downstream is not None and is_regressor(downstream)):
         return False
     kind = type_of_target(y, input_name="y")

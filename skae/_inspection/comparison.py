@@ -1,12 +1,18 @@
-"""What a comparison of reducers has found, as a table and as a picture."""
+"""The scores of a comparison of reducers, as a table, a data frame or a figure."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .comparison_display import ReducerComparisonDisplay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 # Trustworthiness compares all pairs of rows: at 2000 rows that is two 32 MB matrices and a quarter
 # of a second. Over samples of that size from 20000 rows its standard deviation was 0.002.
@@ -14,9 +20,9 @@ MAX_TRUSTWORTHINESS_ROWS = 2000
 
 
 class ReducerScores(NamedTuple):
-    """What one reducer reaches, on one fold or on average; NaN where a measure does not apply.
+    """The scores of one reducer, on one fold or on average; NaN where a measure does not apply.
 
-    See :func:`compare_reducers` for what each measure is.
+    :func:`compare_reducers` defines the measures.
     """
 
     n_components: float
@@ -35,12 +41,12 @@ class ReducerComparison:
     Attributes
     ----------
     folds : dict of str to tuple of ReducerScores
-        What each reducer reached on each fold, in the order of `reducers` and of the folds.
+        The scores of each reducer on each fold, in the order of `reducers` and of the folds.
         ``pandas.DataFrame(comparison.folds["pca"])`` has one row per fold.
     n_test_rows : tuple of int
-        Number of unseen rows in each fold.
+        Number of test rows in each fold.
     knn_label : str
-        What `knn_score` is, such as ``"5-NN accuracy"``.
+        The name of `knn_score` in the table, such as ``"5-NN accuracy"``.
 
     See Also
     --------
@@ -58,6 +64,8 @@ class ReducerComparison:
     True
     """
 
+    __module__ = "skae"
+
     folds: dict[str, tuple[ReducerScores, ...]]
     n_test_rows: tuple[int, ...]
     knn_label: str
@@ -72,7 +80,7 @@ class ReducerComparison:
         return {name: _over_folds(np.mean, folds) for name, folds in self.folds.items()}
 
     def std(self) -> dict[str, ReducerScores]:
-        """Spread over the folds as a standard deviation, 0 where there is one fold.
+        """Standard deviation over the folds, 0 if there is a single fold.
 
         Returns
         -------
@@ -80,7 +88,7 @@ class ReducerComparison:
         """
         return {name: _over_folds(np.std, folds) for name, folds in self.folds.items()}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> DataFrame:
         """Return the averages as a pandas DataFrame.
 
         Returns
@@ -91,7 +99,7 @@ class ReducerComparison:
         Raises
         ------
         ImportError
-            Where pandas is not installed.
+            If pandas is not installed.
         """
         try:
             import pandas as pd
@@ -100,13 +108,13 @@ class ReducerComparison:
         rows = [scores._asdict() for scores in self.mean().values()]
         return pd.DataFrame(rows, index=pd.Index(self.folds, name="reducer"))
 
-    def plot(self, ax: Any = None) -> ReducerComparisonDisplay:
-        """Draw a panel for each measure, with the spread over the folds.
+    def plot(self, ax: Axes | None = None) -> ReducerComparisonDisplay:
+        """Draw a panel for each measure, with the standard deviation over the folds.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Whose place the panels take; None is for a new figure.
+            The axes that the panels replace; None makes a new figure.
 
         Returns
         -------
@@ -115,7 +123,7 @@ class ReducerComparison:
         Raises
         ------
         ImportError
-            Where matplotlib is not installed.
+            If matplotlib is not installed.
         """
         mean, std = ({name: s._asdict() for name, s in f().items()} for f in (self.mean, self.std))
         labels = {
@@ -139,7 +147,7 @@ class ReducerComparison:
         columns = [["reducer", *self.folds]]
         for field, label in self._labels().items():
             cells = [_cell(field, mean[name], std[name], len(self.n_test_rows)) for name in mean]
-            # What needs a `y` or a `downstream` that nobody gave is left out, not dashed.
+            # Measures that need a `y` or a `downstream`, if none was given, have no column.
             if field not in ("knn_score", "downstream_score") or set(cells) != {"-"}:
                 columns.append([label, *cells])
         return "\n".join([*_aligned(columns), *self._footnotes()])
@@ -157,7 +165,7 @@ class ReducerComparison:
         }
 
     def _footnotes(self) -> Iterator[str]:
-        """Say what the table averages, and over which rows."""
+        """The lines below the table: the numbers of folds and rows."""
         n_folds = len(self.n_test_rows)
         rows = f"{sum(self.n_test_rows)} unseen rows"
         yield rows if n_folds == 1 else f"mean ± std over {n_folds} folds, {rows}"
@@ -165,13 +173,15 @@ class ReducerComparison:
             yield f"trustworthiness from {MAX_TRUSTWORTHINESS_ROWS} rows of a fold"
 
 
-def _over_folds(statistic: Callable[..., Any], folds: tuple[ReducerScores, ...]) -> ReducerScores:
-    """Apply `statistic` to each measure; one fold without a value leaves none."""
+def _over_folds(
+    statistic: Callable[..., np.ndarray], folds: tuple[ReducerScores, ...]
+) -> ReducerScores:
+    """Apply `statistic` to each measure; NaN if the measure is NaN on any fold."""
     return ReducerScores(*(float(value) for value in statistic(folds, axis=0)))
 
 
 def _cell(field: str, mean: ReducerScores, std: ReducerScores, n_folds: int) -> str:
-    """One entry of the table."""
+    """One entry of the table, as text."""
     value = getattr(mean, field)
     if np.isnan(value):
         return "-"
@@ -183,7 +193,7 @@ def _cell(field: str, mean: ReducerScores, std: ReducerScores, n_folds: int) -> 
 
 
 def _aligned(columns: list[list[str]]) -> Iterator[str]:
-    """Lines of a table: the first column to the left, the others to the right."""
+    """Lines of a table: the first column left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in columns]
     for name, *cells in zip(*columns, strict=True):
         right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]

@@ -1,16 +1,21 @@
-"""The picture of a comparison of reducers."""
+"""The display of a comparison of reducers."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from .plotting import grid_for
+from .plotting import make_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ReducerComparisonDisplay:
-    """Reducers side by side: one line for each, one panel for each measure.
+    """Reducers side by side: one line for each reducer, one panel for each measure.
 
     Made by :meth:`ReducerComparison.plot`.
 
@@ -19,18 +24,18 @@ class ReducerComparisonDisplay:
     names : list of str
         The reducers, from the top down.
     mean : dict of str to list of float
-        For each measure what each reducer reaches; NaN where it does not apply.
+        For each measure the scores of the reducers; NaN where it does not apply.
     std : dict of str to list of float
-        The spread over the folds, drawn to either side.
+        The standard deviations over the folds, drawn to either side.
     logarithmic : tuple of str, default=()
-        The measures that differ by factors.
+        The measures with a logarithmic scale.
 
     Attributes
     ----------
     axes_ : ndarray of Axes of shape (n_measures,)
         One for each measure.
     figure_ : matplotlib Figure
-        What they are part of.
+        The figure of the axes.
 
     Examples
     --------
@@ -44,18 +49,20 @@ class ReducerComparisonDisplay:
     ['one', 'two']
     """
 
+    __module__ = "skae"
+
     names: list[str]
     mean: dict[str, list[float]]
     std: dict[str, list[float]]
     logarithmic: tuple[str, ...] = ()
 
-    def plot(self, ax: Any = None) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Whose place the panels take; None is for a new figure.
+            The axes that the panels replace; None makes a new figure.
 
         Returns
         -------
@@ -63,7 +70,7 @@ class ReducerComparisonDisplay:
         """
         n_reducers = len(self.names)
         shape, cell = (1, len(self.mean)), (2.3, 0.9 + 0.32 * n_reducers)
-        self.axes_ = grid_for("ReducerComparisonDisplay", ax, shape, cell)[0]
+        self.axes_ = make_grid("ReducerComparisonDisplay", ax, shape, cell)[0]
         self.figure_ = self.axes_[0].figure
         lines = np.arange(n_reducers)
         for panel, (measure, values) in zip(self.axes_, self.mean.items(), strict=True):

@@ -1,67 +1,81 @@
-"""What the displays share: matplotlib on demand, grids of axes, rows as pictures."""
+"""Helpers of the displays: matplotlib on demand, grids of axes, rows as images or lines."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# Told apart by most who are colour-blind (M. A. Petroff, "Accessible color sequences for data
-# visualization", 2021; matplotlib has it as a style from 3.10 on), and by markers without colour.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+# Distinguishable with most forms of colour blindness (M. A. Petroff, "Accessible color sequences
+# for data visualization", 2021; a style of matplotlib from 3.10 on); markers need no colour.
 COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 MARKERS = "osX^Dv*P<>"
 
-# Names of more features than this would not fit below an axis.
-FEW_FEATURES = 30
+# The names of more features than this do not fit below an axis.
+MAX_FEATURE_NAMES = 30
 
-# From black over grey to white: lightness alone tells less from more.
+# From black over grey to white: values can be compared by lightness alone.
 GREY = "gray"
 
 
-def pyplot(who: str) -> Any:
-    """Return `matplotlib.pyplot`, or raise an ImportError that says how to get it."""
+def pyplot(caller: str) -> ModuleType:
+    """Return `matplotlib.pyplot`, or raise an ImportError that says how to install it."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise ImportError(f"{who} needs matplotlib: pip install 'skae[plot]'.") from error
+        raise ImportError(f"{caller} needs matplotlib: pip install 'skae[plot]'.") from error
     return pyplot
 
 
-def axes_for(who: str, ax: Any, size: tuple[float, float] | None = None) -> Any:
-    """Return `ax`, or the axes of a new figure of this size in inches."""
-    plt = pyplot(who)
-    return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+def make_axes(caller: str, ax: Axes | None) -> Axes:
+    """Return `ax`, or the axes of a new figure."""
+    plt = pyplot(caller)
+    return plt.subplots(layout="constrained")[1] if ax is None else ax
 
 
-def grid_for(
-    who: str, ax: Any, shape: tuple[int, int], cell: tuple[float, float], below: float = 0.4
+def make_grid(
+    caller: str,
+    ax: Axes | None,
+    shape: tuple[int, int],
+    cell: tuple[float, float],
+    below: float = 0.4,
 ) -> np.ndarray:
-    """Return axes in the place of `ax`, or in a new figure.
+    """Return a grid of axes in the place of `ax`, or in a new figure.
 
-    The figure has room for such cells, in inches, and for as much text below them.
+    A new figure has room for cells of this width and height, in inches, and for text below them.
     """
-    plt = pyplot(who)
+    plt = pyplot(caller)
     n_rows, n_columns = shape
     if ax is None:
         size = (max(n_columns * cell[0], 2.5) + 1, max(n_rows * cell[1], 1.5) + below)
         figure = plt.figure(figsize=size, layout="constrained")
         return figure.subplots(n_rows, n_columns, squeeze=False)
     ax.set_axis_off()
-    return ax.get_subplotspec().subgridspec(n_rows, n_columns).subplots(squeeze=False)
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError("`ax` must be part of a grid of subplots, as `plt.subplots` makes them.")
+    return place.subgridspec(n_rows, n_columns).subplots(squeeze=False)
 
 
-def check_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...] | None:
-    """Return the shape as a tuple, or raise unless rows of this width are such pictures."""
+def check_image_shape(image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
+    """Return the shape as a tuple, or raise unless rows with so many features are such images."""
     if image_shape is None:
         return None
     shape = tuple(image_shape)
     if prod(shape) != n_features:
         raise ValueError(
-            f"`image_shape` must be of n_features = {n_features} pixels in all, got {image_shape}, "
-            f"which are {prod(shape)}."
+            f"`image_shape` must have n_features = {n_features} pixels, got {image_shape} with "
+            f"{prod(shape)}."
         )
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
         raise ValueError(
@@ -71,10 +85,14 @@ def check_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...] | No
     return shape
 
 
-def draw_picture(
-    ax: Any, row: np.ndarray, shape: tuple[int, ...], limits: tuple[float, float], cmap: Any = GREY
+def draw_image(
+    ax: Axes,
+    row: np.ndarray,
+    shape: tuple[int, ...],
+    limits: tuple[float, float],
+    cmap: str | Colormap = GREY,
 ) -> None:
-    """Draw a row as a picture, without ticks; its values reach from dark to light in `limits`."""
+    """Draw a row as an image without ticks; the colours cover the values between the limits."""
     low, high = limits
     image = np.clip((row.reshape(shape) - low) / ((high - low) or 1.0), 0, 1)
     if len(shape) == 3:
@@ -83,46 +101,46 @@ def draw_picture(
     hide_ticks(ax)
 
 
-def hide_ticks(ax: Any) -> None:
+def hide_ticks(ax: Axes) -> None:
     """Leave a thin frame and no ticks."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_color("0.7")
 
 
-def side_label(ax: Any, text: str) -> None:
-    """Write what a row of pictures is, upright and to its left."""
+def label_row(ax: Axes, text: str) -> None:
+    """Write the label of a row of images, upright, to the left of its first image."""
     ax.set_ylabel(text, rotation=0, ha="right", va="center")
 
 
-def room_for_names(names: Sequence[str] | None) -> float:
-    """How many inches `name_features` takes, about."""
-    if names is None or len(names) > FEW_FEATURES:
+def height_of_names(names: Sequence[str] | None) -> float:
+    """The approximate height, in inches, of the labels that `label_features` writes."""
+    if names is None or len(names) > MAX_FEATURE_NAMES:
         return 0.4
     return 0.4 + 0.08 * max(map(len, names))
 
 
-def name_features(ax: Any, names: Sequence[str] | None) -> None:
-    """Write the names of the features under the axis, if they have some and are few."""
-    if names is not None and len(names) <= FEW_FEATURES:
+def label_features(ax: Axes, names: Sequence[str] | None) -> None:
+    """Write the names of the features below the axis, if they have names and are few."""
+    if names is not None and len(names) <= MAX_FEATURE_NAMES:
         ax.set_xticks(range(len(names)), names, rotation=90)
     else:
         ax.set_xlabel("feature")
 
 
 def symmetric_limits(values: np.ndarray) -> tuple[float, float]:
-    """Limits between which zero is in the middle."""
+    """The narrowest limits that contain all values and have zero in the middle."""
     largest = float(np.nanmax(np.abs(values), initial=0)) or 1.0
     return -largest, largest
 
 
-def standard_units(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each column; 1 where it does not vary."""
+def mean_and_std(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation of each column; 1 for a constant column."""
     std = np.nanstd(X, axis=0)
     return np.nanmean(X, axis=0), np.where(std > 0, std, 1.0)
 
 
-def check_fitted_with(estimator: Any, *attributes: str) -> None:
-    """Raise a TypeError unless the estimator has what is to be drawn."""
+def check_has_attributes(estimator: object, *attributes: str) -> None:
+    """Raise a TypeError unless the estimator has the fitted attributes that a display draws."""
     missing = [name for name in attributes if not hasattr(estimator, name)]
     if missing:
         raise TypeError(
@@ -131,7 +149,27 @@ def check_fitted_with(estimator: Any, *attributes: str) -> None:
         )
 
 
-def names_of_features(estimator: Any) -> list[str] | None:
-    """Return the names of the columns that an estimator was fitted to, if they had some."""
+def image_shape_of(estimator: object) -> Any:
+    """The parameter `image_shape` of an estimator, None if it has no such parameter."""
+    return getattr(estimator, "image_shape", None)
+
+
+def feature_names_of(estimator: object) -> list[str] | None:
+    """The names of the columns that an estimator was fitted to, None if they had no names."""
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
+
+
+def choose_components(
+    components: Sequence[int] | None, n_components: int, default: int
+) -> list[int]:
+    """The numbers of the components to draw: the first `default` of them unless some are given."""
+    if components is None:
+        return list(range(min(n_components, default)))
+    chosen = list(components)
+    if not chosen or not all(0 <= i < n_components for i in chosen):
+        raise ValueError(
+            f"`components` must be among the {n_components} components, from 0 on, got "
+            f"{components!r}."
+        )
+    return chosen

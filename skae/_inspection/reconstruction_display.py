@@ -1,35 +1,44 @@
-"""The display of rows that come back."""
+"""The display of rows and their reconstructions."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from .._data.array_api import ArrayLike
 from .plotting import (
     GREY,
     check_image_shape,
-    draw_picture,
-    grid_for,
-    name_features,
-    names_of_features,
-    room_for_names,
-    side_label,
-    standard_units,
+    draw_image,
+    feature_names_of,
+    height_of_names,
+    image_shape_of,
+    label_features,
+    label_row,
+    make_grid,
+    mean_and_std,
     symmetric_limits,
 )
+from .protocols import Reducer
 from .scoring import as_numbers, as_reconstruction, dense
 
-# Lines of an original and of up to three reconstructions.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+# The lines of an original and of up to three reconstructions.
 LINE_STYLES = ("-", "--", ":", "-.")
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ReconstructionDisplay:
-    """Rows, what becomes of them, and the difference; as images, or as lines over the features.
+    """Rows, their reconstructions and the differences, as images or as lines over the features.
 
-    A difference is what became of a row minus the row; ``rms`` is the root of its mean square. In
+    A difference is the reconstruction minus the row; ``rms`` is the root of its mean square. In
     images of differences zero is grey. Lines are in standard deviations from the mean, as columns
     of a table may have any units.
 
@@ -38,23 +47,23 @@ class ReconstructionDisplay:
     original : ndarray of shape (n_rows, n_features)
         The rows.
     restored : dict of str to ndarray of shape (n_rows, n_features)
-        What becomes of them, by the name of what restored them.
+        The reconstructions, by the name of the reducer.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(channels, height, width)`` with 1 or 3 channels, if rows are
         images.
     feature_names : sequence of str or None, default=None
-        Names of the features, shown if they are 30 at most.
+        Names of the features, drawn if there are at most 30.
     mean, std : array-like of shape (n_features,), default=0.0 and 1.0
         The zero and the unit of lines.
 
     Attributes
     ----------
     axes_ : ndarray of Axes
-        One column for each row of `X`. Of images one row for the originals, then two for each of
-        `restored`: the reconstructions and their differences from the originals. Else two rows:
-        all of these as lines, and the differences.
+        One column for each row of `X`. For images, one row for the originals, then two for each
+        reducer: the reconstructions and their differences from the originals. For lines, two rows:
+        originals and reconstructions, and the differences.
     figure_ : matplotlib Figure
-        What they are part of.
+        The figure of the axes.
 
     Examples
     --------
@@ -70,41 +79,43 @@ class ReconstructionDisplay:
     (5, 5)
     """
 
-    original: Any
-    restored: dict[str, Any]
-    image_shape: Any = None
+    __module__ = "skae"
+
+    original: np.ndarray
+    restored: dict[str, np.ndarray]
+    image_shape: Sequence[int] | None = None
     feature_names: Sequence[str] | None = None
-    mean: Any = 0.0
-    std: Any = 1.0
+    mean: float | np.ndarray = 0.0
+    std: float | np.ndarray = 1.0
 
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
+        estimator: Reducer,
+        X: ArrayLike,
         *,
-        baseline: Any = None,
+        baseline: Reducer | None = None,
         n_rows: int = 6,
-        image_shape: Any = None,
-        ax: Any = None,
+        image_shape: Sequence[int] | None = None,
+        ax: Axes | None = None,
     ) -> Self:
-        """Draw what a fitted reducer makes of rows, best of rows that it has not seen.
+        """Draw the reconstructions of rows, preferably of rows that were not used in `fit`.
 
         Parameters
         ----------
         estimator : transformer with `inverse_transform`
             Fitted; pipelines too.
         X : array-like of shape (n_samples, n_features)
-            Rows, of which the first `n_rows` are drawn. All of them make the units of lines.
+            Rows, of which the first `n_rows` are drawn. All of them determine the units of lines.
         baseline : transformer with `inverse_transform`, default=None
-            Another one to set beside it, fitted to the same rows, such as PCA.
+            Another reducer, such as PCA, fitted to the same rows, to compare with.
         n_rows : int, default=6
-            How many rows to draw.
+            Number of rows to draw.
         image_shape : tuple of int or None, default=None
             ``(height, width)`` or ``(channels, height, width)``; None takes the estimator's
             `image_shape`, if it has one.
         ax : matplotlib Axes, default=None
-            Whose place the pictures take; None is for a new figure.
+            The axes that the grid replaces; None makes a new figure.
 
         Returns
         -------
@@ -115,9 +126,9 @@ class ReconstructionDisplay:
         ValueError
             If `image_shape` does not fit the rows.
         ImportError
-            Where matplotlib is not installed.
+            If matplotlib is not installed.
         """
-        mean, std = standard_units(dense(as_numbers(X)))
+        mean, std = mean_and_std(dense(as_numbers(X)))
         X = X[:n_rows]
         rows = dense(as_numbers(X))
         reducers = [estimator] if baseline is None else [estimator, baseline]
@@ -130,19 +141,19 @@ class ReconstructionDisplay:
         return cls(
             original=rows,
             restored=restored,
-            image_shape=image_shape or getattr(estimator, "image_shape", None),
-            feature_names=names_of_features(estimator),
+            image_shape=image_shape or image_shape_of(estimator),
+            feature_names=feature_names_of(estimator),
             mean=mean,
             std=std,
         ).plot(ax)
 
-    def plot(self, ax: Any = None, *, cmap: Any = GREY) -> Self:
+    def plot(self, ax: Axes | None = None, *, cmap: str | Colormap = GREY) -> Self:
         """Draw.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Whose place the pictures take; None is for a new figure.
+            The axes that the grid replaces; None makes a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
 
@@ -153,36 +164,36 @@ class ReconstructionDisplay:
         original = np.asarray(self.original)
         n_rows, n_features = original.shape
         shape = check_image_shape(self.image_shape, n_features)
-        differences = {name: rows - original for name, rows in self.restored.items()}
         if shape is None:
-            room = room_for_names(self.feature_names)
-            self.axes_ = grid_for("ReconstructionDisplay", ax, (2, n_rows), (2.6, 2.0), room)
-            self._draw_lines()
+            below = height_of_names(self.feature_names)
+            self.axes_ = make_grid("ReconstructionDisplay", ax, (2, n_rows), (2.6, 2.0), below)
+            self._draw_lines(original)
         else:
             size = (1 + 2 * len(self.restored), n_rows)
-            self.axes_ = grid_for("ReconstructionDisplay", ax, size, (1.1, 1.1))
-            self._draw_pictures(original, differences, shape, cmap)
+            self.axes_ = make_grid("ReconstructionDisplay", ax, size, (1.1, 1.1))
+            self._draw_images(original, shape, cmap)
         self.figure_ = self.axes_[0, 0].figure
         return self
 
-    def _draw_pictures(
-        self, original: np.ndarray, differences: dict, shape: tuple[int, ...], cmap: Any
+    def _draw_images(
+        self, original: np.ndarray, shape: tuple[int, ...], cmap: str | Colormap
     ) -> None:
         """All originals and reconstructions in one scale, all differences in another."""
+        differences = {name: rows - original for name, rows in self.restored.items()}
         limits = float(np.nanmin(original)), float(np.nanmax(original))
-        middle = symmetric_limits(np.concatenate(list(differences.values())))
+        difference_limits = symmetric_limits(np.concatenate(list(differences.values())))
         kinds = [("original", original, limits)]
         for name, rows in self.restored.items():
-            kinds += [(name, rows, limits), ("difference", differences[name], middle)]
+            kinds += [(name, rows, limits), ("difference", differences[name], difference_limits)]
         for axes, (label, rows, row_limits) in zip(self.axes_, kinds, strict=True):
             for ax, row in zip(axes, rows, strict=True):
-                draw_picture(ax, row, shape, row_limits, cmap)
+                draw_image(ax, row, shape, row_limits, cmap)
                 if label == "difference":
                     ax.set_xlabel(f"rms {_rms(row):.2g}", fontsize="small")
-            side_label(axes[0], label)
+            label_row(axes[0], label)
 
-    def _draw_lines(self) -> None:
-        original = (self.original - self.mean) / self.std
+    def _draw_lines(self, original: np.ndarray) -> None:
+        original = (original - self.mean) / self.std
         restored = {name: (rows - self.mean) / self.std for name, rows in self.restored.items()}
         for i, (above, below) in enumerate(self.axes_.T):
             above.plot(original[i], LINE_STYLES[0], color="black", label="original")
@@ -193,7 +204,7 @@ class ReconstructionDisplay:
                 below.plot(difference, style, label=f"rms {_rms(difference):.2g}")
             below.legend(fontsize="small")
             above.tick_params(labelbottom=False)
-            name_features(below, self.feature_names)
+            label_features(below, self.feature_names)
         for axes in self.axes_:  # one scale for all rows
             limits = np.array([ax.get_ylim() for ax in axes])
             for ax in axes:
@@ -205,10 +216,11 @@ class ReconstructionDisplay:
         )
 
 
-def _name(reducer: Any) -> str:
-    """What a reducer is called in a picture: its class; of a pipeline, that of its last step."""
+def _name(reducer: Reducer) -> str:
+    """The label of a reducer: its class; of a pipeline, the class of its last step."""
     return type(reducer[-1] if isinstance(reducer, Pipeline) else reducer).__name__
 
 
 def _rms(difference: np.ndarray) -> float:
+    """Root mean square over the observed entries."""
     return float(np.sqrt(np.nanmean(difference**2)))

@@ -1,34 +1,35 @@
-"""Scores of a reconstruction, for anything that has `inverse_transform`."""
+"""Scores of reconstructions, for any reducer with `inverse_transform`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
+from .._data.array_api import ArrayLike
+from .protocols import Reducer
 
-def make_reconstruction_scorer(metric: str = "explained_variance") -> Callable[..., float]:
-    """Make a scorer that judges a transformer by how well it restores unseen rows.
 
-    Most reducers of scikit-learn have no `score`, so that a bare `GridSearchCV` cannot tune them.
-    With this scorer it can: `transform`, then `inverse_transform`, then `metric`. Entries of `X`
-    that are NaN are not charged.
+def make_reconstruction_scorer(metric: str = "explained_variance") -> "_ReconstructionScorer":
+    """Make a scorer that measures how well a transformer reconstructs rows.
+
+    Most reducers of scikit-learn have no `score`, so that `GridSearchCV` cannot tune them by
+    default. With this scorer it can: `transform`, then `inverse_transform`, then `metric`. Entries
+    of `X` that are NaN are ignored.
 
     Parameters
     ----------
     metric : {"explained_variance", "neg_mean_squared_error", "neg_mean_absolute_error"}, \
             default="explained_variance"
-        What is returned; higher is better in each case. ``"explained_variance"`` is the share of
-        the sum of squares about the mean of the scored rows that is restored, 1 at best. The
-        other two are per entry, in the (squared) units of `X`.
+        The score; higher is better in each case. ``"explained_variance"`` is the share of the sum
+        of squares about the mean of the scored rows that is reconstructed, 1 at best. The other two
+        are per entry, in the (squared) units of `X`.
 
     Returns
     -------
     scorer : callable
         ``scorer(estimator, X, y=None)`` returns a float and ignores `y`. It can be pickled. It
-        raises a TypeError where the estimator has no `inverse_transform`.
+        raises a TypeError if the estimator has no `inverse_transform`.
 
     See Also
     --------
@@ -36,9 +37,9 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> Callable[.
 
     Notes
     -----
-    A scorer sees the scored rows only, so its explained variance is taken about *their* mean,
-    as R² is; :func:`compare_reducers` takes it about the mean of the training rows. The order of
-    reducers on a fold is the same.
+    A scorer gets the scored rows only, so its explained variance is about *their* mean, as that
+    of R²; :func:`compare_reducers` uses the mean of the training rows. The order of reducers on a
+    fold is the same.
 
     Examples
     --------
@@ -58,43 +59,47 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> Callable[.
     return _ReconstructionScorer(metric)
 
 
+make_reconstruction_scorer.__module__ = "skae"  # where users import it
+
+
 @dataclass(frozen=True)
 class _ReconstructionScorer:
     """A class, not a closure: a scorer must be picklable."""
 
     metric: str
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
+    def __call__(self, estimator: Reducer, X: ArrayLike, y: ArrayLike = None) -> float:
         if not hasattr(estimator, "inverse_transform"):
             raise TypeError(
                 "`estimator` must have `inverse_transform` to be scored by its reconstruction, "
                 f"got {estimator!r}."
             )
         rows = dense(as_numbers(X))
-        restored = estimator.inverse_transform(dense(estimator.transform(X)))
-        return _RECONSTRUCTION_METRICS[self.metric](rows, as_reconstruction(restored, rows.shape))
+        reconstruction = estimator.inverse_transform(dense(estimator.transform(X)))
+        metric = _RECONSTRUCTION_METRICS[self.metric]
+        return metric(rows, as_reconstruction(reconstruction, rows.shape))
 
 
-def explained_variance(rows: np.ndarray, restored: np.ndarray, mean: np.ndarray) -> float:
-    """Share of the observed entries' sum of squares about `mean` that is restored."""
+def explained_variance(rows: np.ndarray, reconstruction: np.ndarray, mean: np.ndarray) -> float:
+    """Share of the observed entries' sum of squares about `mean` that is reconstructed."""
     observed = ~np.isnan(rows)
-    error = np.sum((rows - restored) ** 2, where=observed)
+    error = np.sum((rows - reconstruction) ** 2, where=observed)
     total = np.sum((rows - mean) ** 2, where=observed)
-    if total == 0:  # nothing to explain: the two answers of scikit-learn's r2_score
+    if total == 0:  # no variance: 1 or 0, as scikit-learn's r2_score
         return float(error == 0)
     return float(1 - error / total)
 
 
-def _explained_variance_about_own_mean(rows: np.ndarray, restored: np.ndarray) -> float:
-    return explained_variance(rows, restored, observed_mean(rows))
+def _explained_variance_about_own_mean(rows: np.ndarray, reconstruction: np.ndarray) -> float:
+    return explained_variance(rows, reconstruction, observed_mean(rows))
 
 
-def _neg_mean_squared_error(rows: np.ndarray, restored: np.ndarray) -> float:
-    return -float(np.mean((rows - restored) ** 2, where=~np.isnan(rows)))
+def _neg_mean_squared_error(rows: np.ndarray, reconstruction: np.ndarray) -> float:
+    return -float(np.mean((rows - reconstruction) ** 2, where=~np.isnan(rows)))
 
 
-def _neg_mean_absolute_error(rows: np.ndarray, restored: np.ndarray) -> float:
-    return -float(np.mean(np.abs(rows - restored), where=~np.isnan(rows)))
+def _neg_mean_absolute_error(rows: np.ndarray, reconstruction: np.ndarray) -> float:
+    return -float(np.mean(np.abs(rows - reconstruction), where=~np.isnan(rows)))
 
 
 _RECONSTRUCTION_METRICS = {
@@ -104,28 +109,29 @@ _RECONSTRUCTION_METRICS = {
 }
 
 
-def as_reconstruction(restored: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an array, and refuse a shape that would be broadcast against the rows in silence."""
-    restored = dense(restored)
-    if restored.shape != shape:
+def as_reconstruction(reconstruction: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a dense array, or raise if its shape, which might be broadcast, is not that of `X`."""
+    reconstruction = dense(reconstruction)
+    if reconstruction.shape != shape:
         raise ValueError(
-            f"`inverse_transform` must give back the shape of `X`, {shape}, got {restored.shape}."
+            f"`inverse_transform` must return the shape of `X`, {shape}, "
+            f"got {reconstruction.shape}."
         )
-    return restored
+    return reconstruction
 
 
-def as_numbers(X: Any) -> Any:
+def as_numbers(X: ArrayLike) -> np.ndarray | sparse.csr_array:
     """Return `X` as float64, dense or CSR."""
     return check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite="allow-nan")
 
 
-def dense(X: Any) -> np.ndarray:
-    """Return an array, whichever container a transformer returned."""
+def dense(X: ArrayLike) -> np.ndarray:
+    """Return a dense array, for any container that a transformer returns."""
     return X.toarray() if sparse.issparse(X) else np.asarray(X)
 
 
-def observed_mean(X: Any) -> np.ndarray:
-    """Mean of each column's observed entries, 0 where there is none."""
+def observed_mean(X: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Mean of the observed entries of each column, 0 for a column without observed entries."""
     if sparse.issparse(X):
         return np.asarray(X.mean(axis=0)).ravel()
     observed = ~np.isnan(X)
