@@ -4,40 +4,60 @@ from dataclasses import dataclass
 from numbers import Real
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from .._data.validation import Number, parameter
+from .._data.validation import Interval, parameter
 from .._losses.penalties import random_directions, squared_jacobian_norm
+from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
+from .._training.fit_data import FitData
+from .._training.objective import Objective
 from .base import BaseAutoencoder
+from .plain import Reconstruction
+
+
+@dataclass(frozen=True)
+class Contraction(Objective):
+    """``loss(decode(encode(x)), x) + weight * |d encode(x) / d x|_F^2``, estimated."""
+
+    loss: ReconstructionLoss
+    weight: float
+
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Loss of each row; see `Objective.per_row`."""
+        with torch.enable_grad():  # for the Jacobian of held-out rows as well
+            x = x.detach().requires_grad_()
+            code = network.encode(x)
+            norm = squared_jacobian_norm(code, x, random_directions(code, rng))
+        return self.loss.loss(network.decode(code), x) + self.weight * norm
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ContractiveAutoencoder(BaseAutoencoder):
-    """An autoencoder whose codes move little when a row changes a little.
+    """An autoencoder whose codes change little when a row changes a little.
 
-    The slope of the encoder is charged beside the reconstruction::
+    The objective adds the squared norm of the encoder's Jacobian to the reconstruction loss::
 
         minimise over g, f    sum over rows of  |x - decode(encode(x))|^2
                                               + contraction * |d encode(x) / d x|_F^2
         encode(x) = V (x - mean) + g(x)
         decode(code) = mean + V' code + f(code)
 
-    J = d encode / d x is that of the whole encoder, the principal components V included: what
-    g learns is to take back those movements of the code that the reconstruction can do without.
-    PCA has ``|J|_F^2 = n_components``. Small noise of standard deviation s moves a code by
-    ``s |J|_F``.
+    J = d encode / d x is the Jacobian of the whole encoder, including the principal components V:
+    g learns to cancel those changes of the code that the reconstruction does not need. PCA has
+    ``|J|_F^2 = n_components``. Small noise of standard deviation s changes a code by ``s |J|_F``.
 
-    As in :class:`AutoencoderTransformer`, training starts at PCA, and PCA is kept unless held-out
-    rows do better; but better means this objective, so that an error above PCA's may be the price
-    of a small slope. With ``contraction=0`` it is an :class:`AutoencoderTransformer`, to the bit.
+    As in :class:`AutoencoderTransformer`, training starts at PCA, and PCA is kept unless the
+    held-out rows have a lower objective. As this includes the norm of the Jacobian, the
+    reconstruction error may be above that of PCA. With ``contraction=0`` the results are bitwise
+    those of :class:`AutoencoderTransformer`.
 
     Parameters
     ----------
     contraction : float, default=0.3
-        Weight of the squared norm, at least 0. It has no unit: row and code are both measured in
-        the spread of `X`, the root mean square of its columns' standard deviations (in the units of
-        `X` for log loss and Poisson), and so is the squared error, summed over the features.
+        Weight of the squared norm, at least 0. It has no unit: rows, codes and the squared error,
+        summed over the features, are measured in units of the root mean square of the columns'
+        standard deviations (in the units of `X` for log loss and Poisson).
 
     {shared_parameters}
 
@@ -47,15 +67,15 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
     See Also
     --------
-    AutoencoderTransformer : The same without the penalty.
-    DenoisingAutoencoder : Makes the reconstruction insensitive to noise that is not small.
+    AutoencoderTransformer : The same objective without the penalty.
+    DenoisingAutoencoder : Reconstructions that are insensitive to noise that is not small.
 
     Notes
     -----
-    The norm is estimated without bias: ``|J'u|^2`` for one random direction u of the code for each
-    row, which costs one pass back through the encoder instead of `n_components`. For one component
-    it is exact. Shrinking all codes, which would make any slope small, does not pay: the linear
-    path of the decoder expects codes at the scale of V.
+    An unbiased estimate of the norm is used: ``|J'u|^2`` for one random direction u of the code for
+    each row, which costs one backward pass through the encoder instead of `n_components`. For one
+    component it is exact. Shrinking all codes, which would make any Jacobian small, does not lower
+    the objective: the linear path of the decoder expects codes at the scale of V.
 
     References
     ----------
@@ -77,16 +97,10 @@ class ContractiveAutoencoder(BaseAutoencoder):
     True
     """
 
-    contraction: float = parameter(0.3, Number(Real, 0))
+    __module__ = "skae"
 
-    def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        with torch.enable_grad():  # held-out rows, which ask for no gradient, have a Jacobian too
-            x = x.detach().requires_grad_()
-            code = network.encode(x)
-            norm = squared_jacobian_norm(code, x, random_directions(code, noise))
-        reconstruction = self._reconstruction.loss(network.decode(code), x)
-        return reconstruction + self.contraction * norm
+    contraction: float = parameter(0.3, Interval(Real, 0))
 
-    @property
-    def _only_reconstructs(self) -> bool:
-        return self.contraction == 0
+    def _objective(self, data: FitData) -> Objective:
+        loss = LOSSES[self.loss]
+        return Contraction(loss, self.contraction) if self.contraction else Reconstruction(loss)

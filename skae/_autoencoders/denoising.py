@@ -3,61 +3,98 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from .._data.dataset import as_array, inference_dtype, tensor_blocks
-from .._data.validation import AnyCallable, Number, OneOf, parameter
-from .._losses.corruption import CORRUPTIONS, Columns
+from .._data.dataset import tensor_blocks
+from .._data.device import as_array, inference_dtype
+from .._data.validation import CALLABLE, Interval, StrOptions, parameter
+from .._losses.corruption import CORRUPTIONS, ColumnStatistics
 from .._losses.reconstruction import LOSSES
-from .._nn.autoencoder import Autoencoder, Whitening, reciprocal
-from .._training.diagnostics import Diagnostic
+from .._nn.autoencoder import Autoencoder, reciprocal
+from .._nn.custom_layers import Whitening
 from .._training.fit_data import FitData
+from .._training.initialization import Initialization
+from .._training.objective import Objective
 from .base import BaseAutoencoder
+from .plain import Reconstruction
 
-# So many rows tell the usual sizes of what enters and leaves the network.
-TYPICAL_ROWS = 4096
+# Number of rows from which the scales of corrupted rows are estimated.
+MAX_SCALE_ROWS = 4096
 
-Corruption = Callable[[Tensor, torch.Generator], Tensor]
+Corruption = Callable[[Tensor, Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Denoising(Reconstruction):
+    """The reconstruction loss of corrupted rows: ``loss(decode(encode(corrupt(x))), x)``."""
+
+    corruption: str | Corruption
+    level: float
+
+    def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Corrupted rows; see `Objective.network_input`."""
+        columns = cast(ColumnStatistics, network.columns)
+        if isinstance(self.corruption, str):
+            return CORRUPTIONS[self.corruption](x, self.level, columns, rng)
+        corrupted = self.corruption(columns.to_units_of_X(x), rng)
+        if not isinstance(corrupted, Tensor) or corrupted.shape != x.shape:
+            given = tuple(corrupted.shape) if isinstance(corrupted, Tensor) else repr(corrupted)
+            raise ValueError(
+                f"`corruption` must return a tensor of the shape of its batch, {tuple(x.shape)}, "
+                f"got {given}."
+            )
+        return columns.from_units_of_X(corrupted).to(x)
+
+    def prepare_network(self, network: Autoencoder, data: FitData) -> None:
+        """Attach the ranges of the columns, and set the scales to those of corrupted rows."""
+        network.columns = column_ranges(data)
+        # Evenly spaced, as rows may be sorted.
+        n_rows = min(len(data.train), MAX_SCALE_ROWS)
+        some = torch.linspace(0, len(data.train) - 1, n_rows, device=data.device).long()
+        x = data.rows.all_gather_rows(data.train[some]).cpu().double()
+        rng = torch.Generator().manual_seed(data.seeds.noise)
+        _fit_scales(network, x, self.network_input(network, x, rng), self.loss.degree)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DenoisingAutoencoder(BaseAutoencoder):
-    """An autoencoder that learns to take noise out of rows.
+    """An autoencoder that learns to remove noise from rows.
 
-    The network is shown rows with noise added, or with entries replaced, and is charged against
-    the rows as they were::
+    The encoder reads rows with noise added, or with entries replaced, and the reconstruction is
+    compared with the rows without noise::
 
         minimise over g, f    sum over rows of |x - decode(encode(corrupt(x)))|^2
         encode(x) = V (x - mean) + g(x)
         decode(code) = mean + V' code + f(code)
 
     The noise is drawn anew for each batch; `transform` and `reconstruct` add none. So
-    ``reconstruct`` gives cleaned rows, and codes change little with such noise.
+    ``reconstruct`` removes noise, and codes change little with such noise.
 
-    As in :class:`AutoencoderTransformer`, V holds the principal components, training starts at PCA
-    and PCA is kept unless held-out rows come back better; but here they come back from noise, one
-    fixed draw of it. So it is noisy rows that are restored as well as by PCA or better. Rows
-    without noise, which `score` and `pca_score_` are about, may come back worse if the noise was
-    strong. With ``corruption_level=0`` it is an :class:`AutoencoderTransformer`, to the last bit.
+    As in :class:`AutoencoderTransformer`, V holds the principal components, training starts at PCA,
+    and PCA is kept unless held-out rows are reconstructed better. Here they are reconstructed from
+    one fixed draw of the noise, so noisy rows are reconstructed as well as by PCA or better. Rows
+    without noise, which `score` and `pca_score_` refer to, may be reconstructed worse if the noise
+    was strong. With ``corruption_level=0`` the results are bitwise those of
+    :class:`AutoencoderTransformer`.
 
     Parameters
     ----------
     corruption : {"gaussian", "masking", "salt_and_pepper", "swap"} or callable, default="gaussian"
-        "gaussian" adds normal noise of one standard deviation to all columns. The others replace
-        single entries: "masking" by zero in the units of `X` (the mean, if `X` is standardised),
-        "salt_and_pepper" by the least or the largest value of the column in the training rows, by
-        a fair coin, "swap" by the column's value in another row of the batch. A callable takes a
-        batch in the units of `X`, a float tensor, and a `torch.Generator` that is to be its only
-        chance, and returns the batch with noise. NaN stays NaN; a callable may add some, which
-        the network sees as the mean.
+        "gaussian" adds normal noise of the same standard deviation to all columns. The others
+        replace single entries: "masking" by zero in the units of `X` (the mean, if `X` is
+        standardised), "salt_and_pepper" by the minimum or the maximum of the column in the training
+        rows, with equal probability, "swap" by the column's value in another row of the batch. A
+        callable takes a batch in the units of `X`, a float tensor, and a `torch.Generator`, its
+        only source of random numbers, and returns the corrupted batch. NaN stays NaN; a callable
+        may add NaN, which the encoder reads as the mean.
 
     corruption_level : float, default=0.25
-        For "gaussian" the standard deviation of the noise, at least 0, as a multiple of the spread
-        of `X` (the root mean square of its columns' standard deviations). For the other names the
+        For "gaussian" the standard deviation of the noise, at least 0, as a multiple of the
+        root mean square of the columns' standard deviations. For the other names the
         probability, in [0, 1], that an entry is replaced. A callable has its own level.
 
     {shared_parameters}
@@ -68,14 +105,15 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     See Also
     --------
-    AutoencoderTransformer : The same without noise.
-    ContractiveAutoencoder : Makes the code, not the reconstruction, insensitive to small changes.
+    AutoencoderTransformer : The same objective without noise.
+    ContractiveAutoencoder : Codes, not reconstructions, that are insensitive to small changes.
 
     Notes
     -----
-    To clean rows of noise of standard deviation s, ``corruption_level=s / spread`` is the choice if
-    the training rows are clean. If they are as noisy as the rows to be cleaned, use a level of
-    about 1 and a larger `alpha`: the training rows' own noise must not be learned.
+    To remove noise of standard deviation s, use ``corruption_level=s / rms_std`` if the training
+    rows have no noise, where rms_std is the root mean square of the columns' standard deviations.
+    If the training rows are as noisy as the rows to be cleaned, use a level of about 1 and a larger
+    `alpha`, so that their noise is not learned.
 
     References
     ----------
@@ -98,36 +136,24 @@ class DenoisingAutoencoder(BaseAutoencoder):
     True
     """
 
-    corruption: str | Corruption = parameter("gaussian", OneOf(tuple(CORRUPTIONS)), AnyCallable())
-    corruption_level: float = parameter(0.25, Number(Real, 0))
+    __module__ = "skae"
 
-    def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        shown = self._shown(network, x, noise)
-        return self._reconstruction.loss(network.decode(network.encode(shown)), x)
+    corruption: Literal["gaussian", "masking", "salt_and_pepper", "swap"] | Corruption = parameter(
+        "gaussian", StrOptions(CORRUPTIONS), CALLABLE
+    )
+    corruption_level: float = parameter(0.25, Interval(Real, 0))
 
-    def _shown(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        columns = cast(Columns, network.columns)
-        if isinstance(self.corruption, str):
-            return CORRUPTIONS[self.corruption](x, self.corruption_level, columns, noise)
-        shown = self.corruption(columns.to_units_of_X(x), noise)
-        if not isinstance(shown, Tensor) or shown.shape != x.shape:
-            raise ValueError(
-                f"`corruption` must return a tensor of the shape of its batch, {tuple(x.shape)}, "
-                f"got {tuple(shown.shape) if isinstance(shown, Tensor) else shown!r}."
-            )
-        return columns.from_units_of_X(shown).to(x)
+    def _objective(self, data: FitData) -> Objective:
+        if isinstance(self.corruption, str) and self.corruption_level == 0:
+            return Reconstruction(LOSSES[self.loss])
+        return Denoising(LOSSES[self.loss], self.corruption, self.corruption_level)
 
-    @property
-    def _only_reconstructs(self) -> bool:
-        return True
-
-    @property
-    def _is_plain(self) -> bool:
-        return isinstance(self.corruption, str) and self.corruption_level == 0
-
-    def _collapse(self) -> Diagnostic | None:
-        # What drowns in the noise is best left out: a code at rest is no fault.
-        return super()._collapse() if self._is_plain else None
+    def _initialize(self, data: FitData, n_components: int) -> Initialization:
+        initial = super()._initialize(data, n_components)
+        network = initial.fitted.network
+        if not hasattr(network, "columns"):  # for later fits, at a level above zero
+            network.columns = column_ranges(data)
+        return initial
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -138,32 +164,23 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 f"probability that an entry is replaced, got {self.corruption_level}."
             )
 
-    def _equip(self, network: Autoencoder, data: FitData) -> None:
-        network.columns = _columns(data)
-        if not self._is_plain:
-            # Evenly spaced, as rows may be sorted.
-            n_rows = min(len(data.train), TYPICAL_ROWS)
-            some = torch.linspace(0, len(data.train) - 1, n_rows, device=data.device).long()
-            x = data.rows.everywhere(data.train[some]).cpu().double()
-            noise = torch.Generator().manual_seed(data.seeds.noise)
-            _fit_scales(network, x, self._shown(network, x, noise), LOSSES[self.loss].degree)
 
-
-def _columns(data: FitData) -> Columns:
-    """What is usual in the columns of the training rows."""
+def column_ranges(data: FitData) -> ColumnStatistics:
+    """Minimum, maximum and zero of each column, in the network's units."""
     low, high = _extremes(data)
     # Not `moments.rms_std`, which is one for constant data: those have no noise.
-    spread = np.sqrt(np.mean(data.moments.std**2))
-    known = [(value - data.shift) / data.scale for value in (np.zeros_like(low), low, high)]
-    scales = [np.asarray(spread / data.scale), np.asarray(data.scale)]
-    return Columns(*map(torch.from_numpy, (*known, *scales)))
+    rms_std = np.sqrt(np.mean(data.moments.std**2))
+    zero = np.zeros_like(low)
+    ranges = [(value - data.shift) / data.scale for value in (zero, low, high)]
+    scales = [np.asarray(rms_std / data.scale), np.asarray(data.scale)]
+    return ColumnStatistics(*map(torch.from_numpy, (*ranges, *scales)))
 
 
 def _extremes(data: FitData) -> list[np.ndarray]:
-    """The least and the largest value of each column; the mean where none was observed."""
-    where = data.X.device if isinstance(data.X, Tensor) else torch.device("cpu")
+    """Minimum and maximum of each column; the mean where nothing was observed."""
+    device = data.X.device if isinstance(data.X, Tensor) else torch.device("cpu")
     low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-    for x in tensor_blocks(data.X, inference_dtype(data.X.dtype, where), where):
+    for x in tensor_blocks(data.X, inference_dtype(data.X.dtype, device), device):
         missing = x.isnan()
         low = torch.minimum(low, x.masked_fill(missing, torch.inf).amin(0))
         high = torch.maximum(high, x.masked_fill(missing, -torch.inf).amax(0))
@@ -172,24 +189,27 @@ def _extremes(data: FitData) -> list[np.ndarray]:
     return [np.where(np.isinf(end), data.moments.mean, end) for end in found]
 
 
-def _fit_scales(network: Autoencoder, x: Tensor, shown: Tensor, degree: int) -> None:
-    """Set the natural sizes to those of corrupted rows.
+def _fit_scales(network: Autoencoder, x: Tensor, corrupted: Tensor, degree: int) -> None:
+    """Set the scales of a network to those of corrupted rows.
 
-    In the units of clean rows, noise would be huge where a column, or a principal component, hardly
-    varies. Worth up to 0.4 dB on MNIST.
+    In the scales of rows without noise, noise would be huge where a column, or a principal
+    component, hardly varies. This gains up to 0.4 dB on MNIST.
     """
-    scales, linear = network.scales, network.linear
-    centred = torch.nan_to_num(shown - linear.mean)
+    scales, pca = network.scales, network.pca_path
+    centred = torch.nan_to_num(corrupted - pca.mean)
     if not any(isinstance(module, Whitening) for module in network.encoder.modules()):
-        learned = scales.inputs > 0  # else constant
-        scales.inputs = torch.where(learned, reciprocal(_size(centred)), 0.0)
-    if linear.active:
-        code = _size(centred @ linear.components.T)
-        left_over = _size(torch.nan_to_num(x - linear.reconstruct(shown)))
-        scales.codes, scales.delta_scale = reciprocal(code), code.clamp(max=left_over.norm())
+        varies = scales.inverse_input_scale > 0
+        scales.inverse_input_scale = torch.where(varies, reciprocal(_rms(centred)), 0.0)
+    if pca.active:
+        code = _rms(centred @ pca.components.T)
+        residual = _rms(torch.nan_to_num(x - pca.reconstruct(corrupted)))
+        scales.inverse_code_scale, scales.delta_scale = (
+            reciprocal(code),
+            code.clamp(max=residual.norm()),
+        )
         if degree > 0:
-            scales.outputs = left_over
+            scales.output_scale = residual
 
 
-def _size(x: Tensor) -> Tensor:
+def _rms(x: Tensor) -> Tensor:
     return x.square().mean(0).sqrt()

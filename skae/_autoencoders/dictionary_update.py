@@ -1,4 +1,4 @@
-"""A dictionary that suits searched codes: the method of optimal directions."""
+"""The method of optimal directions: a dictionary fitted to the codes of a search."""
 
 import copy
 from collections.abc import Iterator
@@ -6,53 +6,55 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .._data.dataset import Dataset, max_float_dtype
-from .._nn.sparse import SparseCoder
+from .._data.dataset import Dataset
+from .._data.device import max_float_dtype
+from .._nn.sparse_coder import SparseCoder
 from .._training.fit_data import FitData
 
-# The rows restored in turn with new codes and new directions, at most so often.
-MAX_REFITS = 5
+# Largest number of updates, each followed by a new search for codes.
+MAX_UPDATES = 5
 
-# How much a direction is held where it is, in terms of the average unit's activity.
+# Penalty on the change of a direction, as a multiple of the mean activity of a unit.
 RIDGE = 0.1
 
-BATCH = 1024
+BATCH_SIZE = 1024
 
 
 @torch.no_grad()
-def refit(coder: SparseCoder, data: FitData) -> None:
-    """Fit the directions to the codes that the search finds for the training rows; in place.
+def method_of_optimal_directions(coder: SparseCoder, data: FitData) -> None:
+    """Fit the dictionary to the codes that the search finds for the training rows, in place.
 
-    Codes held, the best directions are those of least squares (Engan, Aase and Husøy, "Method of
-    optimal directions for frame design", 1999). New directions want new codes: in turn, as long as
-    held-out rows come back better.
+    For fixed codes the best directions are a least-squares solution (Engan, Aase and Husøy, "Method
+    of optimal directions for frame design", 1999). Codes and directions are updated in turn, as
+    long as the error of held-out rows decreases.
     """
     error = _held_out_error(coder, data)
-    for _ in range(MAX_REFITS):
+    for _ in range(MAX_UPDATES):
         before = copy.deepcopy(coder.state_dict())
-        _move(coder, data)
-        error, former = _held_out_error(coder, data), error
-        if not error < former:
+        _update_directions(coder, data)
+        error, previous = _held_out_error(coder, data), error
+        if not error < previous:
             coder.load_state_dict(before)
             break
 
 
-def _move(coder: SparseCoder, data: FitData) -> None:
-    units, directions = coder.encoder, coder.decoder.directions
-    pull = torch.zeros_like(directions, dtype=max_float_dtype(data.device))
-    activity = pull.new_zeros(len(directions), len(directions))
+def _update_directions(coder: SparseCoder, data: FitData) -> None:
+    """Ridge regression of the residual on the codes; codes are scaled to unit directions."""
+    directions = coder.decoder.directions
+    products = torch.zeros_like(directions, dtype=max_float_dtype(data.device))
+    gram = products.new_zeros(len(directions), len(directions))
     for x in _batches(data.rows, data.train):
         code = coder.encode(x.to(directions))
-        left_over = torch.nan_to_num(x - coder.decode(code))  # a missing value pulls at nothing
-        activity += code.T @ code
-        pull += code.T @ left_over.to(code)
-    activity, pull = data.group.all_reduce(activity), data.group.all_reduce(pull)
-    held = RIDGE * activity.diagonal().mean()
-    activity.diagonal().add_(held.clamp_min(torch.finfo(activity.dtype).tiny))
-    moved = directions + torch.linalg.solve(activity, pull).to(directions)
-    length = moved.norm(dim=1)
-    coder.decoder.weight.copy_(moved / length[:, None])
-    units.scale(length)  # so that the encoder's codes restore as before
+        residual = torch.nan_to_num(x - coder.decode(code))  # zero where nothing was observed
+        gram += code.T @ code
+        products += code.T @ residual.to(code)
+    gram, products = data.group.all_reduce(gram), data.group.all_reduce(products)
+    ridge = RIDGE * gram.diagonal().mean()
+    gram.diagonal().add_(ridge.clamp_min(torch.finfo(gram.dtype).tiny))
+    updated = directions + torch.linalg.solve(gram, products).to(directions)
+    length = updated.norm(dim=1)
+    coder.decoder.weight.copy_(updated / length[:, None])
+    coder.encoder.rescale(length)  # so that the encoder's codes have the same reconstructions
 
 
 def _held_out_error(coder: SparseCoder, data: FitData) -> float:
@@ -66,7 +68,7 @@ def _held_out_error(coder: SparseCoder, data: FitData) -> float:
 
 
 def _batches(rows: Dataset, index: Tensor) -> Iterator[Tensor]:
-    """The rows at `index` that are here, in the network's units."""
-    for part in index.split(BATCH):
-        if len(rows.here(part)):
-            yield rows.take(part)
+    """The rows at `index` that this process has, in the network's units."""
+    for part in index.split(BATCH_SIZE):
+        if len(rows.local_index(part)):
+            yield rows[part]

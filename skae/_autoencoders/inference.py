@@ -1,4 +1,4 @@
-"""What a trained autoencoder does with rows, as scikit-learn sees it."""
+"""Inference of a fitted autoencoder: codes, reconstructions, scores; validation and pickling."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,47 +12,59 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._data.array_api import as_numpy, check_same_library, float_dtypes, to_namespace_of, to_native
-from .._data.dataset import (
-    TORCH_DTYPES,
-    as_tensor,
-    checked_rows,
+from .._data.array_api import (
+    as_numpy,
+    check_same_library,
     column_sums,
-    dense_block,
     empty_like,
-    halve_on_oom,
-    inference_dtype,
-    tensor_blocks,
+    float_dtypes,
+    to_namespace_of,
+    to_native,
 )
+from .._data.dataset import dense_block, tensor_blocks
+from .._data.device import TORCH_DTYPES, as_tensor, halve_on_oom, inference_dtype
+from .._data.validation import validate_rows
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
-from .._nn.fitted import FittedAutoencoder, computing
+from .._nn.fitted import FittedAutoencoder, cached_cast
 from .._nn.pickling import ModulePickleMixin
-from .._training.rotation import explained_share
+from .._training.rotation import CodeStatistics, explained_share
 from .shared_parameters import SharedParameters
 
-# Up to here `X` is looked at by us alone, if it is an array of the right kind, and is one block.
+# Up to so many entries an array of floats is validated without scikit-learn, and is one block.
 FEW_ENTRIES = 10_000
 
 
-class TrainedAutoencoder(
+class FittedAutoencoderMixin(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModulePickleMixin, SharedParameters
 ):
-    """All that needs no more than what `fit` has left: codes, rows and scores, checks and files."""
+    """The methods that use the fitted attributes only: codes, reconstructions, scores, pickling."""
 
-    network_: FittedAutoencoder
-    mean_: Any
     n_components_: int
+    components_: np.ndarray
+    mean_: np.ndarray
+    explained_variance_: np.ndarray
+    explained_variance_ratio_: np.ndarray
+    pca_score_: float
+    loss_curve_: list[float]
+    validation_curve_: list[float]
+    n_iter_: int
+    best_iter_: int
+    diagnosis_: tuple[str, ...]
+    network_: FittedAutoencoder
+    n_samples_seen_: int
     n_features_in_: int
+    feature_names_in_: np.ndarray
+    _codes: CodeStatistics
 
     _module_name = "network_"
 
-    # In notebooks scikit-learn shows what a parameter or an attribute is only beside a link to its
-    # page; this one leads nowhere else.
+    # In notebooks scikit-learn shows the documentation of parameters and attributes only beside a
+    # link to a page; this link is empty.
     _doc_link_module: ClassVar[str] = "skae"
     _doc_link_template: ClassVar[str] = "#{estimator_name}"
 
     @property
-    def _reconstruction(self) -> ReconstructionLoss:
+    def _reconstruction_loss(self) -> ReconstructionLoss:
         return LOSSES[self.loss]
 
     def transform(self, X) -> np.ndarray:
@@ -77,7 +89,7 @@ class TrainedAutoencoder(
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        return self._in_blocks(
+        return self._apply(
             self._validated(X), lambda fitted, x: fitted.encode(x), self.n_components_
         )
 
@@ -110,7 +122,7 @@ class TrainedAutoencoder(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
                 f"{codes.shape[1]}."
             )
-        return self._in_blocks(codes, self._decode, self.n_features_in_)
+        return self._apply(codes, self._decode, self.n_features_in_)
 
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode rows.
@@ -118,7 +130,7 @@ class TrainedAutoencoder(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN means "not observed", and comes back filled.
+            Rows; NaN means "not observed", and is replaced by its reconstruction.
 
         Returns
         -------
@@ -127,7 +139,7 @@ class TrainedAutoencoder(
         """
         check_is_fitted(self)
         X = self._validated(X)
-        return self._in_blocks(X, self._restore, X.shape[1])
+        return self._apply(X, self._reconstruct, X.shape[1])
 
     def score_samples(self, X) -> np.ndarray:
         """How well each row is reconstructed; higher is better.
@@ -135,7 +147,7 @@ class TrainedAutoencoder(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is not charged.
+            Rows; NaN is ignored.
 
         Returns
         -------
@@ -146,9 +158,9 @@ class TrainedAutoencoder(
         check_is_fitted(self)
 
         def negative_loss(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
-            return -self._reconstruction.loss(fitted.decode(fitted.encode(x)), x)[:, None]
+            return -self._reconstruction_loss.loss(fitted.decode(fitted.encode(x)), x)[:, None]
 
-        return self._in_blocks(self._checked_for_loss(X), negative_loss, 1)[:, 0]
+        return self._apply(self._checked_for_loss(X), negative_loss, 1)[:, 0]
 
     def score_features(self, X) -> np.ndarray:
         """How well each entry is reconstructed; higher is better.
@@ -156,7 +168,7 @@ class TrainedAutoencoder(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is not charged.
+            Rows; NaN is ignored.
 
         Returns
         -------
@@ -166,11 +178,12 @@ class TrainedAutoencoder(
         check_is_fitted(self)
 
         def negative_loss(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
-            charge = self._reconstruction.pointwise(fitted.decode(fitted.encode(x)), x.nan_to_num())
-            return torch.where(torch.isnan(x), 0.0, -charge)
+            raw = fitted.decode(fitted.encode(x))
+            losses = self._reconstruction_loss.pointwise(raw, x.nan_to_num())
+            return torch.where(torch.isnan(x), 0.0, -losses)
 
         X = self._checked_for_loss(X)
-        return self._in_blocks(X, negative_loss, X.shape[1])
+        return self._apply(X, negative_loss, X.shape[1])
 
     def score(self, X, y=None) -> float:
         """The share of the deviance that the reconstructions explain.
@@ -178,7 +191,7 @@ class TrainedAutoencoder(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is not charged.
+            Rows; NaN is ignored.
         y : ignored
             Present by scikit-learn's convention.
 
@@ -189,7 +202,7 @@ class TrainedAutoencoder(
             is the share of variance explained.
         """
         check_is_fitted(self)
-        loss = self._reconstruction
+        loss = self._reconstruction_loss
 
         def deviances(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
             mean = torch.as_tensor(to_native(self.mean_)).to(x)
@@ -201,7 +214,7 @@ class TrainedAutoencoder(
                 dim=1,
             )
 
-        per_row = self._in_blocks(self._checked_for_loss(X), deviances, 2)
+        per_row = self._apply(self._checked_for_loss(X), deviances, 2)
         return explained_share(*column_sums(to_native(per_row)))
 
     @property
@@ -224,7 +237,7 @@ class TrainedAutoencoder(
         if tensors := [name for name, value in state.items() if isinstance(value, Tensor)]:
             state |= {"_tensors": tensors} | {name: as_numpy(state[name]) for name in tensors}
         if "_optimizer_state" in state:
-            state["_optimizer_state"] = None  # it belongs to this process
+            state["_optimizer_state"] = None  # not kept between processes
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -235,16 +248,16 @@ class TrainedAutoencoder(
         super().__setstate__(state)
 
     def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
-        """`X` as a float array, of whatever library, or CSR matrix of the width of `fit`."""
+        """`X` as a float array of its namespace, or CSR matrix, of the width of `fit`."""
         if not reset and ensure_min_samples == 1 and self._is_valid_already(X):
             return X
         options = {"dtype": float_dtypes(X), "ensure_min_samples": ensure_min_samples}
-        return checked_rows(self, X, reset=reset, **options)
+        return validate_rows(self, X, reset=reset, **options)
 
     def _is_valid_already(self, X) -> bool:
-        """Whether `X` is a few plain rows that scikit-learn's checks would let through as they are.
+        """Whether `X` is a small array that scikit-learn's checks would return unchanged.
 
-        For one row those checks take about as long as the network.
+        For one row these checks take about as long as the network.
         """
         return (
             type(X) is np.ndarray
@@ -252,48 +265,45 @@ class TrainedAutoencoder(
             and X.ndim == 2
             and 0 < X.size <= FEW_ENTRIES
             and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")  # else their absence is warned of
+            and not hasattr(self, "feature_names_in_")  # scikit-learn warns of missing names
             and not np.isinf(X).any()
         )
 
     def _checked_for_loss(self, X, **options):
         """`X` as `_validated`, and within the domain of the loss."""
         X = self._validated(X, **options)
-        self._reconstruction.check(X.data if sparse.issparse(X) else to_native(X))
+        self._reconstruction_loss.check(X.data if sparse.issparse(X) else to_native(X))
         return X
 
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""
-        return self._reconstruction.mean(fitted.decode(code))
+        return self._reconstruction_loss.mean(fitted.decode(code))
 
-    def _restore(self, fitted: FittedAutoencoder, x: Tensor) -> Tensor:
+    def _reconstruct(self, fitted: FittedAutoencoder, x: Tensor) -> Tensor:
         return self._decode(fitted, fitted.encode(x))
 
-    def _in_blocks(
-        self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int
-    ) -> Any:
-        """`apply` to the rows of `X`, in the precision of `X`: an array of the library of `X`."""
+    def _apply(self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int) -> Any:
+        """`apply` to the rows of `X`, in the precision and the array namespace of `X`."""
         check_same_library(self, X, self.mean_)
-        return to_namespace_of(X, self._computed(to_native(X), apply, width))
+        return to_namespace_of(X, self._apply_to_native(to_native(X), apply, width))
 
-    def _computed(
+    def _apply_to_native(
         self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int
     ) -> np.ndarray | Tensor:
-        """`apply` to the rows of an array or a tensor, a block at a time; the result is such."""
+        """`apply` to the rows of a NumPy array, CSR matrix or tensor, a block at a time."""
         device = self.network_.shift.device
         if self.device == "auto" and isinstance(X, Tensor):
             device = X.device
         dtype = inference_dtype(X.dtype, device)
-        fitted = computing(self.network_, dtype, device)
+        fitted = cached_cast(self.network_, dtype, device)
         with torch.inference_mode():
             if device.type == "cpu" and X.shape[0] * self.n_features_in_ <= FEW_ENTRIES:
                 x = as_tensor(dense_block(X, slice(None)), dtype, device)
-                return to_namespace_of(
-                    X, apply(fitted, x)
-                )  # for one row the rest takes as long as a layer
+                # For one row what follows would take as long as a layer.
+                return to_namespace_of(X, apply(fitted, x))
             start, result = 0, empty_like(X, (X.shape[0], width))
-            # 1000 rows of 784 at a time are as quick as it gets, 150 a fifth slower. 2000 rows of
-            # 32 are a third quicker than 30,000: what hidden layers make of them stays in cache.
+            # 1000 rows of 784 columns at a time are the fastest; 150 are a fifth slower. 2000 rows of
+            # 32 are a third faster than 30,000: the outputs of hidden layers stay in the cache.
             wide = max(self.n_features_in_, 512 if device.type == "cpu" else 0)
             for x in tensor_blocks(X, dtype, device, width=wide, times=8):
                 result[start : start + len(x)] = to_namespace_of(

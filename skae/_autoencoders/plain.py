@@ -2,28 +2,91 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from .._data.dataset import MAX_CACHED_ENTRIES
+from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
+from .._training.fit_data import FitData
+from .._training.manual_backward import ManualGradient, has_manual_backward
+from .._training.objective import Gradient, Objective, TrainingSource
 from .base import BaseAutoencoder
+
+
+@dataclass(frozen=True)
+class Reconstruction(Objective):
+    """The reconstruction loss alone: ``loss(decode(encode(x)), x)``.
+
+    Parameters
+    ----------
+    loss : ReconstructionLoss
+        The loss of an entry, such as ``skae.base.LOSSES["squared_error"]``.
+
+    See Also
+    --------
+    Objective : The base class, with the definition of the units and the arguments.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.base import LOSSES, Reconstruction
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> fitted = AutoencoderTransformer(max_iter=5, random_state=0).fit(X)
+    >>> x = torch.from_numpy(X[:3] - fitted.mean_)
+    >>> objective = Reconstruction(LOSSES["squared_error"])
+    >>> objective.per_row(fitted.network_.network, x, torch.Generator()).shape
+    torch.Size([3])
+    """
+
+    loss: ReconstructionLoss
+
+    is_reconstruction = True
+
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Loss of each row; see `Objective.per_row`."""
+        code = network.encode(self.network_input(network, x, rng))
+        return self.loss.loss(network.decode(code), x)
+
+    @property
+    def minimised_by_pca(self) -> bool:
+        """For the squared error and rows that are not corrupted (Baldi and Hornik, 1989)."""
+        return type(self.loss) is SquaredError and not self.corrupts_input
+
+    def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
+        """The gradient of the mean of `per_row`: hand-written for the squared error.
+
+        It takes half the time of autograd for small dense networks; see `manual_backward.py`.
+        """
+        if type(self.loss) is not SquaredError or not has_manual_backward(network):
+            return super().gradient(network, source)
+
+        def batch(index: Tensor) -> tuple[Tensor, Tensor]:
+            x = source.rows[index]
+            return self.network_input(network, x, source.rng), x
+
+        rows = None if self.corrupts_input else source.rows.cached
+        if rows is not None and rows.numel() > MAX_CACHED_ENTRIES:  # an accelerator may cache more
+            rows = None
+        return ManualGradient(network, batch, source.dtype, rows)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class AutoencoderTransformer(BaseAutoencoder):
-    """Nonlinear dimensionality reduction that takes the place of PCA.
+    """Nonlinear dimensionality reduction with the interface of PCA.
 
-    An encoder maps each row to a few numbers, its *code*, and a decoder maps the code back; both
-    are trained together so that the rows come back as well as they can::
+    An encoder maps each row to a few numbers, its *code*, and a decoder maps the code back to a
+    row, its *reconstruction*. Both are trained together to minimise the reconstruction error::
 
         minimise over g, f    sum over rows of |x - decode(encode(x))|^2
         encode(x) = V (x - mean) + g(x)
         decode(code) = mean + V' code + f(code)
 
     V holds the principal components of all rows, and the networks g and f start at zero. So
-    training starts at PCA, and it ends there unless held-out rows are reconstructed better: the
-    error is that of PCA or lower. The codes have mean zero, are uncorrelated, and are sorted by the
-    variance that they explain.
+    training starts at PCA, and keeps PCA unless held-out rows are reconstructed better: the error
+    is that of PCA or lower. The codes have mean zero, are uncorrelated, and are sorted by explained
+    variance.
 
     Parameters
     ----------
@@ -36,9 +99,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     See Also
     --------
     sklearn.decomposition.PCA : The best linear code.
-    DenoisingAutoencoder : Takes noise out of rows.
-    ContractiveAutoencoder : Codes that move little when rows change a little.
-    compare_reducers : Both side by side on held-out rows.
+    DenoisingAutoencoder : Removes noise from rows.
+    ContractiveAutoencoder : Codes that change little when rows change a little.
+    compare_reducers : Compares reducers on held-out rows.
 
     References
     ----------
@@ -59,9 +122,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     True
     """
 
-    def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        return self._reconstruction.loss(network.decode(network.encode(x)), x)
+    __module__ = "skae"
 
-    @property
-    def _only_reconstructs(self) -> bool:
-        return True
+    def _objective(self, data: FitData) -> Objective:
+        return Reconstruction(LOSSES[self.loss])

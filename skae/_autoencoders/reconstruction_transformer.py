@@ -8,13 +8,12 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._data.validation import NONE, Estimator, check_parameters, parameter
-from .base import restore_on_error
+from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .plain import AutoencoderTransformer
 
 MAX_COMPONENTS = 64
 
-RESTORING = Estimator(("fit", "transform", "inverse_transform"))
+RESTORING = estimator_with("fit", "transform", "inverse_transform")
 
 
 @dataclass(eq=False, repr=False)
@@ -57,6 +56,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     >>> ReconstructionTransformer(PCA(n_components=2)).fit_transform(X).shape
     (150, 4)
     """
+
+    __module__ = "skae"
 
     estimator: Any = parameter(None, NONE, RESTORING)
 

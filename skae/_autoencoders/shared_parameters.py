@@ -1,136 +1,143 @@
-"""The parameters that every autoencoder has: defaults, what is allowed, and their documentation."""
+"""The parameters that all autoencoders share: defaults, rules, documentation."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Any
+from textwrap import fill
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._data.validation import (
     BOOLEAN,
+    CALLABLE,
+    FRACTION,
     NONE,
-    AnyCallable,
-    Instance,
-    Integers,
-    Number,
-    OneOf,
+    RANDOM_STATE,
+    Interval,
+    StrOptions,
+    instance_of,
     integer,
     parameter,
     positive,
+    positive_integers,
 )
-from .._losses.reconstruction import LOSSES
-from .._nn.autoencoder import ACTIVATIONS
-from .._training.loop import SOLVERS
+from .._losses.reconstruction import LOSSES, LossName, describe_losses
+from .._nn.layers import ACTIVATIONS, ActivationName
+from .._training.optimizer import SOLVERS
 
-RANDOM_STATE = (
-    NONE,
-    integer(0, 2**32 - 1),
-    Instance(np.random.RandomState, "a numpy.random.RandomState"),
-)
-FRACTION = Number(Real, 0, 1, low_open=True, high_open=True)
 
-SHARED_PARAMETERS = """
+def _choices(names: Sequence[str]) -> str:
+    """Names as in a docstring: {"a", "b"}."""
+    return "{" + ", ".join(f'"{name}"' for name in names) + "}"
+
+
+def _indented(text: str) -> str:
+    return fill(text, 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
+
+
+SHARED_PARAMETERS = f"""
     n_components : int, float in (0, 1) or None, default=2
-        Size of the code. A float is a share of the variance: the smallest size is searched, by
-        bisection over complete fits, whose `score` on the training rows reaches it (``verbose``
-        tells each trial). None is ``min(n_samples, n_features)``.
+        Size of the code. A float is a share of the variance: the smallest size whose `score` on the
+        training rows reaches it is searched by bisection over complete fits (``verbose`` prints
+        each of them). None is ``min(n_samples, n_features)``.
 
-    hidden_layer_sizes : tuple of int, default=(128, 128)
-        Width of each hidden layer of the encoder; the decoder mirrors them. ``()`` is a linear
-        autoencoder, which spans the same subspace as PCA.
+    hidden_layer_sizes : sequence of int, default=(128, 128)
+        Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
+        is a linear autoencoder, which spans the same subspace as PCA.
 
-    activation : {"gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="silu"
-        What the hidden layers apply.
+    activation : {_choices(tuple(ACTIVATIONS))}, default="silu"
+        Activation function of the hidden layers.
 
-    loss : {"squared_error", "absolute_error", "log_loss", "poisson"}, default="squared_error"
-        What a reconstruction costs: squared error, as for PCA; absolute error, which forgives
-        outlying entries; binary cross-entropy for data in [0, 1]; Poisson deviance for counts.
+    loss : {_choices(tuple(LOSSES))}, default="squared_error"
+{_indented("The reconstruction loss: " + describe_losses() + ".")}
 
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(channels, height, width)`` of the images that the rows of `X` are,
-        flattened. `hidden_layer_sizes` are then the channels of convolutions, each of which halves
-        height and width. None is for rows that are no images.
+        ``(height, width)`` or ``(channels, height, width)`` of images whose pixels are the columns
+        of `X`. `hidden_layer_sizes` are then the channels of convolutions, each of which halves
+        height and width. None if the rows are not images.
 
     network : callable or None, default=None
         ``network(n_features, n_components)`` returns two torch modules, encoder and decoder, that
-        replace the dense ones. They are used beside the linear path, each output times a learned
-        gate that starts at zero, so that the promise against PCA holds for them too.
+        replace the dense ones. They are added to the linear path, each output times a learned scale
+        that starts at zero, so that the error is at most that of PCA for them too.
 
     tied_weights : bool, default=False
-        Let the decoder use the encoder's matrices, transposed: half as many parameters. Not for
-        `network`.
+        Whether the decoder uses the encoder's matrices, transposed: half as many parameters. Not
+        for `network`.
 
-    init : {"pca", "random"}, default="pca"
+    init : {{"pca", "random"}}, default="pca"
         "pca" starts at the principal components of all rows, which stay as a linear path beside
-        the network. "random" has no such path and no such promise.
+        the network. "random" has no linear path, and the error may exceed that of PCA.
 
-    pretraining : {"layerwise"} or None, default=None
+    pretraining : {{"layerwise"}} or None, default=None
         "layerwise" trains the hidden layers one after the other, outermost first, each to
-        reconstruct `X` through the layers outside it, which are held; then the whole network. Each
-        layer takes up to `max_iter` epochs. Not for `network`.
+        reconstruct `X` through the layers outside it, which stay fixed; then the whole network.
+        Each layer takes up to `max_iter` epochs. Not for `network`.
 
     whiten : bool, default=False
-        Scale each code to unit variance on the training rows.
+        Whether each code is scaled to unit variance on the training rows.
 
     alpha : float, default=0.0
-        Strength of the penalty on the learned matrices, added to the mean loss of a row in standard
-        units: ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``.
+        Weight of the elastic-net penalty on the weight matrices, added to the mean loss of a row in
+        standard units: ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``.
 
     l1_ratio : float in [0, 1], default=0.0
         Share of the L1 norm in that penalty.
 
-    solver : {"adam", "sgd"}, default="adam"
+    solver : {{"adam", "sgd"}}, default="adam"
         The optimiser; "sgd" has Nesterov momentum 0.9.
 
     learning_rate_init : float, default=0.005
-        The largest step size; it rises over the first steps and then falls to zero linearly.
+        The largest learning rate; it rises over the first steps and then decays linearly to zero.
 
     batch_size : int or "auto", default="auto"
         Rows in a step, of all processes together if there are several; "auto" is an eighth of the
-        rows, within 16 and 128. The last rows of an epoch are spread over its batches.
+        rows, within 16 and 128. The last rows of an epoch are distributed over its batches.
 
     max_iter : int or None, default=None
-        Largest number of epochs (passes over the training rows). None makes about 3000 steps, and
-        15 epochs at least.
+        Largest number of epochs (passes over the training rows). None is about 3000 steps, and at
+        least 15 epochs.
 
     tol : float, default=1e-4
         An epoch counts as progress if the held-out error falls by more than this share of the
         error before training.
 
     n_iter_no_change : int or None, default=None
-        Epochs without progress after which training stops. None makes about 300 steps, and three
-        epochs at least.
+        Epochs without progress after which training stops. None is about 300 steps, and at least
+        three epochs.
 
     early_stopping : bool, default=True
-        Judge the epochs on rows held out from training. If False, all rows train and all judge.
+        Whether epochs are compared on rows held out from training. If False, all rows are used for
+        both.
 
     validation_fraction : float in (0, 1) or "auto", default="auto"
-        Share of the rows held out, unless ``fit`` is given `X_val`. "auto" is a tenth, but at least
-        50 rows as long as that is no more than a quarter.
+        Share of the rows held out, unless ``fit`` has `X_val`. "auto" is a tenth, but at least 50
+        rows as long as that is at most a quarter.
 
     warm_start : bool, default=False
-        Continue from the weights of the last fit, in its units and with its linear path.
+        Whether `fit` continues from the weights of the last fit, with its units and its linear
+        path.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the weights, the held-out rows, the order of the batches and any noise. The global
-        generators of Python, NumPy and torch are not touched; None draws from NumPy's.
+        random generators of Python, NumPy and torch are not changed; None draws from NumPy's.
 
     device : str, default="auto"
         A torch device; "auto" is that of `X` if it is a tensor (under scikit-learn's
-        ``array_api_dispatch``), else CUDA where there is one, else the CPU.
+        ``array_api_dispatch``), else CUDA where it is available, else the CPU.
 
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Arithmetic of training. "bfloat16" rounds what passes through the layers, never the weights
-        that are learned. "auto" does so for large layers, from 150 million multiply-adds a step on,
-        where the only objective is to come back, and the processor has instructions for it; else it
-        is float32. Inference computes in the dtype of `X`.
+    precision : {{"auto", "float32", "bfloat16"}}, default="auto"
+        Precision of training. "bfloat16" rounds the values between layers, not the weights. "auto"
+        does so if a step has at least 150 million multiply-adds, the objective is the
+        reconstruction loss alone, and the processor has instructions for it; else it is float32.
+        Inference computes in the dtype of `X`.
 
     verbose : int, default=0
-        Above zero, one line an epoch with the training and the held-out loss and the time that is
-        left at most; at the end `diagnosis_`.
+        If positive, print for each epoch the training loss, the held-out loss and an upper bound of
+        the remaining time, and finally `diagnosis_`.
 """
 
 
@@ -138,16 +145,16 @@ SHARED_ATTRIBUTES = """
     n_components_ : int
         Size of the code.
     components_ : ndarray of shape (n_components_, n_features_in_)
-        How the reconstruction moves with each code, at the mean code; in the units of `X` for each
+        Derivative of the reconstruction in each code, at the mean code; in the units of `X` per
         unit of a code before whitening. For a linear autoencoder these are the principal axes.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
     explained_variance_ : ndarray of shape (n_components_,)
         Variance of each code over the training rows, in squared units of `X`, before whitening.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
-        The same as shares; they add up to the `score` on the training rows.
+        The same as shares of the total; their sum is the `score` on the training rows.
     pca_score_ : float
-        The `score` of PCA on the training rows at the same size of code.
+        The `score` of PCA with the same number of components on the training rows.
     loss_curve_ : list of float
         Mean training loss of a row in each epoch, in the units of `score_samples`.
     validation_curve_ : list of float
@@ -157,8 +164,8 @@ SHARED_ATTRIBUTES = """
     best_iter_ : int
         The epoch whose weights were kept; zero is PCA.
     diagnosis_ : tuple of str
-        What is odd about the fit, in plain words; empty if nothing is. What is most likely a
-        mistake is warned of, too: codes that collapsed, columns whose units drown all others.
+        Diagnostics of the fit in plain words; empty if there are none. Likely mistakes are also
+        warned of: codes that collapsed, columns whose units dominate all others.
     network_ : torch.nn.Module
         The trained network, in the precision of the training data. Its ``encode`` takes rows in the
         units of `X`.
@@ -173,37 +180,42 @@ SHARED_ATTRIBUTES = """
 
 @dataclass(eq=False, repr=False)
 class SharedParameters(BaseEstimator):
-    """The constructor of every autoencoder. Nothing is checked before `fit`."""
+    """The constructor of all autoencoders. Parameters are checked in `fit`."""
+
+    # Whether codes may have more components than rows have features.
+    _overcomplete: ClassVar[bool] = False
 
     n_components: int | float | None = parameter(2, integer(1), FRACTION, NONE)
     _: KW_ONLY
-    hidden_layer_sizes: tuple[int, ...] = parameter((128, 128), Integers())
-    activation: str = parameter("silu", OneOf(tuple(ACTIVATIONS)))
-    loss: str = parameter("squared_error", OneOf(tuple(LOSSES)))
-    image_shape: tuple[int, ...] | None = parameter(None, Integers(lengths=(2, 3)), NONE)
-    network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, AnyCallable())
+    hidden_layer_sizes: Sequence[int] = parameter((128, 128), positive_integers())
+    activation: ActivationName = parameter("silu", StrOptions(ACTIVATIONS))
+    loss: LossName = parameter("squared_error", StrOptions(LOSSES))
+    image_shape: Sequence[int] | None = parameter(None, positive_integers(lengths=(2, 3)), NONE)
+    network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, CALLABLE)
     tied_weights: bool = parameter(False, BOOLEAN)
-    init: str = parameter("pca", OneOf(("pca", "random")))
-    pretraining: str | None = parameter(None, NONE, OneOf(("layerwise",)))
+    init: Literal["pca", "random"] = parameter("pca", StrOptions(["pca", "random"]))
+    pretraining: Literal["layerwise"] | None = parameter(None, NONE, StrOptions(["layerwise"]))
     whiten: bool = parameter(False, BOOLEAN)
-    alpha: float = parameter(0.0, Number(Real, 0))
-    l1_ratio: float = parameter(0.0, Number(Real, 0, 1))
-    solver: str = parameter("adam", OneOf(tuple(SOLVERS)))
+    alpha: float = parameter(0.0, Interval(Real, 0))
+    l1_ratio: float = parameter(0.0, Interval(Real, 0, 1))
+    solver: Literal["adam", "sgd"] = parameter("adam", StrOptions(SOLVERS))
     learning_rate_init: float = parameter(0.005, positive())
-    batch_size: int | str = parameter("auto", integer(1), OneOf(("auto",)))
+    batch_size: int | Literal["auto"] = parameter("auto", integer(1), StrOptions(["auto"]))
     max_iter: int | None = parameter(None, integer(1), NONE)
-    tol: float = parameter(1e-4, Number(Real, 0))
+    tol: float = parameter(1e-4, Interval(Real, 0))
     n_iter_no_change: int | None = parameter(None, integer(1), NONE)
     early_stopping: bool = parameter(True, BOOLEAN)
-    validation_fraction: float | str = parameter("auto", FRACTION, OneOf(("auto",)))
+    validation_fraction: float | Literal["auto"] = parameter("auto", FRACTION, StrOptions(["auto"]))
     warm_start: bool = parameter(False, BOOLEAN)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
-    device: str = parameter("auto", Instance(str, "the name of a torch device"))
-    precision: str = parameter("auto", OneOf(("auto", "float32", "bfloat16")))
+    device: str = parameter("auto", instance_of(str, "the name of a torch device"))
+    precision: Literal["auto", "float32", "bfloat16"] = parameter(
+        "auto", StrOptions(["auto", "float32", "bfloat16"])
+    )
     verbose: int = parameter(0, integer(0), BOOLEAN)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Write what all leaves share into the docstring of each."""
+        """Insert the shared documentation into the docstring of a subclass."""
         super().__init_subclass__(**kwargs)
         if cls.__doc__:
             for slot, entries in (
@@ -214,7 +226,7 @@ class SharedParameters(BaseEstimator):
 
 
 def _without_those_of(doc: str, entries: str) -> str:
-    """The entries whose names `doc` does not describe itself."""
+    """The entries whose names `doc` does not have itself."""
     own = re.findall(r"^    (\w+) : ", doc, re.MULTILINE)
     parts = re.split(r"^(?=    \w+ : )", entries, flags=re.MULTILINE)
     return "".join(part for part in parts if part.split(" : ")[0].strip() not in own)

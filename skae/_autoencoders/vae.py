@@ -2,113 +2,179 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
-from typing import Any, cast
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
-from torch.nn import Module
+from torch import Generator, Tensor
 
-from .._data.array_api import as_numpy, to_namespace_of
-from .._data.dataset import BLOCK_ENTRIES, as_array
-from .._data.validation import BOOLEAN, Number, check_value, integer, parameter
+from .._data.array_api import to_namespace_of
+from .._data.dataset import BLOCK_ENTRIES
+from .._data.device import as_array
+from .._data.validation import BOOLEAN, Interval, check_value, integer, parameter
 from .._losses.importance_weighted import (
     antithetic_normal,
     importance_bound,
-    log_ratio,
     standard_normal,
 )
 from .._losses.penalties import gaussian_kl
-from .._nn.autoencoder import Autoencoder, PCAPath, Scales, reciprocal
+from .._losses.reconstruction import LOSSES, ReconstructionLoss
+from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
-from .._nn.variational import (
-    NoisyDecoder,
-    PosteriorHead,
-    Start,
-    VariationalAutoencoder,
-    probabilistic_pca,
-    random_start,
-)
-from .._training.diagnostics import Diagnostic
+from .._nn.variational import VariationalAutoencoder
 from .._training.fit_data import FitData
-from .._training.result import FitResult
-from .._training.rotation import CodeBasis, CodeMoments
+from .._training.initialization import Initialization, make_pca_path
+from .._training.objective import Objective
+from .._training.result import (
+    Diagnostic,
+    FitResult,
+    TrainedNetwork,
+    code_statistics,
+    rotate_codes,
+)
+from .._training.rotation import CodeBasis, CodeMoments, sorted_axes
 from .base import BaseAutoencoder
+from .vae_density import evidence_lower_bound, log_density
+from .vae_init import MIN_NOISE_SCALE, make_variational_autoencoder
 
-# The least scale of the noise, in units of the spread of the data. Without one, a density of rows
-# that are reconstructed perfectly would have no upper bound. Losses count from there, that is, in
-# nats that it takes to say a row to this resolution: never negative, whatever the units of `X`.
-MIN_NOISE_SCALE = 1e-4
-
-# A component whose posterior mean has less variance than this over the rows says nothing of them
+# A component is inactive if the variance of its posterior mean over the rows is below this value
 # (Burda et al., 2016).
 ACTIVE_VARIANCE = 0.01
 
 
+@dataclass(frozen=True)
+class ELBO(Objective):
+    """The negative evidence lower bound: ``-E[log p(x | z)] + beta KL(q(z | x) | p(z))``."""
+
+    loss: ReconstructionLoss
+    beta: float = 1.0
+    n_importance_samples: int = 1
+    kl_warmup: float = 0.0
+    binarize: bool = False
+
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Loss of each row; see `Objective.per_row`."""
+        if self.binarize:
+            x = _sample_binary(x, rng)
+        if not isinstance(network, VariationalAutoencoder):  # pretraining of hidden layers
+            return self.loss.loss(network.decode(network.encode(x)), x)
+        beta = self.beta * self._kl_weight(network)
+        mean, log_var = network.posterior(x)
+        if self.n_importance_samples > 1:
+            samples = standard_normal((self.n_importance_samples, *mean.shape), mean, rng)
+            rows = x.repeat(self.n_importance_samples, 1)
+            return -importance_bound(
+                lambda codes: -self._negative_log_likelihood(network, codes, rows),
+                mean,
+                log_var,
+                samples,
+                beta,
+            )
+        code = mean + (log_var / 2).exp() * standard_normal(mean.shape, mean, rng)
+        return self._negative_log_likelihood(network, code, x) + beta * gaussian_kl(mean, log_var)
+
+    @property
+    def minimised_by_pca(self) -> bool:
+        """Probabilistic PCA is the optimum, with the components of PCA (Tipping and Bishop)."""
+        return self.beta == 1 and self.loss is LOSSES["squared_error"]
+
+    def to_data_units(self, loss: float, data: FitData) -> float:
+        """Nats in the units of `X`, from nats at the resolution `MIN_NOISE_SCALE`."""
+        if not self.loss.degree:
+            return loss
+        n_observed = data.X.shape[1] - data.moments.n_missing / len(
+            data.rows
+        )  # per row, on average
+        return loss + n_observed * math.log(MIN_NOISE_SCALE * data.scale)
+
+    def _negative_log_likelihood(
+        self, network: VariationalAutoencoder, code: Tensor, x: Tensor
+    ) -> Tensor:
+        """-log p(x | z) of each row in nats, at the resolution `MIN_NOISE_SCALE`."""
+        log_scale = network.decoder.log_scale
+        nats = self.loss.negative_log_likelihood(network.decode(code), x, log_scale)
+        return nats - _n_observed(x) * math.log(MIN_NOISE_SCALE) if self.loss.degree else nats
+
+    def _kl_weight(self, network: VariationalAutoencoder) -> float:
+        """The fraction of `beta` at this step; 1 for held-out rows."""
+        if network.training and network.progress < self.kl_warmup:
+            return network.progress / self.kl_warmup
+        return 1.0
+
+
+class VAEAttributes:
+    """Fitted attributes, for type checkers: in a dataclass they would be parameters."""
+
+    active_components_: np.ndarray
+    _noise_seed: int
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
-class VAE(BaseAutoencoder):
+class VAE(BaseAutoencoder, VAEAttributes):
     """Variational autoencoder: codes with a known distribution, and a density of the rows.
 
-    Rows are taken to come from codes z with the prior N(0, I). An encoder gives the posterior of
-    the code of each row, N(mean(x), diag(std(x)^2)), and a decoder the distribution of the rows of
-    a code. Both maximise the evidence lower bound, which is at most log p(x)::
+    The model generates a row from a code z with prior N(0, I). An encoder computes the approximate
+    posterior of the code of each row, N(mean(x), diag(std(x)^2)), and a decoder the distribution of
+    the rows given a code. Both maximise the evidence lower bound, which is at most log p(x)::
 
         maximise    sum over rows of  E[log p(x | z)] - beta KL(posterior of z | prior of z)
         mean(x) = a V (x - mean) + g(x)       log std(x)^2 = h(x)
         p(x | z) = N(mean + W z + f(z), s^2)  for loss="squared_error"
 
-    With V, a, W, s and a constant h as in probabilistic PCA, and g = f = 0, this *is* probabilistic
-    PCA, the optimum for linear networks. Training starts there, and ends there unless the bound of
-    held-out rows becomes better: the density of new rows is that of probabilistic PCA or higher.
+    With V, a, W, s and a constant h as in probabilistic PCA, and g = f = 0, the model *is*
+    probabilistic PCA, the optimum for linear networks. Training starts there, and keeps it unless
+    the bound of held-out rows improves: the density of new rows is that of probabilistic PCA or
+    higher.
 
-    The `loss` chooses the likelihood: normal for squared error and Laplace's for absolute error, of
-    a scale that is learned and the same for all features, so features in different units should be
+    The `loss` chooses the likelihood: normal for squared error and Laplace for absolute error, of a
+    scale that is learned and the same for all features, so features in different units should be
     standardised; Bernoulli for log loss; Poisson. For the latter two there is no linear path, and
     training starts at random networks around the mean of the data.
 
-    Codes keep the scale of their prior, and are not rotated but only sorted by the variance that
-    they explain: a rotation would make their posteriors correlated. `transform` gives the posterior
-    mean, whose variance is less than one; `explained_variance_` is what a component explains of
-    `X`. There is no promise against PCA: detail that is not worth its KL divergence is given up.
+    Codes keep the scale of their prior. They are sorted by the variance that they explain but not
+    rotated: a rotation would make the posteriors correlated. `transform` returns the posterior
+    mean, whose variance is less than one; `explained_variance_` is the variance of `X` that a
+    component explains. The reconstruction error may exceed that of PCA, as details are dropped
+    whose KL divergence exceeds their gain in likelihood.
 
     Parameters
     ----------
     {shared_parameters}
 
     beta : float, default=1.0
-        Weight of the KL divergence. At one the objective is a bound of the density. More gives
-        simpler codes, fewer of them in use, and worse reconstructions; less the opposite.
+        Weight of the KL divergence. At one the objective is a bound of the density. A larger weight
+        gives fewer active components and worse reconstructions; a smaller one the opposite.
 
     n_importance_samples : int, default=1
-        Codes that are drawn for each row in a step. More than one maximise the tighter importance
-        weighted bound ([2]_, with doubly reparameterised gradients [3]_), at as many times the cost
-        of decoding.
+        Number of codes that are drawn for each row in a step. With more than one, the tighter
+        importance weighted bound is maximised ([2]_, with doubly reparameterised gradients [3]_);
+        the cost of decoding is proportional.
 
     kl_warmup : float in [0, 1], default=0.0
-        Share of the longest training over which the weight of the KL divergence rises from zero to
-        `beta`: fewer components are given up early, before the decoder makes use of them. Held-out
-        rows are judged by the full weight.
+        Fraction of the planned steps over which the weight of the KL divergence rises from zero to
+        `beta`, so that fewer components become inactive before the decoder uses them. The loss of
+        held-out rows has the full weight.
 
     binarize : bool, default=False
-        Only for log loss. In each step of training, draw every entry of `X` as zero or one with the
-        probability that it states, so that it is the density of binary rows that is learned.
+        Only for log loss. In each step of training, draw every entry of `X` as zero or one, with
+        its value as the probability of one: the model is then a density of binary rows.
 
     Attributes
     ----------
     {shared_attributes}
 
     active_components_ : ndarray of shape (n_components_,)
-        Whether the posterior mean of each component varies over the training rows by more than
-        0.01. The others are left at their prior: they say nothing of a row.
+        Whether the variance of the posterior mean of each component over the training rows exceeds
+        0.01. The posterior of the others is their prior: they have no information on a row.
 
     See Also
     --------
-    AutoencoderTransformer : Better reconstructions, and no density.
-    sklearn.decomposition.PCA : Its `score_samples` is the linear case.
+    AutoencoderTransformer : Better reconstructions, but no density.
+    sklearn.decomposition.PCA : Its `score_samples` is the density for linear networks.
     sklearn.mixture.GaussianMixture : Another density with `sample` and `score_samples`.
 
     References
@@ -139,51 +205,17 @@ class VAE(BaseAutoencoder):
     True
     """
 
-    beta: float = parameter(1.0, Number(Real, 0))
+    __module__ = "skae"
+
+    beta: float = parameter(1.0, Interval(Real, 0))
     n_importance_samples: int = parameter(1, integer(1))
-    kl_warmup: float = parameter(0.0, Number(Real, 0, 1))
+    kl_warmup: float = parameter(0.0, Interval(Real, 0, 1))
     binarize: bool = parameter(False, BOOLEAN)
-
-    _n_heads = 2  # mean and log variance
-
-    def _loss(self, network: Autoencoder, x: Tensor, noise: torch.Generator) -> Tensor:
-        if self.binarize:
-            x = _draw_binary(x, noise)
-        if not isinstance(network, VariationalAutoencoder):  # hidden layers have no posterior
-            return self._reconstruction.loss(network.decode(network.encode(x)), x)
-        beta = self.beta * self._kl_weight(network)
-        mean, log_var = network.posterior(x)
-        if self.n_importance_samples > 1:
-            samples = standard_normal((self.n_importance_samples, *mean.shape), mean, noise)
-            rows = x.repeat(self.n_importance_samples, 1)
-            return -importance_bound(
-                lambda codes: -self._negative_log_likelihood(network, codes, rows),
-                mean,
-                log_var,
-                samples,
-                beta,
-            )
-        code = mean + (log_var / 2).exp() * standard_normal(mean.shape, mean, noise)
-        return self._negative_log_likelihood(network, code, x) + beta * gaussian_kl(mean, log_var)
-
-    def _negative_log_likelihood(
-        self, network: VariationalAutoencoder, code: Tensor, x: Tensor
-    ) -> Tensor:
-        """Nats that it takes to say each row, given its code, to the resolution."""
-        loss, log_scale = self._reconstruction, network.decoder.log_scale
-        nats = loss.negative_log_likelihood(network.decode(code), x, log_scale)
-        return nats - _n_observed(x) * math.log(MIN_NOISE_SCALE) if loss.degree else nats
-
-    def _kl_weight(self, network: VariationalAutoencoder) -> float:
-        """The share of `beta` that is charged at this step; all of it on held-out rows."""
-        if network.training and network.progress < self.kl_warmup:
-            return network.progress / self.kl_warmup
-        return 1.0
 
     def sample(self, n_samples=1) -> np.ndarray:
         """Draw new rows from the learned density.
 
-        Noise of the likelihood included; ``inverse_transform`` of normal numbers is without.
+        They include the noise of the likelihood; ``inverse_transform`` of normal numbers does not.
 
         Parameters
         ----------
@@ -203,14 +235,14 @@ class VAE(BaseAutoencoder):
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))
-        fitted, loss = self.network_, self._reconstruction
+        fitted, loss = self.network_, self._reconstruction_loss
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        noise = torch.Generator(fitted.shift.device).manual_seed(int(seed))
+        rng = torch.Generator(fitted.shift.device).manual_seed(int(seed))
         log_scale = fitted.network.decoder.log_scale + fitted.scale.log()
-        codes = standard_normal((n_samples, self.n_components_), fitted.shift, noise)
+        codes = standard_normal((n_samples, self.n_components_), fitted.shift, rng)
         with torch.inference_mode():
             parts = [
-                loss.draw(fitted.decode(code), log_scale, noise)
+                loss.sample(fitted.decode(code), log_scale, rng)
                 for code in codes.split(max(BLOCK_ENTRIES // self.n_features_in_, 1))
             ]
         return to_namespace_of(self.mean_, torch.cat(parts))
@@ -226,7 +258,7 @@ class VAE(BaseAutoencoder):
         Returns
         -------
         mean, std : ndarrays of shape (n_samples, n_components_)
-            The mean is what `transform` gives.
+            The mean is the result of `transform`.
 
         Raises
         ------
@@ -239,11 +271,12 @@ class VAE(BaseAutoencoder):
 
         def mean_and_std(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
             _, log_var = fitted.network.posterior((x - fitted.shift) / fitted.scale)
-            # Sorting the codes and choosing their signs is all that the change of basis does.
-            std = (log_var / 2).exp() @ cast(RotatedAutoencoder, fitted).to_ordered.abs()
+            # The change of basis only sorts the codes and chooses their signs.
+            assert isinstance(fitted, RotatedAutoencoder)
+            std = (log_var / 2).exp() @ fitted.rotation.abs()
             return torch.cat([fitted.encode(x), std], dim=1)
 
-        both = self._in_blocks(self._validated(X), mean_and_std, 2 * self.n_components_)
+        both = self._apply(self._validated(X), mean_and_std, 2 * self.n_components_)
         return both[:, : self.n_components_], both[:, self.n_components_ :]
 
     def score_samples(self, X) -> np.ndarray:
@@ -252,13 +285,13 @@ class VAE(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is not charged.
+            Rows; NaN is ignored.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            At most log p(x), in nats. Deterministic: each row is judged by the same codes relative
-            to its own posterior, whatever other rows there are. Exact for linear decoders.
+            At most log p(x), in nats. Deterministic, and independent of the other rows: the same
+            codes relative to its own posterior are used for each row. Exact for linear decoders.
 
         Raises
         ------
@@ -269,17 +302,8 @@ class VAE(BaseAutoencoder):
         """
         check_is_fitted(self)
         noise = antithetic_normal(self.n_components_, self._noise_seed)
-
-        def bound(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
-            standard = (x - fitted.shift) / fitted.scale
-            mean, log_var = fitted.network.posterior(standard)
-            std = (log_var / 2).exp()
-            nats = gaussian_kl(mean, log_var)
-            for sample in noise.to(x):
-                nats += self._nats(fitted, mean + std * sample, standard) / len(noise)
-            return -nats[:, None]
-
-        return self._in_blocks(self._checked_for_loss(X), bound, 1)[:, 0]
+        bound = partial(evidence_lower_bound, loss=self._reconstruction_loss, noise=noise)
+        return self._apply(self._checked_for_loss(X), bound, 1)[:, 0]
 
     def log_likelihood(self, X, n_samples=100) -> np.ndarray:
         """The logarithm of the density of each row, estimated by importance sampling.
@@ -287,10 +311,10 @@ class VAE(BaseAutoencoder):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is not charged.
+            Rows; NaN is ignored.
         n_samples : int, default=100
-            Number of codes drawn from the posterior of each row. The estimate is too low in the
-            mean, by less for more samples; published figures take 5000.
+            Number of codes drawn from the posterior of each row. The estimate is biased downwards,
+            less for more samples; published figures use 5000.
 
         Returns
         -------
@@ -306,79 +330,45 @@ class VAE(BaseAutoencoder):
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))
-        generator = torch.Generator().manual_seed(self._noise_seed)
-        noise = torch.randn(n_samples, self.n_components_, generator=generator)
+        rng = torch.Generator().manual_seed(self._noise_seed)
+        noise = torch.randn(n_samples, self.n_components_, generator=rng)
+        estimate = partial(log_density, loss=self._reconstruction_loss, noise=noise)
+        return self._apply(self._checked_for_loss(X), estimate, 1)[:, 0]
 
-        def log_density(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
-            standard = (x - fitted.shift) / fitted.scale
-            mean, log_var = fitted.network.posterior(standard)
-            std = (log_var / 2).exp()
-            total = torch.full_like(mean[:, 0], -torch.inf)
-            for sample in noise.to(x):
-                code = mean + std * sample
-                log_weight = log_ratio(code, sample, log_var) - self._nats(fitted, code, standard)
-                total = torch.logaddexp(total, log_weight)
-            return (total - math.log(n_samples))[:, None]
+    def _objective(self, data: FitData) -> Objective:
+        loss = LOSSES[self.loss]
+        return ELBO(loss, self.beta, self.n_importance_samples, self.kl_warmup, self.binarize)
 
-        return self._in_blocks(self._checked_for_loss(X), log_density, 1)[:, 0]
-
-    def _nats(self, fitted: FittedAutoencoder, code: Tensor, standard: Tensor) -> Tensor:
-        """-log p(x | z) for each row, in the units of `X`."""
-        network, loss = fitted.network, self._reconstruction
-        nats = loss.negative_log_likelihood(
-            network.decode(code), standard, network.decoder.log_scale
-        )
-        return nats + _n_observed(standard) * fitted.scale.log() if loss.degree else nats
-
-    def _assemble(
-        self, encoder: Module, decoder: Module, linear: PCAPath, scales: Scales, data: FitData
-    ) -> Autoencoder:
-        start = _probabilistic_pca(scales, data) if linear.active else random_start(scales)
-        # From the units of principal components to those of the prior.
-        steps, ones = scales.delta_scale * scales.codes, torch.ones_like(scales.codes)
-        # Laplace's scale is that of its absolute error, less than its standard deviation.
-        laplace = self._reconstruction.degree == 1
-        scale = start.noise_scale / math.sqrt(2) if laplace else start.noise_scale
-        return VariationalAutoencoder(
-            PosteriorHead(encoder, start.log_var),
-            NoisyDecoder(decoder, scale, MIN_NOISE_SCALE),
-            linear,
-            Scales(scales.inputs, ones, steps, scales.outputs),
-            self._reconstruction.link,
-            (start.gain_in, start.gain_out),
-        )
-
-    @property
-    def _starts_at_pca(self) -> bool:
+    def _initialize(self, data: FitData, n_components: int) -> Initialization:
+        pca = data.principal_components(n_components)
         # Not for logits and log-rates: on MNIST, a linear path in the mean or in the logits was
-        # ahead for an epoch or two, and 3 to 5 nats behind after 25, with all components in use.
-        return super()._starts_at_pca and self._reconstruction.degree > 0
+        # better for an epoch or two, and 3 to 5 nats worse after 25, with all components active.
+        from_pca = self.init == "pca" and data.loss.degree > 0
+        optimal = from_pca and data.objective.minimised_by_pca and self._is_linear(pca)
+        fitted = data.fitted
+        if fitted is None:
+            parts = self._network_parts(
+                data, pca, n_components, residual_to_pca=from_pca, n_heads=2
+            )  # two outputs per component: mean and log variance
+            network = make_variational_autoencoder(parts, data)
+            fitted = RotatedAutoencoder(
+                network, torch.from_numpy(data.shift), data.scale, n_components
+            )
+        return Initialization(fitted, make_pca_path(data, pca, active=True), optimal)
 
-    @property
-    def _is_plain(self) -> bool:
-        return self.beta == 1  # then probabilistic PCA is the optimum wherever PCA is
-
-    def _order(self, fitted: FittedAutoencoder, codes: CodeMoments) -> CodeBasis:
-        # No rotation: it would correlate the posteriors. No centring and no scale: codes that are
-        # drawn from the prior are decoded.
-        gains = np.square(as_array(fitted.decoder_jacobian())).sum(axis=1)
-        explained = np.diag(codes.code_scatter) * gains
-        shares = explained / max(explained.sum(), np.finfo(float).tiny)
-        order = np.argsort(-explained, kind="stable")
-        ratios = shares[order] * codes.score
-        return CodeBasis(
-            np.zeros_like(ratios),
-            np.eye(len(order))[:, order],
-            ratios * (codes.squares / max(codes.n_samples - 1, 1)),
-            ratios,
-        )
-
-    def _in_units_of_X(self, loss: float, data: FitData) -> float:
-        if not self._reconstruction.degree:
-            return loss
-        # Entries of a row that are observed, in the mean.
-        n_observed = data.X.shape[1] - data.moments.n_missing / len(data.rows)
-        return loss + n_observed * math.log(MIN_NOISE_SCALE * data.scale)
+    def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:
+        codes = code_statistics(trained, data, CodeMoments)
+        assert isinstance(codes, CodeMoments)
+        # Not rotated, which would correlate the posteriors, and neither centred nor scaled, so that
+        # codes from the prior can be decoded.
+        gains = np.square(as_array(trained.fitted.decoder_jacobian())).sum(axis=1)
+        basis = sorted_axes(codes, gains)
+        result = rotate_codes(trained, codes, basis, whiten=False)
+        variances = np.diag(codes.code_scatter) / max(codes.n_samples - 1, 1)
+        active = variances[basis.matrix.argmax(axis=0)] > ACTIVE_VARIANCE
+        attributes = {"active_components_": active, "_noise_seed": data.seeds.noise}
+        collapse = None if self.beta < 1 else _collapse(active, basis)
+        return result._replace(collapse=collapse, attributes=attributes)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -393,42 +383,25 @@ class VAE(BaseAutoencoder):
                 f"loss={self.loss!r}."
             )
 
-    def _learned(self, data: FitData, result: FitResult) -> dict[str, Any]:
-        codes = result.codes
-        variances = np.diag(codes.code_scatter) / max(codes.n_samples - 1, 1)
-        return super()._learned(data, result) | {
-            "active_components_": variances > ACTIVE_VARIANCE,
-            "_noise_seed": data.seeds.noise,
-        }
 
-    def _collapse(self) -> Diagnostic | None:
-        n_active = int(as_numpy(self.active_components_).sum())
-        explains = as_numpy(self.explained_variance_).any()
-        if n_active == self.n_components_ or self.beta < 1 or not explains:
-            return None
-        return Diagnostic(
-            f"{self.n_components_ - n_active} of {self.n_components_} components say nothing of "
-            "the rows: their posterior is their prior (see `active_components_`). "
-            f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
-            "more of them.",
-            ConvergenceWarning,
-        )
+def _collapse(active: np.ndarray, basis: CodeBasis) -> Diagnostic | None:
+    """Components whose posterior is their prior."""
+    n_active, n_components = int(active.sum()), len(active)
+    if n_active == n_components or not basis.explained_variance.any():
+        return None
+    return Diagnostic(
+        f"{n_components - n_active} of {n_components} components have no information on the rows: "
+        "their posterior is their prior (see `active_components_`). "
+        f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
+        "more of them active.",
+        ConvergenceWarning,
+    )
 
 
-def _draw_binary(x: Tensor, noise: torch.Generator) -> Tensor:
+def _sample_binary(x: Tensor, rng: Generator) -> Tensor:
     """Zeros and ones with the probabilities in `x`; NaN stays."""
-    return torch.where(torch.isnan(x), x, torch.bernoulli(torch.nan_to_num(x), generator=noise))
+    return torch.where(torch.isnan(x), x, torch.bernoulli(torch.nan_to_num(x), generator=rng))
 
 
 def _n_observed(x: Tensor) -> Tensor:
     return (~torch.isnan(x)).sum(1)
-
-
-def _probabilistic_pca(scales: Scales, data: FitData) -> Start:
-    # As scikit-learn's PCA counts variances: so `score_samples` agrees with its own.
-    unbiased = len(data.rows) / max(len(data.rows) - 1, 1)
-    deviations = reciprocal(scales.codes)
-    total = unbiased * float(np.square(data.moments.std / data.scale).sum())
-    return probabilistic_pca(
-        unbiased * deviations.square(), total, len(data.shift), MIN_NOISE_SCALE
-    )

@@ -1,117 +1,138 @@
-"""Who watches a fit: scikit-learn's callbacks, and the user of `verbose`."""
+"""Callbacks during a fit: those of scikit-learn, and the lines that `verbose` prints."""
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from .loop import EpochCallback, History, TrainingConfig
+from .config import TrainingConfig
+from .fit_data import FitData
+from .loop import BestSoFar, EpochCallback, History
+from .result import FitResult
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before scikit-learn 1.9 there are no callbacks that could be set
+except ImportError:  # scikit-learn has no callbacks before version 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to support."""
+        """Empty, where scikit-learn has no callbacks."""
 
     def with_callbacks(method: Callable) -> Callable:
-        """The method as it is."""
+        """Return the method unchanged."""
         return method
 
 
-def callback_names(estimator: Any) -> list[str]:
-    """The classes of the callbacks that an estimator has."""
+class SupportsCallbacks(Protocol):
+    """An estimator to which scikit-learn's callbacks can be attached."""
+
+    verbose: int
+
+    def _fitted_attributes(self, result: FitResult, data: FitData) -> dict[str, Any]:
+        """The fitted attributes for a result."""
+
+
+def callback_names(estimator: SupportsCallbacks) -> list[str]:
+    """The classes of the callbacks that are attached to an estimator."""
     return [type(callback).__name__ for callback in getattr(estimator, "_skl_callbacks", [])]
 
 
 class FitCallbackContext:
-    """One task of a fit, a whole one or the trial of one size, as its watchers see it.
+    """One task of a fit for the callbacks: the whole fit, or one code size of a search.
 
-    Without callbacks there is no context, and nothing but `verbose` costs anything.
+    Without callbacks `context` is None, and only `verbose` costs time.
     """
 
-    def __init__(self, estimator: Any, X: Any, config: TrainingConfig, context: Any):
-        self._estimator, self._X, self._plan = estimator, X, config
-        self._context = context
+    def __init__(self, estimator: SupportsCallbacks, X: Any, config: TrainingConfig, context: Any):
+        self.estimator, self.X, self.config, self.context = estimator, X, config, context
         if context is not None:
-            # Rows are their own target, and `ScoringMonitor` scores nothing without a `y`.
+            # The rows are their own target, and `ScoringMonitor` scores nothing without a `y`.
             context.call_on_fit_task_begin(estimator=estimator, X=X, y=X)
 
     @classmethod
-    def begin(cls, estimator: Any, X: Any, config: TrainingConfig, *, searches: bool) -> "FitCallbackContext":
-        """Begin to watch a fit to `X` as the user gave it; how long a search takes is not known."""
+    def begin(
+        cls, estimator: Any, X: Any, config: TrainingConfig, *, searches: bool
+    ) -> "FitCallbackContext":
+        """Begin a fit to `X` as passed by the user; the length of a search is not known."""
         context = None
         if getattr(estimator, "_skl_callbacks", None):
             n_subtasks = None if searches else config.max_epochs
             context = estimator._init_callback_context(max_subtasks=n_subtasks)
         return cls(estimator, X, config, context)
 
-    def trial(self, size: int) -> "FitCallbackContext":
-        """Watch the part of a search that tries one size of the code."""
+    def subcontext(self, n_components: int) -> "FitCallbackContext":
+        """Begin the part of a search that fits one code size."""
         context = None
-        if self._context is not None:
-            context = self._context.subcontext(
-                task_name=f"n_components={size}", max_subtasks=self._plan.max_epochs
+        if self.context is not None:
+            context = self.context.subcontext(
+                task_name=f"n_components={n_components}", max_subtasks=self.config.max_epochs
             )
-        return FitCallbackContext(self._estimator, self._X, self._plan, context)
+        return FitCallbackContext(self.estimator, self.X, self.config, context)
 
     def end(self, *, fitted: bool) -> None:
-        """Call once all is learned; callbacks get a copy of the estimator if it is `fitted`."""
-        if self._context is not None:
-            self._context.call_on_fit_task_end(
-                estimator=self._estimator,
-                X=self._X,
-                y=self._X,
+        """End the task; callbacks receive a copy of the estimator if it is `fitted`."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(
+                estimator=self.estimator,
+                X=self.X,
+                y=self.X,
                 reconstruction_attributes={} if fitted else None,
             )
 
     def epochs(
-        self,
-        in_units_of_X: Callable[[float], float],
-        learned: Callable[[dict[str, Tensor], History], dict[str, Any]],
+        self, data: FitData, result_with: Callable[[dict[str, Tensor], History], FitResult]
     ) -> EpochCallback:
-        """Watch the epochs; `learned` makes fitted attributes of weights and a history."""
-        return _Epochs(self, in_units_of_X, learned)
+        """The callback of the training loop; `result_with` makes a result of given weights."""
+        return _FitEpochs(self, data, result_with)
 
 
-class _Epochs(EpochCallback):
-    def __init__(self, callbacks: FitCallbackContext, in_units_of_X: Callable, learned: Callable):
-        self._estimator, self._X = callbacks._estimator, callbacks._X
-        self._n_epochs, self._fit = callbacks._plan.max_epochs, callbacks._context
-        self._in_units_of_X, self._learned = in_units_of_X, learned
+class _FitEpochs(EpochCallback):
+    def __init__(
+        self,
+        fit: FitCallbackContext,
+        data: FitData,
+        result_with: Callable[[dict[str, Tensor], History], FitResult],
+    ):
+        self._fit, self._data, self._result_with = fit, data, result_with
         self._epoch: Any = None
         self._began = time.perf_counter()
 
-    def epoch_begins(self) -> None:
-        if self._fit is not None:
-            self._epoch = self._fit.subcontext(task_name="epoch")
-            self._epoch.call_on_fit_task_begin(estimator=self._estimator, X=self._X, y=self._X)
+    def on_epoch_begin(self) -> None:
+        if self._fit.context is not None:
+            fit = self._fit
+            self._epoch = fit.context.subcontext(task_name="epoch")
+            self._epoch.call_on_fit_task_begin(estimator=fit.estimator, X=fit.X, y=fit.X)
 
-    def epoch_ends(self, history: History, kept: Callable) -> bool:
-        if self._estimator.verbose:
-            self._estimator._print(self._line(history))
-        if self._fit is None:
+    def on_epoch_end(self, history: History, best_so_far: BestSoFar) -> bool:
+        fit = self._fit
+        if fit.config.verbose:
+            print(self._line(history))
+        if fit.context is None:
             return False
+
+        def attributes() -> dict[str, Any]:
+            result = self._result_with(*best_so_far())
+            return fit.estimator._fitted_attributes(result, self._data)
+
         return self._epoch.call_on_fit_task_end(
-            estimator=self._estimator,
-            X=self._X,
-            y=self._X,
-            reconstruction_attributes=lambda: self._learned(*kept()),
+            estimator=fit.estimator, X=fit.X, y=fit.X, reconstruction_attributes=attributes
         )
 
     def _line(self, history: History) -> str:
-        epoch = len(history.training)
-        loss, error = map(self._in_units_of_X, (history.training[-1], history.validation[-1]))
-        left = (time.perf_counter() - self._began) / epoch * (self._n_epochs - epoch)
+        epoch, n_epochs = len(history.training), self._fit.config.max_epochs
+        loss, error = (
+            self._data.objective.to_data_units(losses[-1], self._data)
+            for losses in (history.training, history.validation)
+        )
+        remaining = (time.perf_counter() - self._began) / epoch * (n_epochs - epoch)
         return (
-            f"epoch {epoch} of {self._n_epochs}: training loss {loss:.6g}, "
-            f"held-out loss {error:.6g}, at most {duration(left)} left"
+            f"epoch {epoch} of {n_epochs}: training loss {loss:.6g}, "
+            f"held-out loss {error:.6g}, at most {duration(remaining)} left"
         )
 
 
 def duration(seconds: float) -> str:
-    """A time in a unit that leaves two digits or so."""
+    """A time in a unit that leaves about two digits."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -1,149 +1,177 @@
-"""What is odd about a fit, in plain words. Most of it is only noted; a warning is for a mistake."""
+"""Diagnostics of a fit in plain words. Most are only noted; likely mistakes are warned of."""
 
-from typing import NamedTuple
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from .._data.array_api import as_numpy, to_namespace_of
-from .._data.dataset import column_sums, dense_block
-from .._data.process_group import SINGLE_PROCESS, SingleProcess
+from .._data.array_api import column_sums, to_namespace_of
+from .._data.dataset import dense_block
+from .fit_data import FitData
+from .loop import History, divergence_message
+from .result import Diagnostic, FitResult
+from .rotation import CodeBasis, CodeStatistics
 
-# Columns drown the others if a tenth of them at most carry this share of the variance, and the
-# others, half of them at least, come back with less than a quarter of their own.
-DROWNING, RESTORED = 0.99, 0.25
+# Columns dominate if at most a tenth of them carry this share of the variance, and the others, at
+# least half of them, have less than a quarter of their own variance explained.
+DOMINANT_SHARE, EXPLAINED_SHARE = 0.99, 0.25
 
-# A held-out error has risen if it lost again this share of what training had gained.
-LOST_AGAIN = 0.25
-
-
-class Diagnostic(NamedTuple):
-    """A sentence or two for the user, and the category of warning that it is worth, if any."""
-
-    text: str
-    warning: type[Warning] | None = None
+# The held-out loss has risen if it lost this share of what training had gained.
+LOST_SHARE = 0.25
 
 
 def diagnose(
-    fitted, X, deviation: np.ndarray, group: SingleProcess = SINGLE_PROCESS
+    result: FitResult,
+    data: FitData,
+    reconstruct: Callable[[Any], Any],
+    feature_names: Sequence[Any] | np.ndarray,
 ) -> list[Diagnostic]:
-    """All that is odd about a fit to the rows of `X`, whose columns have this deviation."""
-    found = (
-        fitted._collapse(),
-        _drowned_columns(fitted, X, deviation, group),
-        _rising_error(fitted),
-        _no_gain(fitted),
-        _below_pca(fitted) if fitted._only_reconstructs and fitted._is_plain else None,
-    )
-    return [finding for finding in found if finding is not None]
+    """All diagnostics of a fit.
 
-
-def collapsed_codes(fitted) -> Diagnostic | None:
-    """Codes that do not vary, while there is variance left to explain.
-
-    A principal component varies by at least 1 / n_features of what is left.
+    Parameters
+    ----------
+    result : FitResult
+        The fit.
+    data : FitData
+        What it started from.
+    reconstruct : callable
+        Reconstructs rows in the units of `X`.
+    feature_names : sequence
+        Names or indices of the columns.
     """
-    variances = as_numpy(fitted.explained_variance_)
-    unexplained = _unexplained(fitted)
+    objective = data.objective
+    is_plain = objective.is_reconstruction and not objective.corrupts_input
+    found = (
+        result.collapse,
+        _dominant_columns(data, reconstruct, feature_names),
+        _rising_loss(result),
+        _no_improvement(result),
+        _below_pca(result) if is_plain else None,
+    )
+    return [diagnostic for diagnostic in found if diagnostic is not None]
+
+
+def warn_after_fit(
+    history: History, diagnostics: Sequence[Diagnostic], learning_rate: float, *, verbose: bool
+) -> None:
+    """Warn of a training that did not end well; pass an interruption on."""
+    for text, category in diagnostics:
+        if category is not None:
+            warnings.warn(text, category, stacklevel=3)
+        elif verbose:
+            print(text)
+    kept = f"The weights of epoch {history.best_epoch} are kept (0 is PCA)."
+    if history.diverged:
+        message = f"{divergence_message(learning_rate)} {kept}"
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    if history.interrupted:
+        warnings.warn(f"Training was interrupted. {kept}", ConvergenceWarning, stacklevel=3)
+        raise KeyboardInterrupt
+
+
+def collapsed_codes(basis: CodeBasis, codes: CodeStatistics) -> Diagnostic | None:
+    """Codes that do not vary, although there is variance left to explain.
+
+    A principal component would vary by at least 1 / n_features of that.
+    """
+    variances = basis.explained_variance
+    unexplained = max(1 - codes.score, 0.0) * codes.squares / max(codes.n_samples - 1, 1)
     total = variances.sum() + unexplained
     if unexplained <= 1e-12 * total:
         n_needed = int(np.sum(variances > 1e-12 * total))
         if n_needed == len(variances) or not total:
             return None
         return Diagnostic(
-            f"The rows vary in {n_needed} directions only: `n_components`={n_needed} restores them "
-            "as well."
+            f"The rows vary in {n_needed} directions only: `n_components`={n_needed} has the same "
+            "reconstruction error."
         )
     n_dead = int(np.sum(variances <= 1e-6 * unexplained))
     if not n_dead:
         return None
     return Diagnostic(
-        f"{n_dead} of {len(variances)} components say nothing of the rows: their codes are the "
-        "same for all of them, and there is variance left to explain. `init`='pca' or a smaller "
-        "`learning_rate_init` may keep them alive.",
+        f"{n_dead} of {len(variances)} components are constant over the rows, although there is "
+        "variance left to explain. `init`='pca' or a smaller `learning_rate_init` may prevent it.",
         ConvergenceWarning,
     )
 
 
-def _unexplained(fitted) -> float:
-    """The variance, summed over the columns, that all codes together leave."""
-    codes = fitted._codes
-    return max(1 - codes.score, 0.0) * codes.squares / max(codes.n_samples - 1, 1)
-
-
-def _drowned_columns(fitted, X, deviation: np.ndarray, group: SingleProcess) -> Diagnostic | None:
-    """Columns whose units are so large that the others do not count."""
-    variance = deviation**2
+def _dominant_columns(
+    data: FitData, reconstruct: Callable[[Any], Any], feature_names: Sequence[Any] | np.ndarray
+) -> Diagnostic | None:
+    """Columns whose units are so large that the objective ignores the others."""
+    variance = data.moments.std**2
     order = np.argsort(-variance, kind="stable")
     cumulative = np.cumsum(variance[order])
     n_varying = int(np.sum(variance > 0))
-    n_large = int(np.sum(cumulative < DROWNING * cumulative[-1])) + 1
+    n_large = int(np.sum(cumulative < DOMINANT_SHARE * cumulative[-1])) + 1
     large, small = order[:n_large], order[n_large:n_varying]
     if n_large > max(1, n_varying // 10) or len(small) == 0:
         return None
-    if np.median(_shares(fitted, X, group)[small]) >= RESTORED:
+    if np.median(_explained_shares(data, reconstruct)[small]) >= EXPLAINED_SHARE:
         return None
-    names = getattr(fitted, "feature_names_in_", np.arange(len(variance)))[large[:3]].tolist()
+    names = np.asarray(feature_names)[large[:3]].tolist()
     named = ", ".join(map(repr, names)) + ", ..." * (n_large > 3)
     share = variance[large].sum() / cumulative[-1]
     return Diagnostic(
         f"{n_large} of {n_varying} columns ({named}) carry {share:.1%} of the variance, and the "
-        "others are hardly restored. If columns have different units, scale them first, with "
+        "others are hardly reconstructed. If columns have different units, scale them first, with "
         "sklearn.preprocessing.StandardScaler for instance.",
         UserWarning,
     )
 
 
-def _shares(fitted, X, group: SingleProcess) -> np.ndarray:
-    """The share of each column's variance that is explained, over some of the rows."""
+def _explained_shares(data: FitData, reconstruct: Callable[[Any], Any]) -> np.ndarray:
+    """The share of each column's variance that is explained, over at most 1000 of the rows."""
+    X = data.X
     some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], 1000)).astype(int)
     x = dense_block(X, some)
-    restored = fitted._computed(x, fitted._restore, x.shape[1])
-    mean = to_namespace_of(x, as_numpy(fitted.mean_))
+    mean = to_namespace_of(x, data.moments.mean)
     fill = torch.nan_to_num if isinstance(x, Tensor) else np.nan_to_num
-    left, there = (
-        group.all_reduce_array(np.array(column_sums(fill((x - other) ** 2))))
-        for other in (restored, mean)
+    residual, total = (
+        data.group.all_reduce_array(np.array(column_sums(fill((x - other) ** 2))))
+        for other in (reconstruct(x), mean)
     )
-    return 1 - left / np.where(there > 0, there, 1)
+    return 1 - residual / np.where(total > 0, total, 1)
 
 
-def _rising_error(fitted) -> Diagnostic | None:
-    """Held-out rows that came back worse again while training rows came back better."""
-    training, held_out, best = fitted.loss_curve_, fitted.validation_curve_, fitted.best_iter_
+def _rising_loss(result: FitResult) -> Diagnostic | None:
+    """A held-out loss that rose again while the training loss fell."""
+    training, held_out, best, *_ = result.history
     if not 0 < best < len(training):
         return None
     lost = (held_out[-1] - held_out[best]) / (held_out[0] - held_out[best])
-    if lost < LOST_AGAIN or training[-1] >= training[best - 1]:
+    if lost < LOST_SHARE or training[-1] >= training[best - 1]:
         return None
     return Diagnostic(
-        f"After epoch {best} the held-out loss rose, by {lost:.0%} of what it had fallen, while "
-        "the training loss went on falling: the network learned its rows by heart. The weights of "
-        f"epoch {best} are kept. More rows, a larger `alpha` or smaller `hidden_layer_sizes` may "
-        "help."
+        f"After epoch {best} the held-out loss rose, by {lost:.0%} of its earlier decrease, while "
+        "the training loss kept falling: the network overfitted. The weights of epoch "
+        f"{best} are kept. More rows, a larger `alpha` or smaller `hidden_layer_sizes` may help."
     )
 
 
-def _no_gain(fitted) -> Diagnostic | None:
-    """A training that ended where it began."""
-    if fitted.best_iter_ > 0 or fitted.n_iter_ == 0:
+def _no_improvement(result: FitResult) -> Diagnostic | None:
+    """A training that ended at its initial weights."""
+    n_epochs = len(result.history.training)
+    if result.history.best_epoch > 0 or n_epochs == 0:
         return None
-    start = "the principal components are" if fitted._starts_at_pca else "its random start is"
+    is_pca = result.fitted.network.pca_path.active
+    kept = "the principal components are" if is_pca else "the random initial weights are"
     return Diagnostic(
-        f"The network gained nothing in {fitted.n_iter_} epochs that held-out rows could confirm: "
-        f"{start} kept. Few rows, columns in very different units, or structure that is linear can "
-        "be why."
+        f"The held-out loss did not improve significantly in {n_epochs} epochs: {kept} kept. "
+        "Possible reasons are few rows, columns in very different units, or a linear structure."
     )
 
 
-def _below_pca(fitted) -> Diagnostic | None:
-    """Rows that PCA would restore better."""
-    score, pca_score = fitted._codes.score, fitted.pca_score_
+def _below_pca(result: FitResult) -> Diagnostic | None:
+    """Rows that PCA would reconstruct better."""
+    score, pca_score = result.codes.score, result.codes.pca_score
     if score >= pca_score - 1e-6:
         return None
     return Diagnostic(
         f"PCA explains more of the training rows with as many components, {pca_score:.3f} against "
-        f"{score:.3f}: `init`='pca' starts there."
+        f"{score:.3f}: `init`='pca' starts at PCA."
     )

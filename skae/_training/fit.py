@@ -1,367 +1,218 @@
-"""One fit from rows to a trained network with ordered codes: building, training, concluding.
-
-Reads an estimator's parameters and its `_loss`; sets nothing on it.
-"""
+"""One fit: from an initial network to a trained one, in one call or one pass at a time."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from itertools import count
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import Module
 
-from .._data.dataset import (
-    BFLOAT16_MIN_FLOPS,
-    BLOCK_ENTRIES,
-    KEPT_ENTRIES,
-    inference_dtype,
-    multiplies_bfloat16,
-)
-from .._losses.penalties import elastic_net
-from .._losses.reconstruction import LOSSES
-from .._nn.autoencoder import (
-    Autoencoder,
-    PCAPath,
-    Scales,
-    mlp_encoder_decoder,
-    tied_encoder_decoder,
-    user_encoder_decoder,
-)
-from .._nn.convolutional import convolutional_encoder_decoder
+from .._data.dataset import BLOCK_ENTRIES
+from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions, inference_dtype
+from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
 from .callbacks import FitCallbackContext
 from .fit_data import FitData, generator
-from .layerwise import Stage, stages
-from .loop import (
-    EpochCallback,
-    History,
-    Optimizer,
-    TrainingConfig,
-    by_autograd,
-    train,
-    train_epoch,
-    warmup_inverse_sqrt,
-)
-from .manual_backward import ManualGradient, has_manual_backward
-from .pca import PrincipalComponents
-from .result import FitResult, finalize_fit
-from .rotation import CodeMoments
+from .initialization import Initialization, NetworkParameters, NetworkParts, flops_per_row, raw_stds
+from .layerwise import stages
+from .loop import EpochCallback, History, divergence_message, train, train_epoch
+from .objective import Gradient, Regularized, TrainingSource, losses_of_rows
+from .optimizer import Optimizer, warmup_inverse_sqrt
+from .result import FitResult, TrainedNetwork
 
 
-def fit_size(
-    estimator,
+def train_autoencoder(
+    initial: Initialization,
+    parameters: NetworkParameters,
     data: FitData,
-    config: TrainingConfig,
-    start: PrincipalComponents,
     callbacks: FitCallbackContext,
-    before: FittedAutoencoder | None = None,
+    summarize: Callable[[TrainedNetwork], FitResult],
 ) -> FitResult:
-    """Train a network with a code of the size of `start`, and put its codes in order."""
-    fitted = untrained(estimator, data, start, config) if before is None else copy.deepcopy(before)
-    # The baseline, also where the network has no linear path, or an older one.
-    pca = _linear_path(data, start, active=True)
-    if _solved(estimator, start):
-        return finalize_fit(estimator, data, fitted, pca, History([], [], 0, False, False))
-    network = _float32_copy(fitted.network, data)
+    """Train a copy of the initial network until the held-out error stops falling."""
+    network = training_copy(initial.fitted.network, data)
 
     def finish(network: Autoencoder, history: History) -> FitResult:
-        history = _in_units_of_X(history, estimator, data)
-        trained = fitted.with_nets_of(network).eval()
+        trained = initial.fitted.with_trained_layers(network).eval()
         trained.to(data.device, inference_dtype(data.X.dtype, data.device))
-        estimator._settle(trained, data)
-        return finalize_fit(estimator, data, trained, pca, history)
+        data.objective.calibrate(trained, data)
+        history = _in_data_units(history, data)
+        return summarize(TrainedNetwork(trained, initial.pca, history))
 
-    def learned(weights: dict[str, Tensor], history: History) -> dict[str, Any]:
+    def result_with(weights: dict[str, Tensor], history: History) -> FitResult:
         trained = copy.deepcopy(network)
         trained.load_state_dict(weights)
-        return estimator._fitted(data, finish(trained, history))
+        return finish(trained, history)
 
-    callback = callbacks.epochs(lambda loss: estimator._in_units_of_X(loss, data), learned)
-    history = _train(estimator, data, config, network, callback)
-    if history.diverged and history.best_epoch == 0 and not estimator._starts_at_pca:
-        raise ValueError(diverged(estimator))
+    history = train_network(network, parameters, data, callbacks.epochs(data, result_with))
+    if history.diverged and history.best_epoch == 0 and not network.pca_path.active:
+        raise ValueError(divergence_message(data.config.learning_rate))
     return finish(network, history)
 
 
-def _train(
-    estimator, data: FitData, config: TrainingConfig, network: Autoencoder, callback: EpochCallback
+def search_size(
+    fit_size: Callable[[int, FitCallbackContext], FitResult],
+    data: FitData,
+    share: float,
+    callbacks: FitCallbackContext,
+) -> FitResult:
+    """The smallest code that explains the share of variance, by bisection over complete fits.
+
+    The size that PCA needs is enough, and the largest that is tried.
+    """
+    enough = len(data.principal_components(share).components)
+    too_small, found = 0, None
+    while found is None or enough - too_small > 1:
+        # PCA's size is known to be enough, so it is fitted last, if at all.
+        size = enough if enough - too_small == 1 else (too_small + enough) // 2
+        subcontext = callbacks.subcontext(size)
+        result = fit_size(size, subcontext)
+        subcontext.end(fitted=False)
+        if result.history.interrupted:
+            return result
+        if data.config.verbose:
+            print(f"n_components={size}: score {result.codes.score:.4f}")
+        if result.codes.score >= share or size == enough:
+            enough, found = size, result
+        else:
+            too_small = size
+    return found
+
+
+def train_network(
+    network: Autoencoder, parameters: NetworkParameters, data: FitData, callback: EpochCallback
 ) -> History:
-    """Train a network on the task's rows, in place."""
+    """Train a network on the training rows, in place."""
     order = generator(data.seeds.order)
-    with _modules_own_chance(estimator, data):
+    n_steps = data.config.n_steps(len(data.train))
+    with _global_rng_for_user_modules(parameters, data):
         history = train(
             network,
-            _gradient(estimator, data, network, config.batch_size, config.n_steps(len(data.train))),
-            lambda: _held_out_errors(estimator, data, network),
+            _gradient(network, parameters, data, n_steps),
+            lambda: _held_out_errors(network, data),
             lambda: data.train[torch.randperm(len(data.train), generator=order).to(data.device)],
-            config,
+            data.config,
             data.group.callback(callback),
         )
-    data.group.broadcast_module(network)  # a user's modules may hold statistics of their own rows
+    data.group.broadcast_module(network)  # a user's modules may have statistics of their own rows
     return history
 
 
-def _solved(estimator, start: PrincipalComponents) -> bool:
-    """Whether PCA is the optimum already, so that there is nothing to train."""
-    linear = estimator.network is None and not estimator.hidden_layer_sizes  # images too
-    return (
-        estimator._is_plain
-        and estimator.loss == "squared_error"
-        and estimator._starts_at_pca
-        and start.complete
-        and (start.is_exact or (linear and not estimator.alpha))
-    )
-
-
 def continue_training(
-    estimator,
-    data: FitData,
-    config: TrainingConfig,
     fitted: FittedAutoencoder,
-    seen: CodeMoments | None,
-    optimizer_state: dict | None,
-) -> tuple[FitResult, dict]:
-    """One pass over all rows; `seen` and `optimizer_state` come from the passes before it."""
-    network = _float32_copy(fitted.network, data)
-    unit = _held_out_errors(estimator, data, network).mean().item() or 1.0
-    optimizer = Optimizer(network, config.solver, warmup_inverse_sqrt(config.learning_rate), unit)
+    parameters: NetworkParameters,
+    data: FitData,
+    optimizer_state: dict[str, Any] | None,
+) -> tuple[FittedAutoencoder, History, dict[str, Any]]:
+    """One pass over all rows; `optimizer_state` comes from the pass before it."""
+    network = training_copy(fitted.network, data)
+    loss_scale = _held_out_errors(network, data).mean().item() or 1.0
+    schedule = warmup_inverse_sqrt(data.config.learning_rate)
+    optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
     if optimizer_state:
         optimizer.load_state_dict(optimizer_state)
     order = torch.randperm(len(data.rows), generator=generator(data.seeds.order)).to(data.device)
-    with _modules_own_chance(estimator, data):
-        gradient = _gradient(estimator, data, network, config.batch_size)
-        loss = train_epoch(optimizer, gradient, order, config.batch_size)
+    with _global_rng_for_user_modules(parameters, data):
+        gradient = _gradient(network, parameters, data, n_steps=0)
+        loss = train_epoch(optimizer, gradient, order, data.config.batch_size)
     if not np.isfinite(loss):
-        raise ValueError(diverged(estimator))
+        raise ValueError(divergence_message(data.config.learning_rate))
     state = optimizer.state_dict()
     optimizer.release()
     data.group.broadcast_module(network)
-    fitted = fitted.with_nets_of(network)
-    history = _in_units_of_X(History([loss], [], 1, False, False), estimator, data)
-    return finalize_fit(estimator, data, fitted, fitted.network.linear, history, seen), state
+    history = _in_data_units(History([loss], [], 1), data)
+    return fitted.with_trained_layers(network), history, state
 
 
-def diverged(estimator) -> str:
-    """What to tell the user when the loss was not finite."""
-    return (
-        "The loss stopped being finite: `learning_rate_init` = "
-        f"{estimator.learning_rate_init} is too large for this data; try a tenth of it."
-    )
+def pretrain(parts: NetworkParts, parameters: NetworkParameters, data: FitData) -> None:
+    """Train the hidden layers one after the other, outermost first, in place.
 
-
-def untrained(
-    estimator, data: FitData, start: PrincipalComponents, config: TrainingConfig | None = None
-) -> FittedAutoencoder:
-    """A new network, which is PCA as yet, in float64; with a `plan` for it, pretrained."""
-    network = _make_core(estimator, data, start, config)
-    estimator._equip(network, data)
-    shift, size = torch.from_numpy(data.shift), estimator._code_size(start)
-    return estimator._codec(network, shift, data.scale, size)
-
-
-def _float32_copy(network: Autoencoder, data: FitData) -> Autoencoder:
-    network = copy.deepcopy(network).to(data.device, torch.float32)
-    network.reach.fill_(torch.inf)  # no row is far while it is learned from
-    network.group = data.group
-    data.group.broadcast_module(network)
-    return network
-
-
-def _make_core(
-    estimator, data: FitData, start: PrincipalComponents, config: TrainingConfig | None
-) -> Autoencoder:
-    """The network in its own units."""
-    images = estimator.image_shape is not None
-    dense = estimator.network is None and not estimator.tied_weights and not images
-    whitening = start.whitening if dense and estimator.hidden_layer_sizes else None
-    # One scale for all inputs where a kernel meets every pixel, or a component every column.
-    scales = _scales(estimator, data, start, one_for_all=images or whitening is not None)
-    linear = _linear_path(data, start, active=estimator._starts_at_pca)
-    pair = _pair(estimator, data, start, whitening)
-    if estimator.pretraining is not None and config is not None:
-        outputs = torch.from_numpy(_sizes_of_rows(estimator, data))
-        link = LOSSES[estimator.loss].link
-        _pretrain(estimator, data, config, stages(pair, linear.mean, scales.inputs, outputs, link))
-    return estimator._assemble(*pair, linear, scales, data)
-
-
-def _scales(estimator, data: FitData, start: PrincipalComponents, *, one_for_all: bool) -> Scales:
-    """The natural sizes of what enters and leaves the network."""
-    unit, deviation = data.moments.rms_std / data.scale, data.moments.std / data.scale
-    inputs = np.full_like(deviation, 1 / unit) if one_for_all else _inverse(deviation)
-    code_std = delta_scale = np.ones(estimator._code_size(start))
-    outputs = _sizes_of_rows(estimator, data)
-    if estimator._starts_at_pca:
-        code_std, residual = start.code_std * unit, start.residual_std * unit
-        # The nonlinear part begins within what PCA leaves over: steps the size of the data would
-        # first have to find back to where PCA already is.
-        delta_scale = np.minimum(code_std, np.linalg.norm(residual))
-        outputs = residual if LOSSES[estimator.loss].degree else outputs
-    return Scales(*map(torch.from_numpy, (inputs, _inverse(code_std), delta_scale, outputs)))
-
-
-def _sizes_of_rows(estimator, data: FitData) -> np.ndarray:
-    """Deviations of the raw rows; logits and log-rates are of order one."""
-    deviation = data.moments.std / data.scale
-    return deviation if LOSSES[estimator.loss].degree else np.ones_like(deviation)
-
-
-def _pair(
-    estimator, data: FitData, start: PrincipalComponents, whitening: np.ndarray | None
-) -> tuple[Module, Module]:
-    """The encoder and the decoder that the parameters ask for."""
-    n_components, n_features = estimator._code_size(start), start.directions.shape[1]
-    sizes = (n_features, *estimator.hidden_layer_sizes, n_components)
-    shared = {"residual_to_pca": estimator._starts_at_pca, "n_heads": estimator._n_heads}
-    seed, activation = data.seeds.weights, estimator.activation
-    if estimator.network is not None:
-        return user_encoder_decoder(estimator.network, n_features, n_components, seed, **shared)
-    if estimator.image_shape is not None:
-        return convolutional_encoder_decoder(
-            estimator.image_shape,
-            estimator.hidden_layer_sizes,
-            n_components,
-            activation,
-            generator(seed),
-            tied=estimator.tied_weights,
-            **shared,
-        )
-    if estimator.tied_weights:
-        return tied_encoder_decoder(sizes, activation, generator(seed), **shared)
-    shared["gate"] = estimator.pretraining is not None
-    white = None if whitening is None else torch.from_numpy(whitening)
-    return mlp_encoder_decoder(sizes, activation, generator(seed), whitening=white, **shared)
-
-
-def _pretrain(estimator, data: FitData, config: TrainingConfig, stages: Iterable[Stage]) -> None:
-    """Train the new layers of each stage, while those outside them stay as they are."""
-    for depth, (stage, new) in enumerate(stages, 1):
-        estimator._equip(stage, data)
+    The layers outside the new ones stay as they are.
+    """
+    outputs = torch.from_numpy(raw_stds(data))
+    pair, mean = (parts.encoder, parts.decoder), parts.pca_path.mean
+    stages_of_pair = stages(pair, mean, parts.scales.inverse_input_scale, outputs, data.loss.link)
+    for depth, (stage, new) in enumerate(stages_of_pair, 1):
+        data.objective.prepare_network(stage, data)
         stage.requires_grad_(False)
         new.requires_grad_()
-        network = _float32_copy(stage, data)
-        history = _train(estimator, data, config, network, EpochCallback())
+        network = training_copy(stage, data)
+        history = train_network(network, parameters, data, EpochCallback())
         if history.interrupted:
             raise KeyboardInterrupt
-        if estimator.verbose:
-            error = estimator._in_units_of_X(min(history.validation), data)
-            estimator._print(f"layer {depth}: held-out loss {error:.6g}")
+        if data.config.verbose:
+            error = data.objective.to_data_units(min(history.validation), data)
+            print(f"layer {depth}: held-out loss {error:.6g}")
         with torch.no_grad():
             for ours, trained in zip(stage.parameters(), network.parameters(), strict=True):
                 ours.copy_(trained)
         stage.requires_grad_()
 
 
-def _linear_path(data: FitData, start: PrincipalComponents, *, active: bool) -> PCAPath:
-    mean = (data.moments.mean - data.shift) / data.scale
-    directions = torch.from_numpy(start.directions.copy())
-    return PCAPath(torch.from_numpy(mean), directions, active=active)
-
-
-def _inverse(deviation: np.ndarray) -> np.ndarray:
-    """1 / deviation, and 0 for what does not vary."""
-    return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+def training_copy(network: Autoencoder, data: FitData) -> Autoencoder:
+    """A copy in float32 on the device, whose decoder treats no code as far from the others."""
+    network = copy.deepcopy(network).to(data.device, torch.float32)
+    network.max_train_distance.fill_(torch.inf)
+    network.group = data.group
+    data.group.broadcast_module(network)
+    return network
 
 
 def _gradient(
-    estimator, data: FitData, network: Autoencoder, batch_size: int, n_steps: float = 0
-) -> Callable[[Tensor], Tensor]:
-    """The mean objective at some rows, wherever these are; its gradient is left in the network."""
-    return data.rows.over_ranks(
-        network, _own_gradient(estimator, data, network, batch_size, n_steps)
-    )
+    network: Autoencoder, parameters: NetworkParameters, data: FitData, n_steps: int
+) -> Gradient:
+    """The gradient of the objective over the rows of all processes, with the penalty if any."""
+    config, objective = data.config, data.objective
+    if config.alpha:
+        objective = Regularized(objective, config.alpha, config.l1_ratio)
+    dtype = _layer_dtype(network, parameters, data)
+    source = TrainingSource(data.rows, data.rng(data.device), dtype, n_steps)
+    return data.rows.all_reduce_gradient(network, objective.gradient(network, source))
 
 
-def _own_gradient(
-    estimator, data: FitData, network: Autoencoder, batch_size: int, n_steps: float
-) -> Callable[[Tensor], Tensor]:
-    """The same over those of the rows that are here; written out for the squared error alone."""
-    squared_error = estimator._only_reconstructs and estimator.loss == "squared_error"
-    dtype = _dtype_of_layers(estimator, data, network, batch_size)
-    if squared_error and not estimator.alpha and has_manual_backward(network):
-        noise = data.rng(data.device)
-
-        def batch(index: Tensor) -> tuple[Tensor, Tensor]:
-            x = data.rows.take(index)
-            return estimator._shown(network, x, noise), x
-
-        return ManualGradient(network, batch, dtype, _kept_as_shown(estimator, data, network))
-    return by_autograd(_objective(estimator, data, network, n_steps, dtype))
-
-
-def _kept_as_shown(estimator, data: FitData, network: Autoencoder) -> Tensor | None:
-    """All rows, if they are kept, few, and no noise is added to them."""
-    kept = data.rows.kept
-    if kept is None or kept.numel() > KEPT_ENTRIES:  # an accelerator also keeps many
-        return None
-    some = kept[:1]  # a corruption of nothing gives the rows themselves
-    return kept if estimator._shown(network, some, data.rng(data.device)) is some else None
-
-
-def _dtype_of_layers(
-    estimator, data: FitData, network: Autoencoder, batch_size: int
-) -> torch.dtype:
-    """What the layers compute in during training; "auto" takes bfloat16 where it is quicker."""
-    if estimator.precision != "auto":
-        return getattr(torch, estimator.precision)
-    n_components = len(network.scales.codes)
-    large = estimator._flops_per_row(data.X, n_components) * batch_size >= BFLOAT16_MIN_FLOPS
-    # Not a user's modules, nor an objective that asks more than to come back: they may not bear it.
-    bears_it = estimator._only_reconstructs and estimator.network is None
-    quicker = large and bears_it and data.device.type == "cpu" and multiplies_bfloat16()
-    return torch.bfloat16 if quicker else torch.float32
-
-
-def _objective(
-    estimator, data: FitData, network: Autoencoder, n_steps: float, dtype: torch.dtype
-) -> Callable[[Tensor], Tensor]:
-    """The loss of each row at an index, plus the penalty on the weights; called once a step."""
-    steps = count()
-    noise = data.rng(data.device)
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    rounded = dtype != torch.float32
-
-    def objective(index: Tensor) -> Tensor:
-        network.progress = next(steps) / n_steps if n_steps else 1.0
-        with torch.autocast(data.device.type, dtype) if rounded else nullcontext():
-            loss = estimator._loss(network, data.rows.take(index), noise)
-        if estimator.alpha:
-            loss = loss + elastic_net(weights, estimator.alpha, estimator.l1_ratio)
-        return loss
-
-    return objective
+def _layer_dtype(network: Autoencoder, parameters: NetworkParameters, data: FitData) -> torch.dtype:
+    """The precision of the layers during training; "auto" is bfloat16 where that is faster."""
+    config = data.config
+    if config.precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.precision]
+    n_components = len(network.scales.inverse_code_scale)
+    flops = flops_per_row(parameters, data.X.shape[1], n_components) * config.batch_size
+    # Only where it was measured to cost no accuracy: not for modules or objectives of a user.
+    allowed = data.objective.is_reconstruction and parameters.network is None
+    large = flops >= BFLOAT16_MIN_FLOPS and data.device.type == "cpu"
+    return torch.bfloat16 if allowed and large and has_bfloat16_instructions() else torch.float32
 
 
 @contextmanager
-def _modules_own_chance(estimator, data: FitData) -> Iterator[None]:
-    """Lend torch's global generator, seeded, to a user's modules (dropout); ours never touch it."""
+def _global_rng_for_user_modules(parameters: NetworkParameters, data: FitData) -> Iterator[None]:
+    """Seed torch's global generator for a user's modules (dropout), and restore it afterwards."""
     devices = [data.device] if data.device.type == "cuda" else []
-    with torch.random.fork_rng(devices, enabled=estimator.network is not None):
-        if estimator.network is not None:
+    with torch.random.fork_rng(devices, enabled=parameters.network is not None):
+        if parameters.network is not None:
             torch.manual_seed(data.seeds.noise + data.group.rank)
         yield
 
 
-def _held_out_errors(estimator, data: FitData, network: Autoencoder) -> Tensor:
-    """The objective for each held-out row, under the same noise each time."""
+def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
+    """The objective for each held-out row, with the same random numbers each time."""
     network.eval()
-    noise, rows = data.rng(data.device), data.held_out_rows
-    own, start = torch.empty(len(rows.here(data.held_out)), device=data.device), 0
+    rng, rows, objective = data.rng(data.device), data.held_out_rows, data.objective
+    own, start = torch.empty(len(rows.local_index(data.held_out)), device=data.device), 0
     with torch.no_grad():
         for index in data.held_out.split(max(BLOCK_ENTRIES // data.X.shape[1], 1)):
-            if n_here := len(rows.here(index)):
-                own[start : start + n_here] = estimator._loss(network, rows.take(index), noise)
+            if n_here := len(rows.local_index(index)):
+                losses = losses_of_rows(objective, network, rows[index], rng)
+                own[start : start + n_here] = losses
                 start += n_here
     network.train()
-    return rows.gathered(data.held_out, [own])
+    return rows.all_gather_values(data.held_out, own)
 
 
-def _in_units_of_X(history: History, estimator, data: FitData) -> History:
+def _in_data_units(history: History, data: FitData) -> History:
+    def converted(losses: list[float]) -> list[float]:
+        return [data.objective.to_data_units(loss, data) for loss in losses]
+
     return history._replace(
-        training=[estimator._in_units_of_X(loss, data) for loss in history.training],
-        validation=[estimator._in_units_of_X(error, data) for error in history.validation],
+        training=converted(history.training), validation=converted(history.validation)
     )

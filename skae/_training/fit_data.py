@@ -1,6 +1,7 @@
-"""What a fit learns from: the rows, the units, the device and the streams of chance."""
+"""What a fit starts from: the rows, their units, the split, the device, the random generators."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -8,15 +9,29 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from .._data.array_api import to_native
-from .._data.dataset import Dataset, as_array, make_dataset, resolve_device
+from .._data.dataset import Dataset, make_dataset
+from .._data.device import as_array, resolve_device
+from .._data.moments import Moments, moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
-from .._losses.reconstruction import LOSSES
+from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.fitted import FittedAutoencoder
-from .pca import Moments, moments
+from .config import TrainingConfig
+from .objective import Objective
+from .pca import PrincipalComponents, principal_components
+
+
+class FitParameters(Protocol):
+    """The parameters of an estimator that `make_fit_data` reads."""
+
+    loss: Any  # a name of LOSSES
+    device: str
+    random_state: int | np.random.RandomState | None
+    early_stopping: bool
+    validation_fraction: float | Literal["auto"]
 
 
 class Seeds(NamedTuple):
-    """One seed a stream, so that more noise, or another size of code, reorders no batch."""
+    """One seed for each use, so that a change of one does not change the others."""
 
     components: int
     split: int
@@ -25,63 +40,122 @@ class Seeds(NamedTuple):
     noise: int
 
 
-class FitData(NamedTuple):
-    """What is learned from: the rows, the units, the device and the streams of chance."""
+@dataclass
+class FitData:
+    """What a fit starts from.
 
-    X: Any  # as a NumPy array or CSR matrix or, on an accelerator, a tensor
-    X_input: Any  # the same as the user's library has it
+    Attributes
+    ----------
+    X : ndarray, CSR matrix or Tensor of shape (n_samples, n_features)
+        The training rows; a tensor if they are on an accelerator.
+    X_input : array-like
+        The same in the array namespace of the user.
+    rows, held_out_rows : Dataset
+        The training and the held-out rows in the network's units, ``(X - shift) / scale``.
+    train, held_out : Tensor of int
+        Indices into `rows` and into `held_out_rows`.
+    shift : ndarray of shape (n_features,)
+        Subtracted from `X`: the mean, or 0 for log loss and Poisson.
+    scale : float
+        Divides `X`: the root mean square of the columns' standard deviations, or 1.
+    moments : Moments
+        Mean and standard deviation of each column, in the units of `X`.
+    loss : ReconstructionLoss
+        The reconstruction loss that the parameter `loss` names.
+    config : TrainingConfig
+        Batches, epochs, stopping.
+    seeds : Seeds
+        Seeds of the random generators.
+    device : torch.device
+        Where the network is trained.
+    group : SingleProcess
+        The processes that train one model together.
+    fitted : FittedAutoencoder or None
+        The network of an earlier fit that is continued.
+    """
+
+    X: Any
+    X_input: Any
     rows: Dataset
-    train: Tensor  # indices into rows
+    train: Tensor
     held_out_rows: Dataset
-    held_out: Tensor  # indices into held_out_rows
-    shift: np.ndarray  # the network works on (X - shift) / scale
+    held_out: Tensor
+    shift: np.ndarray
     scale: float
     moments: Moments
+    loss: ReconstructionLoss
+    config: TrainingConfig
     seeds: Seeds
     device: torch.device
     group: SingleProcess = SINGLE_PROCESS
+    fitted: FittedAutoencoder | None = None
+    objective: Objective = None  # type: ignore[assignment]  # made from all else, and set then
+    _components: PrincipalComponents | None = None
 
     def rng(self, device: torch.device | str = "cpu") -> torch.Generator:
-        """A stream of noise for rows that are here, the same each time."""
-        # Ranks whose rows had the same noise would learn from less of it.
+        """A new random generator for corruption and sampling, in the same state each time."""
+        # Processes whose rows had the same noise would learn from less noise.
         return torch.Generator(device).manual_seed(self.seeds.noise + self.group.rank)
 
+    def principal_components(self, n_components: int | float) -> PrincipalComponents:
+        """So many principal components of the training rows, or those that explain a share."""
+        if self._components is None:
+            components = principal_components(
+                self.X, self.moments, n_components, self.seeds.components, self.group
+            )
+            # Eigenvectors may have another sign on another machine.
+            self._components = self.group.broadcast(components)
+        if 1 <= n_components < len(self._components.components):
+            return self._components.truncate(int(n_components))
+        return self._components
 
-def make_task(
-    estimator, X, X_val, before: FittedAutoencoder | None, group: SingleProcess = SINGLE_PROCESS
+
+def make_fit_data(
+    X: Any,
+    X_val: Any,
+    parameters: FitParameters,
+    config: TrainingConfig,
+    fitted: FittedAutoencoder | None = None,
+    group: SingleProcess = SINGLE_PROCESS,
 ) -> FitData:
-    """Settle the units, those of `before` if there is one; move the rows to the device once."""
-    given, X = X, to_native(X)
-    chance = check_random_state(estimator.random_state)
-    seeds = Seeds(*group.broadcast(chance.randint(2**31 - 1, size=5).tolist()))
-    stats = moments(X, group)
+    """Split the rows, and put them on the device in the network's units.
+
+    The units are those of `fitted`, the network of an earlier fit, if there is one.
+    """
+    X_input, X = X, to_native(X)
+    random_state = check_random_state(parameters.random_state)
+    seeds = Seeds(*group.broadcast(random_state.randint(2**31 - 1, size=5).tolist()))
+    stats, loss = moments(X, group), LOSSES[parameters.loss]
     shift, scale = stats.mean, stats.rms_std
-    if LOSSES[estimator.loss].degree == 0:
+    if loss.degree == 0:
         shift, scale = np.zeros_like(shift), 1.0
-    if before is not None:
-        shift, scale = as_array(before.shift), before.scale.item()
-    device = resolve_device(estimator.device, given)
+    if fitted is not None:
+        shift, scale = as_array(fitted.shift), fitted.scale.item()
+    device = resolve_device(parameters.device, X_input)
     rows = held_out_rows = group.shard(make_dataset(X, shift, scale, device))
     train = held_out = torch.arange(len(rows))
     if X_val is not None:
         held_out_rows = group.shard(make_dataset(to_native(X_val), shift, scale, device))
         held_out = torch.arange(len(held_out_rows))
-    elif estimator.early_stopping:
+    elif parameters.early_stopping:
         permutation = torch.randperm(len(rows), generator=generator(seeds.split))
-        n_held_out = _n_held_out(estimator.validation_fraction, len(rows))
+        n_held_out = _n_held_out(parameters.validation_fraction, len(rows))
         held_out, train = permutation.tensor_split([n_held_out])
     return FitData(
-        X, given, rows, train.to(device), held_out_rows, held_out.to(device),
-        shift, scale, stats, seeds, device, group,
+        X, X_input, rows, train.to(device), held_out_rows, held_out.to(device),
+        shift, scale, stats, loss, config, seeds, device, group, fitted,
     )  # fmt: skip
 
 
-def _n_held_out(fraction: Any, n_rows: int) -> int:
-    # Fewer than 50 rows can hardly tell an improvement from chance, see `significantly_better`.
-    share = min(max(0.1 * n_rows, 50), 0.25 * n_rows) if fraction == "auto" else fraction * n_rows
-    return min(max(round(share), 1), n_rows - 1)
+def _n_held_out(fraction: float | str, n_rows: int) -> int:
+    if isinstance(fraction, str):
+        # With fewer than 50 rows few improvements are significant, see `significantly_better`.
+        n_held_out = min(max(0.1 * n_rows, 50), 0.25 * n_rows)
+    else:
+        n_held_out = fraction * n_rows
+    return min(max(round(n_held_out), 1), n_rows - 1)
 
 
 def generator(seed: int) -> torch.Generator:
-    """A stream of chance on the host."""
+    """A random generator on the host."""
     return torch.Generator().manual_seed(seed)

@@ -1,95 +1,142 @@
-"""What a training leaves behind: the codes of all rows, measured and put in order."""
+"""The result of a fit: statistics of the codes of all training rows, and the final code basis."""
 
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.dataset import as_array, inference_dtype, tensor_blocks
-from .._losses.reconstruction import LOSSES
+from .._data.dataset import tensor_blocks
+from .._data.device import as_array, inference_dtype
+from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .fit_data import FitData
 from .loop import History
-from .rotation import CodeBasis, CodeMoments, align_signs
+from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs
+
+
+class Diagnostic(NamedTuple):
+    """A sentence or two for the user, and the category of the warning that it deserves, if any."""
+
+    text: str
+    warning: type[Warning] | None = None
+
+
+class TrainedNetwork(NamedTuple):
+    """A network after training, before its codes are rotated."""
+
+    fitted: FittedAutoencoder
+    pca: PCAPath  # the baseline of `pca_score_`
+    history: History  # in the units of `score_samples`
+    seen: CodeStatistics | None = None  # of the batches of earlier calls of `partial_fit`
 
 
 class FitResult(NamedTuple):
-    """What a training leaves behind."""
+    """The result of a fit."""
 
     fitted: FittedAutoencoder
-    codes: CodeMoments  # of the training rows, in the final basis
-    order: CodeBasis
-    directions: np.ndarray  # (n_components, n_features)
+    codes: CodeStatistics  # of the training rows, in the final basis
+    basis: CodeBasis
+    components: np.ndarray  # (n_components, n_features): slope of the decoder at the mean code
     history: History
+    collapse: Diagnostic | None = None  # what is wrong with the codes
+    attributes: dict[str, Any] = {}  # noqa: RUF012 (never changed): further fitted attributes
+
+    def fitted_attributes(self) -> dict[str, Any]:
+        """Values of the fitted attributes of an estimator, by name; arrays are NumPy's."""
+        basis, history = self.basis, self.history
+        return {
+            "n_components_": len(basis.explained_variance),
+            "components_": self.components,
+            "explained_variance_": basis.explained_variance,
+            "explained_variance_ratio_": basis.explained_variance_ratio,
+            "pca_score_": self.codes.pca_score,
+            "loss_curve_": history.training,
+            "validation_curve_": history.validation,
+            "n_iter_": len(history.training),
+            "best_iter_": history.best_epoch,
+            "n_samples_seen_": self.codes.n_samples,
+            "diagnosis_": (),
+            "network_": self.fitted,
+            "_codes": self.codes,
+        } | self.attributes
 
 
-def finalize_fit(
-    estimator,
-    data: FitData,
-    fitted: FittedAutoencoder,
-    pca: PCAPath,
-    history: History,
-    seen: CodeMoments | None = None,
-) -> FitResult:
-    """Measure the training rows, then put the codes in order."""
+def code_statistics(
+    trained: TrainedNetwork, data: FitData, kind: type[CodeStatistics]
+) -> CodeStatistics:
+    """Statistics of the codes of all training rows; sets how far from the mean they reach.
+
+    Beyond `max_train_distance` the decoder falls back on its linear path.
+    """
+    fitted = trained.fitted
     fitted.eval().to(data.device, inference_dtype(data.X.dtype, data.device))
-    reach_before = fitted.network.reach.clone()
-    fitted.network.reach.fill_(torch.inf)
-    codes, reach = _measure(estimator, data, fitted, pca.to(fitted.shift))
-    if seen is not None:
-        codes, reach = seen.plus(codes), torch.maximum(reach, reach_before)
-    if fitted.network.linear.active:  # else there is nothing to fall back on
-        fitted.network.reach.copy_(reach.clamp_min(1e-30))  # constant data reach nowhere
-    return estimator._in_order(fitted, codes, history)
+    distance_before = fitted.network.max_train_distance.clone()
+    fitted.network.max_train_distance.fill_(torch.inf)
+    codes, distance = _statistics_of_rows(trained, data, kind)
+    if trained.seen is not None:
+        codes, distance = trained.seen.merge(codes), torch.maximum(distance, distance_before)  # type: ignore[arg-type]
+    if fitted.network.pca_path.active:
+        # Not zero, so that constant data do not divide by it.
+        fitted.network.max_train_distance.copy_(distance.clamp_min(1e-30))
+    return codes
 
 
 def rotate_codes(
-    estimator, fitted: RotatedAutoencoder, codes: CodeMoments, history: History
+    trained: TrainedNetwork, codes: CodeMoments, basis: CodeBasis, *, whiten: bool
 ) -> FitResult:
-    """Let the codes be what `_order` wants, with signs that make the directions positive."""
-    order = estimator._order(fitted, codes)
-    fitted.change_basis(order.centre, order.matrix)
-    directions = as_array(fitted.decoder_jacobian())
-    signs = align_signs(directions)
-    variances = order.explained_variance
-    units = np.sqrt(variances.clip(min=np.finfo(np.float64).tiny)) if estimator.whiten else 1.0
-    fitted.change_basis(np.zeros_like(variances), np.diag(signs / units))
-    codes = codes.in_basis(order.centre, order.matrix * (signs / units))
-    return FitResult(fitted, codes, order, directions * signs[:, None], history)
+    """Change the basis of the codes, with signs that make the largest loadings positive."""
+    fitted = trained.fitted
+    assert isinstance(fitted, RotatedAutoencoder)
+    fitted.rotate(basis.centre, basis.matrix)
+    components = as_array(fitted.decoder_jacobian())
+    signs = align_signs(components)
+    variances = basis.explained_variance
+    scale = np.sqrt(variances.clip(min=np.finfo(np.float64).tiny)) if whiten else 1.0
+    fitted.rotate(np.zeros_like(variances), np.diag(signs / scale))
+    codes = codes.transform(basis.centre, basis.matrix * (signs / scale))
+    return FitResult(fitted, codes, basis, components * signs[:, None], trained.history)
 
 
-def _measure(
-    estimator, data: FitData, fitted: FittedAutoencoder, pca: PCAPath
-) -> tuple[CodeMoments, Tensor]:
-    """The codes of all training rows, what they, PCA and the mean leave over, and their reach."""
-    loss = LOSSES[estimator.loss]
+def _statistics_of_rows(
+    trained: TrainedNetwork, data: FitData, kind: type[CodeStatistics]
+) -> tuple[CodeStatistics, Tensor]:
+    """Statistics of the codes, and the largest distance of a code from the mean code."""
+    fitted, pca, objective = trained.fitted, trained.pca.to(trained.fitted.shift), data.objective
     mean = torch.from_numpy(data.moments.mean).to(fitted.shift)
-    noise = data.rng(data.device)
-    # Added up as they come: small results kept between large blocks would scatter the memory.
-    codes: CodeMoments | None = None
-    reach = fitted.shift.new_zeros(())
+    rng = data.rng(data.device)
+    # Merged block by block: small results kept between large blocks would fragment the memory.
+    codes: Any = None
+    distance = fitted.shift.new_zeros(())
     with torch.no_grad():
         for x in tensor_blocks(data.X, fitted.shift.dtype, data.device):
             code = fitted.encode(x)
-            reach = torch.maximum(reach, fitted.distance(code).max())
+            distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
-            if (shown := estimator._shown(fitted.network, standard, noise)) is not standard:
-                far = fitted.network.distance(fitted.network.encode(shown)).max()
-                reach = torch.maximum(reach, far)
-            pca_raw = fitted.shift + fitted.scale * loss.link(pca.reconstruct(standard))
-            part = estimator._moments.of(
-                code,
-                charge=_total(loss.deviance(fitted.decode(code), x)),
-                pca_charge=_total(loss.deviance(pca_raw, x)),
-                mean_charge=_total(loss.deviance(loss.link(mean).expand_as(x), x)),
-                squares=torch.nansum((x - mean).double().square()).item(),
-            )
-            codes = part if codes is None else codes.plus(part)
-    all_codes, reaches = zip(*data.group.gather((codes, reach.item())), strict=True)
-    return reduce(estimator._moments.plus, all_codes), reach.new_tensor(max(reaches))
+            if objective.corrupts_input:
+                corrupted = objective.network_input(fitted.network, standard, rng)
+                far = fitted.network.distance(fitted.network.encode(corrupted)).max()
+                distance = torch.maximum(distance, far)
+            pca_raw = fitted.shift + fitted.scale * data.loss.link(pca.reconstruct(standard))
+            totals = _deviances(data.loss, x, fitted.decode(code), pca_raw, mean)
+            part = kind.from_codes(code, **totals)
+            codes = part if codes is None else codes.merge(part)
+    all_codes, distances = zip(*data.group.gather((codes, distance.item())), strict=True)
+    return reduce(kind.merge, all_codes), distance.new_tensor(max(distances))
+
+
+def _deviances(
+    loss: ReconstructionLoss, x: Tensor, raw: Tensor, pca_raw: Tensor, mean: Tensor
+) -> dict[str, float]:
+    """Summed over rows: the deviances of three reconstructions, and the squares about the mean."""
+    return {
+        "deviance": _total(loss.deviance(raw, x)),
+        "pca_deviance": _total(loss.deviance(pca_raw, x)),
+        "mean_deviance": _total(loss.deviance(loss.link(mean).expand_as(x), x)),
+        "squares": torch.nansum((x - mean).double().square()).item(),
+    }
 
 
 def _total(per_row: Tensor) -> float:

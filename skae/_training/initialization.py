@@ -1,0 +1,148 @@
+"""Where training starts: PCA, beside networks whose output is zero; or random networks."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.nn import Module
+
+from .._nn.autoencoder import PCAPath, Scales
+from .._nn.convolutional import convolutional_encoder_decoder, multiply_adds
+from .._nn.fitted import FittedAutoencoder
+from .._nn.mlp import mlp_encoder_decoder, tied_encoder_decoder
+from .._nn.user_network import user_encoder_decoder
+from .fit_data import FitData, generator
+from .pca import PrincipalComponents
+
+
+class NetworkParameters(Protocol):
+    """The parameters of an estimator that describe its network."""
+
+    hidden_layer_sizes: Sequence[int]
+    activation: Any  # a name of ACTIVATIONS
+    image_shape: Sequence[int] | None
+    network: Callable[[int, int], tuple[Any, Any]] | None
+    tied_weights: bool
+    pretraining: Any  # "layerwise" or None
+
+
+class NetworkParts(NamedTuple):
+    """The parts of a network before training."""
+
+    encoder: Module
+    decoder: Module
+    pca_path: PCAPath
+    scales: Scales
+
+
+class Initialization(NamedTuple):
+    """What training starts from."""
+
+    fitted: FittedAutoencoder  # the network, in float64, or that of the fit that is continued
+    pca: PCAPath  # the baseline of `pca_score_`
+    is_optimal: bool = False  # whether the network already minimises the objective
+
+
+def make_parts(
+    parameters: NetworkParameters,
+    data: FitData,
+    pca: PrincipalComponents,
+    n_components: int,
+    *,
+    residual_to_pca: bool,
+    n_heads: int = 1,
+) -> NetworkParts:
+    """The encoder and the decoder that the parameters describe, a PCA path, and scales.
+
+    With `residual_to_pca` the PCA path is active, and encoder and decoder start at zero. The
+    encoder has `n_heads` outputs for each component.
+    """
+    images = parameters.image_shape is not None
+    dense = parameters.network is None and not parameters.tied_weights and not images
+    whitening = pca.whitening if dense and len(parameters.hidden_layer_sizes) else None
+    # One scale for all inputs where a kernel covers every pixel, or a component every column.
+    common = images or whitening is not None
+    scales = _scales(data, pca, n_components, common=common, residual_to_pca=residual_to_pca)
+    path = make_pca_path(data, pca, active=residual_to_pca)
+    sizes = (pca.components.shape[1], *parameters.hidden_layer_sizes, n_components)
+    options = {"residual_to_pca": residual_to_pca, "n_heads": n_heads}
+    pair = _encoder_decoder(parameters, sizes, data.seeds.weights, whitening, options)
+    return NetworkParts(*pair, path, scales)
+
+
+def make_pca_path(data: FitData, pca: PrincipalComponents, *, active: bool) -> PCAPath:
+    """The linear map to the principal components and back, in the network's units."""
+    mean = (data.moments.mean - data.shift) / data.scale
+    directions = torch.from_numpy(pca.components.copy())
+    return PCAPath(torch.from_numpy(mean), directions, active=active)
+
+
+def raw_stds(data: FitData) -> np.ndarray:
+    """Standard deviations of raw reconstructions; logits and log-rates are of order one."""
+    std = data.moments.std / data.scale
+    return std if data.loss.degree else np.ones_like(std)
+
+
+def flops_per_row(parameters: NetworkParameters, n_features: int, n_components: int) -> float:
+    """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
+    hidden = tuple(parameters.hidden_layer_sizes)
+    if parameters.image_shape is not None:
+        return 6.0 * multiply_adds(tuple(parameters.image_shape), hidden, n_components)
+    return 6.0 * sum(a * b for a, b in pairwise((n_features, *hidden, n_components)))
+
+
+def _encoder_decoder(
+    parameters: NetworkParameters,
+    sizes: tuple[int, ...],
+    seed: int,
+    whitening: np.ndarray | None,
+    options: dict[str, Any],
+) -> tuple[Module, Module]:
+    n_features, *hidden, n_components = sizes
+    activation = parameters.activation
+    if parameters.network is not None:
+        return user_encoder_decoder(parameters.network, n_features, n_components, seed, **options)
+    if parameters.image_shape is not None:
+        return convolutional_encoder_decoder(
+            tuple(parameters.image_shape),
+            tuple(hidden),
+            n_components,
+            activation,
+            generator(seed),
+            tied=parameters.tied_weights,
+            **options,
+        )
+    if parameters.tied_weights:
+        return tied_encoder_decoder(sizes, activation, generator(seed), **options)
+    options = options | {"layer_scale": parameters.pretraining is not None}
+    white = None if whitening is None else torch.from_numpy(whitening)
+    return mlp_encoder_decoder(sizes, activation, generator(seed), whitening=white, **options)
+
+
+def _scales(
+    data: FitData,
+    pca: PrincipalComponents,
+    n_components: int,
+    *,
+    common: bool,
+    residual_to_pca: bool,
+) -> Scales:
+    """Standard deviations of what enters and leaves the encoder and the decoder."""
+    rms_std, std = data.moments.rms_std / data.scale, data.moments.std / data.scale
+    inputs = np.full_like(std, 1 / rms_std) if common else _inverse(std)
+    code_std = delta_scale = np.ones(n_components)
+    outputs = raw_stds(data)
+    if residual_to_pca:
+        code_std, residual = pca.code_std * rms_std, pca.residual_std * rms_std
+        # The encoder changes a code by at most the norm of PCA's residual: from changes as large as
+        # the data training would first have to return to PCA.
+        delta_scale = np.minimum(code_std, np.linalg.norm(residual))
+        outputs = residual if data.loss.degree else outputs
+    return Scales(*map(torch.from_numpy, (inputs, _inverse(code_std), delta_scale, outputs)))
+
+
+def _inverse(std: np.ndarray) -> np.ndarray:
+    """1 / std, and 0 for constant columns."""
+    return np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)

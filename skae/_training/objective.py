@@ -1,0 +1,214 @@
+"""What training minimises: the objective of an estimator, and its gradient by autograd."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from .._data.dataset import Dataset
+from .._losses.penalties import elastic_net
+from .._nn.autoencoder import Autoencoder
+from .._nn.fitted import FittedAutoencoder
+from .loop import by_autograd
+
+if TYPE_CHECKING:
+    from .fit_data import FitData
+
+# The mean loss of the rows at an index; its gradient is left in the parameters of a network.
+Gradient = Callable[[Tensor], Tensor]
+
+
+class TrainingSource(NamedTuple):
+    """Where a gradient takes its batches from, and how it is computed."""
+
+    rows: Dataset  # in the network's units
+    rng: Generator  # of corruption, sampled codes and random projections
+    dtype: torch.dtype  # of what passes through the layers; the weights are float32
+    n_steps: int = 0  # planned number of steps, 0 if unknown
+
+
+class Objective(ABC):
+    """What training minimises: a loss for each row of a batch.
+
+    A subclass defines :meth:`per_row`, which reads like the equation of the method. All else has
+    a default. Training minimises the mean of `per_row` over the training rows, and compares epochs
+    by its mean over the held-out rows.
+
+    See Also
+    --------
+    Reconstruction : The objective of :class:`skae.AutoencoderTransformer`.
+    BaseAutoencoder : Its `_objective` returns the objective of an estimator.
+
+    Notes
+    -----
+    `network.encode` maps a batch to codes, `network.decode` maps codes to raw reconstructions: the
+    argument of a :class:`ReconstructionLoss`. Batches are in the network's units,
+    ``(X - mean_) / s``, where s is the root mean square of the columns' standard deviations;
+    for log loss and Poisson in the units of `X`. Entries that were not observed are NaN; `encode`
+    replaces them by the mean.
+
+    Examples
+    --------
+    Codes that are penalised by their squared norm:
+
+    >>> from dataclasses import dataclass
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.base import Objective, ReconstructionLoss
+    >>> @dataclass
+    ... class Shrinkage(Objective):
+    ...     loss: ReconstructionLoss
+    ...     weight: float
+    ...
+    ...     def per_row(self, network, x, rng):
+    ...         code = network.encode(x)
+    ...         return self.loss.loss(network.decode(code), x) + self.weight * code.square().sum(1)
+    >>> @dataclass(eq=False, repr=False, kw_only=True)
+    ... class ShrunkenAutoencoder(AutoencoderTransformer):
+    ...     weight: float = 0.1
+    ...
+    ...     def _objective(self, data):
+    ...         return Shrinkage(data.loss, self.weight)
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> ShrunkenAutoencoder(weight=0.5, max_iter=5, random_state=0).fit_transform(X).shape
+    (150, 2)
+    """
+
+    # Whether it is a reconstruction loss and nothing else, so that PCA is a fair comparison, and
+    # bfloat16 costs no accuracy.
+    is_reconstruction: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a new equation the defaults, in place of what belongs to that of a base class."""
+        super().__init_subclass__(**kwargs)
+        equation = _defined_at(cls, "per_row")
+        for name in ("gradient", "is_reconstruction", "minimised_by_pca"):
+            if _defined_at(cls, name) > equation:
+                setattr(cls, name, vars(Objective)[name])
+
+    @abstractmethod
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Loss of each row of a batch.
+
+        Parameters
+        ----------
+        network : Autoencoder
+            The network that is trained; ``network.training`` is False for held-out rows.
+        x : Tensor of shape (n_samples, n_features)
+            Rows in the network's units; NaN means "not observed".
+        rng : torch.Generator
+            The only source of random numbers that may be used.
+
+        Returns
+        -------
+        loss : Tensor of shape (n_samples,)
+            One number for each row, summed over its observed features.
+        """
+
+    def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Rows as the encoder reads them in training: `x`, unless the objective corrupts them.
+
+        Parameters
+        ----------
+        network, x, rng
+            As for :meth:`per_row`.
+
+        Returns
+        -------
+        corrupted : Tensor of shape (n_samples, n_features)
+        """
+        return x
+
+    @property
+    def corrupts_input(self) -> bool:
+        """Whether :meth:`network_input` is anything but the rows themselves."""
+        return type(self).network_input is not Objective.network_input
+
+    @property
+    def minimised_by_pca(self) -> bool:
+        """Whether PCA is the optimum among linear autoencoders."""
+        return False
+
+    def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
+        """The gradient of the mean of :meth:`per_row`, here by autograd.
+
+        A subclass may define a faster one, which must return the same numbers.
+
+        Parameters
+        ----------
+        network : Autoencoder
+            Its parameters receive the gradient.
+        source : TrainingSource
+            The rows, the random generator, the precision of the layers.
+
+        Returns
+        -------
+        gradient : callable
+            ``gradient(index)`` returns the mean loss of the rows at `index` and leaves its
+            gradient in ``parameter.grad`` of each parameter.
+        """
+        steps = count()
+        low_precision = source.dtype != torch.float32
+
+        def losses(index: Tensor) -> Tensor:
+            network.progress = next(steps) / source.n_steps if source.n_steps else 1.0
+            device = source.rng.device.type
+            with torch.autocast(device, source.dtype) if low_precision else nullcontext():
+                return losses_of_rows(self, network, source.rows[index], source.rng)
+
+        return by_autograd(losses)
+
+    def prepare_network(self, network: Autoencoder, data: "FitData") -> None:
+        """Attach to a new network what :meth:`per_row` has to know of the training rows."""
+
+    def calibrate(self, fitted: FittedAutoencoder, data: "FitData") -> None:
+        """Set what depends on the trained weights and all rows, at the end of `fit`."""
+
+    def to_data_units(self, loss: float, data: "FitData") -> float:
+        """A mean of :meth:`per_row` in the units of `score_samples`, for `loss_curve_`."""
+        return loss * data.scale**data.loss.degree
+
+
+def _defined_at(cls: type, name: str) -> int:
+    """The position in the method resolution order of the class that defines a name."""
+    return next(i for i, base in enumerate(cls.__mro__) if name in vars(base))
+
+
+def losses_of_rows(objective: Objective, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+    """`objective.per_row`, checked to be one number for each row."""
+    losses = objective.per_row(network, x, rng)
+    if not isinstance(losses, Tensor) or losses.shape != (len(x),):
+        given = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else repr(losses)
+        raise ValueError(
+            f"`{type(objective).__name__}.per_row` must return one number for each row, a tensor "
+            f"of shape (n_samples,) = ({len(x)},), got {given}: sum over the features, "
+            "not over the rows."
+        )
+    return losses
+
+
+@dataclass(frozen=True)
+class Regularized(Objective):
+    """An objective plus the elastic-net penalty on the weights of the network."""
+
+    objective: Objective
+    alpha: float
+    l1_ratio: float
+
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """The same penalty is added to the loss of each row, so that it is added to the mean."""
+        loss = losses_of_rows(self.objective, network, x, rng)
+        return loss + elastic_net(self._weights(network), self.alpha, self.l1_ratio)
+
+    def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """As the objective itself."""
+        return self.objective.network_input(network, x, rng)
+
+    @staticmethod
+    def _weights(network: Autoencoder) -> Sequence[Tensor]:
+        return [parameter for parameter in network.parameters() if parameter.ndim > 1]

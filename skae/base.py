@@ -1,0 +1,68 @@
+"""Base classes for autoencoders with an objective or a network of one's own.
+
+An estimator derives from :class:`BaseAutoencoder`, or from one of the public estimators, and
+returns an :class:`Objective` from `_objective`. The page "Your own objective" of the guide is an
+introduction.
+"""
+
+from ._autoencoders.base import BaseAutoencoder
+from ._autoencoders.plain import Reconstruction
+from ._data.validation import (
+    BOOLEAN,
+    CALLABLE,
+    FRACTION,
+    NONE,
+    RANDOM_STATE,
+    Interval,
+    Rule,
+    StrOptions,
+    instance_of,
+    integer,
+    parameter,
+    positive,
+    positive_integers,
+)
+from ._losses.reconstruction import (
+    LOSSES,
+    AbsoluteError,
+    LogLoss,
+    Poisson,
+    ReconstructionLoss,
+    SquaredError,
+)
+from ._nn.autoencoder import Autoencoder
+from ._training.fit_data import FitData
+from ._training.initialization import Initialization
+from ._training.objective import Objective, TrainingSource
+from ._training.result import FitResult, TrainedNetwork
+
+__all__ = [
+    "BOOLEAN",
+    "CALLABLE",
+    "FRACTION",
+    "LOSSES",
+    "NONE",
+    "RANDOM_STATE",
+    "AbsoluteError",
+    "Autoencoder",
+    "BaseAutoencoder",
+    "FitData",
+    "FitResult",
+    "Initialization",
+    "Interval",
+    "LogLoss",
+    "Objective",
+    "Poisson",
+    "Reconstruction",
+    "ReconstructionLoss",
+    "Rule",
+    "SquaredError",
+    "StrOptions",
+    "TrainedNetwork",
+    "TrainingSource",
+    "instance_of",
+    "integer",
+    "parameter",
+    "positive",
+    "positive_integers",
+]
