@@ -32,3 +32,7 @@ class LossMethod(Objective):
             stacklevel=4,
         )
         subclass._objective = lambda self, data: cls(self)  # type: ignore[attr-defined]
+        # The name of the reconstruction loss that such methods use.
+        subclass._reconstruction = property(  # type: ignore[attr-defined]
+            lambda self: self._reconstruction_loss
+        )
