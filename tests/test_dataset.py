@@ -30,7 +30,7 @@ def test_rows_are_standardised_in_the_precision_of_X(kind):
     np.testing.assert_array_equal(batch, [[-0.5, 0.5], [0.5, -0.5], [-0.5, 0.5]])
 
 
-@pytest.mark.parametrize("n_rows", [1, 8, 9])
+@pytest.mark.parametrize("n_rows", [0, 1, 8, 9])
 def test_blocks_cover_all_rows_in_order_within_the_limit_of_entries(n_rows):
     width = BLOCK_ENTRIES // 4
     X = np.zeros((n_rows, 3))

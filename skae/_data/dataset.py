@@ -8,7 +8,6 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils import gen_batches
 from torch import Tensor, nn
 
 from .device import as_tensor, max_float_dtype
@@ -30,7 +29,9 @@ def row_blocks(X: Rows, width: int | None = None, times: int = 1) -> Iterator[sl
     A slice has `times` * `BLOCK_ENTRIES` entries at most, where `width` is the number of entries
     that are computed from each row, by default the number of columns of `X`.
     """
-    return gen_batches(X.shape[0], max(times * BLOCK_ENTRIES // max(width or X.shape[1], 1), 1))
+    n_rows, size = X.shape[0], max(times * BLOCK_ENTRIES // max(width or X.shape[1], 1), 1)
+    # Not by scikit-learn's `gen_batches`: it validates its arguments, for 45 microseconds a call.
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
 def stored_width(X: sparse.csr_array) -> int:

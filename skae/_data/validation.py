@@ -34,7 +34,7 @@ class Rule:
 
     Examples
     --------
-    >>> from skae._data.validation import Rule
+    >>> from skae.base import Rule
     >>> even = Rule("an even integer", lambda n: isinstance(n, int), lambda n: n % 2 == 0)
     >>> even.accepts(3)
     False
@@ -70,7 +70,7 @@ class Interval(Rule):
     Examples
     --------
     >>> from numbers import Real
-    >>> from skae._data.validation import Interval
+    >>> from skae.base import Interval
     >>> rule = Interval(Real, 0, 1, closed="left")
     >>> print(rule)
     a real number in [0, 1)
@@ -117,7 +117,7 @@ class StrOptions(Rule):
 
     Examples
     --------
-    >>> from skae._data.validation import StrOptions
+    >>> from skae.base import StrOptions
     >>> print(StrOptions(["mean", "median"]))
     one of 'mean', 'median'
     """
@@ -150,7 +150,7 @@ def integer(low: float, high: float = inf) -> Interval:
 
     Examples
     --------
-    >>> from skae._data.validation import integer
+    >>> from skae.base import integer
     >>> print(integer(1))
     an integer >= 1
     """
@@ -171,7 +171,7 @@ def positive(high: float = inf) -> Interval:
 
     Examples
     --------
-    >>> from skae._data.validation import positive
+    >>> from skae.base import positive
     >>> print(positive())
     a real number > 0
     """
@@ -179,7 +179,25 @@ def positive(high: float = inf) -> Interval:
 
 
 def instance_of(types: type | tuple[type, ...], description: str) -> Rule:
-    """Return the rule for an object of some types, which error messages describe in these words."""
+    """Return the rule for an object of some types.
+
+    Parameters
+    ----------
+    types : type or tuple of types
+        The types, as in `isinstance`.
+    description : str
+        The types, in the words of an error message.
+
+    Returns
+    -------
+    rule : Rule
+
+    Examples
+    --------
+    >>> from skae.base import instance_of
+    >>> instance_of(str, "the name of a torch device").has_type(0)
+    False
+    """
     return Rule(description, lambda value: isinstance(value, types))
 
 
@@ -192,7 +210,23 @@ def estimator_with(*methods: str) -> Rule:
 
 
 def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
-    """Return the rule for a list or tuple of positive integers, of one of some lengths if given."""
+    """Return the rule for a list or tuple of positive integers.
+
+    Parameters
+    ----------
+    lengths : tuple of int, default=()
+        The lengths that are allowed; () allows all.
+
+    Returns
+    -------
+    rule : Rule
+
+    Examples
+    --------
+    >>> from skae.base import positive_integers
+    >>> print(positive_integers(lengths=(2, 3)))
+    a sequence of 2 or 3 positive integers
+    """
     count = " or ".join(map(str, lengths)) + " " * bool(lengths)
     return _sequence(f"{count}positive integers", integer(1), lambda n: not lengths or n in lengths)
 
@@ -241,14 +275,16 @@ def parameter(default: Any, *allowed: Rule) -> Any:
     Examples
     --------
     >>> from dataclasses import dataclass
-    >>> from skae._data.validation import NONE, check_parameters, integer, parameter
-    >>> @dataclass
-    ... class Estimator:
-    ...     max_iter: int | None = parameter(100, integer(1), NONE)
-    >>> check_parameters(Estimator(max_iter=0))
+    >>> import numpy as np
+    >>> from skae import AutoencoderTransformer
+    >>> from skae.base import NONE, parameter, positive
+    >>> @dataclass(eq=False, repr=False, kw_only=True)
+    ... class ShrunkenAutoencoder(AutoencoderTransformer):
+    ...     shrinkage: float | None = parameter(None, positive(), NONE)
+    >>> ShrunkenAutoencoder(shrinkage=-1).fit(np.eye(3))
     Traceback (most recent call last):
     ...
-    ValueError: `max_iter` must be an integer >= 1 or None, got 0.
+    ValueError: `shrinkage` must be a real number > 0 or None, got -1.
     """
     return field(default=default, metadata={"allowed": allowed})
 
