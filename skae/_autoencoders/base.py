@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from .._data.array_api import as_numpy, to_namespace_of
 from .._data.device import grad_mode
@@ -14,7 +13,6 @@ from .._data.process_group import SingleProcess, process_group
 from .._data.threads import threads_for
 from .._data.validation import check_parameters, restore_on_error
 from .._nn.autoencoder import Autoencoder
-from .._nn.fitted import RotatedAutoencoder
 from .._training.callbacks import (
     CallbackSupportMixin,
     FitCallbackContext,
@@ -30,9 +28,11 @@ from .._training.initialization import (
     flops_per_row,
     make_parts,
     make_pca_path,
+    make_rotated,
+    pca_is_optimal,
 )
 from .._training.loop import History
-from .._training.objective import Objective
+from .._training.objective import Objective, check_objective
 from .._training.pca import PrincipalComponents
 from .._training.result import (
     Diagnostic,
@@ -127,13 +127,13 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
         """
         pca = data.principal_components(n_components)
         residual_to_pca = self.init == "pca"
-        optimal = residual_to_pca and data.objective.minimised_by_pca and self._is_linear(pca)
+        optimal = residual_to_pca and data.objective.minimised_by_pca and pca_is_optimal(self, pca)
         fitted = data.fitted
         if fitted is None:
             parts = self._network_parts(data, pca, n_components, residual_to_pca=residual_to_pca)
             network = Autoencoder(*parts, data.loss.link)
             data.objective.prepare_network(network, data)
-            fitted = self._rotated(network, data, n_components)
+            fitted = make_rotated(network, data, n_components)
         return Initialization(fitted, make_pca_path(data, pca, active=True), optimal)
 
     def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:
@@ -226,7 +226,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
             searches = isinstance(n_components, float)
             callbacks = FitCallbackContext.begin(self, X_input, config, searches=searches)
             data = make_fit_data(X, X_val, self, config, copy.deepcopy(fitted), group)
-            data.objective = self._objective(data)
+            data.objective = check_objective(self._objective(data), self)
             fit_size = partial(self._fit_size, data)
             if searches:
                 result = search_size(fit_size, data, n_components, callbacks)
@@ -279,7 +279,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
             with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
                 # The batch is its own held-out set.
                 data = make_fit_data(X, X, self, config, fitted, group)
-                data.objective = self._objective(data)
+                data.objective = check_objective(self._objective(data), self)
                 result, state = self._fit_pass(data, int(n_components))
             self._set_fitted_attributes(result, data, state)
         return self
@@ -324,16 +324,6 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
         if self.pretraining is not None:
             pretrain(parts, self, data)
         return parts
-
-    @staticmethod
-    def _rotated(network: Autoencoder, data: FitData, n_components: int) -> RotatedAutoencoder:
-        """The network as the user sees it, before its codes are rotated."""
-        return RotatedAutoencoder(network, torch.from_numpy(data.shift), data.scale, n_components)
-
-    def _is_linear(self, pca: PrincipalComponents) -> bool:
-        """Whether no network reconstructs better than PCA: it is exact, or there is only PCA."""
-        linear = self.network is None and not self.hidden_layer_sizes  # of images too
-        return pca.complete and (pca.is_exact or (linear and not self.alpha))
 
     def _flops_per_row(self, X, n_components: int | float) -> float:
         """Multiply-adds of a row in a step of training; of a search, for the largest code."""

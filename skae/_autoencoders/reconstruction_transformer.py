@@ -1,4 +1,4 @@
-"""The cleaned rows as the output of a step in a pipeline."""
+"""Reconstructions as the output of a step in a pipeline."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,16 +13,15 @@ from .plain import AutoencoderTransformer
 
 MAX_COMPONENTS = 64
 
-RESTORING = estimator_with("fit", "transform", "inverse_transform")
+REDUCER = estimator_with("fit", "transform", "inverse_transform")
 
 
 @dataclass(eq=False, repr=False)
 class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Replace rows by what a reducer restores of them.
+    """Replace rows by their reconstructions from the codes of a reducer.
 
-    A code that is too small for everything keeps what is common to many rows and loses what is
-    particular to one, such as noise. In a pipeline, this puts rows cleaned in that way, in their
-    own features, before the next step::
+    A small code keeps the structure that many rows have in common and loses the rest, such as
+    noise. In a pipeline, the next step gets rows without it, in the original features::
 
         transform(X) = inverse_transform(reduce(X))
 
@@ -30,8 +29,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
     ----------
     estimator : transformer or None, default=None
         Anything with `fit`, `transform` and `inverse_transform`, such as `PCA` or an autoencoder;
-        a clone of it is fitted. None is an :class:`AutoencoderTransformer` with its
-        defaults and a code of half as many components as there are features, 64 at most.
+        a clone of it is fitted. None is an :class:`AutoencoderTransformer` with its defaults and
+        half as many components as there are features, at most 64.
 
     Attributes
     ----------
@@ -44,8 +43,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     See Also
     --------
-    DenoisingAutoencoder : Learns to take noise out.
-    AutoencoderImputer : Fills missing cells and leaves the others alone.
+    DenoisingAutoencoder : Learns to remove noise.
+    AutoencoderImputer : Fills missing cells and keeps the others.
 
     Examples
     --------
@@ -59,7 +58,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     __module__ = "skae"
 
-    estimator: Any = parameter(None, NONE, RESTORING)
+    estimator: Any = parameter(None, NONE, REDUCER)
 
     def fit(self, X, y=None) -> Self:
         """Fit the reducer.
@@ -67,7 +66,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows. What else is allowed, such as CSR matrices or NaN, is up to the reducer.
+            Training rows. CSR matrices and NaN are allowed if the reducer allows them.
         y : ignored or array-like of shape (n_samples,)
             Passed on to the reducer.
 
@@ -79,7 +78,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError, TypeError
-            If `estimator` cannot transform and restore rows, or refuses `X`.
+            If `estimator` is not such a transformer, or refuses `X`.
         """
         with restore_on_error(self):
             check_parameters(self)
@@ -89,7 +88,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         return self
 
     def transform(self, X) -> np.ndarray:
-        """Restore rows from their codes.
+        """Reconstruct rows from their codes.
 
         Parameters
         ----------
@@ -98,7 +97,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
         Returns
         -------
-        X_restored : ndarray of shape (n_samples, n_features)
+        X_reconstructed : ndarray of shape (n_samples, n_features)
             In the dtype of `X`.
 
         Raises
@@ -110,8 +109,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         X = self._validated(X)
-        restored = self.estimator_.inverse_transform(self.estimator_.transform(X))
-        return np.asarray(restored, dtype=X.dtype)
+        reconstructed = self.estimator_.inverse_transform(self.estimator_.transform(X))
+        return np.asarray(reconstructed, dtype=X.dtype)
 
     def _validated(self, X, *, reset: bool = False):
         tags = self.__sklearn_tags__().input_tags
@@ -126,8 +125,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        restoring = RESTORING.has_type(self.estimator)  # else None, or about to be refused
-        held = get_tags(self.estimator if restoring else AutoencoderTransformer())
+        is_reducer = REDUCER.has_type(self.estimator)  # else None, or invalid
+        held = get_tags(self.estimator if is_reducer else AutoencoderTransformer())
         tags.input_tags.sparse = held.input_tags.sparse
         tags.input_tags.allow_nan = held.input_tags.allow_nan
         tags.target_tags.required = held.target_tags.required
@@ -136,5 +135,5 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
 
 def default_reducer(X) -> AutoencoderTransformer:
-    """An autoencoder with a code of half as many components as features."""
+    """An autoencoder with half as many components as features."""
     return AutoencoderTransformer(max(1, min(X.shape[1] // 2, X.shape[0], MAX_COMPONENTS)))

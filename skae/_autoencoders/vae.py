@@ -7,7 +7,6 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
@@ -26,17 +25,22 @@ from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.variational import VariationalAutoencoder
+from .._training.diagnostics import collapsed_posteriors
 from .._training.fit_data import FitData
-from .._training.initialization import Initialization, make_pca_path
+from .._training.initialization import (
+    Initialization,
+    make_pca_path,
+    make_rotated,
+    pca_is_optimal,
+)
 from .._training.objective import Objective
 from .._training.result import (
-    Diagnostic,
     FitResult,
     TrainedNetwork,
     code_statistics,
     rotate_codes,
 )
-from .._training.rotation import CodeBasis, CodeMoments, sorted_axes
+from .._training.rotation import CodeMoments, sorted_axes
 from .base import BaseAutoencoder
 from .vae_density import evidence_lower_bound, log_density
 from .vae_init import MIN_NOISE_SCALE, make_variational_autoencoder
@@ -344,16 +348,14 @@ class VAE(BaseAutoencoder, VAEAttributes):
         # Not for logits and log-rates: on MNIST, a linear path in the mean or in the logits was
         # better for an epoch or two, and 3 to 5 nats worse after 25, with all components active.
         from_pca = self.init == "pca" and data.loss.degree > 0
-        optimal = from_pca and data.objective.minimised_by_pca and self._is_linear(pca)
+        optimal = from_pca and data.objective.minimised_by_pca and pca_is_optimal(self, pca)
         fitted = data.fitted
         if fitted is None:
             parts = self._network_parts(
                 data, pca, n_components, residual_to_pca=from_pca, n_heads=2
             )  # two outputs per component: mean and log variance
             network = make_variational_autoencoder(parts, data)
-            fitted = RotatedAutoencoder(
-                network, torch.from_numpy(data.shift), data.scale, n_components
-            )
+            fitted = make_rotated(network, data, n_components)
         return Initialization(fitted, make_pca_path(data, pca, active=True), optimal)
 
     def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:
@@ -367,7 +369,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         variances = np.diag(codes.code_scatter) / max(codes.n_samples - 1, 1)
         active = variances[basis.matrix.argmax(axis=0)] > ACTIVE_VARIANCE
         attributes = {"active_components_": active, "_noise_seed": data.seeds.noise}
-        collapse = None if self.beta < 1 else _collapse(active, basis)
+        collapse = None if self.beta < 1 else collapsed_posteriors(active, basis)
         return result._replace(collapse=collapse, attributes=attributes)
 
     def _check_parameters(self) -> None:
@@ -382,20 +384,6 @@ class VAE(BaseAutoencoder, VAEAttributes):
                 "`binarize` must be False unless loss='log_loss', got True with "
                 f"loss={self.loss!r}."
             )
-
-
-def _collapse(active: np.ndarray, basis: CodeBasis) -> Diagnostic | None:
-    """Components whose posterior is their prior."""
-    n_active, n_components = int(active.sum()), len(active)
-    if n_active == n_components or not basis.explained_variance.any():
-        return None
-    return Diagnostic(
-        f"{n_components - n_active} of {n_components} components have no information on the rows: "
-        "their posterior is their prior (see `active_components_`). "
-        f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
-        "more of them active.",
-        ConvergenceWarning,
-    )
 
 
 def _sample_binary(x: Tensor, rng: Generator) -> Tensor:

@@ -99,6 +99,20 @@ def collapsed_codes(basis: CodeBasis, codes: CodeStatistics) -> Diagnostic | Non
     )
 
 
+def collapsed_posteriors(active: np.ndarray, basis: CodeBasis) -> Diagnostic | None:
+    """Components whose posterior is their prior."""
+    n_active, n_components = int(active.sum()), len(active)
+    if n_active == n_components or not basis.explained_variance.any():
+        return None
+    return Diagnostic(
+        f"{n_components - n_active} of {n_components} components have no information on the rows: "
+        "their posterior is their prior (see `active_components_`). "
+        f"`n_components`={max(n_active, 1)} gives the same density; a smaller `beta` keeps "
+        "more of them active.",
+        ConvergenceWarning,
+    )
+
+
 def _dominant_columns(
     data: FitData, reconstruct: Callable[[Any], Any], feature_names: Sequence[Any] | np.ndarray
 ) -> Diagnostic | None:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn import Module
 
-from .._nn.autoencoder import PCAPath, Scales
+from .._nn.autoencoder import Autoencoder, PCAPath, Scales
 from .._nn.convolutional import convolutional_encoder_decoder, multiply_adds
-from .._nn.fitted import FittedAutoencoder
+from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.mlp import mlp_encoder_decoder, tied_encoder_decoder
 from .._nn.user_network import user_encoder_decoder
 from .fit_data import FitData, generator
@@ -26,6 +26,7 @@ class NetworkParameters(Protocol):
     network: Callable[[int, int], tuple[Any, Any]] | None
     tied_weights: bool
     pretraining: Any  # "layerwise" or None
+    alpha: float
 
 
 class NetworkParts(NamedTuple):
@@ -77,6 +78,17 @@ def make_pca_path(data: FitData, pca: PrincipalComponents, *, active: bool) -> P
     mean = (data.moments.mean - data.shift) / data.scale
     directions = torch.from_numpy(pca.components.copy())
     return PCAPath(torch.from_numpy(mean), directions, active=active)
+
+
+def make_rotated(network: Autoencoder, data: FitData, n_components: int) -> RotatedAutoencoder:
+    """The network for rows in the units of `X`, before its codes are rotated."""
+    return RotatedAutoencoder(network, torch.from_numpy(data.shift), data.scale, n_components)
+
+
+def pca_is_optimal(parameters: NetworkParameters, pca: PrincipalComponents) -> bool:
+    """Whether no network reconstructs better than PCA: PCA is exact, or the network is linear."""
+    linear = parameters.network is None and not len(parameters.hidden_layer_sizes)  # of images too
+    return pca.complete and (pca.is_exact or (linear and not parameters.alpha))
 
 
 def raw_stds(data: FitData) -> np.ndarray:

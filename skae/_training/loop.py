@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .._data.process_group import Callback
 from .config import TrainingConfig
 from .optimizer import Optimizer, WarmupLinearDecay
 
@@ -108,7 +109,7 @@ def train(
     held_out_errors: Callable[[], Tensor],
     permutations: Callable[[], Tensor],
     config: TrainingConfig,
-    callback: EpochCallback,
+    callback: Callback,
 ) -> History:
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 

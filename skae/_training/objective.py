@@ -179,6 +179,16 @@ def _defined_at(cls: type, name: str) -> int:
     return next(i for i, base in enumerate(cls.__mro__) if name in vars(base))
 
 
+def check_objective(objective: Objective, owner: object) -> Objective:
+    """Return the objective, or raise a TypeError if it is not one."""
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"`{type(owner).__name__}._objective` must return a skae.base.Objective, got "
+            f"{objective!r}."
+        )
+    return objective
+
+
 def losses_of_rows(objective: Objective, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
     """`objective.per_row`, checked to be one number for each row."""
     losses = objective.per_row(network, x, rng)
