@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: `make docs` at the top of the repository."""
+"""Configuration of Sphinx: `make docs` in the root of the repository builds these pages."""
 
 import os
 import re
@@ -29,7 +29,7 @@ suppress_warnings = ["ref.ref"]  # inherited docstrings refer to sections of sci
 default_role = "literal"  # as in the docstrings: `X` is code
 
 myst_heading_anchors = 3
-autodoc_typehints = "none"  # the docstrings say more
+autodoc_typehints = "none"  # the docstrings have more detail
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # `_templates/autosummary/class.rst` lists them
 
@@ -43,7 +43,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1_000_000,
     "remove_config_comments": True,
 }
-# The gallery shows what a reader would see; how long a fit trained is not its subject.
+# Warnings about short trainings are not part of the examples.
 warnings.filterwarnings("ignore", category=UserWarning, module="skae")
 
 html_theme = "pydata_sphinx_theme"
@@ -65,12 +65,12 @@ html_copy_source = False
 
 
 def escape_shapes(app, what, name, obj, options, lines) -> None:
-    """Keep `n_components_` in a shape from being read as a reference."""
+    """Escape `n_components_` in shapes, which reStructuredText would parse as a reference."""
     for i, line in enumerate(lines):
         if "of shape" in line:
             lines[i] = re.sub(r"(\w)_(?=[,)])", r"\1\\_", line)
 
 
 def setup(app) -> None:
-    """Sphinx calls this."""
+    """Connect the handler; called by Sphinx."""
     app.connect("autodoc-process-docstring", escape_shapes, priority=900)  # after numpydoc
