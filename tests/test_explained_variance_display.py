@@ -1,0 +1,32 @@
+"""The display of explained variance."""
+
+import numpy as np
+import pytest
+from drawing import close_figures  # noqa: F401
+
+from skae import AutoencoderTransformer, ExplainedVarianceDisplay
+
+
+@pytest.fixture(scope="module")
+def fitted(digits, small):
+    return small(AutoencoderTransformer, 4).fit(digits)
+
+
+def test_the_curves_end_at_the_scores(fitted, digits):
+    display = ExplainedVarianceDisplay.from_estimator(fitted, digits)
+    own, pca = display.line_.get_ydata(), display.pca_line_.get_ydata()
+    assert own[-1] == pytest.approx(fitted.score(digits))
+    assert pca[-1] == pytest.approx(fitted.pca_score_)
+    np.testing.assert_array_equal(display.line_.get_xdata(), [1, 2, 3, 4])
+    assert display.line_.get_marker() != display.pca_line_.get_marker()
+
+
+def test_pca_is_a_level_without_the_rows(fitted):
+    level = ExplainedVarianceDisplay.from_estimator(fitted).pca_line_
+    assert set(level.get_ydata()) == {fitted.pca_score_}
+
+
+def test_ticks_are_whole_numbers_of_components(fitted):
+    display = ExplainedVarianceDisplay.from_estimator(fitted)
+    ticks = display.ax_.get_xticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
