@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -92,6 +92,10 @@ class FittedAutoencoderMixin(
         return self._apply(
             self._validated(X), lambda fitted, x: fitted.encode(x), self.n_components_
         )
+
+    if TYPE_CHECKING:  # scikit-learn's has no annotations
+
+        def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     def inverse_transform(self, X) -> np.ndarray:
         """Decode codes.
