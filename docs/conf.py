@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from torch import nn
+
 import skae
 
 project = "skae"
@@ -25,6 +27,7 @@ extensions = [
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", "gallery/*.ipynb", "sg_execution_times.rst"]
 templates_path = ["_templates"]
+autosummary_context = {"module_methods": dir(nn.Module)}  # inherited, documented by torch
 suppress_warnings = ["ref.ref"]  # inherited docstrings refer to sections of scikit-learn's guide
 default_role = "literal"  # as in the docstrings: `X` is code
 

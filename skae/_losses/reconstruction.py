@@ -142,7 +142,7 @@ class SquaredError(ReconstructionLoss):
 
 
 class AbsoluteError(SquaredError):
-    """|x - raw|, less sensitive to outlying entries; its likelihood is Laplace's."""
+    """``|x - raw|``, less sensitive to outlying entries; its likelihood is Laplace's."""
 
     name = "absolute_error"
     description = "absolute error, which is less sensitive to outlying entries"
