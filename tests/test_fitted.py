@@ -1,4 +1,4 @@
-"""The codec: units, changes of basis, precision."""
+"""A trained autoencoder in the units of the data: rotations, the Jacobian and copies."""
 
 import copy
 import gc
@@ -7,66 +7,88 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from test_networks import autoencoder
+from networks import make_autoencoder, make_rng, randomize
 
-from skae._nn.fitted import RotatedAutoencoder, computing
+from skae._nn.fitted import FittedAutoencoder, RotatedAutoencoder, cached_cast
 
 
-@pytest.fixture
-def fitted():
-    network = autoencoder()
-    for parameter in network.parameters():  # a network that does something
-        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=0.3)
-    return RotatedAutoencoder(network, torch.arange(6.0), 2.5, 2).double()
+@pytest.fixture(params=[FittedAutoencoder, RotatedAutoencoder])
+def fitted(request, global_random_seed):
+    network = randomize(make_autoencoder(global_random_seed), global_random_seed, std=0.3)
+    return request.param(network, torch.arange(6.0), 2.5, 2).double()
 
 
 @pytest.fixture
-def x():
-    return torch.randn(7, 6, generator=torch.Generator().manual_seed(2)).double() * 2.5
+def rotated(fitted):
+    if not isinstance(fitted, RotatedAutoencoder):
+        pytest.skip("has no rotation")
+    return fitted
 
 
-def test_rows_are_shifted_and_scaled_on_the_way_in_and_back_on_the_way_out(fitted, x):
+@pytest.fixture
+def x(global_random_seed):
+    rng = make_rng(global_random_seed + 1)
+    return torch.randn(7, 6, generator=rng, dtype=torch.float64) * 2.5
+
+
+def test_the_network_has_shifted_and_scaled_rows(fitted, x):
     code = fitted.network.encode((x - fitted.shift) / 2.5)
-    torch.testing.assert_close(fitted.encode(x), code)
-    torch.testing.assert_close(
-        fitted.decode(code), fitted.shift + 2.5 * fitted.network.decode(code)
-    )
+    torch.testing.assert_close(fitted.encode(x), fitted.from_network_code(code))
+    raw = fitted.shift + 2.5 * fitted.network.decode(code)
+    torch.testing.assert_close(fitted.decode(fitted.encode(x)), raw)
+    torch.testing.assert_close(fitted.distance(fitted.encode(x)), fitted.network.distance(code))
 
 
-def test_a_change_of_basis_moves_codes_and_no_reconstruction(fitted, x):
-    code, restored = fitted.encode(x), fitted.decode(fitted.encode(x))
-    centre, matrix = np.array([0.3, -1.0]), np.array([[0.6, -0.8], [0.8, 0.6]]) * 1.7
-    expected = (code - torch.from_numpy(centre)) @ torch.from_numpy(matrix)
-    for _ in range(2):  # and one on top of the other
-        fitted.change_basis(centre, matrix)
-        torch.testing.assert_close(fitted.encode(x), expected)
-        torch.testing.assert_close(fitted.decode(fitted.encode(x)), restored)
-        expected = (expected - torch.from_numpy(centre)) @ torch.from_numpy(matrix)
+def test_codes_of_the_network_are_restored(fitted, x):
+    code = x[:, :2]
+    if isinstance(fitted, RotatedAutoencoder):
+        fitted.rotate(np.array([0.1, 0.2]), np.array([[2.0, 1.0], [0.0, 1.0]]))
+    torch.testing.assert_close(fitted.to_network_code(fitted.from_network_code(code)), code)
 
 
-def test_directions_are_the_jacobian_at_the_mean_code(fitted):
-    fitted.change_basis(np.array([0.1, 0.2]), np.array([[2.0, 1.0], [0.0, 1.0]]))
+def test_a_rotation_changes_codes_and_no_reconstruction(rotated, x):
+    code, reconstruction = rotated.encode(x), rotated.decode(rotated.encode(x))
+    mean, rotation = np.array([0.3, -1.0]), np.array([[0.6, -0.8], [0.8, 0.6]]) * 1.7
+    for _ in range(2):  # one after the other
+        code = (code - torch.from_numpy(mean)) @ torch.from_numpy(rotation)
+        rotated.rotate(mean, rotation)
+        torch.testing.assert_close(rotated.encode(x), code)
+        torch.testing.assert_close(rotated.decode(rotated.encode(x)), reconstruction)
+
+
+def test_the_decoder_jacobian_is_that_of_autograd(fitted, monkeypatch):
+    monkeypatch.setattr("skae._nn.fitted.MAX_DECODED_ENTRIES", 12)  # two features at a time
+    if isinstance(fitted, RotatedAutoencoder):
+        fitted.rotate(np.array([0.1, 0.2]), np.array([[2.0, 1.0], [0.0, 1.0]]))
     jacobian = torch.autograd.functional.jacobian(
         lambda code: fitted.decode(code[None])[0], torch.zeros(2, dtype=torch.float64)
     )
     torch.testing.assert_close(fitted.decoder_jacobian(), jacobian.T)
 
 
-def test_another_precision_is_a_copy_and_the_same_is_not(fitted):
+def test_trained_layers_replace_those_of_a_copy(fitted):
+    trained = randomize(copy.deepcopy(fitted.network), 1).float()
+    result = fitted.with_trained_layers(trained)
+    assert result.network.encoder is trained.encoder
+    assert result.network.decoder is trained.decoder
+    assert result.network.pca_path.mean.dtype == torch.float64
+    assert fitted.network.encoder is not trained.encoder
+
+
+def test_a_cast_is_made_once_and_never_to_the_same_dtype_and_device(fitted):
     host = torch.device("cpu")
-    assert computing(fitted, torch.float64, host) is fitted
-    single = computing(fitted, torch.float32, host)
+    assert cached_cast(fitted, torch.float64, host) is fitted
+    single = cached_cast(fitted, torch.float32, host)
     assert single.scale.dtype == torch.float32
-    assert computing(fitted, torch.float32, host) is single
-    elsewhere = computing(fitted, torch.float32, torch.device("meta"))
-    assert elsewhere.scale.device.type == "meta"
+    assert cached_cast(fitted, torch.float32, host) is single
+    assert cached_cast(fitted, torch.float32, torch.device("meta")).scale.device.type == "meta"
     assert fitted.scale.dtype == torch.float64
 
 
-def test_a_copy_is_forgotten_with_its_original(fitted):
+def test_a_cast_is_deleted_with_its_original(fitted):
     original = copy.deepcopy(fitted)
-    copied = weakref.ref(computing(original, torch.float32, torch.device("cpu")))
-    assert copied() is not None
+    cast = weakref.ref(cached_cast(original, torch.float32, torch.device("cpu")))
+    assert cast() is not None
     del original
     gc.collect()
-    assert copied() is None
+    assert cast() is None

@@ -1,4 +1,4 @@
-"""Fits made together are the fits that they are alone."""
+"""Fits within `fit_together` have the results of separate fits."""
 
 import threading
 import warnings
@@ -22,143 +22,142 @@ from skae import (
     DenoisingAutoencoder,
     fit_together,
 )
-from skae._training.batched_epochs import Stack
-from skae._training.joblib_backend import _Call
+from skae._training.batched_epochs import NetworkStack
+from skae._training.joblib_backend import _InterleavedCall
 
 X = load_digits().data[:331]
-SEED = {"random_state": 0, "max_iter": 3}
+
+
+@pytest.fixture
+def small(small):
+    """A function that makes a small estimator with few epochs."""
+
+    def make(cls=AutoencoderTransformer, n_components=2, **parameters):
+        options = {"max_iter": 3, "hidden_layer_sizes": (24,)} | parameters
+        return small(cls, n_components, **options)
+
+    return make
 
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """How many networks each epoch that was run together had."""
-    seen, run = [], Stack.run
+    """The numbers of networks in the epochs that are computed together."""
+    sizes, run = [], NetworkStack.run
 
     def counted(self, epochs):
-        seen.append(len(epochs))
+        sizes.append(len(epochs))
         return run(self, epochs)
 
-    monkeypatch.setattr(Stack, "run", counted)
-    return seen
+    monkeypatch.setattr(NetworkStack, "run", counted)
+    return sizes
 
 
-def search(estimator, grid, together, X=X):
-    """Scores of a grid search over three folds of unequal size."""
+def search(estimator, grid, together):
+    """The results of a grid search with three folds of unequal size."""
     grid_search = GridSearchCV(estimator, grid, cv=KFold(3), refit=False)
     if together:
         with fit_together():
-            grid_search.fit(X)
-    else:
-        grid_search.fit(X)
-    return grid_search.cv_results_
+            return grid_search.fit(X).cv_results_
+    return grid_search.fit(X).cv_results_
+
+
+def assert_equal_scores(estimator, grid):
+    """Compare the scores of all folds with those of separate fits; differences are rounding."""
+    together, alone = (search(estimator, grid, together) for together in (True, False))
+    for fold in range(3):
+        name = f"split{fold}_test_score"
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "estimator",
+    ("cls", "parameters"),
     [
-        AutoencoderTransformer(hidden_layer_sizes=(24,), **SEED),
-        AutoencoderTransformer(hidden_layer_sizes=(24, 8), solver="sgd", activation="tanh", **SEED),
-        AutoencoderTransformer(hidden_layer_sizes=(24,), init="random", **SEED),
-        DenoisingAutoencoder(hidden_layer_sizes=(24,), early_stopping=False, **SEED),
+        (AutoencoderTransformer, {}),
+        (AutoencoderTransformer, {"hidden_layer_sizes": (24, 8), "solver": "sgd"}),
+        (AutoencoderTransformer, {"init": "random", "activation": "tanh"}),
+        (AutoencoderTransformer, {"pretraining": "layerwise"}),
+        (DenoisingAutoencoder, {"early_stopping": False}),
     ],
-    ids=lambda estimator: type(estimator).__name__,
+    ids=str,
 )
-def test_codes_of_all_sizes_are_learned_together_as_alone(estimator, sizes):
-    grid = {"n_components": [1, 9]}
-    together, alone = (search(estimator, grid, together) for together in (True, False))
+def test_scores_equal_those_of_separate_fits_for_all_sizes_of_codes(cls, parameters, sizes, small):
+    assert_equal_scores(small(cls, **parameters), {"n_components": [1, 9]})
     assert max(sizes) == 6
-    for fold in range(3):
-        scores = f"split{fold}_test_score"
-        np.testing.assert_allclose(together[scores], alone[scores], atol=1e-4)
 
 
-def test_low_precision_is_left_alone(sizes):
-    low = AutoencoderTransformer(hidden_layer_sizes=(24,), precision="bfloat16", **SEED)
-    together, alone = (
-        search(low, {"n_components": [1, 9]}, together) for together in (True, False)
-    )
-    assert not sizes
-    assert np.array_equal(together["mean_test_score"], alone["mean_test_score"])
+def test_a_pipeline_is_searched_like_its_autoencoder(sizes, small):
+    pipeline = make_pipeline(StandardScaler(), small())
+    assert_equal_scores(pipeline, {"autoencodertransformer__n_components": [2, 4]})
+    assert max(sizes) == 6
 
 
-def test_an_epoch_together_is_the_epoch_alone(sizes):
-    """To rounding, for the weights themselves, with batches of unequal size."""
-    estimators = [
-        AutoencoderTransformer(k, hidden_layer_sizes=(24,), solver="sgd", batch_size=37,
-                               max_iter=1, early_stopping=False, random_state=seed)
-        for seed, k in enumerate((3, 4, 3))
-    ]  # fmt: skip
+def test_weights_after_an_epoch_equal_those_of_separate_fits(sizes, small):
+    options = {"solver": "sgd", "batch_size": 37, "max_iter": 1, "early_stopping": False}
+    estimators = [small(n_components=k, random_state=k, **options) for k in (3, 4, 5)]
     pairs = list(zip(estimators, (X[:300], X[1:300], X[:298]), strict=True))
     with fit_together():
-        together = Parallel()(delayed(clone(fit).fit)(x) for fit, x in pairs)
+        together = Parallel()(delayed(clone(estimator).fit)(x) for estimator, x in pairs)
     assert sizes == [3]
-    for fit, (estimator, x) in zip(together, pairs, strict=True):
+    for result, (estimator, x) in zip(together, pairs, strict=True):
         alone = estimator.fit(x)
         assert alone.best_iter_ == 1
-        assert fit.loss_curve_ == pytest.approx(alone.loss_curve_, rel=1e-4)
-        for ours, expected in zip(
-            fit.network_.network.parameters(), alone.network_.network.parameters(), strict=True
+        assert result.loss_curve_ == pytest.approx(alone.loss_curve_, rel=1e-4)
+        for parameter, expected in zip(
+            result.network_.parameters(), alone.network_.parameters(), strict=True
         ):
-            torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(parameter, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_different_layers_are_groups_of_their_own(sizes):
+def test_networks_with_other_layers_are_computed_separately(sizes, small):
     grid = {"hidden_layer_sizes": [(8,), (8, 4)], "learning_rate_init": [1e-3, 5e-3]}
-    search(AutoencoderTransformer(2, **SEED), grid, together=True)
+    search(small(), grid, together=True)
     assert set(sizes) == {3}
 
 
-def test_a_pipeline_is_searched_like_its_autoencoder(sizes):
-    pipeline = make_pipeline(
-        StandardScaler(), AutoencoderTransformer(hidden_layer_sizes=(16,), **SEED)
-    )
-    grid = {"autoencodertransformer__n_components": [2, 4]}
-    together, alone = (search(pipeline, grid, together) for together in (True, False))
-    assert max(sizes) == 6
-    np.testing.assert_allclose(together["mean_test_score"], alone["mean_test_score"], atol=1e-4)
-
-
 @pytest.mark.parametrize(
-    "estimator",
+    ("cls", "parameters"),
     [
-        PCA(2, random_state=0),
-        VAE(2, **SEED),
-        ContractiveAutoencoder(2, hidden_layer_sizes=(8,), **SEED),
-        AutoencoderTransformer(2, hidden_layer_sizes=(8,), alpha=0.1, **SEED),
+        (VAE, {}),
+        (ContractiveAutoencoder, {}),
+        (AutoencoderTransformer, {"alpha": 0.1}),
+        (AutoencoderTransformer, {"precision": "bfloat16"}),
     ],
-    ids=lambda estimator: type(estimator).__name__,
+    ids=str,
 )
-def test_what_cannot_be_learned_together_is_the_same_to_the_bit(estimator, sizes):
-    X = load_iris().data
+def test_other_autoencoders_have_bitwise_identical_results(cls, parameters, sizes, small):
+    estimator, rows = small(cls, **parameters), load_iris().data
     with fit_together():
-        together = cross_val_score(estimator, X)
-    np.testing.assert_array_equal(together, cross_val_score(estimator, X))
+        together = cross_val_score(estimator, rows)
+    np.testing.assert_array_equal(together, cross_val_score(estimator, rows))
     assert not sizes
 
 
-def test_more_fits_than_at_a_time(sizes):
+def test_other_estimators_have_bitwise_identical_results():
+    with fit_together():
+        together = cross_val_score(PCA(2), X)
+    np.testing.assert_array_equal(together, cross_val_score(PCA(2), X))
+
+
+def test_n_fits_limits_the_number_of_fits_at_a_time(sizes, small):
     grid = {"n_components": [1, 2, 3, 4, 5]}
-    estimator = AutoencoderTransformer(hidden_layer_sizes=(8,), **SEED)
     with fit_together(4):
-        result = GridSearchCV(estimator, grid, cv=2, refit=False).fit(X).cv_results_
+        result = GridSearchCV(small(), grid, cv=2, refit=False).fit(X).cv_results_
     assert np.isfinite(result["mean_test_score"]).all()
     assert max(sizes) == 4
 
 
-def test_one_bad_candidate_does_not_spoil_the_others():
-    grid = {"n_components": [2, 3, 1000]}
-    estimator = AutoencoderTransformer(hidden_layer_sizes=(8,), **SEED)
+def test_a_failing_fit_does_not_affect_the_others(small):
     with (
         pytest.warns(FitFailedWarning, match="`n_components` must be at most"),
         pytest.warns(UserWarning, match="non-finite"),
     ):
-        scores = search(estimator, grid, together=True)["mean_test_score"]
-    assert np.isfinite(scores).tolist() == [True, True, False]
+        results = search(small(), {"n_components": [2, 3, 1000]}, together=True)
+    assert np.isfinite(results["mean_test_score"]).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interruption_ends_all(error, monkeypatch):
-    run, n_epochs = Stack.run, []
+def test_an_interruption_ends_all_fits_and_restores_the_process(error, monkeypatch, small):
+    run, n_epochs = NetworkStack.run, []
 
     def interrupted(self, epochs):
         n_epochs.append(1)
@@ -166,19 +165,18 @@ def test_an_interruption_ends_all(error, monkeypatch):
             raise error
         return run(self, epochs)
 
-    monkeypatch.setattr(Stack, "run", interrupted)
+    monkeypatch.setattr(NetworkStack, "run", interrupted)
     filters, n_threads = list(warnings.filters), torch.get_num_threads()
-    estimator = AutoencoderTransformer(hidden_layer_sizes=(8,), **SEED)
     with pytest.raises(error):
-        search(estimator, {"n_components": [2, 3]}, together=True)
-    assert not [thread for thread in threading.enumerate() if isinstance(thread, _Call)]
+        search(small(), {"n_components": [2, 3]}, together=True)
+    assert not [t for t in threading.enumerate() if isinstance(t, _InterleavedCall)]
     assert warnings.filters == filters
     assert torch.get_num_threads() == n_threads
-    scores = search(estimator, {"n_components": [2]}, together=False)["mean_test_score"]
-    assert np.isfinite(scores).all()
+    results = search(small(), {"n_components": [2]}, together=False)
+    assert np.isfinite(results["mean_test_score"]).all()
 
 
 @pytest.mark.parametrize("n_fits", [1, 0, 2.5, "all"])
-def test_the_number_of_fits_is_checked(n_fits):
+def test_an_invalid_number_of_fits_is_an_error(n_fits):
     with pytest.raises(ValueError, match="`n_fits` must be an integer of at least 2, got"):
         fit_together(n_fits).__enter__()

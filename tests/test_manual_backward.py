@@ -1,140 +1,177 @@
-"""Backward passes written out, held to autograd's numbers."""
+"""Hand-written gradients of whole networks against autograd, and which networks have them."""
 
 import pytest
 import torch
+from networks import make_autoencoder, make_rows, randomize
 from torch import nn
 
 from skae._losses.reconstruction import LOSSES
-from skae._nn.autoencoder import (
-    ACTIVATIONS,
-    Autoencoder,
-    LayerScale,
-    PCAPath,
-    Scales,
-    SoftClip,
-    Whitening,
-    mlp_encoder_decoder,
-)
+from skae._nn.autoencoder import Autoencoder
+from skae._nn.layers import ACTIVATIONS
 from skae._training.manual_backward import (
-    BACKWARD,
     ManualGradient,
     SquaredErrorGradient,
     has_manual_backward,
 )
 
+LOSS = LOSSES["squared_error"]
 
-def make_network(activation="silu", active=True, hidden=(7, 5), whitened=False, gate=False):
-    """A network that does something in every part, in float64."""
-    rng = torch.Generator().manual_seed(0)
-    whitening = torch.randn(6, 4, generator=rng) if whitened else None
-    sizes = (6, *hidden, 2)
-    pair = mlp_encoder_decoder(
-        sizes, activation, rng, residual_to_pca=active, whitening=whitening, gate=gate
-    )
-    linear = PCAPath(torch.randn(6, generator=rng), torch.randn(2, 6, generator=rng), active=active)
-    scales = Scales(*(torch.rand(n, generator=rng) + 0.5 for n in (6, 2, 2, 6)))
-    network = Autoencoder(*pair, linear, scales, lambda mean: mean).double()
+
+def make_network(seed=0, **options):
+    """A network with random weights and memory for gradients, in float64."""
+    network = randomize(make_autoencoder(seed, **options), seed)
     for parameter in network.parameters():
-        nn.init.normal_(parameter, generator=rng)
-        parameter.grad = torch.zeros_like(parameter)
+        parameter.grad = torch.full_like(parameter, torch.nan)
     return network
 
 
-def rows():
-    x = 3 * torch.randn(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    x[0, 2] = x[5, 0] = torch.nan
-    return x
+def gradients(network):
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
-def mean_loss(squared_error, x):
-    return squared_error(squared_error.cached_inputs(x, x))
+def assert_equals_autograd(network, network_input, target, dtype=None):
+    """Compare the loss and the gradients in the trained parameters."""
+    expected = LOSS.loss(network.decode(network.encode(network_input)), target).mean()
+    trained = [p for p in network.parameters() if p.requires_grad]
+    by_autograd = torch.autograd.grad(expected, trained)
+    squared_error = SquaredErrorGradient(network, dtype)
+    loss = squared_error(squared_error.cached_inputs(network_input, target))
+    torch.testing.assert_close(loss, expected)
+    for parameter, gradient in zip(trained, by_autograd, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "gelu"])
 @pytest.mark.parametrize("active", [True, False])
 @pytest.mark.parametrize(
-    ("hidden", "whitened", "gate"),
-    [((), False, False), ((7,), True, True), ((7, 5), False, False)],
+    "options",
+    [{"hidden": ()}, {"hidden": (7,), "whitened": True, "layer_scale": True}, {"hidden": (7, 5)}],
+    ids=str,
 )
-def test_the_gradient_is_that_of_autograd(activation, active, hidden, whitened, gate):
-    network, x = make_network(activation, active, hidden, whitened, gate), rows()
-    shown = x + torch.arange(6.0)  # a denoiser sees other rows than it is to return
-    expected = LOSSES["squared_error"].loss(network.decode(network.encode(shown)), x).mean()
-    gradients = torch.autograd.grad(expected, list(network.parameters()))
-    squared_error = SquaredErrorGradient(network)
-    loss = squared_error(squared_error.cached_inputs(shown, x))
-    torch.testing.assert_close(loss, expected)
-    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient)
+def test_gradients_equal_those_of_autograd(activation, active, options, global_random_seed):
+    network = make_network(global_random_seed, activation=activation, active=active, **options)
+    target = make_rows(global_random_seed)
+    assert has_manual_backward(network)
+    assert_equals_autograd(network, target + torch.arange(6.0), target)  # as for a denoiser
+
+
+def dense(n_in, *sizes, **options):
+    """Dense layers with one activation between them, the same module in each place."""
+    activation, layers = nn.Tanh(), []
+    for n_out in sizes:
+        layers += [nn.Linear(n_in, n_out, **options), activation]
+        n_in = n_out
+    return nn.Sequential(*layers[:-1]).double()
+
+
+def with_networks(seed, encoder, decoder):
+    """A network with an encoder and a decoder such as a user may give."""
+    network = make_autoencoder(seed, active=False)
+    network.encoder, network.decoder = encoder, decoder
+    network = randomize(network, seed)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.full_like(parameter, torch.nan)
+    return network
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}], ids=str)
+def test_networks_of_users_have_the_gradients_of_autograd(options, global_random_seed):
+    pair = dense(6, 5, 4, 2, **options), dense(2, 4, 6, **options)
+    network, x = with_networks(global_random_seed, *pair), make_rows(global_random_seed)
+    assert has_manual_backward(network)
+    assert_equals_autograd(network, x, x)
+
+
+def test_frozen_parameters_receive_no_gradient(global_random_seed):
+    encoder = dense(6, 5, 2)
+    encoder[0].requires_grad_(False)
+    network = with_networks(global_random_seed, encoder, dense(2, 6))
+    x = make_rows(global_random_seed)
+    assert has_manual_backward(network)
+    assert_equals_autograd(network, x, x)
+    assert encoder[0].weight.grad is None
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_rows_prepared_once_for_all_batches_teach_the_same(active):
-    x, index = rows(), torch.tensor([5, 0, 0, 39, 7])
-    found = []
-    for kept in (None, x):
-        network = make_network(active=active, whitened=True)
-        loss = ManualGradient(network, lambda some: (x[some], x[some]), torch.float64, kept)(index)
-        found.append(torch.cat([loss[None], *(p.grad.flatten() for p in network.parameters())]))
-    torch.testing.assert_close(*found)
+def test_caching_all_rows_changes_nothing(active, global_random_seed):
+    x, index = make_rows(global_random_seed), torch.tensor([5, 0, 0, 39, 7])
+    results = []
+    for rows in (None, x):
+        network = make_network(global_random_seed, active=active, whitened=True)
+        gradient = ManualGradient(network, lambda i: (x[i], x[i]), torch.float64, rows)
+        results.append(torch.cat([gradient(index)[None], gradients(network)]))
+    torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("gate", [False, True])
-def test_a_rounded_gradient_is_near_and_leaves_the_weights_alone(gate):
-    network, x = make_network(gate=gate).float(), rows().float()
-    weights = [p.detach().clone() for p in network.parameters()]
-    loss = mean_loss(SquaredErrorGradient(network), x)
-    expected = torch.cat([p.grad.flatten() for p in network.parameters()])
-    rounded = SquaredErrorGradient(network, torch.bfloat16)
-    torch.testing.assert_close(mean_loss(rounded, x), loss, rtol=0.01, atol=0)
-    found = torch.cat([p.grad.flatten() for p in network.parameters()])
-    error = (found - expected).norm() / expected.norm()
-    assert 0 < error < 0.02  # bfloat16 has eight digits
-    for parameter, before in zip(network.parameters(), weights, strict=True):
-        assert torch.equal(parameter, before)
+@pytest.mark.parametrize("layer_scale", [False, True])
+def test_gradients_in_low_precision_are_close_and_follow_the_weights(
+    layer_scale, global_random_seed
+):
+    network = make_network(global_random_seed, layer_scale=layer_scale).float()
+    x = make_rows(global_random_seed).float()
+    full, rounded = (SquaredErrorGradient(network, d) for d in (torch.float32, torch.bfloat16))
+    inputs = full.cached_inputs(x, x)
+    rounded_inputs = rounded.cached_inputs(x, x)
+    for factor in (1.0, 0.5):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.mul_(factor)
+        weights = [p.detach().clone() for p in network.parameters()]
+        expected = full(inputs), gradients(network)
+        torch.testing.assert_close(rounded(rounded_inputs), expected[0], rtol=0.02, atol=0)
+        error = (gradients(network) - expected[1]).norm() / expected[1].norm()
+        assert 0 < error < 0.05  # bfloat16 has eight bits
+        for parameter, before in zip(network.parameters(), weights, strict=True):
+            assert torch.equal(parameter, before)
 
 
-def test_a_rounded_gradient_follows_the_weights():
-    network, x = make_network().float(), rows().float()
-    rounded = SquaredErrorGradient(network, torch.bfloat16)
-    before = mean_loss(rounded, x)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(0.5)
-    expected = mean_loss(SquaredErrorGradient(network), x)
-    assert abs(before / expected - 1) > 0.1
-    torch.testing.assert_close(mean_loss(rounded, x), expected, rtol=0.01, atol=0)
+class DecodesToZero(Autoencoder):
+    """A subclass with another decoder."""
+
+    def decode(self, code):
+        return 0.0 * super().decode(code)
 
 
-def gate():
-    layer = LayerScale(6).double()
-    nn.init.normal_(layer.factor, generator=torch.Generator().manual_seed(0))
-    return layer
-
-
-LAYERS = {kind: kind for kind in BACKWARD} | {
-    nn.Linear: lambda: nn.Linear(6, 3).double(),
-    LayerScale: gate,
-    SoftClip: lambda: SoftClip(1.0),
-    Whitening: lambda: Whitening(torch.arange(18.0, dtype=torch.float64).reshape(6, 3)),
-}
-
-
-@pytest.mark.parametrize("make", LAYERS.values(), ids=[kind.__name__ for kind in LAYERS])
-def test_each_layer_pulls_back_its_derivative(make):
-    # No entry at the bend of relu.
-    x = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(4, 6).requires_grad_()
-    layer = make()
-    y = layer(x)
-    gradient = torch.arange(float(y.numel()), dtype=torch.float64).reshape(y.shape)
-    expected = torch.autograd.grad(y, x, gradient)[0]
-    found = BACKWARD[type(layer)](layer, x.detach(), y.detach(), gradient)
-    torch.testing.assert_close(found, expected)
-
-
-def test_what_has_no_backward_pass_here_is_left_to_autograd():
-    assert has_manual_backward(make_network())
-    assert not has_manual_backward(make_network("gelu"))
+def subclassed():
     network = make_network()
-    network.encoder = nn.Linear(6, 2)
-    assert not has_manual_backward(network)
+    network.__class__ = DecodesToZero
+    return network
+
+
+def with_hook():
+    network = make_network()
+    network.encoder[1].register_forward_hook(lambda layer, x, y: 2 * y)
+    return network
+
+
+def with_encoder(encoder):
+    return with_networks(0, encoder, dense(2, 6))
+
+
+class Doubled(nn.Sequential):
+    """A sequence with another `forward`."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+SHARED = nn.Linear(6, 6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: make_network(activation="gelu"),
+        lambda: with_encoder(nn.Linear(6, 2)),
+        lambda: with_encoder(nn.Sequential(dense(6, 2))),
+        lambda: with_encoder(nn.Sequential(SHARED, nn.Tanh(), SHARED, nn.Linear(6, 2))),
+        lambda: with_encoder(Doubled(nn.Linear(6, 2))),
+        lambda: with_encoder(nn.Sequential(nn.Identity())),
+        with_hook,
+        subclassed,
+    ],
+    ids=["GELU", "no Sequential", "nested", "shared", "own forward", "none", "hook", "subclass"],
+)
+def test_other_networks_use_autograd(make):
+    assert not has_manual_backward(make())

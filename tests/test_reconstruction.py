@@ -1,12 +1,15 @@
-"""Reconstruction losses against independent formulas, and the laws that tie charge to link."""
+"""Reconstruction losses against independent formulas, and the relations between their parts."""
 
 import numpy as np
 import pytest
 import torch
+from networks import make_rng
 from scipy.stats import bernoulli, poisson
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skae._losses.reconstruction import LOSSES
+from skae._graph.graph import Graph
+from skae._graph.numpy_runtime import OPERATIONS
+from skae._losses.reconstruction import LOSSES, describe_losses, loss_of_link, n_observed_graph
 
 X = {
     "squared_error": torch.tensor([[0.0, -1.0, 2.5], [4.0, 0.5, 0.0]], dtype=torch.float64),
@@ -15,6 +18,7 @@ X = {
     "poisson": torch.tensor([[0.0, 1.0, 7.0], [3.0, 2.0, 0.0]], dtype=torch.float64),
 }
 RAW = torch.tensor([[0.3, -0.7, 1.1], [-0.2, 0.9, 0.0]], dtype=torch.float64)
+LOG_SCALE = torch.tensor(-0.4, dtype=torch.float64)
 
 
 @pytest.fixture(params=LOSSES)
@@ -22,7 +26,17 @@ def name(request):
     return request.param
 
 
-def test_squared_and_absolute_error_by_hand():
+@pytest.fixture
+def loss(name):
+    return LOSSES[name]
+
+
+@pytest.fixture
+def x(name):
+    return X[name].clone()
+
+
+def test_squared_and_absolute_error_equal_a_calculation_by_hand():
     x, raw = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]])
     assert LOSSES["squared_error"].loss(raw, x).item() == 5  # 2^2 + 1^2
     assert LOSSES["absolute_error"].loss(raw, x).item() == 3  # 2 + 1
@@ -37,64 +51,62 @@ def test_log_loss_is_the_negative_bernoulli_log_likelihood():
     np.testing.assert_allclose(loss.loss(RAW, binary), -likelihood)
 
 
-def test_poisson_is_the_negative_log_likelihood():
+def test_poisson_loss_is_the_negative_log_likelihood():
     loss, x = LOSSES["poisson"], X["poisson"]
     expected = -poisson.logpmf(x.numpy(), loss.mean(RAW).numpy()).sum(axis=1)
     np.testing.assert_allclose(loss.loss(RAW, x), expected)
 
 
-def test_the_link_undoes_the_mean(name):
-    torch.testing.assert_close(LOSSES[name].link(LOSSES[name].mean(RAW)), RAW)
+def test_the_link_is_the_inverse_of_the_mean(loss):
+    torch.testing.assert_close(loss.link(loss.mean(RAW)), RAW)
 
 
-def test_the_lowest_charge_is_that_of_the_value_itself(name):
-    loss = LOSSES[name]
-    # Values at the edge of the domain have no finite raw output; these have one.
-    x = X[name].clamp(0.2, 0.8) if name == "log_loss" else X[name] + 1.0
-    torch.testing.assert_close(loss.pointwise(loss.link(x), x), loss.lowest(x))
+def test_the_deviance_of_a_perfect_reconstruction_is_zero(name, loss, x):
+    # Values at the edge of the domain have no finite raw output.
+    x = x.clamp(0.2, 0.8) if name == "log_loss" else x + 1.0
+    torch.testing.assert_close(loss.pointwise(loss.link(x), x), loss.pointwise_minimum(x))
     torch.testing.assert_close(loss.deviance(loss.link(x), x), torch.zeros(2, dtype=x.dtype))
 
 
-def test_no_raw_output_is_charged_less_than_the_lowest(name):
-    assert (LOSSES[name].deviance(RAW, X[name]) >= 0).all()
+def test_the_deviance_is_never_negative(loss, x):
+    assert (loss.deviance(RAW, x) >= 0).all()
 
 
-def test_the_gradient_is_that_of_the_charge(name):
-    # A shift, so that no entry sits at the bend of the absolute error.
+def test_the_gradient_equals_finite_differences(loss, x):
+    # Shifted, so that no entry is at the kink of the absolute error.
     raw = (RAW + 0.013).requires_grad_()
-    assert torch.autograd.gradcheck(lambda raw: LOSSES[name].loss(raw, X[name]), raw)
+    assert torch.autograd.gradcheck(lambda raw: loss.loss(raw, x), raw)
 
 
-def test_a_missing_entry_costs_nothing_and_pulls_at_nothing(name):
-    loss, x = LOSSES[name], X[name].clone()
+def test_a_missing_entry_has_no_loss_and_no_gradient(loss, x):
+    pointwise = loss.pointwise(RAW, x)
     x[0, 1] = torch.nan
     raw = RAW.clone().requires_grad_()
-    charge = loss.loss(raw, x)
-    expected = loss.pointwise(RAW, X[name])
-    torch.testing.assert_close(charge[0], expected[0, 0] + expected[0, 2])
-    charge.sum().backward()
+    result = loss.loss(raw, x)
+    torch.testing.assert_close(result[0], pointwise[0, 0] + pointwise[0, 2])
+    result.sum().backward()
     assert raw.grad[0, 1] == 0
     assert torch.isfinite(raw.grad).all()
 
 
-def test_the_degree_tells_how_the_charge_scales(name):
-    loss, x = LOSSES[name], X[name]
+def test_a_loss_with_a_degree_is_homogeneous_and_shift_invariant(loss, x):
     if loss.degree:
         torch.testing.assert_close(loss.loss(3 * RAW, 3 * x), 3**loss.degree * loss.loss(RAW, x))
         torch.testing.assert_close(loss.loss(RAW + 5, x + 5), loss.loss(RAW, x))
 
 
 @pytest.mark.parametrize(
-    ("name", "bad"), [("log_loss", [[-0.1]]), ("log_loss", [[1.1]]), ("poisson", [[-1.0]])]
+    ("name", "value"), [("log_loss", -0.1), ("log_loss", 1.1), ("poisson", -1.0)]
 )
-def test_values_outside_the_domain_are_refused_with_a_remedy(name, bad):
-    with pytest.raises(ValueError, match=f"loss='{name}'.*use loss='squared_error'|or use"):
-        LOSSES[name].check(np.array(bad))
+@pytest.mark.parametrize("convert", [np.array, torch.tensor])
+def test_values_out_of_the_domain_are_an_error(name, value, convert):
+    with pytest.raises(ValueError, match=f"`loss='{name}'` .* use loss='squared_error'"):
+        LOSSES[name].check(convert([[value, float("nan")]]))
 
 
-def test_no_values_and_missing_values_are_in_every_domain(name):
-    LOSSES[name].check(np.array([]))
-    LOSSES[name].check(np.array([[np.nan, 0.5], [np.nan, 1.0]]))
+def test_missing_values_are_in_the_domain(loss):
+    loss.check(np.array([]))
+    loss.check(np.array([[np.nan, 0.5], [np.nan, 1.0]]))
 
 
 DENSITIES = {
@@ -105,23 +117,55 @@ DENSITIES = {
 }
 
 
-def test_likelihoods_are_those_of_torch_and_pass_over_gaps(name):
-    log_scale = torch.tensor(-0.4, dtype=torch.float64)
-    expected = -DENSITIES[name](RAW, log_scale.exp()).log_prob(X[name])
-    found = LOSSES[name].negative_log_likelihood(RAW, X[name], log_scale)
-    torch.testing.assert_close(found, expected.sum(1))
-    gaps = X[name].clone()
-    gaps[0, 1] = torch.nan
-    found = LOSSES[name].negative_log_likelihood(RAW, gaps, log_scale)
-    torch.testing.assert_close(found, expected.sum(1) - torch.stack([expected[0, 1], found[0] * 0]))
+def test_likelihoods_equal_those_of_torch_over_observed_entries(name, loss, x):
+    log_density = DENSITIES[name](RAW, LOG_SCALE.exp()).log_prob(x)
+    for missing in (False, True):
+        if missing:
+            x[0, 1] = torch.nan
+            log_density[0, 1] = 0.0
+        result = loss.negative_log_likelihood(RAW, x, LOG_SCALE)
+        torch.testing.assert_close(result, -log_density.sum(1))
 
 
-def test_draws_have_the_moments_of_their_likelihood(name):
-    log_scale, n = torch.tensor(-0.4, dtype=torch.float64), 20_000
-    noise = torch.Generator().manual_seed(0)
-    drawn = LOSSES[name].draw(RAW[:1].expand(n, 3), log_scale, noise)
-    density = DENSITIES[name](RAW[:1], log_scale.exp())
-    # Five standard errors of a mean, and those of a variance as if kurtosis were six.
+def test_samples_have_the_moments_of_the_likelihood(name, loss, global_random_seed):
+    n = 20_000
+    samples = loss.sample(RAW[:1].expand(n, 3), LOG_SCALE, make_rng(global_random_seed))
+    density = DENSITIES[name](RAW[:1], LOG_SCALE.exp())
+    # Five standard errors of the mean, and of the variance at a kurtosis of six.
     error = (density.variance / n).sqrt()
-    assert ((drawn.mean(0) - density.mean[0]).abs() < 5 * error[0]).all()
-    np.testing.assert_allclose(drawn.var(0), density.variance[0], rtol=5 * (5 / n) ** 0.5)
+    assert ((samples.mean(0) - density.mean[0]).abs() < 5 * error[0]).all()
+    np.testing.assert_allclose(samples.var(0), density.variance[0], rtol=5 * (5 / n) ** 0.5)
+
+
+def run(graph, output, **inputs):
+    """The result of a graph by the operations of the NumPy program."""
+    values = {**graph.constants, **{name: value.numpy() for name, value in inputs.items()}}
+    for operation, names, result, attributes in graph.nodes:
+        values[result] = OPERATIONS[operation](*(values[i] for i in names), **attributes)
+    return values[output]
+
+
+def test_onnx_operations_compute_the_loss_and_the_likelihood(loss, x):
+    x[0, 1] = torch.nan
+    graph = Graph()
+    output = loss.loss_graph(graph, "raw", "x")
+    np.testing.assert_allclose(run(graph, output, raw=RAW, x=x), loss.loss(RAW, x), rtol=1e-9)
+    output = loss.negative_log_likelihood_graph(graph, "raw", "x", LOG_SCALE.item())
+    expected = loss.negative_log_likelihood(RAW, x, LOG_SCALE)
+    np.testing.assert_allclose(run(graph, output, raw=RAW, x=x), expected, rtol=1e-9)
+    np.testing.assert_array_equal(run(graph, n_observed_graph(graph, "x"), raw=RAW, x=x), [2, 3])
+
+
+def test_onnx_operations_compute_the_mean_and_the_link(name, loss):
+    graph = Graph()
+    mean = run(graph, loss.mean_graph(graph, "raw"), raw=RAW)
+    np.testing.assert_allclose(mean, loss.mean(RAW), rtol=1e-12)
+    graph, values = Graph(), X[name] - 0.01  # out of the domain, too
+    result = run(graph, loss.link_graph(graph, "mean"), mean=values)
+    np.testing.assert_allclose(result, loss.link(values), rtol=1e-12)
+
+
+def test_a_loss_is_found_by_its_name_and_by_its_link(name, loss):
+    assert loss.name == name
+    assert loss_of_link(loss.link) is loss
+    assert loss.description in describe_losses()
