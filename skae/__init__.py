@@ -3,10 +3,13 @@
 from importlib import import_module
 from typing import Any
 
+from ._nn import old_names
+
 __version__ = "0.1.0"
 
-# Where each public name is at home; `__init__.pyi` tells type checkers. A home is imported when it
-# is first asked for: who reduces rows waits for no exporter, and `import skae` not even for torch.
+# The module of each public name; `__init__.pyi` has the same for type checkers. A module is
+# imported when one of its names is first used: `import skae` imports neither torch nor
+# scikit-learn, and a program that fits an autoencoder imports no exporter.
 _HOMES = {
     "VAE": "_autoencoders.vae",
     "AutoencoderClassifier": "_semi_supervised.classifier",
@@ -16,34 +19,40 @@ _HOMES = {
     "ContractiveAutoencoder": "_autoencoders.contractive",
     "DenoisingAutoencoder": "_autoencoders.denoising",
     "DenoisingEnsemble": "_outliers.denoising_ensemble",
-    "DictionaryDisplay": "_inspection.components",
-    "ExplainedVarianceDisplay": "_inspection.displays",
-    "LatentSpaceDisplay": "_inspection.displays",
-    "LatentTraversalDisplay": "_inspection.components",
-    "LossCurveDisplay": "_inspection.displays",
+    "DictionaryDisplay": "_inspection.dictionary_display",
+    "ExplainedVarianceDisplay": "_inspection.explained_variance_display",
+    "LatentSpaceDisplay": "_inspection.latent_space_display",
+    "LatentTraversalDisplay": "_inspection.latent_traversal_display",
+    "LossCurveDisplay": "_inspection.loss_curve_display",
     "ReconstructionDisplay": "_inspection.reconstruction_display",
     "ReconstructionTransformer": "_autoencoders.reconstruction_transformer",
     "ReducerComparison": "_inspection.comparison",
     "ReducerComparisonDisplay": "_inspection.comparison_display",
     "SparseAutoencoder": "_autoencoders.sparse",
     "compare_reducers": "_inspection.compare",
+    "export_numpy": "_export.export",
     "fit_together": "_training.joblib_backend",
     "load": "_export.safetensors",
     "make_reconstruction_scorer": "_inspection.scoring",
     "register_onnx_converters": "_export.export",
     "save": "_export.safetensors",
-    "to_numpy": "_export.export",
     "to_onnx": "_export.export",
 }
+_DEPRECATED = {"to_numpy": "_export.export"}
 __all__ = list(_HOMES)
+
+old_names.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "base":
+        return import_module(".base", __name__)
+    home = (_HOMES | _DEPRECATED).get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = getattr(import_module(f".{home}", __name__), name)
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return [*globals(), "base", *_HOMES]

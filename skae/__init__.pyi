@@ -1,5 +1,10 @@
-"""What type checkers see of the package; see `__init__.py`."""
+"""The public names for type checkers; see `__init__.py`."""
 
+import os
+
+import typing_extensions
+
+from . import base as base
 from ._autoencoders.contractive import ContractiveAutoencoder as ContractiveAutoencoder
 from ._autoencoders.denoising import DenoisingAutoencoder as DenoisingAutoencoder
 from ._autoencoders.plain import AutoencoderTransformer as AutoencoderTransformer
@@ -8,8 +13,8 @@ from ._autoencoders.reconstruction_transformer import (
 )
 from ._autoencoders.sparse import SparseAutoencoder as SparseAutoencoder
 from ._autoencoders.vae import VAE as VAE
+from ._export.export import export_numpy as export_numpy
 from ._export.export import register_onnx_converters as register_onnx_converters
-from ._export.export import to_numpy as to_numpy
 from ._export.export import to_onnx as to_onnx
 from ._export.safetensors import load as load
 from ._export.safetensors import save as save
@@ -17,11 +22,13 @@ from ._imputation.imputer import AutoencoderImputer as AutoencoderImputer
 from ._inspection.compare import compare_reducers as compare_reducers
 from ._inspection.comparison import ReducerComparison as ReducerComparison
 from ._inspection.comparison_display import ReducerComparisonDisplay as ReducerComparisonDisplay
-from ._inspection.components import DictionaryDisplay as DictionaryDisplay
-from ._inspection.components import LatentTraversalDisplay as LatentTraversalDisplay
-from ._inspection.displays import ExplainedVarianceDisplay as ExplainedVarianceDisplay
-from ._inspection.displays import LatentSpaceDisplay as LatentSpaceDisplay
-from ._inspection.displays import LossCurveDisplay as LossCurveDisplay
+from ._inspection.dictionary_display import DictionaryDisplay as DictionaryDisplay
+from ._inspection.explained_variance_display import (
+    ExplainedVarianceDisplay as ExplainedVarianceDisplay,
+)
+from ._inspection.latent_space_display import LatentSpaceDisplay as LatentSpaceDisplay
+from ._inspection.latent_traversal_display import LatentTraversalDisplay as LatentTraversalDisplay
+from ._inspection.loss_curve_display import LossCurveDisplay as LossCurveDisplay
 from ._inspection.reconstruction_display import ReconstructionDisplay as ReconstructionDisplay
 from ._inspection.scoring import make_reconstruction_scorer as make_reconstruction_scorer
 from ._outliers.denoising_ensemble import DenoisingEnsemble as DenoisingEnsemble
@@ -31,3 +38,6 @@ from ._training.joblib_backend import fit_together as fit_together
 
 __version__: str
 __all__: list[str]
+
+@typing_extensions.deprecated("Renamed to `export_numpy`; removed in version 0.4.")
+def to_numpy(estimator: base.BaseAutoencoder, folder: str | os.PathLike[str]) -> None: ...

@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, quick
+from conftest import AUTOENCODERS
 from torch import nn
 
 from skae import AutoencoderTransformer, SparseAutoencoder
-from skae._nn.autoencoder import SoftClip
+from skae._nn.custom_layers import SoftClip
 from skae._nn.pickling import PackedModule
 
 VARIANTS = {
@@ -34,9 +34,9 @@ CASES = [
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].__name__}-{case[1]}")
-def network(request, digits):
+def network(request, digits, small):
     cls, variant = request.param
-    return quick(cls, max_iter=1, **VARIANTS[variant]).fit(digits).network_
+    return small(cls, max_iter=1, **VARIANTS[variant]).fit(digits).network_
 
 
 def test_a_packed_network_is_plain_values_and_comes_back_to_the_bit(network, digits):
@@ -55,8 +55,8 @@ def test_equal_networks_pack_into_equal_bytes(network):
     assert pickle.dumps(packed) == pickle.dumps(PackedModule.of(packed.unpack()))
 
 
-def test_tied_weights_stay_tied(digits, autoencoder):
-    tied = quick(autoencoder, tied_weights=True, max_iter=1, init="random").fit(digits)
+def test_tied_weights_stay_tied(digits, autoencoder, small):
+    tied = small(autoencoder, tied_weights=True, max_iter=1, init="random").fit(digits)
     network = tied.network_
     again = PackedModule.of(network).unpack()
     assert len(list(again.parameters())) == len(list(network.parameters()))

@@ -4,7 +4,8 @@ from importlib import import_module
 
 
 def __getattr__(name: str) -> object:
-    """The classes of `graph`: version 0.1.0 had a module `_graph`, and pickles name it."""
-    if name[:1].isupper():
-        return getattr(import_module(".graph", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """The classes of `graph`: version 0.1.0 had a module `_graph`, which pickles name."""
+    home = import_module(".graph", __name__) if name[:1].isupper() else None
+    if not hasattr(home, name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(home, name)

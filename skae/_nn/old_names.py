@@ -226,7 +226,7 @@ class OldModule(ModuleType):
 
 def install() -> None:
     """Let the import system find the old modules, after all others."""
-    sys.meta_path.append(OldModuleFinder)  # type: ignore[arg-type]
+    sys.meta_path.append(OldModuleFinder)
 
 
 def new_attribute_names(cls: type) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""A network as plain values and arrays, and back: what a pickle, or a file of ours, holds of it."""
+"""Networks as plain values and arrays: the form in which pickles and files hold them."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 import numpy as np
 import torch
@@ -11,86 +11,135 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
-from .autoencoder import ACTIVATIONS
+from .layers import LAYERS, has_hooks
+from .old_names import PACKAGE, RENAMED_CLASSES, new_attribute_names
 
-# The modules of torch that we know, and all the arguments that make one like another.
-_CONVOLUTION = (
-    *("in_channels", "out_channels", "kernel_size", "stride", "padding"),
-    *("dilation", "groups", "padding_mode"),
-)
+# The torch modules that a structure can describe, and all the arguments that make an equal one.
 TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.Sequential: (),
-    nn.Linear: ("in_features", "out_features"),
-    nn.Conv2d: _CONVOLUTION,
-    nn.ConvTranspose2d: (*_CONVOLUTION, "output_padding"),
-    nn.Flatten: ("start_dim", "end_dim"),
-    nn.Unflatten: ("dim", "unflattened_size"),
-    nn.GELU: ("approximate",),
+    cls: forms.arguments for cls, forms in LAYERS.items() if forms.arguments is not None
 }
-TORCH_MODULES |= {type(make()): () for make in ACTIVATIONS.values() if make is not nn.GELU}
-HAVE_BIAS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 EVERY_MODULE_HAS = frozenset(vars(nn.Module()))
-HOOKS = [name for name in EVERY_MODULE_HAS if name.endswith("hooks")]
 PLAIN = (type(None), bool, int, float, str)
 
-Structure = dict[str, Any]
+# A module in plain values. A layer of torch that is not in TORCH_MODULES stands in it as a module.
+Structure = TypedDict(
+    "Structure",
+    {
+        "class": str,
+        "values": dict[str, object],  # the other attributes; see `_to_spec`
+        "parameters": list[str],
+        "buffers": list[str],
+        "modules": "dict[str, Structure | nn.Module]",
+    },
+)
+Arrays = dict[str, np.ndarray]
+Classes = Mapping[str, type[nn.Module]]  # by name
 
 
-class _UnknownPart(Exception):
-    """A module has a part that a structure cannot tell."""
+class _NotDescribable(Exception):
+    """A module has a part that no structure describes."""
 
 
 class PackedModule(NamedTuple):
-    """A module as its structure, in plain values, and its tensors as arrays: equal if equal.
+    """A module as its structure, in plain values, and its tensors as arrays.
 
-    A module that has parts which we do not know, a user's own, is kept itself, without its memory.
+    Equal modules have equal ones. A module with parts that no structure describes, such as a
+    user's own layers, is kept as a module on torch's "meta" device, which holds no numbers.
     """
 
     structure: Structure | nn.Module
-    arrays: dict[str, np.ndarray]
+    arrays: Arrays
 
     @classmethod
-    def of(cls, module: nn.Module) -> Self:
-        """Pack a module, wherever it is."""
+    def of(cls, module: nn.Module, custom: Classes | None = None) -> Self:
+        """Pack a module on any device; `custom` are classes of the user's to be described, too."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in _tensors(module)}
         try:
-            return cls(_structure(module), arrays)
-        except _UnknownPart:
+            return cls(_describe(module, custom or {}), arrays)
+        except _NotDescribable:
             return cls(copy.deepcopy(module).to("meta"), arrays)
 
-    def unpack(self) -> nn.Module:
-        """The module again, on the host.
+    def unpack(self, custom: Classes | None = None) -> nn.Module:
+        """Build the module on the CPU.
 
-        Raises an exception, of whatever kind, if the structure is not one that `of` makes, or the
-        arrays are not its own.
+        Raises an exception of any kind if the structure is not one that `of` makes, or if the
+        arrays do not belong to it.
         """
-        if isinstance(self.structure, dict):
-            return _from_spec(self.structure, self.arrays)
-        module = copy.deepcopy(self.structure).to_empty(device="cpu")
-        for name, tensor in _tensors(module):
-            tensor.copy_(_tensor(self.arrays[name]))
-        return module
+        return _Builder(self.arrays, custom or {}).build(self.structure)
+
+    def class_names(self) -> set[str]:
+        """The names of the classes that the structure describes."""
+        return {part["class"] for part in _parts(self.structure) if isinstance(part, dict)}
+
+    def kept_modules(self) -> list[nn.Module]:
+        """The parts that are kept as modules."""
+        return [part for part in _parts(self.structure) if isinstance(part, nn.Module)]
 
 
 class ModulePickleMixin(BaseEstimator):
-    """An estimator that learns a module, which is packed in its pickles and files.
+    """An estimator with a network, which its pickles and files hold as plain values and arrays.
 
-    That is on the host, so that a machine without the device can load it, and as arrays, so that
-    joblib.hash can tell equal estimators.
+    The arrays are on the host, so that a machine without the device can load them, and
+    ``joblib.hash`` is the same for equal estimators. Named tuples of this package become
+    dictionaries, so that a pickle names the public class of the estimator and no private one.
     """
 
-    _module_name: ClassVar[str]  # the attribute that is a module, if one was learned
+    _module_name: ClassVar[str]  # the attribute that holds the fitted network
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if isinstance(module := state.get(self._module_name), nn.Module):
-            state[self._module_name] = PackedModule.of(module)
+            state[self._module_name] = PackedModule.of(module)._asdict()
+        known = record_classes()
+        records: dict[str, Any] = {
+            k: v for k, v in state.items() if type(v) is known.get(type(v).__name__)
+        }
+        if records:
+            state["_records"] = {name: type(record).__name__ for name, record in records.items()}
+            state |= {name: record._asdict() for name, record in records.items()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if isinstance(packed := state.get(self._module_name), PackedModule):
-            state = state | {self._module_name: packed.unpack()}
+        state = _with_new_names(state, new_attribute_names(type(self)))
+        for name, class_name in state.pop("_records", {}).items():
+            state[name] = make_record(class_name, state[name])
+        packed = state.get(self._module_name)
+        if isinstance(packed, dict | PackedModule):  # the latter in pickles of version 0.1.0
+            state[self._module_name] = PackedModule(*_values(packed)).unpack()
         super().__setstate__(state)
+
+
+def _parts(structure: Structure | nn.Module) -> Iterator[Structure | nn.Module]:
+    yield structure
+    if isinstance(structure, dict):
+        for part in structure["modules"].values():
+            yield from _parts(part)
+
+
+def _values(packed: dict[str, Any] | PackedModule) -> tuple[Any, Any]:
+    if isinstance(packed, PackedModule):
+        return packed
+    return packed["structure"], packed["arrays"]
+
+
+def _with_new_names(state: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A copy of the state of an estimator, with the old names replaced."""
+    return {names.get(name, name): value for name, value in state.items()}
+
+
+def record_classes() -> dict[str, type[tuple[Any, ...]]]:
+    """The named tuples of this package, by name."""
+    return {
+        cls.__name__: cls
+        for cls in tuple.__subclasses__()
+        if cls.__module__.startswith(f"{PACKAGE}.")
+    }
+
+
+def make_record(class_name: str, fields: dict[str, Any]) -> tuple[Any, ...]:
+    """A named tuple of this package, of whatever version its names are."""
+    cls = record_classes()[RENAMED_CLASSES.get(class_name, class_name)]
+    return cls(**_with_new_names(fields, new_attribute_names(cls)))
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -104,49 +153,75 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 def _own_modules() -> dict[str, type[nn.Module]]:
     """The modules that this package defines, by name."""
-    package = __name__.partition(".")[0]
     found: dict[str, type[nn.Module]] = {}
     pending: list[type[nn.Module]] = [nn.Module]
     while pending:
         derived = pending.pop().__subclasses__()
         pending += derived
-        found |= {cls.__name__: cls for cls in derived if cls.__module__.startswith(f"{package}.")}
+        found |= {cls.__name__: cls for cls in derived if cls.__module__.startswith(f"{PACKAGE}.")}
     return found
 
 
-def _is_known(module: nn.Module) -> bool:
-    """Whether `_structure` says all that there is to say: known parts, each in one place."""
-    known = {*TORCH_MODULES, *_own_modules().values()}
+def _is_tree_of_trained_parts(module: nn.Module) -> bool:
+    """Whether each part and each parameter is in one place, and none has hooks or is frozen."""
     parts = [part for _, part in module.named_modules(remove_duplicate=False)]
     parameters = [p for _, p in module.named_parameters(remove_duplicate=False)]
     return (
-        all(type(part) in known for part in parts)
-        and not any(getattr(part, hooks) for part in parts for hooks in HOOKS)
+        not any(map(has_hooks, parts))
         and all(p.requires_grad for p in parameters)
         and len({*map(id, parts), *map(id, parameters)}) == len(parts) + len(parameters)
     )
 
 
-def _structure(module: nn.Module) -> Structure:
-    """What `_from_spec` needs to know of the module, besides its tensors."""
-    if not _is_known(module):
-        raise _UnknownPart
+def is_known(cls: type[nn.Module]) -> bool:
+    """Whether structures describe modules of a class."""
+    return cls in TORCH_MODULES or cls in _own_modules().values()
+
+
+def _describe(module: nn.Module, custom: Classes) -> Structure:
+    """The structure of a module."""
+    if not _is_tree_of_trained_parts(module):
+        raise _NotDescribable
     places = {part: name for name, part in module.named_modules()}
+    named = _own_modules() | {cls.__name__: cls for cls in TORCH_MODULES}
+    if taken := [name for name, cls in custom.items() if named.setdefault(name, cls) is not cls]:
+        raise ValueError(f"`custom_objects` must not have layers named {', '.join(taken)}.")
+    known = set(named.values())
+
+    def child(part: nn.Module) -> Structure | nn.Module:
+        if type(part) in known or not all(map(_is_of_torch, part.modules())):
+            return described(part)
+        return copy.deepcopy(part).to("meta")  # refers to nothing outside of it
 
     def described(part: nn.Module) -> Structure:
-        attributes = [name for name in vars(part) if name not in EVERY_MODULE_HAS]
+        if type(part) not in known:
+            raise _NotDescribable
         return {
             "class": type(part).__name__,
-            "values": {
-                name: _to_spec(getattr(part, name), places)
-                for name in TORCH_MODULES.get(type(part), attributes)
-            },
+            "values": {name: _to_spec(getattr(part, name), places) for name in _attributes(part)},
             "parameters": [name for name, _ in part.named_parameters(recurse=False)],
             "buffers": [name for name, _ in part.named_buffers(recurse=False)],
-            "modules": {name: described(child) for name, child in part.named_children()},
+            "modules": {name: child(part) for name, part in part.named_children()},
         }
 
     return described(module)
+
+
+def _is_of_torch(part: nn.Module) -> bool:
+    return type(part).__module__.startswith("torch.")
+
+
+def _attributes(part: nn.Module) -> list[str]:
+    """The attributes that are neither tensors nor modules; parameters that are None among them."""
+    if type(part) in TORCH_MODULES:
+        return list(TORCH_MODULES[type(part)])
+    absent = [
+        name
+        for registered in (part._parameters, part._buffers, part._modules)
+        for name, value in registered.items()
+        if value is None
+    ]
+    return [name for name in vars(part) if name not in EVERY_MODULE_HAS] + absent
 
 
 def _to_spec(value: Any, places: dict[nn.Module, str]) -> Any:
@@ -158,54 +233,99 @@ def _to_spec(value: Any, places: dict[nn.Module, str]) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_to_spec(entry, places) for entry in value)
     if not isinstance(value, PLAIN):
-        raise _UnknownPart
+        raise _NotDescribable
     return value
 
 
-def _restored(value: Any, root: nn.Module) -> Any:
+def _from_spec(value: Any, places: dict[str, nn.Module]) -> Any:
     """The inverse of `_to_spec`."""
     if isinstance(value, dict):
         ((kind, name),) = value.items()
-        return root.get_submodule(name) if kind == "module" else LOSSES[name].link
+        return places[name] if kind == "module" else LOSSES[name].link
     if isinstance(value, list | tuple):
-        return type(value)(_restored(entry, root) for entry in value)
+        return type(value)(_from_spec(entry, places) for entry in value)
     return value
 
 
-def _from_spec(structure: Structure, arrays: dict[str, np.ndarray]) -> nn.Module:
-    """The module of that structure and those tensors."""
-    torch_modules = {cls.__name__: cls for cls in TORCH_MODULES}
-    own_modules = _own_modules()
-    unused, unset = dict(arrays), []
+class _Builder:
+    """Builds a module from its structure and its arrays."""
 
-    def built(described: Structure, place: str) -> nn.Module:
-        name, values = described["class"], described["values"]
-        if name in torch_modules:
-            cls = torch_modules[name]
-            bias = {"bias": "bias" in described["parameters"]} if cls in HAVE_BIAS else {}
-            with torch.device("meta"):  # neither memory nor chance is spent on what is replaced
-                module = cls(**values, **bias)
-        else:
-            module = own_modules[name].__new__(own_modules[name])
-            nn.Module.__init__(module)
-            unset.append((module, values))
-        for entry in described["parameters"]:
-            _fill(module, entry, nn.Parameter(_tensor(unused.pop(place + entry))))
-        for entry in described["buffers"]:
-            _fill(module, entry, _tensor(unused.pop(place + entry)))
-        for entry, child in described["modules"].items():
-            module.add_module(entry, built(child, f"{place}{entry}."))
+    def __init__(self, arrays: Arrays, custom: Classes):
+        self.unused = dict(arrays)
+        self.classes = {**_own_modules(), **custom}
+        self.torch_classes = {cls.__name__: cls for cls in TORCH_MODULES}
+        self.places: dict[str, nn.Module] = {}  # by the names in the structure
+        self.unset: list[tuple[nn.Module, dict[str, object]]] = []
+
+    def build(self, structure: Structure | nn.Module) -> nn.Module:
+        """The whole module. Attributes come last: they may refer to modules anywhere in it."""
+        root = self._part(structure, "")
+        for module, values in self.unset:
+            for name, value in values.items():
+                _set_attribute(module, name, _from_spec(value, self.places))
+        if self.unused or any(tensor.is_meta for _, tensor in _tensors(root)):
+            raise ValueError("the tensors are not those of the network")
+        return root.eval()
+
+    def _part(self, structure: Structure | nn.Module, place: str) -> nn.Module:
+        prefix = f"{place}." if place else ""
+        if isinstance(structure, nn.Module):
+            return self._kept(structure, prefix)
+        module = self.places[place] = self._new(structure)
+        new_names = new_attribute_names(type(module))
+        for name in structure["parameters"]:
+            parameter = nn.Parameter(_tensor(self.unused.pop(prefix + name)))
+            _fill(module, new_names.get(name, name), parameter)
+        for name in structure["buffers"]:
+            _fill(module, new_names.get(name, name), _tensor(self.unused.pop(prefix + name)))
+        for name, child in structure["modules"].items():
+            module.add_module(new_names.get(name, name), self._part(child, prefix + name))
         return module
 
-    root = built(structure, "")
-    for module, values in unset:
-        for name, value in values.items():
-            if name in EVERY_MODULE_HAS or hasattr(nn.Module, name):
-                raise ValueError(f"a module cannot have {name!r} of its own")
-            setattr(module, name, _restored(value, root))
-    if unused or any(tensor.is_meta for _, tensor in _tensors(root)):
-        raise ValueError("the tensors are not those of the network")
-    return root.eval()
+    def _new(self, structure: Structure) -> nn.Module:
+        """A module without its tensors and parts."""
+        name, values = structure["class"], structure["values"]
+        if name in self.torch_classes:
+            cls = self.torch_classes[name]
+            if not values.keys() <= set(TORCH_MODULES[cls]):  # `device` would take memory
+                raise ValueError(f"{name} has other arguments")
+            bias = (
+                {"bias": "bias" in structure["parameters"]} if LAYERS[cls].has_optional_bias else {}
+            )
+            with torch.device("meta"):  # neither memory nor random numbers for what is replaced
+                return cls(**values, **bias)
+        cls = self.classes.get(name) or self.classes[RENAMED_CLASSES[name]]
+        module = cls.__new__(cls)
+        nn.Module.__init__(module)
+        new_names = new_attribute_names(cls)
+        self.unset.append((module, _with_new_names(values, new_names)))
+        return module
+
+    def _kept(self, kept: nn.Module, prefix: str) -> nn.Module:
+        """A module that no structure describes, with its tensors."""
+        module = copy.deepcopy(kept).to_empty(device="cpu")
+        for name, tensor in _tensors(module):
+            tensor.copy_(_tensor(self.unused.pop(prefix + name)))
+        for name, part in module.named_modules():
+            self.places[f"{prefix}{name}".rstrip(".")] = part
+        for part in module.modules():
+            _rename_attributes(part)
+        return module
+
+
+def _set_attribute(module: nn.Module, name: str, value: object) -> None:
+    if name in EVERY_MODULE_HAS or hasattr(nn.Module, name):
+        raise ValueError(f"a module cannot have {name!r} of its own")
+    setattr(module, name, value)
+
+
+def _rename_attributes(module: nn.Module) -> None:
+    """Give the attributes of a module from an old pickle their new names."""
+    if new_names := new_attribute_names(type(module)):
+        for names in (vars(module), module._parameters, module._buffers, module._modules):
+            renamed = _with_new_names(names, new_names)
+            names.clear()
+            names.update(renamed)
 
 
 def _fill(module: nn.Module, name: str, tensor: Tensor) -> None:
