@@ -1,46 +1,53 @@
-"""Trained autoencoders for machines without torch: as ONNX, or for NumPy alone."""
+"""Fitted autoencoders for machines without torch: as ONNX models or as NumPy packages."""
 
 import inspect
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
+from sklearn.base import BaseEstimator
 
 from .._autoencoders.base import BaseAutoencoder
-from . import numpy_runtime
-from .graph import Node
+from .._graph import numpy_runtime
+from .._graph.graph import Node
+from .._nn.old_names import REMOVED_IN
+from .encoding import autoencoder_classes
 from .methods import METHODS, Program, program
 
 # Operators of this set are understood by onnxruntime 1.12 (2022) and later.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
-# onnxruntime has these in single precision only.
-SINGLE = {"Conv", "ConvTranspose", "Erf"}
+# onnxruntime computes these operations in single precision only.
+SINGLE_PRECISION = {"Conv", "ConvTranspose", "Erf"}
 
 
-def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float32) -> Any:
+def to_onnx(
+    estimator: BaseEstimator, method: str | None = None, *, dtype: DTypeLike = np.float32
+) -> Any:
     """Translate a fitted autoencoder, or a pipeline with one, to ONNX.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted autoencoder of this package, or a pipeline of such and of whatever skl2onnx can
-        translate.
+        A fitted autoencoder, of this package or a subclass, or a pipeline of autoencoders and of
+        other estimators that skl2onnx can translate.
     method : {"transform", "inverse_transform", "reconstruct", "score_samples"}, default=None
-        Which method of the autoencoder the model computes; None is "transform". Only None for a
-        pipeline, all of which is translated.
+        The method of the autoencoder that the model computes; None is "transform". It must be None
+        for a pipeline, which is translated as a whole.
     dtype : {np.float32, np.float64}, default=np.float32
-        Precision of what goes in and comes out. onnxruntime computes GELU and convolutions in
-        single precision in either case.
+        Precision of the input and the output. onnxruntime computes GELU and convolutions in single
+        precision in either case.
 
     Returns
     -------
     model : onnx.ModelProto
-        With one input, "X", of any number of rows. ``model.SerializeToString()`` is what
-        onnxruntime takes.
+        A model with one input, "X", of any number of rows. Pass ``model.SerializeToString()`` to
+        onnxruntime.
 
     Raises
     ------
@@ -49,12 +56,12 @@ def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float3
     sklearn.exceptions.NotFittedError
         Before `fit`.
     TypeError
-        If the network has a layer that cannot be translated, such as some of a user's own.
+        If the network has a layer without an ONNX form, such as some of a user's own.
 
     See Also
     --------
     register_onnx_converters : For calling skl2onnx directly.
-    to_numpy : Needs no onnxruntime either.
+    export_numpy : Writes a package that needs no onnxruntime.
 
     Examples
     --------
@@ -71,7 +78,7 @@ def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float3
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype}.")
     if not isinstance(estimator, BaseAutoencoder):
         if method is not None:
-            raise ValueError(f"`method` must be None but for an autoencoder, got {method!r}.")
+            raise ValueError(f"`method` must be None except for an autoencoder, got {method!r}.")
         return _pipeline_to_onnx(estimator, dtype)
     name = method or "transform"
     made, kind = program(estimator, name), onnx.helper.np_dtype_to_tensor_dtype(dtype)
@@ -98,9 +105,10 @@ def to_onnx(estimator: Any, method: str | None = None, *, dtype: Any = np.float3
 
 
 def register_onnx_converters() -> None:
-    """Teach skl2onnx to translate the autoencoders of this package, as steps of a pipeline.
+    """Register the autoencoders with skl2onnx, which can then translate them in a pipeline.
 
-    Call it once before ``skl2onnx.to_onnx(pipeline)``. :func:`to_onnx` does so itself.
+    Call it before ``skl2onnx.to_onnx(pipeline)``, and after the definition of your own subclasses.
+    :func:`to_onnx` calls it itself.
 
     Raises
     ------
@@ -123,29 +131,25 @@ def register_onnx_converters() -> None:
     ['variable']
     """
     skl2onnx = _optional("skl2onnx")
-    import skae  # not before all of its modules are there
-
-    for name in skae.__all__:
-        cls = getattr(skae, name)
-        if isinstance(cls, type) and issubclass(cls, BaseAutoencoder):
-            skl2onnx.update_registered_converter(
-                cls, f"Skae{name}", _output_shapes, _convert, overwrite=True
-            )
+    for cls in autoencoder_classes():
+        skl2onnx.update_registered_converter(
+            cls, f"Skae{cls.__name__}", _output_shapes, _convert, overwrite=True
+        )
 
 
-def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike) -> None:
-    """Write a fitted dense autoencoder as a small Python package that needs nothing but NumPy.
+def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
+    """Write a fitted dense autoencoder as a small Python package that needs only NumPy.
 
-    The folder gets two files, the arrays and a program of a hundred lines. Where it can be
-    imported, ``folder.load()`` has `transform`, `inverse_transform`, `reconstruct` and
-    `score_samples`.
+    The folder contains two files, ``model.npz`` with the arrays and ``__init__.py``, a program of
+    about a hundred lines. Import the folder as a package; its function ``load()`` returns an
+    object with `transform`, `inverse_transform`, `reconstruct` and `score_samples`.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted autoencoder of this package, without `image_shape`.
+        A fitted autoencoder, of this package or a subclass, without `image_shape`.
     folder : str or path-like
-        Made if it does not exist; files of these names in it are replaced.
+        The folder; created if it does not exist. Its two files are replaced if they exist.
 
     Raises
     ------
@@ -156,7 +160,7 @@ def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike) -> None:
 
     See Also
     --------
-    to_onnx : The same for onnxruntime, which is faster, and for images.
+    to_onnx : A model for onnxruntime, which is faster and has convolutions.
 
     Examples
     --------
@@ -166,7 +170,7 @@ def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike) -> None:
     >>> X, _ = load_iris(return_X_y=True)
     >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     skae.to_numpy(reducer, f"{folder}/iris_codes")
+    ...     skae.export_numpy(reducer, f"{folder}/iris_codes")
     ...     sys.path.insert(0, folder)
     ...     import iris_codes
     ...     model = iris_codes.load()
@@ -181,7 +185,7 @@ def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike) -> None:
     for method in METHODS:
         made = program(estimator, method)
         _check_operations(made)
-        # Methods have constants in common.
+        # The methods share constants.
         known = {_key(array): name for name, array in arrays.items()}
         names = {"X": "X"}
         for name, array in made.graph.constants.items():
@@ -196,6 +200,21 @@ def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "model.npz", programs=np.array(json.dumps(programs)), **arrays)
     (folder / "__init__.py").write_text(inspect.getsource(numpy_runtime), encoding="utf-8")
+
+
+def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
+    """Deprecated name of :func:`export_numpy`; it will be removed in version 0.4."""
+    warnings.warn(
+        "`to_numpy` was renamed to `export_numpy`; the old name will be removed in version "
+        f"{REMOVED_IN}.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    export_numpy(estimator, folder)
+
+
+for _function in (export_numpy, register_onnx_converters, to_numpy, to_onnx):
+    _function.__module__ = "skae"  # where users import it
 
 
 def _key(array: np.ndarray) -> tuple[Any, ...]:
@@ -215,8 +234,8 @@ def _check_operations(made: Program) -> None:
     for node in made.graph.nodes:
         if node.operation not in numpy_runtime.OPERATIONS:
             raise TypeError(
-                "`estimator` must have dense layers only to be run by NumPy, got the operation "
-                f"{node.operation}; use to_onnx."
+                "`estimator` must have dense layers only to be exported to NumPy, got the "
+                f"operation {node.operation}; use to_onnx."
             )
 
 
@@ -226,12 +245,12 @@ def _cast(constant: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _typed_nodes(made: Program, rename: Callable[[str, str], str], kind: int) -> Iterator[Node]:
-    """The nodes with their names changed where `rename` says so, and casts around some of them."""
+    """The nodes with `rename` applied to their names, and with casts around some of them."""
     double = kind == _optional("onnx").TensorProto.DOUBLE
     for node in made.graph.nodes:
         inputs = tuple(rename(name, name) for name in node.inputs)
         output = rename(node.output, node.output)
-        if not (double and node.operation in SINGLE):
+        if not (double and node.operation in SINGLE_PRECISION):
             yield node._replace(inputs=inputs, output=output)
             continue
         single = tuple(f"{output}_{name}_single" for name in inputs)
@@ -242,8 +261,8 @@ def _typed_nodes(made: Program, rename: Callable[[str, str], str], kind: int) ->
 
 
 def _outputs(node: Node) -> list[str]:
-    """All outputs of an operation; the second, of one that has it, is not used."""
-    return [node.output, f"{node.output}_places"] if node.operation == "TopK" else [node.output]
+    """All outputs of an operation; only the first is used."""
+    return [node.output, f"{node.output}_indices"] if node.operation == "TopK" else [node.output]
 
 
 def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
@@ -254,7 +273,7 @@ def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
     rows = (FloatTensorType if dtype == np.float32 else DoubleTensorType)(
         [None, pipeline.n_features_in_]
     )
-    # Probabilities as one array, not as a dictionary a row.
+    # Probabilities as one array, not as one dictionary per row.
     options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
     opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
     return skl2onnx.to_onnx(
@@ -263,7 +282,7 @@ def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
 
 
 def _output_shapes(operator: Any) -> None:
-    """What skl2onnx asks of a step: the type and the shape of its output."""
+    """Shape calculator of skl2onnx: set the type and the shape of the output of a step."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     double = isinstance(operator.inputs[0].type, DoubleTensorType)
@@ -272,7 +291,7 @@ def _output_shapes(operator: Any) -> None:
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
-    """What skl2onnx asks of a step: its nodes and constants, added to the container."""
+    """Converter of skl2onnx: add the nodes and constants of a step to the container."""
     from skl2onnx.common.data_types import DoubleTensorType
 
     onnx = _optional("onnx")
@@ -289,7 +308,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         container.add_initializer(
             names[name], constant_kind, constant.shape, constant.ravel().tolist()
         )
-    # Integers may come in.
+    # The input may be of integers.
     container.add_node("Cast", [operator.inputs[0].full_name], [names["X"]], to=kind)
     for node in _typed_nodes(made, names.get, kind):
         container.add_node(node.operation, list(node.inputs), _outputs(node), **node.attributes)

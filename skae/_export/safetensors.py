@@ -4,74 +4,55 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
-from math import isfinite
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
-from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    LabelBinarizer,
-    LabelEncoder,
-    MaxAbsScaler,
-    MinMaxScaler,
-    RobustScaler,
-    StandardScaler,
-)
 
-from .._autoencoders.base import BaseAutoencoder
-from .._nn.fitted import FittedAutoencoder
+from .encoding import CustomObject, CustomObjects, Decoder, Encoder, known_classes
 
-# Changes when files of an older skae can no longer be read as they are.
-FORMAT = 1
-
-# What may stand beside or inside ours. Their state is numbers, texts and arrays.
-SCIKIT_LEARN: tuple[type[BaseEstimator], ...] = (
-    FrozenEstimator,
-    LabelBinarizer,
-    LabelEncoder,
-    LogisticRegression,
-    MaxAbsScaler,
-    MinMaxScaler,
-    PCA,
-    Pipeline,
-    RobustScaler,
-    SimpleImputer,
-    StandardScaler,
-)
-# Little endian, as the arrays in a file are.
-DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {
-    np.dtype(name) for name in ("<f2", "<f4", "<f8", "?")
-}
+# The format that is written. It changes when an older version cannot read new files.
+FORMAT = 2
+READABLE_FORMATS = (1, 2)
 
 
-def save(estimator: Any, path: str | os.PathLike) -> None:
+def save(
+    estimator: BaseEstimator,
+    path: str | os.PathLike[str],
+    *,
+    custom_objects: Iterable[CustomObject] = (),
+) -> None:
     """Write an estimator to a file that can be loaded without running code.
 
     The file is in the safetensors format: the weights and other arrays as they are, the parameters
-    and all else as JSON in its header. It is written beside `path` first and then put in place, so
-    that a write that fails leaves what was there.
+    and everything else as JSON in its header. It is written beside `path` and then put in place, so
+    that a failed write leaves an existing file as it was.
 
     Parameters
     ----------
     estimator : estimator
-        Any of this package's, fitted or not, or a pipeline of these and of the scikit-learn
-        estimators that `docs/persistence.md` lists.
+        Any estimator of this package, fitted or not; a subclass of an autoencoder or of
+        `skae.base.BaseAutoencoder`; or a pipeline of these and of the scikit-learn estimators that
+        the user guide lists.
     path : str or path-like
         The file; replaced if it exists.
+    custom_objects : iterable of classes and functions, default=()
+        Functions that are parameters, such as `network`, and classes of layers and estimators that
+        are not of this package. The file refers to them by name, and `load` needs them again. A
+        subclass of an autoencoder need not be listed as long as `load` runs in a program that
+        defines it.
 
     Raises
     ------
     TypeError
-        If some part of the estimator is code, such as a callable parameter, or is of a type that
+        If a part of the estimator is code that is not in `custom_objects`, or is of a type that
         files cannot hold; the message names the part. joblib and pickle can hold those.
+    ValueError
+        If two of the `custom_objects` have the same name.
     ImportError
         Without the package safetensors.
     OSError
@@ -95,26 +76,31 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     >>> bool((again.transform(X) == reducer.transform(X)).all())
     True
     """
-    if type(estimator) not in _classes().values():
+    encoder = Encoder(CustomObjects(custom_objects))
+    if not encoder.knows(type(estimator)):
         raise TypeError(
-            f"`estimator` must be one of {', '.join(sorted(_classes()))}, got {estimator!r}."
+            f"`estimator` must be one of {', '.join(sorted(known_classes()))}, a subclass of an "
+            f"autoencoder, or of a class in `custom_objects`, got {estimator!r}."
         )
-    arrays: dict[str, np.ndarray] = {}
-    content = {
+    content = encoder.encode(estimator)
+    header = {
         "format": FORMAT,
-        "versions": {"skae": _package().__version__, "torch": torch.__version__.split("+")[0]},
-        "content": _encoded(estimator, "", arrays),
+        "versions": {"skae": _version(), "torch": torch.__version__.split("+")[0]},
+        "custom_objects": sorted(encoder.used),
+        "content": content,
     }
-    _write_atomically(Path(path), _to_bytes(json.dumps(content, allow_nan=False), arrays))
+    _write_atomically(Path(path), _to_bytes(json.dumps(header, allow_nan=False), encoder.arrays))
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject] = ()) -> Any:
     """Read an estimator that `save` has written; no code in the file is run.
 
     Parameters
     ----------
     path : str or path-like
         The file.
+    custom_objects : iterable of classes and functions, default=()
+        What was passed to `save`. A file uses them by name; it cannot import anything.
 
     Returns
     -------
@@ -124,7 +110,8 @@ def load(path: str | os.PathLike) -> Any:
     Raises
     ------
     ValueError
-        If the file is not one of `save`, is damaged, or was written by a newer version.
+        If the file was not written by `save`, is damaged, was written by a newer version, or needs
+        `custom_objects` that are missing.
     ImportError
         Without the package safetensors.
     OSError
@@ -145,23 +132,40 @@ def load(path: str | os.PathLike) -> Any:
     ...     skae.load(path)
     AutoencoderTransformer(n_components=8)
     """
+    custom = CustomObjects(custom_objects)
     raw = Path(path).read_bytes()
     library = _safetensors()
     try:
         arrays = library.load(raw)
-        estimator = _decoded(_checked_content(raw, arrays), arrays)
-    # Whatever may be wrong with a file that anybody may have written.
-    except Exception as error:
+        header = _checked_header(raw, arrays)
+        missing = custom.missing(header.get("custom_objects", []))
+        estimator = None if missing else Decoder(arrays, custom).decode(header["content"])
+    except Exception as error:  # a file from anywhere can be wrong in any way
         raise ValueError(
             f"`path` must be a whole file that skae.save has written, got {os.fspath(path)!r}: "
             f"{_reason(raw, error)}."
         ) from error
+    if missing:
+        names = ", ".join(missing)
+        raise ValueError(
+            f"`custom_objects` must have what the file {os.fspath(path)!r} refers to by name: "
+            f"{names}. Define or import it and call skae.load(path, custom_objects=[{names}])."
+        )
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"`path` must be a file of an estimator, got a {type(estimator)}.")
     return estimator
 
 
-def _safetensors() -> Any:
+save.__module__ = load.__module__ = "skae"  # where users import them
+
+
+def _version() -> str:
+    import skae  # not before all of its modules are there
+
+    return skae.__version__
+
+
+def _safetensors() -> ModuleType:
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -171,13 +175,19 @@ def _safetensors() -> Any:
     return safetensors.numpy
 
 
+def _safetensors_error() -> type[Exception]:
+    from safetensors import SafetensorError
+
+    return SafetensorError
+
+
 def _to_bytes(text: str, arrays: dict[str, np.ndarray]) -> bytes:
     """A file with an estimator in JSON and its arrays."""
     return _safetensors().save(arrays, {"skae": text, "sha256": _digest(text, arrays)})
 
 
 def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
-    """Of all that `load` makes use of."""
+    """The digest of everything that `load` uses."""
     digest = hashlib.sha256(text.encode())
     for name, array in sorted(arrays.items()):
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
@@ -185,20 +195,25 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _checked_content(raw: bytes, arrays: dict[str, np.ndarray]) -> Any:
-    """What the header says of the estimator, if it is of this format and nothing has changed."""
-    # The library reads texts from files only; a header is JSON behind 8 bytes with its length.
+def _checked_header(raw: bytes, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The part of the header that `save` has written, if this version can read it."""
+    # The library reads metadata from files only. A header is JSON after 8 bytes with its length.
     metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
-    content = json.loads(metadata["skae"])
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']!r}, and this version reads {FORMAT}")
+    header = json.loads(metadata["skae"])
+    if header["format"] not in READABLE_FORMATS:
+        raise ValueError(
+            f"its format is {header['format']!r}, and this version reads "
+            f"{' and '.join(map(str, READABLE_FORMATS))}"
+        )
     if _digest(metadata["skae"], arrays) != metadata["sha256"]:
         raise ValueError("its contents have changed since it was written")
-    return content["content"]
+    return header
 
 
 def _reason(raw: bytes, error: Exception) -> str:
-    if raw[:1] == b"\x80" or raw[:2] == b"PK":
+    # Only if the library cannot read it: the length of a header may begin with these bytes, too.
+    is_unreadable = isinstance(error, _safetensors_error())
+    if is_unreadable and (raw[:1] == b"\x80" or raw[:2] == b"PK"):
         return "it looks like a pickle or an archive, which are not read because they can run code"
     return str(error) or type(error).__name__
 
@@ -214,137 +229,3 @@ def _write_atomically(path: Path, raw: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _package() -> Any:
-    import skae  # not before all of its modules are there
-
-    return skae
-
-
-def _classes() -> dict[str, type[BaseEstimator]]:
-    """The estimators that a file may hold, by name."""
-    public = [getattr(_package(), name) for name in _package().__all__]
-    ours = [cls for cls in public if isinstance(cls, type) and issubclass(cls, BaseEstimator)]
-    return {cls.__name__: cls for cls in (*ours, *SCIKIT_LEARN)}
-
-
-def _records() -> dict[str, type[tuple]]:
-    """The named tuples of this package, by name."""
-    package = f"{__name__.partition('.')[0]}."
-    return {
-        cls.__name__: cls for cls in tuple.__subclasses__() if cls.__module__.startswith(package)
-    }
-
-
-def _encoded(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
-    """A value in JSON; arrays go to `arrays` under the name of their place in the estimator."""
-
-    def table(items: dict[Any, Any]) -> list[list[Any]]:
-        inner = ((k, f"{place}.{k}".lstrip(".")) for k in items)
-        return [[_encoded(k, name, arrays), _encoded(items[k], name, arrays)] for k, name in inner]
-
-    def entries(items: Any) -> list[Any]:
-        return [_encoded(item, f"{place}.{i}", arrays) for i, item in enumerate(items)]
-
-    cls = type(value)
-    if value is None or cls in (bool, int, str) or (cls is float and isfinite(value)):
-        return value
-    if cls is list:
-        return entries(value)
-    if cls is float:
-        return {"kind": "float", "value": str(value)}
-    if cls is tuple:
-        return {"kind": "tuple", "value": entries(value)}
-    if cls is dict:
-        return {"kind": "dict", "value": table(value)}
-    if cls is np.random.RandomState:
-        return {"kind": "RandomState", "value": table(value.get_state(legacy=False))}
-    if cls in _records().values():
-        return {"kind": "record", "class": cls.__name__, "value": table(value._asdict())}
-    if cls in _classes().values():
-        state = dict(value.__getstate__())
-        state.pop("_skl_callbacks", None)  # code of the process that fits
-        return {"kind": "estimator", "class": cls.__name__, "value": table(state)}
-    if isinstance(value, np.dtype) and value.newbyteorder("<") in DTYPES:
-        return {"kind": "dtype", "value": value.str}
-    if isinstance(value, np.ndarray) and (value.dtype.kind == "U" or _are_texts(value)):
-        values = {"shape": list(value.shape), "value": value.ravel().tolist()}
-        return {"kind": "strings", "dtype": value.dtype.str} | values
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.newbyteorder("<") in DTYPES:
-        arrays[place] = np.array(value, value.dtype.newbyteorder("<"), order="C")
-        if not isinstance(value, np.ndarray):
-            return {"kind": "scalar", "value": place}
-        # The order in memory, too: sums over the other way round may differ in the last bit.
-        order = "C" if value.flags.c_contiguous else "F"
-        return {"kind": "array", "value": place, "order": order}
-    raise TypeError(
-        f"`{place}` cannot be saved without code, got {value!r}; use joblib.dump, which can, and "
-        "load its files only from where you trust."
-    )
-
-
-def _are_texts(value: np.ndarray) -> bool:
-    return value.dtype == object and all(type(entry) is str for entry in value.flat)
-
-
-def _decoded(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The inverse of `_encoded`."""
-    if isinstance(value, list):
-        return [_decoded(entry, arrays) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    return DECODERS[value["kind"]](value, arrays)
-
-
-def _decoded_table(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[Any, Any]:
-    return {_decoded(k, arrays): _decoded(v, arrays) for k, v in value["value"]}
-
-
-def _decoded_strings(kind: str, dtype: str, shape: list[int], value: list[str]) -> np.ndarray:
-    return np.array(value, dtype).reshape(shape)
-
-
-def _decoded_random_state(value: dict[str, Any], arrays) -> np.random.RandomState:
-    random_state = np.random.RandomState()
-    random_state.set_state(_decoded_table(value, arrays))
-    return random_state
-
-
-def _decoded_estimator(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> BaseEstimator:
-    cls = _classes()[value["class"]]
-    state = _decoded_table(value, arrays)
-    for name in state:
-        if name.startswith("__") or callable(getattr(cls, name, None)):
-            raise ValueError(f"{cls.__name__} cannot have {name!r} of its own")
-    estimator = object.__new__(cls)
-    estimator.__setstate__(state)
-    if isinstance(estimator, BaseAutoencoder) and estimator.__sklearn_is_fitted__():
-        _check_that_it_works(estimator)
-    return estimator
-
-
-def _check_that_it_works(estimator: BaseAutoencoder) -> None:
-    fitted = estimator.network_
-    if not isinstance(fitted, FittedAutoencoder):
-        raise ValueError(f"its network is a {type(fitted).__name__}")
-    with torch.inference_mode():
-        code = fitted.encode(fitted.shift[None])
-        row = fitted.decode(code)
-    sizes, wanted = (*code.shape, *row.shape), (1, estimator.n_components_)
-    if sizes != (*wanted, 1, estimator.n_features_in_):
-        raise ValueError(f"its network makes {tuple(code.shape)} and {tuple(row.shape)} of one row")
-
-
-DECODERS: dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]] = {
-    "array": lambda value, arrays: np.array(arrays[value["value"]], order=value["order"]),
-    "dict": _decoded_table,
-    "dtype": lambda value, arrays: np.dtype(value["value"]),
-    "estimator": _decoded_estimator,
-    "float": lambda value, arrays: float(value["value"]),
-    "RandomState": _decoded_random_state,
-    "record": lambda value, arrays: _records()[value["class"]](**_decoded_table(value, arrays)),
-    "scalar": lambda value, arrays: arrays[value["value"]][()],
-    "strings": lambda value, arrays: _decoded_strings(**value),
-    "tuple": lambda value, arrays: tuple(_decoded(value["value"], arrays)),
-}

@@ -1,0 +1,83 @@
+"""A check of a network from a file: the shapes of its codes and rows, and the memory it takes."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .._autoencoders.base import BaseAutoencoder
+from .._nn.fitted import FittedAutoencoder
+
+# A layer may make so many numbers of one row, and so many more for each of its features: 64
+# channels of an image, unfolded for kernels of 3 x 3, are 576 a pixel in a quarter of the pixels.
+MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE = 2**23, 256
+
+
+def check_network(estimator: BaseAutoencoder) -> None:
+    """Raise an exception of any kind unless the network encodes and decodes a row as it should."""
+    fitted = estimator.network_
+    if not isinstance(fitted, FittedAutoencoder):
+        raise ValueError(f"its network is a {type(fitted).__name__}")
+    limit = MAX_ENTRIES + MAX_ENTRIES_PER_FEATURE * len(fitted.shift)
+    with torch.inference_mode(), _SizeLimit(limit):
+        code = fitted.encode(fitted.shift[None])
+        row = fitted.decode(code)
+    expected = (1, estimator.n_components_), (1, estimator.n_features_in_)
+    if (code.shape, row.shape) != expected:
+        raise ValueError(
+            f"its network makes codes of shape {tuple(code.shape)} and rows of shape "
+            f"{tuple(row.shape)} from one row"
+        )
+
+
+class _SizeLimit(TorchFunctionMode):
+    """Raises a ValueError before a function of torch would make a tensor that is too large.
+
+    A few numbers in a file can stand for a large result: the padding of a convolution, or the
+    product of a row and a column.
+    """
+
+    def __init__(self, limit: int):
+        super().__init__()
+        self.limit = limit
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        for size in _sizes(func, args, kwargs):
+            if size > self.limit:
+                raise ValueError("its network would need too much memory")
+        return func(*args, **kwargs)
+
+
+def _sizes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+    """Numbers of entries of the results of a function, and of the unfolded input of convolutions.
+
+    Computed on torch's "meta" device, which takes no memory.
+    """
+    try:
+        result = func(*map(_on_meta, args), **{k: _on_meta(v) for k, v in kwargs.items()})
+    except Exception:  # not to be had there; if the arguments are wrong, the function itself raises
+        return []
+    results = result if isinstance(result, tuple | list) else (result,)
+    sizes = [tensor.numel() for tensor in results if isinstance(tensor, Tensor)]
+    if "conv" in getattr(func, "__name__", "") and sizes:
+        x, weight = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)][:2]
+        positions = max(prod(x.shape[2:]), prod(result.shape[2:]))
+        channels = max(x.shape[1], result.shape[1])
+        sizes.append(positions * channels * prod(weight.shape[2:]))
+    return sizes
+
+
+def _on_meta(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return torch.empty_like(value, device="meta")
+    return type(value)(map(_on_meta, value)) if type(value) in (list, tuple) else value

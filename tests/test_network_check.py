@@ -1,0 +1,139 @@
+"""A network from a file can take no more memory than its size explains."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from tampering import attribute, rewrite
+from torch import nn
+
+from skae import AutoencoderTransformer, load, save
+from skae._export.network_check import MAX_ENTRIES, _SizeLimit, _sizes
+
+IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (2,), "max_iter": 1}
+
+
+@pytest.fixture
+def path(tmp_path, digits, small):
+    path = tmp_path / "model.skae"
+    save(small(AutoencoderTransformer, **IMAGES).fit(digits), path)
+    return path
+
+
+def layers(header, cls):
+    """The encoded arguments of all layers of a class."""
+
+    def parts(table):
+        described = dict(table["value"])
+        yield described
+        for _, part in described["modules"]["value"]:
+            yield from parts(part)
+
+    structure = dict(attribute(header, "network_")["value"])["structure"]
+    return [part["values"]["value"] for part in parts(structure) if part["class"] == cls]
+
+
+def set_argument(cls, name, value):
+    def change(header, arrays):
+        assert layers(header, cls)
+        for values in layers(header, cls):
+            values[:] = [entry for entry in values if entry[0] != name]
+            values.append([name, {"kind": "tuple", "value": value}])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_argument("Conv2d", "padding", [10**5, 10**5]),
+        set_argument("ConvTranspose2d", "stride", [10**5, 10**5]),
+        set_argument("ConvTranspose2d", "dilation", [10**5, 10**5]),
+    ],
+    ids=["padding", "stride", "dilation"],
+)
+def test_a_convolution_that_enlarges_an_image_is_refused(change, path):
+    rewrite(path, change)
+    with pytest.raises(ValueError, match="its network would need too much memory"):
+        load(path)
+
+
+def test_factors_that_multiply_to_a_large_array_are_refused(path):
+    def change(header, arrays):
+        (name,) = [n for n in arrays if n.endswith("inverse_input_scale")]
+        arrays[name] = np.ones((2 * 10**5, 1))
+
+    rewrite(path, change)
+    with pytest.raises(ValueError, match="its network would need too much memory"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(2, 3, 3, padding=1), (1, 2, 8, 8)),
+        (nn.Conv2d(4, 4, (3, 5), groups=4, stride=2), (1, 4, 9, 9)),
+        (nn.ConvTranspose2d(2, 3, 3, stride=2, output_padding=1), (1, 2, 4, 4)),
+        (nn.Linear(5, 7), (1, 5)),
+        (nn.Flatten(), (1, 5, 7)),
+    ],
+    ids=str,
+)
+def test_sizes_are_those_of_the_results(layer, shape):
+    class Recorder(_SizeLimit):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            sizes = _sizes(func, args, kwargs or {})
+            result = func(*args, **kwargs or {})
+            if isinstance(result, torch.Tensor):
+                assert sizes[0] == result.numel()
+                self.limit = max(self.limit, *sizes)
+            return result
+
+    with torch.no_grad(), Recorder(0) as recorder:
+        result = layer(torch.zeros(shape))
+    unfolded = 1
+    if "Conv" in str(layer):
+        positions = max(result[0, 0].numel(), shape[2] * shape[3])
+        unfolded = positions * max(result.shape[1], shape[1]) * layer.weight[0, 0].numel()
+    assert recorder.limit == max(result.numel(), unfolded)
+
+
+def test_a_network_that_is_large_for_its_images_is_loaded(tmp_path, small):
+    """64 channels at the full size of colour images."""
+
+    def network(n_features, n_components):
+        encoder = nn.Sequential(
+            nn.Unflatten(1, (3, 32, 32)),
+            nn.Conv2d(3, 64, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(64, 64, 3, padding=1, stride=2),
+            nn.Flatten(),
+            nn.Linear(64 * 256, n_components),
+        )
+        return encoder, nn.Linear(n_components, n_features)
+
+    X = np.random.RandomState(0).uniform(size=(10, 3 * 32 * 32))
+    estimator = small(AutoencoderTransformer, 2, network=network, max_iter=1).fit(X)
+    save(estimator, tmp_path / "model.skae", custom_objects=[network])
+    again = load(tmp_path / "model.skae", custom_objects=[network])
+    np.testing.assert_array_equal(again.transform(X), estimator.transform(X))
+
+
+@pytest.mark.parametrize("attribute_name", ["n_components_", "n_features_in_"])
+def test_shapes_have_to_agree_with_the_estimator(attribute_name, path):
+    def change(header, arrays):
+        entries = header["content"]["value"]
+        entries[:] = [e if e[0] != attribute_name else [attribute_name, 5] for e in entries]
+
+    rewrite(path, change)
+    expected = re.escape("codes of shape (1, 4) and rows of shape (1, 64) from one row")
+    with pytest.raises(ValueError, match=expected):
+        load(path)
+
+
+def test_the_limit_is_exact():
+    with _SizeLimit(MAX_ENTRIES), pytest.raises(ValueError, match="too much memory"):
+        torch.zeros(1).expand(MAX_ENTRIES + 1).add(1)
+    with _SizeLimit(MAX_ENTRIES):
+        torch.zeros(1).expand(MAX_ENTRIES)
