@@ -1,28 +1,32 @@
-"""Exported models answer as the estimators do."""
+"""Exported models give the results of the estimators."""
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, quick
+from conftest import AUTOENCODERS, make_small
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+import skae
 from skae import (
     VAE,
     AutoencoderTransformer,
     SparseAutoencoder,
+    export_numpy,
     register_onnx_converters,
-    to_numpy,
     to_onnx,
 )
 from skae._export.methods import METHODS
-from skae._export.numpy_runtime import load
-from skae._nn.sparse import SPARSE_ACTIVATIONS
+from skae._graph.numpy_runtime import load
+from skae._nn.old_names import REMOVED_IN
+from skae._nn.sparse_activations import SPARSE_ACTIVATIONS
+from skae.base import BaseAutoencoder, Objective, ReconstructionLoss
 
 IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (4, 6)}
 COLOURS = {"image_shape": (4, 4, 4), "hidden_layer_sizes": (6,)}
@@ -70,9 +74,9 @@ def named(case):
 
 
 def fitted(cls, X, **parameters):
-    """An estimator all of whose weights say something, and the rows that it is for."""
+    """An estimator none of whose weights is zero, and rows for it."""
     X = X[:100] / (16 if parameters.get("loss") == "log_loss" else 1)
-    estimator = quick(cls, **({"max_iter": 1} | parameters)).fit(X)
+    estimator = make_small(cls, **({"max_iter": 1} | parameters)).fit(X)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weights in estimator.network_.parameters():
@@ -84,11 +88,11 @@ def arguments(estimator, X):
     return dict.fromkeys(METHODS, X) | {"inverse_transform": estimator.transform(X)}
 
 
-def assert_close(answer, expected, rtol):
-    """Within `rtol` of the size of the answers: single codes may be zero."""
-    assert answer.shape == expected.shape
+def assert_close(actual, expected, rtol):
+    """Within `rtol` of the size of the results: single codes may be zero."""
+    assert actual.shape == expected.shape
     scale = np.sqrt(np.mean(np.square(expected, dtype=float), axis=0, keepdims=True)).max()
-    np.testing.assert_allclose(answer, expected, rtol=rtol, atol=rtol * scale)
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * scale)
 
 
 def run(model, **inputs):
@@ -103,28 +107,28 @@ def test_onnxruntime_agrees_with_every_method(case, digits):
     parameters = PARAMETERS[variant]
     estimator, X = fitted(cls, digits.astype(np.float32), **parameters)
     for method, rows in arguments(estimator, X).items():
-        (answer,) = run(to_onnx(estimator, method), X=rows)
-        assert answer.dtype == np.float32
-        assert_close(answer, getattr(estimator, method)(rows), 1e-5)
+        (actual,) = run(to_onnx(estimator, method), X=rows)
+        assert actual.dtype == np.float32
+        assert_close(actual, getattr(estimator, method)(rows), 1e-5)
 
 
 @pytest.mark.parametrize("variant", ["dense", "deep and tied", "gelu", "counts", "images"])
-def test_in_double_precision_too(variant, digits):
+def test_onnxruntime_agrees_in_double_precision(variant, digits):
     pytest.importorskip("skl2onnx")
     estimator, X = fitted(AutoencoderTransformer, digits, **PARAMETERS[variant])
-    # What onnxruntime has in single precision only is no better than that.
+    # onnxruntime computes GELU and convolutions in single precision only.
     rtol = 1e-5 if variant in ("gelu", "images") else 1e-10
     for method, rows in arguments(estimator, X).items():
-        (answer,) = run(to_onnx(estimator, method, dtype=np.float64), X=rows)
-        assert answer.dtype == np.float64
-        assert_close(answer, getattr(estimator, method)(rows), rtol)
+        (actual,) = run(to_onnx(estimator, method, dtype=np.float64), X=rows)
+        assert actual.dtype == np.float64
+        assert_close(actual, getattr(estimator, method)(rows), rtol)
 
 
 @pytest.mark.parametrize("case", DENSE_CASES, ids=named)
-def test_numpy_agrees_with_every_method(case, digits, tmp_path):
+def test_the_numpy_package_agrees_with_every_method(case, digits, tmp_path):
     cls, variant = case
     estimator, X = fitted(cls, digits, **PARAMETERS[variant])
-    to_numpy(estimator, tmp_path)
+    export_numpy(estimator, tmp_path)
     model = load(tmp_path / "model.npz")
     for method, rows in arguments(estimator, X).items():
         assert_close(getattr(model, method)(rows), getattr(estimator, method)(rows), 1e-10)
@@ -133,7 +137,7 @@ def test_numpy_agrees_with_every_method(case, digits, tmp_path):
 @pytest.mark.parametrize("cls", [AutoencoderTransformer, VAE])
 def test_missing_values_are_exported_as_missing(cls, digits_with_gaps, tmp_path):
     estimator, X = fitted(cls, digits_with_gaps)
-    to_numpy(estimator, tmp_path)
+    export_numpy(estimator, tmp_path)
     model = load(tmp_path / "model.npz")
     for method in ("transform", "reconstruct", "score_samples"):
         expected = getattr(estimator, method)(X)
@@ -141,19 +145,19 @@ def test_missing_values_are_exported_as_missing(cls, digits_with_gaps, tmp_path)
         assert_close(getattr(model, method)(X), expected, 1e-10)
 
 
-def test_codes_out_of_reach_are_exported_as_pca(digits, tmp_path):
+def test_codes_far_from_the_training_rows_are_exported_as_pca(digits, tmp_path):
     estimator, _ = fitted(AutoencoderTransformer, digits)
-    to_numpy(estimator, tmp_path)
+    export_numpy(estimator, tmp_path)
     codes = 3 * estimator.transform(digits)
     expected = estimator.inverse_transform(codes)
     assert_close(load(tmp_path / "model.npz").inverse_transform(codes), expected, 1e-10)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_whole_pipeline_is_one_model(dtype, digits):
+def test_a_whole_pipeline_is_one_model(dtype, digits, small):
     pytest.importorskip("skl2onnx")
     X, y = digits.astype(dtype), np.arange(len(digits)) % 3
-    steps = StandardScaler(), quick(VAE), quick(AutoencoderTransformer, n_components=3)
+    steps = StandardScaler(), small(VAE), small(AutoencoderTransformer, n_components=3)
     pipeline = make_pipeline(*steps, LogisticRegression()).fit(X, y)
     labels, probabilities = run(to_onnx(pipeline, dtype=dtype), X=X)
     np.testing.assert_array_equal(labels, pipeline.predict(X))
@@ -162,7 +166,7 @@ def test_a_whole_pipeline_is_one_model(dtype, digits):
     assert_close(codes, pipeline[:-1].transform(X), 1e-5)
 
 
-def test_skl2onnx_itself_knows_our_estimators(digits):
+def test_skl2onnx_translates_a_registered_estimator(digits):
     skl2onnx = pytest.importorskip("skl2onnx")
     estimator, X = fitted(AutoencoderTransformer, digits.astype(np.float32))
     register_onnx_converters()
@@ -170,10 +174,61 @@ def test_skl2onnx_itself_knows_our_estimators(digits):
     assert_close(codes, estimator.transform(X), 1e-5)
 
 
-def test_any_number_of_rows_may_come(digits, tmp_path):
+@dataclass
+class Shrinkage(Objective):
+    """A reconstruction loss, and a penalty on large codes."""
+
+    loss: ReconstructionLoss
+
+    def per_row(self, network, x, rng):
+        code = network.encode(x)
+        return self.loss.loss(network.decode(code), x) + code.square().sum(1)
+
+
+class Shrunken(AutoencoderTransformer):
+    """An estimator with an objective that is not of this package."""
+
+    def _objective(self, data):
+        return Shrinkage(data.loss)
+
+
+class FromBase(BaseAutoencoder):
+    """The same, of the base class."""
+
+    def _objective(self, data):
+        return Shrinkage(data.loss)
+
+
+@pytest.mark.parametrize("cls", [Shrunken, FromBase])
+def test_a_subclass_is_exported_as_its_base(cls, digits, tmp_path):
+    skl2onnx = pytest.importorskip("skl2onnx")
+    estimator, X = fitted(cls, digits.astype(np.float32))
+    export_numpy(estimator, tmp_path)
+    model = load(tmp_path / "model.npz")
+    for method, rows in arguments(estimator, X).items():
+        expected = getattr(estimator, method)(rows)
+        assert_close(run(to_onnx(estimator, method), X=rows)[0], expected, 1e-5)
+        assert_close(getattr(model, method)(rows), expected, 1e-5)
+    codes = estimator.transform(X)
+    pipeline = make_pipeline(estimator)
+    assert_close(run(to_onnx(pipeline), X=X)[0], codes, 1e-5)
+    register_onnx_converters()
+    assert_close(run(skl2onnx.to_onnx(pipeline, X[:1]), X=X)[0], codes, 1e-5)
+
+
+def test_the_old_name_of_export_numpy_warns(digits, tmp_path):
+    estimator, X = fitted(AutoencoderTransformer, digits)
+    with pytest.warns(FutureWarning, match=f"`export_numpy`; .* version {REMOVED_IN}"):
+        skae.to_numpy(estimator, tmp_path)
+    codes = load(tmp_path / "model.npz").transform(X)
+    assert_close(codes, estimator.transform(X), 1e-10)
+    assert "to_numpy" not in skae.__all__
+
+
+def test_models_take_any_number_of_rows(digits, tmp_path):
     pytest.importorskip("skl2onnx")
     estimator, X = fitted(AutoencoderTransformer, digits.astype(np.float32))
-    to_numpy(estimator, tmp_path)
+    export_numpy(estimator, tmp_path)
     predictor, model = load(tmp_path / "model.npz"), to_onnx(estimator)
     for n_rows in (0, 1, 7):
         assert run(model, X=X[:n_rows])[0].shape == (n_rows, 4)
@@ -182,13 +237,13 @@ def test_any_number_of_rows_may_come(digits, tmp_path):
         assert codes.dtype == np.float32
     many = np.tile(digits, (8, 1))  # more than a block
     last, expected = predictor.transform(many)[-300:], predictor.transform(digits)
-    # To the rounding: a processor may sum the products of a larger block in another order.
+    # Up to rounding: a processor may sum the products of a larger block in another order.
     np.testing.assert_allclose(last, expected, atol=1e-10)
 
 
-def test_the_folder_needs_nothing_but_numpy(digits, tmp_path):
+def test_the_package_needs_only_numpy(digits, tmp_path):
     estimator, X = fitted(AutoencoderTransformer, digits)
-    to_numpy(estimator, tmp_path / "served")
+    export_numpy(estimator, tmp_path / "served")
     np.save(tmp_path / "X.npy", X)
     program = """
 import sys
@@ -203,19 +258,19 @@ numpy.save("codes.npy", served.load().transform(numpy.load("X.npy")))
 
 def test_the_predictor_refuses_another_width(digits, tmp_path):
     estimator, _ = fitted(AutoencoderTransformer, digits)
-    to_numpy(estimator, tmp_path)
+    export_numpy(estimator, tmp_path)
     with pytest.raises(ValueError, match=r"shape \(n, 64\) for transform, got \(300, 5\)"):
         load(tmp_path / "model.npz").transform(digits[:, :5])
 
 
-def test_images_are_not_for_numpy(digits, tmp_path):
+def test_convolutions_are_not_exported_to_numpy(digits, tmp_path):
     estimator, _ = fitted(AutoencoderTransformer, digits, **IMAGES)
     with pytest.raises(TypeError, match=r"must have dense layers only .* use to_onnx"):
-        to_numpy(estimator, tmp_path / "none")
+        export_numpy(estimator, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-def test_a_layer_that_is_not_known_is_refused_by_name(digits):
+def test_an_unknown_layer_is_refused_with_its_name(digits):
     pytest.importorskip("skl2onnx")
 
     def network(n_features, n_components):
@@ -227,8 +282,8 @@ def test_a_layer_that_is_not_known_is_refused_by_name(digits):
         to_onnx(estimator)
 
 
-def test_a_search_is_refused_with_its_remedy(digits):
-    coder = quick(SparseAutoencoder, 80, hidden_layer_sizes=(), transform_max_iter=2).fit(digits)
+def test_a_search_is_refused_with_its_remedy(digits, small):
+    coder = small(SparseAutoencoder, 80, hidden_layer_sizes=(), transform_max_iter=2).fit(digits)
     with pytest.raises(TypeError, match=r"`transform_max_iter` must be 0 .* got 2"):
         to_onnx(coder)
 
@@ -252,13 +307,13 @@ def test_wrong_arguments_are_named(digits):
         to_onnx(estimator, "predict")
     with pytest.raises(ValueError, match="`dtype` must be float32 or float64, got int64"):
         to_onnx(estimator, dtype=np.int64)
-    with pytest.raises(ValueError, match="`method` must be None but for an autoencoder"):
+    with pytest.raises(ValueError, match="`method` must be None except for an autoencoder"):
         to_onnx(make_pipeline(estimator), "transform")
     with pytest.raises(TypeError, match="`estimator` must be an autoencoder of skae"):
-        to_numpy(make_pipeline(estimator), "folder")
+        export_numpy(make_pipeline(estimator), "folder")
 
 
-def test_without_the_extra_the_message_says_what_to_install(digits, monkeypatch):
+def test_a_missing_package_is_named(digits, monkeypatch):
     estimator, _ = fitted(AutoencoderTransformer, digits)
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     for call in (lambda: to_onnx(estimator), register_onnx_converters):

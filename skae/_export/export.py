@@ -213,8 +213,9 @@ def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None
     export_numpy(estimator, folder)
 
 
-for _function in (export_numpy, register_onnx_converters, to_numpy, to_onnx):
-    _function.__module__ = "skae"  # where users import it
+# Where users import them.
+export_numpy.__module__ = to_numpy.__module__ = "skae"
+register_onnx_converters.__module__ = to_onnx.__module__ = "skae"
 
 
 def _key(array: np.ndarray) -> tuple[Any, ...]:
