@@ -1,4 +1,4 @@
-"""Tensors in, tensors out, as scikit-learn's PCA has it under `array_api_dispatch`."""
+"""Arrays of other libraries under scikit-learn's `array_api_dispatch`, as its PCA supports them."""
 
 import copy
 import os
@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, IS_NEWEST, quick
+from conftest import AUTOENCODERS, IS_NEWEST
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -24,11 +24,9 @@ from torch import Tensor
 import skae
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, SparseAutoencoder
 from skae._autoencoders import inference
-from skae._data.array_api import to_namespace_of, to_native
-from skae._data.dataset import ArrayDataset, TensorDataset, column_sums
+from skae._data.array_api import column_sums, to_namespace_of, to_native
 from skae._losses.reconstruction import LOSSES
 from skae._training import fit_data
-from skae._training.pca import moments
 
 NEWEST = pytest.mark.skipif(
     not IS_NEWEST,
@@ -39,7 +37,7 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 @pytest.fixture
 def dispatch(monkeypatch):
-    """scikit-learn hands arrays of other libraries on as they are."""
+    """scikit-learn passes arrays of other libraries through unchanged."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     with config_context(array_api_dispatch=True):
         yield
@@ -50,10 +48,10 @@ def tensor(X):
 
 
 def outputs(fitted, X):
-    """All that is made of rows."""
+    """The results of all methods that take rows."""
     code = fitted.transform(X)
-    several = (fitted.score_samples(X), fitted.score_features(X), fitted.reconstruct(X))
-    return [code, fitted.inverse_transform(code), *several]
+    results = (fitted.score_samples(X), fitted.score_features(X), fitted.reconstruct(X))
+    return [code, fitted.inverse_transform(code), *results]
 
 
 def arrays_of(fitted):
@@ -66,11 +64,13 @@ def arrays_of(fitted):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.usefixtures("dispatch")
-def test_tensors_give_to_the_bit_what_arrays_give(autoencoder, dtype, digits_with_gaps):
+def test_results_for_tensors_and_arrays_are_bitwise_identical(
+    autoencoder, dtype, digits_with_gaps, small
+):
     X = digits_with_gaps[:120].astype(dtype)
     x, held_out = tensor(X), X[80:]
-    by_array = quick(autoencoder, max_iter=5).fit(X[:80], X_val=held_out)
-    by_tensor = quick(autoencoder, max_iter=5).fit(x[:80], X_val=tensor(held_out))
+    by_array = small(autoencoder, max_iter=5).fit(X[:80], X_val=held_out)
+    by_tensor = small(autoencoder, max_iter=5).fit(x[:80], X_val=tensor(held_out))
     for _ in range(2):
         for expected, got in zip(outputs(by_array, X), outputs(by_tensor, x), strict=True):
             assert type(got) is Tensor
@@ -86,31 +86,31 @@ def test_tensors_give_to_the_bit_what_arrays_give(autoencoder, dtype, digits_wit
 
 
 @pytest.mark.usefixtures("dispatch")
-def test_rows_in_host_memory_are_neither_copied_in_nor_out():
+def test_rows_in_host_memory_are_not_copied():
     x = torch.arange(12.0).reshape(4, 3)
-    seen = to_native(x.requires_grad_())
-    assert type(seen) is np.ndarray
-    assert seen.ctypes.data == x.data_ptr() == to_namespace_of(x, seen).data_ptr()
+    native = to_native(x.requires_grad_())
+    assert type(native) is np.ndarray
+    assert native.ctypes.data == x.data_ptr() == to_namespace_of(x, native).data_ptr()
 
 
 @pytest.fixture
 def on_accelerator(dispatch, monkeypatch):
-    """Tensors are computed with where they are, as if there were no NumPy for them."""
+    """Tensors are treated as if they were on an accelerator, where they do not become arrays."""
     to_numpy = Tensor.numpy
 
     def small_only(self, **options):
-        assert self.ndim < 2 or len(self) < 100, "rows were handed to NumPy"
+        assert self.ndim < 2 or len(self) < 100, "rows became a NumPy array"
         return to_numpy(self, **options)
 
     for module in (inference, fit_data):
-        monkeypatch.setattr(module, "native", lambda X: X.detach() if type(X) is Tensor else X)
+        monkeypatch.setattr(module, "to_native", lambda X: X.detach() if type(X) is Tensor else X)
     monkeypatch.setattr(Tensor, "numpy", small_only)
     return monkeypatch
 
 
-def variants(digits):
-    """100 rows of several kinds, and the parameters for them."""
-    rng = np.random.RandomState(0)
+def variants(digits, seed=0):
+    """Rows of several kinds, and the parameters for them."""
+    rng = np.random.RandomState(seed)
     gaps = np.where(rng.uniform(size=digits.shape) < 0.2, np.nan, digits)
     gaps[:, 5] = np.nan
     large_unit = digits * np.where(np.arange(64) == 20, 1e4, 1.0)
@@ -125,30 +125,32 @@ def variants(digits):
     }
 
 
-@pytest.mark.filterwarnings("ignore:1 of 53 columns")  # that of a large unit
+@pytest.mark.filterwarnings("ignore:1 of 53 columns")  # of the column of large units
 @pytest.mark.parametrize("variant", variants(np.zeros((1, 64))))
-def test_rows_on_an_accelerator_stay_there(autoencoder, variant, digits, request):
-    X, parameters = variants(digits[:100])[variant]
-    # One epoch: longer training makes rounding errors of the start larger.
+def test_rows_on_an_accelerator_stay_there(
+    autoencoder, variant, digits, request, small, global_random_seed
+):
+    X, parameters = variants(digits[:100], global_random_seed)[variant]
+    # One epoch: longer training enlarges rounding errors of the initialisation.
     parameters = {"max_iter": 1} | parameters
-    expected = quick(autoencoder, **parameters).fit(X)
-    wanted, score = outputs(expected, X), expected.score(X)
+    expected = small(autoencoder, **parameters).fit(X)
+    expected_outputs, score = outputs(expected, X), expected.score(X)
     x = tensor(X)
     patched = request.getfixturevalue("on_accelerator")
-    fitted = quick(autoencoder, **parameters).fit(x)
-    made, tensors = outputs(fitted, x), arrays_of(fitted)
+    fitted = small(autoencoder, **parameters).fit(x)
+    found, tensors = outputs(fitted, x), arrays_of(fitted)
     assert fitted.score(x) == pytest.approx(score, rel=1e-6)
     patched.undo()
-    for got, array in zip(made, wanted, strict=True):
+    for got, array in zip(found, expected_outputs, strict=True):
         assert type(got) is Tensor
-        # Steps are in float32, and large units leave few digits to the others.
+        # Steps are in float32, in which a column of large units leaves few digits to the others.
         np.testing.assert_allclose(got.numpy(), array, rtol=1e-4, atol=1e-5 * np.abs(array).max())
     assert {type(value) for value in tensors.values()} == {Tensor}
 
 
-def test_the_ends_of_columns_are_those_of_observed_cells(digits_with_gaps, request):
+def test_the_range_of_columns_is_that_of_observed_cells(digits_with_gaps, request, small):
     X = digits_with_gaps[:100]
-    denoiser = quick(DenoisingAutoencoder, max_iter=1, corruption="salt_and_pepper")
+    denoiser = small(DenoisingAutoencoder, max_iter=1, corruption="salt_and_pepper")
     expected = denoiser.fit(X).network_.network.columns
     request.getfixturevalue("on_accelerator")
     found = clone(denoiser).fit(tensor(X)).network_.network.columns
@@ -156,7 +158,7 @@ def test_the_ends_of_columns_are_those_of_observed_cells(digits_with_gaps, reque
         torch.testing.assert_close(found.get_buffer(name), value)
 
 
-class Watcher:
+class EncodingCallback:
     """A callback that encodes the rows after each epoch."""
 
     def __init__(self):
@@ -172,29 +174,21 @@ class Watcher:
 
 
 @pytest.mark.usefixtures("dispatch")
-def test_callbacks_see_a_model_of_tensors(autoencoder, digits):
+def test_callbacks_get_a_model_of_tensors(autoencoder, digits, small):
     pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
-    watcher = Watcher()
-    quick(autoencoder, max_iter=2).set_callbacks(watcher).fit(tensor(digits))
-    assert [type(code) for code in watcher.codes] == [Tensor] * 3
+    callback = EncodingCallback()
+    small(autoencoder, max_iter=2).set_callbacks(callback).fit(tensor(digits))
+    assert [type(code) for code in callback.codes] == [Tensor] * 3
 
 
-def test_what_is_counted_of_tensors_is_what_is_counted_of_arrays(digits_with_gaps):
-    X, x = digits_with_gaps, tensor(digits_with_gaps)
-    every = x, X, sparse.csr_array(X)
-    assert {moments(rows).n_missing for rows in every} == {int(np.isnan(X).sum())}
-    filled = np.nan_to_num(X)
-    np.testing.assert_allclose(column_sums(tensor(filled)), column_sums(filled), rtol=1e-14)
-    shift, index = np.arange(64.0), torch.tensor([3, 0, 299])
-    by_tensor, by_array = (
-        rows(values, shift, 2.0, torch.device("cpu")).take(index)
-        for rows, values in ((TensorDataset, x), (ArrayDataset, X))
-    )
-    assert torch.equal(by_tensor.nan_to_num(-7), by_array.nan_to_num(-7))
+def test_column_sums_of_tensors_equal_those_of_arrays(digits):
+    np.testing.assert_allclose(column_sums(tensor(digits)), digits.sum(axis=0), rtol=1e-14)
+    single = digits.astype("f4")  # summed in float64
+    np.testing.assert_array_equal(column_sums(tensor(single)), column_sums(single))
 
 
 @pytest.mark.parametrize(("loss", "bad"), [("log_loss", 1.5), ("log_loss", -0.1), ("poisson", -1)])
-def test_rows_that_a_loss_cannot_have_are_told_of_tensors_too(loss, bad):
+def test_rows_outside_the_domain_of_a_loss_are_an_error_for_tensors_too(loss, bad):
     x = torch.tensor([[0.5, torch.nan], [bad, 0.0]])
     with pytest.raises(ValueError, match=f"loss='{loss}'.*{bad}"):
         LOSSES[loss].check(x)
@@ -204,9 +198,9 @@ def test_rows_that_a_loss_cannot_have_are_told_of_tensors_too(loss, bad):
 
 @NEWEST
 @pytest.mark.usefixtures("dispatch")
-def test_a_pipeline_and_a_search_keep_tensors(digits):
+def test_a_pipeline_and_a_search_keep_tensors(digits, small):
     x = tensor(digits)
-    pipeline = make_pipeline(StandardScaler(), quick(AutoencoderTransformer))
+    pipeline = make_pipeline(StandardScaler(), small(AutoencoderTransformer))
     code = pipeline.fit(x).transform(x)
     assert type(code) is type(pipeline.inverse_transform(code)) is Tensor
     search = GridSearchCV(pipeline, {"autoencodertransformer__n_components": [1, 8]}, cv=2)
@@ -214,55 +208,54 @@ def test_a_pipeline_and_a_search_keep_tensors(digits):
     assert type(search.transform(x)) is Tensor
 
 
-def test_without_dispatch_tensors_become_arrays(autoencoder, digits):
-    expected = quick(autoencoder, max_iter=2).fit(digits)
-    fitted = quick(autoencoder, max_iter=2).fit(tensor(digits))
+def test_without_dispatch_tensors_become_arrays(autoencoder, digits, small):
+    expected = small(autoencoder, max_iter=2).fit(digits)
+    fitted = small(autoencoder, max_iter=2).fit(tensor(digits))
     assert {type(value) for value in arrays_of(fitted).values()} == {np.ndarray}
     np.testing.assert_array_equal(fitted.transform(tensor(digits)), expected.transform(digits))
 
 
 @NEWEST
 @pytest.mark.usefixtures("dispatch")
-def test_other_libraries_are_refused_as_by_pca(digits):
-    for reducer in (PCA(2), quick(AutoencoderTransformer, 2, max_iter=1)):
+def test_another_library_than_in_fit_is_an_error_as_in_pca(digits, small):
+    for reducer in (PCA(2), small(AutoencoderTransformer, 2, max_iter=1)):
         with pytest.raises(ValueError, match="must use the same namespace"):
             reducer.fit(tensor(digits)).transform(digits)
 
 
 @pytest.mark.parametrize("fit_to_tensors", [True, False])
 @pytest.mark.usefixtures("dispatch")
-def test_the_library_is_that_of_fit(autoencoder, fit_to_tensors, digits):
-    def given(as_tensor):
+def test_methods_require_the_library_of_fit(autoencoder, fit_to_tensors, digits, small):
+    def rows(as_tensor):
         return tensor(digits) if as_tensor else digits
 
-    fitted = quick(autoencoder, max_iter=1).fit(given(fit_to_tensors))
-    other = given(not fit_to_tensors)
+    fitted = small(autoencoder, max_iter=1).fit(rows(fit_to_tensors))
+    other = rows(not fit_to_tensors)
     for method in (fitted.transform, fitted.reconstruct, fitted.score_samples, fitted.score):
         with pytest.raises(ValueError, match=r"must use the same namespace.*, got "):
             method(other)
-    # One that learns on takes what it is given.
     assert type(fitted.partial_fit(other).mean_) is type(other)
-    with config_context(array_api_dispatch=False):  # then all are arrays
+    with config_context(array_api_dispatch=False):  # all become arrays
         assert type(fitted.transform(tensor(digits))) is np.ndarray
 
 
 @pytest.mark.usefixtures("dispatch")
-def test_what_a_class_adds_is_of_tensors_as_well(digits):
+def test_methods_and_attributes_of_single_classes_are_tensors(digits, small):
     x = tensor(digits)
-    vae = quick(VAE, max_iter=2).fit(x)
+    vae = small(VAE, max_iter=2).fit(x)
     mean, std = vae.posterior(x)
-    made = [mean, std, vae.log_likelihood(x, 2), vae.sample(3), vae.active_components_]
-    coder = quick(SparseAutoencoder, 100, max_iter=2, hidden_layer_sizes=()).fit(x)
-    made += [coder.activation_frequency_, coder.dead_components_]
-    assert {type(value) for value in made} == {Tensor}
+    values = [mean, std, vae.log_likelihood(x, 2), vae.sample(3), vae.active_components_]
+    coder = small(SparseAutoencoder, 100, max_iter=2, hidden_layer_sizes=()).fit(x)
+    values += [coder.activation_frequency_, coder.dead_components_]
+    assert {type(value) for value in values} == {Tensor}
     assert vae.sample(3).dtype == x.dtype
-    by_array = quick(VAE, max_iter=2).fit(digits)
+    by_array = small(VAE, max_iter=2).fit(digits)
     np.testing.assert_array_equal(vae.sample(3).numpy(), by_array.sample(3))
 
 
 @pytest.mark.usefixtures("dispatch")
-def test_sparse_codes_are_scipys_and_are_not_claimed_to_be_tensors(digits):
-    coder = quick(SparseAutoencoder, 100, max_iter=2, sparse_output=True).fit(tensor(digits))
+def test_sparse_output_is_of_scipy_and_the_tag_has_no_array_api_support(digits, small):
+    coder = small(SparseAutoencoder, 100, max_iter=2, sparse_output=True).fit(tensor(digits))
     assert sparse.issparse(coder.transform(tensor(digits)))
     assert not coder.__sklearn_tags__().array_api_support
     assert SparseAutoencoder().__sklearn_tags__().array_api_support
@@ -275,7 +268,7 @@ def saved_and_loaded(fitted, path):
 
 
 @pytest.mark.parametrize(
-    "again",
+    "copy_of",
     [
         lambda fitted, path: pickle.loads(pickle.dumps(fitted)),
         lambda fitted, path: joblib.load(joblib.dump(fitted, path)[0], mmap_mode="r"),
@@ -285,10 +278,10 @@ def saved_and_loaded(fitted, path):
     ids=["pickle", "joblib", "deepcopy", "save"],
 )
 @pytest.mark.usefixtures("dispatch")
-def test_a_model_of_tensors_is_one_when_it_comes_back(again, autoencoder, digits, tmp_path):
+def test_a_model_of_tensors_keeps_tensors(copy_of, autoencoder, digits, tmp_path, small):
     x = tensor(digits)
-    fitted = quick(autoencoder, max_iter=2).fit(x)
-    loaded = again(fitted, tmp_path / "model")
+    fitted = small(autoencoder, max_iter=2).fit(x)
+    loaded = copy_of(fitted, tmp_path / "model")
     assert {type(value) for value in arrays_of(loaded).values()} == {Tensor}
     assert vars(loaded).keys() == vars(fitted).keys()
     assert torch.equal(loaded.transform(x), fitted.transform(x))
@@ -296,16 +289,16 @@ def test_a_model_of_tensors_is_one_when_it_comes_back(again, autoencoder, digits
 
 @pytest.mark.filterwarnings("ignore:.*unspecified requires_grad")  # scikit-learn's conversion
 @pytest.mark.usefixtures("dispatch")
-def test_tensors_of_any_kind_are_taken(digits):
+def test_tensors_of_any_dtype_gradient_and_layout_are_accepted(digits, small):
     counts = torch.from_numpy(digits.astype("i4"))
-    assert quick(AutoencoderTransformer).fit_transform(counts).dtype == torch.float64
-    learned = tensor(digits).requires_grad_()
-    code = quick(AutoencoderTransformer).fit_transform(learned)
+    assert small(AutoencoderTransformer).fit_transform(counts).dtype == torch.float64
+    with_gradient = tensor(digits).requires_grad_()
+    code = small(AutoencoderTransformer).fit_transform(with_gradient)
     assert not code.requires_grad
     (code.requires_grad_() ** 2).sum().backward()  # not a tensor of inference mode
     by_columns = tensor(digits).T.contiguous().T
-    code = quick(AutoencoderTransformer).fit_transform(by_columns)
-    expected = quick(AutoencoderTransformer).fit_transform(np.asfortranarray(digits))
+    code = small(AutoencoderTransformer).fit_transform(by_columns)
+    expected = small(AutoencoderTransformer).fit_transform(np.asfortranarray(digits))
     np.testing.assert_array_equal(code.numpy(), expected)
 
 
@@ -319,8 +312,8 @@ def test_tensors_of_any_kind_are_taken(digits):
     ],
 )
 @pytest.mark.usefixtures("dispatch")
-def test_bad_tensors_are_refused_in_the_words_for_arrays(change, message, digits):
-    fitted = quick(AutoencoderTransformer, max_iter=1).fit(tensor(digits))
+def test_invalid_tensors_raise_the_errors_of_arrays(change, message, digits, small):
+    fitted = small(AutoencoderTransformer, max_iter=1).fit(tensor(digits))
     with pytest.raises(ValueError, match=message):
         fitted.transform(change(tensor(digits)))
 
@@ -328,11 +321,11 @@ def test_bad_tensors_are_refused_in_the_words_for_arrays(change, message, digits
 CHECKS = """
 import sys, unittest, warnings
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from conftest import AUTOENCODERS, brief
+from conftest import AUTOENCODERS, make_small
 
 warnings.simplefilter("error")
 for cls in AUTOENCODERS:
-    small = brief(cls).set_params(max_iter=1, hidden_layer_sizes=(8,))
+    small = make_small(cls, n_components=2, max_iter=1, hidden_layer_sizes=(8,))
     for estimator, check in estimator_checks_generator(small):
         if check.func.__name__.startswith("check_array_api"):
             try:
@@ -345,28 +338,28 @@ for cls in AUTOENCODERS:
 
 def test_the_checks_of_scikit_learn_pass():
     pytest.importorskip("array_api_strict")
-    here = os.pathsep.join([str(Path(__file__).parent), str(Path(skae.__file__).parents[1])])
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(skae.__file__).parents[1])])
     run = subprocess.run(
         [sys.executable, "-c", CHECKS],
-        env=os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": here},
+        env=os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr
     for cls in AUTOENCODERS:
-        for asked in ("check_array_api_input torch cpu float32", "check_array_api_input array_api"):
-            assert f"{cls.__name__} {asked}" in run.stdout
+        for check in ("check_array_api_input torch cpu float32", "check_array_api_input array_api"):
+            assert f"{cls.__name__} {check}" in run.stdout
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.usefixtures("dispatch")
-def test_tensors_on_a_gpu_stay_there(autoencoder, dtype, digits):
+def test_tensors_on_a_gpu_stay_there(autoencoder, dtype, digits, small):
     X = digits.astype(dtype)
     x = tensor(X).cuda()
-    fitted = quick(autoencoder, max_iter=1).fit(x)
-    expected = quick(autoencoder, max_iter=1, device="cpu").fit(X)
+    fitted = small(autoencoder, max_iter=1).fit(x)
+    expected = small(autoencoder, max_iter=1, device="cpu").fit(X)
     for got, array in zip(outputs(fitted, x), outputs(expected, X), strict=True):
         assert got.device == x.device
         assert got.dtype == x.dtype
