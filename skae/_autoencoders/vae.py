@@ -119,7 +119,7 @@ class VAEAttributes:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class VAE(BaseAutoencoder, VAEAttributes):
-    """Variational autoencoder: codes with a known distribution, and a density of the rows.
+    """Variational autoencoder: codes with a known distribution, a density of rows.
 
     The model generates a row from a code z with prior N(0, I). An encoder computes the approximate
     posterior of the code of each row, N(mean(x), diag(std(x)^2)), and a decoder the distribution of

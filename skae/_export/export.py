@@ -105,7 +105,7 @@ def to_onnx(
 
 
 def register_onnx_converters() -> None:
-    """Register the autoencoders with skl2onnx, which can then translate them in a pipeline.
+    """Register the autoencoders with skl2onnx, for use in its pipelines.
 
     Call it before ``skl2onnx.to_onnx(pipeline)``, and after the definition of your own subclasses.
     :func:`to_onnx` calls it itself.
@@ -138,7 +138,7 @@ def register_onnx_converters() -> None:
 
 
 def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
-    """Write a fitted dense autoencoder as a small Python package that needs only NumPy.
+    """Write a fitted dense autoencoder as a Python package that needs only NumPy.
 
     The folder contains two files, ``model.npz`` with the arrays and ``__init__.py``, a program of
     about a hundred lines. Import the folder as a package; its function ``load()`` returns an

@@ -36,7 +36,7 @@ class ReducerScores(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class ReducerComparison:
-    """Reducers side by side, as :func:`compare_reducers` returns them. Prints as a table.
+    """The comparison that :func:`compare_reducers` returns; prints as a table.
 
     Attributes
     ----------

@@ -38,7 +38,7 @@ MAX_LABELS = 30
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DictionaryDisplay:
-    """The components, each as an image or all as one table; zero is grey, negative is darker.
+    """The components as images or as a table; zero is grey, negative is darker.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ MAX_MARKERS = 40
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ExplainedVarianceDisplay:
-    """The share of variance that the first codes explain, beside that of as many of PCA.
+    """The share of variance that the first codes explain, and that of PCA.
 
     Parameters
     ----------

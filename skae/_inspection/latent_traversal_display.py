@@ -35,7 +35,7 @@ MAX_TRAVERSALS = 5
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LatentTraversalDisplay:
-    """Rows decoded from the mean code while one component changes and the others stay fixed.
+    """Rows decoded from the mean code while one component changes.
 
     Images are drawn as images. Other rows are drawn as lines over the features, in standard
     deviations from the mean, as columns of a table may have any units.

@@ -36,7 +36,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ReconstructionDisplay:
-    """Rows, their reconstructions and the differences, as images or as lines over the features.
+    """Rows, their reconstructions and the differences, as images or as lines.
 
     A difference is the reconstruction minus the row; ``rms`` is the root of its mean square. In
     images of differences zero is grey. Lines are in standard deviations from the mean, as columns

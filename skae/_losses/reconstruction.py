@@ -20,7 +20,7 @@ from .._graph.graph import Graph
 
 
 class ReconstructionLoss(ABC):
-    """The loss of a raw output against the observed value, for each entry and for each row."""
+    """The loss of a raw output against the observed value, per entry and per row."""
 
     name: ClassVar[str]
     description: ClassVar[str]  # for the documentation of the parameter `loss`
@@ -161,7 +161,7 @@ class AbsoluteError(SquaredError):
 
 
 class LogLoss(ReconstructionLoss):
-    """Binary cross-entropy, -x log p - (1 - x) log(1 - p) with p = sigmoid(raw), in nats."""
+    """Binary cross-entropy in nats: -x log p - (1 - x) log(1 - p), p = sigmoid(raw)."""
 
     name = "log_loss"
     description = "binary cross-entropy for data in [0, 1]"
@@ -207,7 +207,7 @@ class LogLoss(ReconstructionLoss):
 
 
 class Poisson(ReconstructionLoss):
-    """Negative log-likelihood, rate - x log(rate) + log(x!) with rate = exp(raw), in nats."""
+    """Negative log-likelihood in nats: rate - x log(rate) + log(x!), rate = exp(raw)."""
 
     name = "poisson"
     description = "Poisson deviance for counts"
