@@ -1,6 +1,6 @@
-"""Dask and Ray carry searches, blocks of rows and whole fits; the results are those without them.
+"""Searches, blocks of rows and fits over Dask and Ray: the results are those without them.
 
-Each part is skipped where its engine is not installed; the extra "distributed" has them.
+Each test is skipped if its engine is not installed; the extra "distributed" installs them.
 """
 
 import os
@@ -23,13 +23,13 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "distributed"
 REDUCER = AutoencoderTransformer(4, hidden_layer_sizes=(16,), max_iter=4, random_state=0)
 
-# Engines warn of themselves: of ports, of what will change, of files they leave to the collector.
+# The engines raise warnings of their own: on ports, deprecations and unclosed files.
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def found_by_workers():
-    """Processes of the engines import the package from where this one has it."""
+def import_path_of_workers():
+    """Let the processes of the engines import the same package as this one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
         yield
@@ -39,8 +39,10 @@ def found_by_workers():
 def dask_client():
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as some,
-        distributed.Client(some) as client,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
     ):
         yield client
 
@@ -59,7 +61,7 @@ def search(X):
 
 
 @pytest.fixture(scope="module")
-def here(digits):
+def sequential_search(digits):
     with joblib.parallel_backend("sequential"):
         return search(digits)
 
@@ -73,17 +75,17 @@ def assert_same_search(found, expected):
     )
 
 
-def test_a_search_over_dask_is_one_without(dask_client, here, digits):
+def test_a_search_over_dask_equals_a_sequential_one(dask_client, sequential_search, digits):
     with joblib.parallel_backend("dask"):
-        assert_same_search(search(digits), here)
+        assert_same_search(search(digits), sequential_search)
 
 
-def test_a_search_over_ray_is_one_without(ray, here, digits):
+def test_a_search_over_ray_equals_a_sequential_one(ray, sequential_search, digits):
     from ray.util.joblib import register_ray
 
     register_ray()
     with joblib.parallel_backend("ray"):
-        assert_same_search(search(digits), here)
+        assert_same_search(search(digits), sequential_search)
 
 
 def test_a_fitted_model_encodes_blocks_of_a_dask_array(dask_client, digits):
@@ -97,26 +99,26 @@ def test_a_fitted_model_encodes_blocks_of_a_dask_array(dask_client, digits):
     np.testing.assert_allclose(codes.compute(), fitted.estimator.transform(digits), rtol=1e-6)
 
 
-def test_incremental_passes_over_blocks_as_partial_fit_does(dask_client, digits):
+def test_incremental_equals_partial_fit_of_block_after_block(dask_client, digits):
     wrappers = pytest.importorskip("dask_ml.wrappers")
     import dask
     import dask.array as da
 
     blocks = da.from_array(digits, chunks=(90, 64))
-    by_hand = clone(REDUCER)
+    expected = clone(REDUCER)
     for begin in range(0, 300, 90):
-        by_hand.partial_fit(digits[begin : begin + 90])
+        expected.partial_fit(digits[begin : begin + 90])
     incremental = wrappers.Incremental(clone(REDUCER), shuffle_blocks=False)
     with dask.config.set(scheduler="synchronous"):
         found = clone(incremental).fit(blocks).estimator_
-    np.testing.assert_array_equal(found.components_, by_hand.components_)
-    # From worker to worker a model goes as a pickle, without the state of its optimiser.
+    np.testing.assert_array_equal(found.components_, expected.components_)
+    # Models are sent between workers as pickles, without the state of the optimiser.
     found = clone(incremental).fit(blocks).estimator_
     assert found.n_samples_seen_ == 300
-    assert found.score(digits) == pytest.approx(by_hand.score(digits), abs=0.02)
+    assert found.score(digits) == pytest.approx(expected.score(digits), abs=0.02)
 
 
-def test_the_example_learns_with_two_workers_of_ray_train(ray, tmp_path):
+def test_the_example_of_ray_train_fits_one_model_with_two_workers(ray, tmp_path):
     pytest.importorskip("ray.train.torch")
     pytest.importorskip("safetensors")
     example = runpy.run_path(str(EXAMPLES / "fit_ray.py"))
@@ -129,11 +131,11 @@ def test_the_example_learns_with_two_workers_of_ray_train(ray, tmp_path):
     not (dist.is_available() and dist.is_gloo_available()) or sys.platform == "win32",
     reason="needs gloo",
 )
-def test_the_example_learns_with_two_processes_of_torchrun(tmp_path):
+def test_the_example_of_torchrun_fits_one_model_with_two_processes(tmp_path):
     pytest.importorskip("safetensors")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     script = ["--nproc-per-node", "2", EXAMPLES / "fit_torchrun.py", tmp_path / "digits.skae"]
-    told = subprocess.run(
+    output = subprocess.run(
         [*launcher, *script],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
@@ -141,7 +143,7 @@ def test_the_example_learns_with_two_processes_of_torchrun(tmp_path):
         capture_output=True,
         text=True,
     ).stdout
-    found = re.findall(r"(\d+) of 1797 rows, (explains [\d.]+ of all, PCA [\d.]+)", told)
-    assert sorted(n_rows for n_rows, _ in found) == ["898", "899"], told
-    assert len({scores for _, scores in found}) == 1, told
+    found = re.findall(r"(\d+) of 1797 rows, (explains [\d.]+ of all, PCA [\d.]+)", output)
+    assert sorted(n_rows for n_rows, _ in found) == ["898", "899"], output
+    assert len({scores for _, scores in found}) == 1, output
     assert load(tmp_path / "digits.skae").n_samples_seen_ == 1797

@@ -1,4 +1,4 @@
-"""The same bits, or nearly, wherever a model works; and nothing grows, however often."""
+"""Fits and codes in other processes and threads, and memory after many fits."""
 
 import gc
 import weakref
@@ -10,37 +10,37 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, quick
+from conftest import AUTOENCODERS
 from sklearn.base import clone
 
 from skae import AutoencoderTransformer
-from skae._data.dataset import MULTITHREADING_MIN_FLOPS
+from skae._data.threads import MULTITHREADING_MIN_FLOPS
 
 STATUS = Path("/proc/self/status")
 
 
-def both(fitted):
-    """What gives codes of a fitted estimator, and of one that is fitted anew."""
+def encoders(fitted):
+    """`transform` of a fitted estimator, and `fit_transform` of its clone."""
     return fitted.transform, clone(fitted).fit_transform
 
 
 @pytest.mark.parametrize("kind", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_child_after_a_fit_in_the_parent_changes_no_bit(kind, digits):
-    fitted = quick(AutoencoderTransformer, max_iter=3).fit(digits)
+def test_codes_of_a_child_process_are_bitwise_identical(kind, digits, small):
+    fitted = small(AutoencoderTransformer, max_iter=3).fit(digits)
     with ProcessPoolExecutor(1, mp_context=get_context(kind)) as pool:
-        for work in both(fitted):
+        for work in encoders(fitted):
             codes = pool.submit(work, digits).result(timeout=60)
             np.testing.assert_array_equal(codes, work(digits))
 
 
-def test_parallel_processes_change_no_bit(digits):
-    # One test for all classes: what takes longest is to start the processes.
-    work = [w for cls in AUTOENCODERS for w in both(quick(cls, max_iter=3).fit(digits))]
+def test_codes_of_parallel_processes_are_bitwise_identical(digits, small):
+    # One test for all classes, as starting the processes takes the longest.
+    work = [w for cls in AUTOENCODERS for w in encoders(small(cls, max_iter=3).fit(digits))]
     expected = [w(digits) for w in work]
     pool = joblib.Parallel(n_jobs=2, backend="loky", timeout=60)
-    for codes, known in zip(pool(joblib.delayed(w)(digits) for w in work), expected, strict=True):
-        np.testing.assert_array_equal(codes, known)
+    for codes, same in zip(pool(joblib.delayed(w)(digits) for w in work), expected, strict=True):
+        np.testing.assert_array_equal(codes, same)
 
 
 @pytest.fixture
@@ -50,14 +50,18 @@ def restored_threads():
     torch.set_num_threads(before)
 
 
-def test_one_thread_and_two_agree_to_five_digits(restored_threads):
-    rng = np.random.RandomState(0)
+def test_codes_of_one_and_two_threads_agree_to_five_digits(restored_threads, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
     X = np.tanh(rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 40))).astype(np.float32)
     codes = []
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
         large = AutoencoderTransformer(
-            3, hidden_layer_sizes=(1024,), batch_size=500, max_iter=5, random_state=0
+            3,
+            hidden_layer_sizes=(1024,),
+            batch_size=500,
+            max_iter=5,
+            random_state=global_random_seed,
         )
         assert large._flops_per_row(X, 3) * 500 > MULTITHREADING_MIN_FLOPS
         codes.append(large.fit_transform(X))
@@ -66,24 +70,24 @@ def test_one_thread_and_two_agree_to_five_digits(restored_threads):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("cls", AUTOENCODERS, ids=lambda cls: cls.__name__)
-def test_steps_that_are_too_large_end_at_the_start_or_are_named(cls, digits):
-    estimator = quick(cls, learning_rate_init=1e30, max_iter=3)
+def test_a_learning_rate_that_is_too_large_keeps_the_start_or_is_named(cls, digits, small):
+    estimator = small(cls, learning_rate_init=1e30, max_iter=3)
     try:
         estimator.fit(digits)
     except ValueError as error:
-        told = str(error)
+        message = str(error)
     else:
-        told = "`learning_rate_init`"
+        message = "`learning_rate_init`"
         assert np.isfinite(estimator.reconstruct(digits)).all()
-    assert "`learning_rate_init`" in told
+    assert "`learning_rate_init`" in message
     assert hasattr(estimator, "n_features_in_") == estimator.__sklearn_is_fitted__()
 
 
-def test_a_model_is_freed_when_it_is_let_go(digits):
+def test_a_model_is_freed_after_its_last_reference(digits, small):
     gc.collect()
     gc.disable()
     try:
-        fitted = quick(AutoencoderTransformer, max_iter=1).fit(digits)
+        fitted = small(AutoencoderTransformer, max_iter=1).fit(digits)
         network = weakref.ref(fitted.network_)
         del fitted
         assert network() is None
@@ -91,8 +95,8 @@ def test_a_model_is_freed_when_it_is_let_go(digits):
         gc.enable()
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells")
-def test_fits_and_failures_leave_no_memory_behind(digits):
+@pytest.mark.skipif(not STATUS.exists(), reason="needs /proc of Linux")
+def test_memory_does_not_grow_with_the_number_of_fits_and_errors(digits, small):
     X = digits[:100]
 
     def own_memory():
@@ -102,7 +106,7 @@ def test_fits_and_failures_leave_no_memory_behind(digits):
 
     def work(n_fits):
         for seed in range(n_fits):
-            fitted = quick(AutoencoderTransformer, max_iter=1, random_state=seed).fit(X)
+            fitted = small(AutoencoderTransformer, max_iter=1, random_state=seed).fit(X)
             fitted.partial_fit(X).score(X)
             with pytest.raises(ValueError, match="infinity"):
                 fitted.fit(X + np.inf)
