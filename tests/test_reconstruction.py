@@ -169,3 +169,11 @@ def test_a_loss_is_found_by_its_name_and_by_its_link(name, loss):
     assert loss.name == name
     assert loss_of_link(loss.link) is loss
     assert loss.description in describe_losses()
+
+
+def test_the_logarithm_of_a_factorial_is_exact_in_a_graph():
+    graph, x = Graph(), torch.arange(40, dtype=torch.float64)
+    output = LOSSES["poisson"].pointwise_graph(graph, "raw", "x")
+    # At a rate of one the loss is one plus the logarithm of the factorial.
+    result = run(graph, output, raw=torch.zeros_like(x), x=x) - 1.0
+    np.testing.assert_allclose(result, torch.lgamma(x + 1), rtol=1e-13, atol=3e-11)

@@ -1,6 +1,7 @@
-"""A trained autoencoder that needs nothing but NumPy: `load()` reads `model.npz` beside this file.
+"""A trained autoencoder that needs only NumPy.
 
-`skae` wrote both files. The model is a list of operations, named as in ONNX, on named arrays.
+`load()` reads the file `model.npz` beside this one; `skae` wrote both. The model is a list of
+operations, named as in ONNX, on named arrays.
 """
 
 import json
@@ -55,7 +56,10 @@ def load(path: str | PathLike[str] | None = None) -> "Predictor":
 
 
 class Predictor:
-    """A trained autoencoder. It computes in float64; results have the precision of the input."""
+    """A trained autoencoder.
+
+    It computes in float64; results have the precision of the input.
+    """
 
     def __init__(self, programs: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self._programs, self._arrays = programs, arrays

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 
 class ColumnStatistics(nn.Module):
-    """Statistics of the columns, in the network's units, and the relation of these to `X`."""
+    """Statistics of the columns in the network's units, and their relation to `X`."""
 
     zero: Tensor  # (n_features,): where `X` is zero
     minimum: Tensor  # (n_features,): over the training rows
@@ -39,7 +39,7 @@ class ColumnStatistics(nn.Module):
 
 
 def gaussian(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
-    """Add normal noise, in all columns of `level` times their overall standard deviation."""
+    """Add normal noise of `level` times the overall standard deviation."""
     return x + level * columns.rms_std * _random_like(x, rng, torch.randn)
 
 

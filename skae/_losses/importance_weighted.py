@@ -17,12 +17,12 @@ def importance_bound(
     samples: Tensor,
     beta: float,
 ) -> Tensor:
-    """log of the mean of p(x | z) (p(z) / q(z | x))^beta over codes z; shape (n_samples,).
+    """log of the mean of p(x | z) (p(z) / q(z | x))^beta over codes z.
 
-    The codes are `mean + std * samples`, with samples of shape (n_codes, n_samples, n_components).
-    The gradient is doubly reparameterised (Tucker et al., 2019): the encoder's gradient passes
-    through the codes only, each weighted once more, so that its signal-to-noise ratio does not fall
-    with the number of codes.
+    The result has the shape (n_samples,). The codes are `mean + std * samples`, with samples of
+    shape (n_codes, n_samples, n_components). The gradient is doubly reparameterised (Tucker et al.,
+    2019): the encoder's gradient passes through the codes only, each weighted once more, so that
+    its signal-to-noise ratio does not fall with the number of codes.
     """
     n_codes, n_rows, n_components = samples.shape
     codes = mean + (log_var / 2).exp() * samples
@@ -39,20 +39,20 @@ def importance_bound(
 
 
 def log_ratio(codes: Tensor, deviations: Tensor, log_var: Tensor) -> Tensor:
-    """log p(z) / q(z | x) for codes that are `deviations` standard deviations from their mean."""
+    """log p(z) / q(z | x); `deviations` are (z - mean) / std of the posterior."""
     return (deviations.square() - codes.square() + log_var).sum(-1) / 2
 
 
 def standard_normal(shape: tuple[int, ...], like: Tensor, rng: Generator) -> Tensor:
-    """Standard normal numbers of this shape, in the dtype and on the device of `like`."""
+    """Standard normal numbers in the dtype and on the device of `like`."""
     return like.new_empty(shape).normal_(generator=rng)
 
 
 def antithetic_normal(n_components: int, seed: int) -> Tensor:
-    """Normal numbers with mean zero and covariance one exactly; (n_codes, n_components).
+    """Normal numbers with mean zero and covariance one exactly.
 
-    The expectation of a quadratic function of the code, such as the squared error of a linear
-    decoder, is then exact.
+    The shape is (n_codes, n_components). The expectation of a quadratic function of the code, such
+    as the squared error of a linear decoder, is then exact.
     """
     n_pairs = max(NOISE_PAIRS, n_components)
     rng = torch.Generator().manual_seed(seed)

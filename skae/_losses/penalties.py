@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 
 def elastic_net(weights: Iterable[Tensor], alpha: float, l1_ratio: float) -> Tensor:
-    """alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2), as in `ElasticNet`; one number."""
+    """alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2), one number."""
     l1 = torch.stack([w.abs().sum() for w in weights]).sum()
     l2 = torch.stack([w.square().sum() for w in weights]).sum()
     return alpha * (l1_ratio * l1 + (1 - l1_ratio) / 2 * l2)
@@ -26,7 +26,7 @@ def squared_jacobian_norm(code: Tensor, x: Tensor, directions: Tensor) -> Tensor
 
 
 def random_directions(code: Tensor, rng: Generator) -> Tensor:
-    """One direction u for each row of `code`, with E[uu'] = I; shape (1, *code.shape).
+    """One direction u per row of `code`, with E[uu'] = I; shape (1, *code.shape).
 
     All have the length sqrt(n_components). The lengths of normal vectors vary, which is the only
     variance of the estimate where J'J is close to the identity on the code, as for PCA.
@@ -37,5 +37,5 @@ def random_directions(code: Tensor, rng: Generator) -> Tensor:
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
-    """KL divergence of N(mean, diag exp(log_var)) from N(0, I), in nats; shape (n_samples,)."""
+    """KL divergence of N(mean, diag exp(log_var)) from N(0, I) of each row, in nats."""
     return (mean.square() + log_var.exp() - 1 - log_var).sum(1) / 2

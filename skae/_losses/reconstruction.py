@@ -75,7 +75,7 @@ class ReconstructionLoss(ABC):
         return self.loss_graph(graph, raw, x)
 
     def check(self, X: np.ndarray | Tensor) -> None:
-        """Raise a ValueError if values of `X` other than NaN are out of the domain of the loss."""
+        """Raise a ValueError if values of `X` are out of the domain; NaN is allowed."""
 
     def loss(self, raw: Tensor, x: Tensor) -> Tensor:
         """The loss of each row, shape (n_samples,), summed over its observed entries."""
@@ -87,7 +87,7 @@ class ReconstructionLoss(ABC):
         return graph.sum_last_axis(graph.zero_where_missing(x, pointwise))
 
     def deviance(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The loss of each row above that of a perfect reconstruction, shape (n_samples,)."""
+        """The loss of each row minus that of a perfect reconstruction, (n_samples,)."""
         return _sum_observed(
             lambda raw, x: self.pointwise(raw, x) - self.pointwise_minimum(x), raw, x
         )

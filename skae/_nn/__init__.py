@@ -1,1 +1,1 @@
-"""Network modules: layers, encoders and decoders, the fitted autoencoder, its pickling."""
+"""Network modules: layers, encoders and decoders, autoencoders, pickling."""

@@ -1,4 +1,4 @@
-"""The autoencoder: a fixed PCA path and, beside it, networks that are zero before training."""
+"""The autoencoder: a fixed PCA path, and networks that are zero before training."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,17 +16,17 @@ from .layers import layer_to_graph
 
 
 def _full_precision(device_type: str) -> AbstractContextManager:
-    """Disable autocast; not where it is off already, as that takes as long as a small layer."""
+    """Disable autocast where it is on; a context takes as long as a small layer."""
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
 
 class PCAPath(nn.Module):
-    """PCA: the fixed linear map to the code and back. An inactive one adds only the mean.
+    """PCA: the fixed linear map to the code and back.
 
-    It is computed in its own precision even where the networks beside it are trained in a lower
-    one: a mean that is rounded to 1 has no logit.
+    An inactive one adds only the mean. It is computed in its own precision even where the networks
+    beside it are trained in a lower one: a mean that is rounded to 1 has no logit.
     """
 
     mean: Tensor  # (n_features,)
@@ -73,7 +73,7 @@ class PCAPath(nn.Module):
 
 
 class Scales(nn.Module):
-    """Scales of the inputs and the outputs of the networks, with which both are of order one."""
+    """Scales with which inputs and outputs of the networks are of order one."""
 
     inverse_input_scale: Tensor  # (n_features,): 1 / standard deviation
     inverse_code_scale: Tensor  # (n_components,): 1 / standard deviation of PCA's code
@@ -95,7 +95,7 @@ class Scales(nn.Module):
 
 
 def reciprocal(values: Tensor) -> Tensor:
-    """1 / value, and 0 for zero: from standard deviations to inverse scales, and back."""
+    """1 / value, and 0 for zero: from standard deviations to inverse scales or back."""
     return torch.where(values > 0, 1 / values, 0.0)
 
 
@@ -171,7 +171,7 @@ class Autoencoder(nn.Module):
         return layer_to_graph(graph, self.decoder, scaled)
 
     def raw_graph(self, graph: Graph, pca_code: str, delta_raw: str) -> str:
-        """Add the raw output to a graph: the PCA path through the link, and the decoder's part."""
+        """Add the raw output to a graph: the linked PCA path plus the decoder's part."""
         path, scaled = self.pca_path, graph.add("Mul", delta_raw, self.scales.output_scale)
         if not path.active:
             return graph.add("Add", self.link(path.mean), scaled)

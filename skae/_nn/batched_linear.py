@@ -22,7 +22,7 @@ class BatchedLinear(nn.Module):
         gain: float = 1.0,
         bias_std: float = 0.0,
     ):
-        """Draw normal weights, which multiply the size of the inputs by `gain`, and biases."""
+        """Draw normal weights and biases; `gain` is the ratio of output to input size."""
         super().__init__()
         weight = torch.randn(n_networks, n_in, n_out, generator=rng)
         bias = torch.randn(n_networks, 1, n_out, generator=rng)

@@ -46,7 +46,7 @@ def multiply_adds(image_shape: tuple[int, ...], channels: tuple[int, ...], size:
 
 
 class TransposedConvolution(nn.Module):
-    """The transpose of another layer, a convolution, with the same kernels; doubles the size."""
+    """The transpose of a convolution, with the same kernels; doubles the size."""
 
     def __init__(self, convolution: nn.Conv2d, before: Shape):
         super().__init__()
@@ -71,7 +71,7 @@ LAYERS[TransposedConvolution] = LayerForms(TransposedConvolution.to_graph)
 
 
 def _output_padding(before: Shape) -> list[int]:
-    """One for an even height or width: transposed convolutions return odd sizes otherwise."""
+    """One for an even size: without padding, transposed convolutions have odd sizes."""
     return [(size + 1) % 2 for size in before[1:]]
 
 
@@ -86,10 +86,10 @@ def convolutional_encoder_decoder(
     tied: bool,
     n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
-    """A convolutional encoder with a dense last layer, and the decoder that mirrors it.
+    """A convolutional encoder and the decoder that mirrors it.
 
-    A tied decoder applies the encoder's kernels, transposed. Beside PCA both return zeros before
-    training.
+    The encoder's last layer is dense. A tied decoder applies the encoder's kernels, transposed.
+    Beside PCA both return zeros before training.
     """
     shapes = layer_shapes(image_shape, channels)
     steps = list(pairwise(shapes))

@@ -86,7 +86,7 @@ class LayerScale(nn.Module):
 
 
 class TransposedLinear(nn.Module):
-    """A dense layer whose matrix is the transpose of another layer's, in the same memory."""
+    """A dense layer whose matrix is the transpose of another layer's."""
 
     def __init__(self, other: nn.Linear):
         super().__init__()
@@ -95,7 +95,7 @@ class TransposedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(other.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the transposed matrix, or its leading rows if `x` has fewer columns, and a bias."""
+        """Apply the transposed matrix, or as many of its rows as `x` has columns."""
         return linear(x, self._linear[0].weight[: x.shape[1]].t(), self.bias)
 
     def to_graph(self, graph: Graph, x: str) -> str:

@@ -17,7 +17,7 @@ MAX_DECODED_ENTRIES = 2**18
 class FittedAutoencoder(nn.Module):
     """A trained autoencoder for rows and codes in the units of `X`."""
 
-    network: Any  # has `encode`, `decode` and `distance`
+    network: Any  # an Autoencoder; estimators use the methods of its subclasses, too
     shift: Tensor  # (n_features,)
     scale: Tensor  # one number
 
@@ -29,15 +29,18 @@ class FittedAutoencoder(nn.Module):
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Rows (n_samples, n_features) in the units of `X` to codes (n_samples, n_components)."""
+        """Rows in the units of `X` to codes, (n_samples, n_components)."""
         return self.from_network_code(self.network.encode((x - self.shift) / self.scale))
 
     def decode(self, code: Tensor) -> Tensor:
-        """Codes to raw rows; for squared and absolute error these are in the units of `X`."""
+        """Codes to raw rows, (n_samples, n_features).
+
+        For squared and absolute error these are in the units of `X`.
+        """
         return self.shift + self.scale * self.network.decode(self.to_network_code(code))
 
     def distance(self, code: Tensor) -> Tensor:
-        """Distance of codes from that of the mean row, in standard deviations; (n_samples, 1)."""
+        """Distance of codes from the mean code in standard deviations, (n_samples, 1)."""
         return self.network.distance(self.to_network_code(code))
 
     def from_network_code(self, code: Tensor) -> Tensor:
@@ -49,13 +52,16 @@ class FittedAutoencoder(nn.Module):
         return code / self.scale
 
     def with_trained_layers(self, network: Any) -> Self:
-        """A copy with the encoder and the decoder of `network`; other tensors keep their dtype."""
+        """A copy with the encoder and the decoder of `network`.
+
+        All other tensors are unchanged, also their precision.
+        """
         fitted = copy.deepcopy(self)
         fitted.network.encoder, fitted.network.decoder = network.encoder, network.decoder
         return fitted
 
     def decoder_jacobian(self) -> Tensor:
-        """The derivative of `decode` in each code, at the code zero; (n_components, n_features)."""
+        """The derivative of `decode` at the code zero, (n_components, n_features)."""
         # One row for each feature: the gradient of feature j in the code of row j is the Jacobian.
         columns = []
         n_rows = max(MAX_DECODED_ENTRIES // len(self.shift), 1)
@@ -89,10 +95,10 @@ class FittedAutoencoder(nn.Module):
 
 
 class RotatedAutoencoder(FittedAutoencoder):
-    """A trained autoencoder with ordered codes: `(network's code - code_mean) @ rotation`.
+    """A trained autoencoder with codes `(network's code - code_mean) @ rotation`.
 
-    The rotation includes a scale. The decoder applies its inverse, so reconstructions do not depend
-    on it. It is the identity until `rotate` is called.
+    The rotation orders the codes and includes a scale. The decoder applies its inverse, so
+    reconstructions do not depend on it. It is the identity until `rotate` is called.
     """
 
     code_mean: Tensor  # (n_components,)
@@ -137,7 +143,7 @@ Trained = TypeVar("Trained", bound=nn.Module)  # a module with the buffer `scale
 
 
 def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> Trained:
-    """The module itself if it has this dtype and device, else a copy, which is made once."""
+    """The module itself if it has this dtype and device, else a cached copy."""
     if (trained.scale.dtype, trained.scale.device) == (dtype, device):
         return trained
     copied = cast(Trained | None, _COPIES.get(trained))

@@ -81,7 +81,7 @@ def _linear_parameter_gradients(layer: nn.Linear, x: Tensor, gradient: Tensor) -
 def convolution_attributes(
     layer: nn.Conv2d | nn.ConvTranspose2d, output_padding: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """The ONNX attributes of a convolution, or of its transpose if `output_padding` is given."""
+    """The ONNX attributes of a convolution, or its transpose with `output_padding`."""
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise not_exportable(layer)
     attributes = {

@@ -38,7 +38,7 @@ def mlp(
 
 
 def dense_layer(n_in: int, n_out: int, rng: Generator, gain: float, bias_std: float) -> nn.Linear:
-    """A dense layer with random weights, which multiply the size of the inputs by `gain`."""
+    """A dense layer with random weights; `gain` is the ratio of output to input size."""
     layer = skip_init(nn.Linear, n_in, n_out)
     nn.init.normal_(layer.weight, std=gain * n_in**-0.5, generator=rng)
     nn.init.normal_(layer.bias, std=bias_std, generator=rng)
@@ -110,6 +110,6 @@ def tied_encoder_decoder(
 def append_layer_scales(
     encoder: nn.Sequential, n_outputs: int, decoder: nn.Sequential, n_features: int
 ) -> tuple[nn.Module, nn.Module]:
-    """The pair with outputs of zero before training, where the last weights cannot be zero."""
+    """Append scales of zero to both, where the last weights cannot be zero."""
     encoder.extend([LayerScale(n_outputs), SoftClip(DELTA_LIMIT)])
     return encoder, decoder.append(LayerScale(n_features))

@@ -1,4 +1,4 @@
-"""Activations of sparse codes: which units are active in a row, and the penalty for it."""
+"""Activations of sparse codes: which units are active in a row, and penalties."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ BANDWIDTH = 1.0
 
 
 class SparseActivation(nn.Module):
-    """The map from pre-activations to codes, and the penalty on the activity of units.
+    """The map from pre-activations to codes, and the penalty on active units.
 
     Codes are not negative. `n_nonzero` is the target number of active units in a row.
     """
@@ -51,7 +51,7 @@ class SparseActivation(nn.Module):
 
 
 class TopK(SparseActivation):
-    """The `n_nonzero` largest of each row that are positive; more of them early in training."""
+    """The `n_nonzero` largest positive ones of each row; more early in training."""
 
     n_steps = 0  # training steps so far
     anneal_steps: float = K_ANNEAL_STEPS
@@ -133,7 +133,7 @@ class Lifetime(Thresholded):
         self.register_buffer("threshold", torch.zeros(n_components))
 
     def training_threshold(self, pre_activation: Tensor) -> Tensor:
-        """The threshold for a part of the share; the running mean is of that for all of it."""
+        """The threshold for a part of the share; the running mean is for all of it."""
         super().training_threshold(pre_activation)
         self.n_steps += 1
         part = MIN_SHARE ** (self.n_steps * GOLDEN_RATIO % 1)
@@ -157,10 +157,11 @@ class L1(SparseActivation):
 
 
 class KL(SparseActivation):
-    """All units above zero; the target is `n_nonzero / n_components` of the rows for each unit.
+    """All units above zero, with a target for the activity of each unit.
 
-    The penalty is the divergence from this target of the mean of the unit's logistic output over
-    the batch; it increases the activity of rarely active units, too.
+    The target is a fraction `n_nonzero / n_components` of the rows. The penalty is the divergence
+    from it of the mean of the unit's logistic output over the batch; it increases the activity of
+    rarely active units, too.
     """
 
     def penalty(self, pre_activation: Tensor, code: Tensor) -> Tensor:
@@ -220,11 +221,11 @@ class _Heaviside(torch.autograd.Function):
 
 
 def heaviside(x: Tensor, threshold: Tensor) -> Tensor:
-    """1 where `x`, (n_samples, n_components), exceeds the threshold of its column, else 0.
+    """1 where `x` exceeds the threshold of its column, else 0.
 
-    The derivative of its expectation in the threshold is minus the density of `x` there, which is
-    estimated from the rows within `BANDWIDTH` (Rajamanoharan et al., 2024). The derivative in `x`
-    is taken as zero.
+    `x` is of shape (n_samples, n_components). The derivative of its expectation in the threshold is
+    minus the density of `x` there, which is estimated from the rows within `BANDWIDTH`
+    (Rajamanoharan et al., 2024). The derivative in `x` is taken as zero.
     """
     return _Heaviside.apply(x, threshold)
 

@@ -1,4 +1,4 @@
-"""The network of the sparse autoencoder: an encoder of sparse codes and a dictionary."""
+"""The network of the sparse autoencoder: a sparse encoder and a dictionary."""
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class ZeroOutput(nn.Module):
 
 
 class SparseEncoder(nn.Module):
-    """A linear map of each row plus the output of a network, and the activation of the units."""
+    """A linear map of each row plus the output of a network, and the activation."""
 
     weight: Tensor  # (n_components, n_features); tied, (n_components, 1): lengths of directions
     input_mean: Tensor | None  # (n_features,): the mean row, added to the centred rows
@@ -59,13 +59,13 @@ class SparseEncoder(nn.Module):
         self.register_buffer("rows_since_active", torch.zeros(n_components))
 
     def effective_weight(self, dictionary: "DictionaryDecoder") -> Tensor:
-        """The matrix of the linear map, (n_components, n_features), beside that dictionary."""
+        """The matrix of the linear map, (n_components, n_features)."""
         if self.tied:
             return self.weight * dictionary.directions
         return dictionary.mask_to_fields(self.weight)
 
     def rescale(self, factor: Tensor | float) -> None:
-        """Multiply weights and biases by one number or by a factor per unit, (n_components,)."""
+        """Multiply weights and biases by a factor, or one for each unit."""
         factor = torch.as_tensor(factor, dtype=self.bias.dtype, device=self.bias.device)
         self.weight.data.mul_(factor.expand_as(self.bias)[:, None])
         self.bias.data.mul_(factor)
@@ -79,7 +79,7 @@ class SparseEncoder(nn.Module):
 
 
 class DictionaryDecoder(nn.Module):
-    """The sum of directions of unit length times their codes, plus the output of a network."""
+    """The sum of codes times unit vectors, plus the output of a network."""
 
     receptive_fields: Tensor | None  # (n_components, n_features): ones for the features of a unit
 
@@ -124,7 +124,9 @@ LAYERS |= {
 
 
 class SparseCoder(Autoencoder):
-    """code = activation(E (x - mean) + b + g(x));  raw = link(mean) + D' code + f(code).
+    """An autoencoder with sparse codes and a dictionary.
+
+    code = activation(E (x - mean) + b + g(x));  raw = link(mean) + D' code + f(code).
 
     The rows of D, the dictionary, have unit length; g and f are zero before training, or always.
     """

@@ -1,4 +1,4 @@
-"""Subspace pursuit: a search for better active units than those that an encoder selects."""
+"""Subspace pursuit: a search for better active units than the encoder's."""
 
 import torch
 from torch import Tensor
@@ -18,11 +18,11 @@ MAX_GATHERED_ENTRIES = 2**23
 def subspace_pursuit(
     code: Tensor, x: Tensor, directions: Tensor, n_nonzero: int, n_steps: int
 ) -> Tensor:
-    """Codes of at most `n_nonzero` units whose errors are at most those of the given codes.
+    """Codes with at most `n_nonzero` units, with errors no larger than before.
 
-    Each step adds the units with the largest projections of the residual, fits all by least
-    squares, keeps the `n_nonzero` largest and fits these again (Dai and Milenkovic, "Subspace
-    pursuit", 2009).
+    Each step adds the units with the largest projections of the residual, fits
+    all by least squares, keeps the `n_nonzero` largest and fits these again (Dai and Milenkovic,
+    "Subspace pursuit", 2009).
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def _pursue(
 
 
 def _least_squares(x: Tensor, directions: Tensor, units: Tensor) -> Tensor:
-    """The coefficients of the given units of each row, (n_samples, n), that fit the row best."""
+    """The least-squares coefficients of the given units of each row, (n_samples, n)."""
     selected = directions[units]
     gram = selected @ selected.mT
     gram.diagonal(dim1=1, dim2=2).add_(RIDGE)

@@ -1,4 +1,4 @@
-"""The network of the variational autoencoder and its initialisation as probabilistic PCA."""
+"""The network of the variational autoencoder, and probabilistic PCA."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,10 @@ from .layers import LAYERS, LayerForms, layer_to_graph
 
 
 class GaussianEncoder(nn.Module):
-    """An encoder with two outputs per component: the change of the mean, and the log variance."""
+    """An encoder of the posterior, with two outputs per component.
+
+    One is the change of the mean, the other that of the log variance.
+    """
 
     def __init__(self, network: nn.Module, log_var: Tensor):
         super().__init__()
@@ -68,7 +71,9 @@ LAYERS |= {
 
 
 class VariationalAutoencoder(Autoencoder):
-    """Codes with prior N(0, I): z ~ N(a V (x - mean) + g(x), e^h(x)), raw = W z + f(z).
+    """An autoencoder with normal posteriors of the codes and the prior N(0, I).
+
+    z ~ N(a V (x - mean) + g(x), e^h(x)), raw = W z + f(z).
 
     With g = f = 0 and constant h the gains of the PCA path make it probabilistic PCA. Its decoder
     does not fade out: it is trained wherever the prior has mass.

@@ -159,7 +159,7 @@ def _row_weights(sizes: tuple[int, ...]) -> Tensor:
 
 
 def stack_networks(networks: Sequence[Autoencoder]) -> Autoencoder:
-    """One network with a leading axis of networks in each tensor; see `manual_backward`."""
+    """One network with a leading axis of networks; see `manual_backward`."""
     stacked = copy.deepcopy(networks[0])
     states = [network.state_dict(keep_vars=True) for network in networks]
     for name, first in states[0].items():

@@ -1,4 +1,4 @@
-"""Joint computation of many fits: `with fit_together(): GridSearchCV(...).fit(X)`."""
+"""Joint computation of many fits: `with fit_together(): search.fit(X)`."""
 
 import threading
 import warnings
@@ -70,7 +70,7 @@ fit_together.__module__ = "skae"  # where users import it
 
 
 class BatchedBackend(ParallelBackendBase):
-    """A joblib backend that collects calls until joblib needs a result, and then runs them all."""
+    """A joblib backend that collects calls, and runs all when a result is needed."""
 
     supports_sharedmem = uses_threads = True
 
@@ -80,7 +80,7 @@ class BatchedBackend(ParallelBackendBase):
         self._collected: list[_Result] = []
 
     def effective_n_jobs(self, n_jobs: int) -> int:
-        """Half of the calls to collect: joblib dispatches twice as many calls as there are jobs."""
+        """Half of the calls to collect, as joblib dispatches two calls per job."""
         return -(-self._n_calls // 2)
 
     def submit(self, func: Callable[[], Any], callback: Any = None) -> "_Result":
@@ -123,7 +123,7 @@ class _Result:
 
 
 def run_interleaved(calls: Sequence["_InterleavedCall"]) -> None:
-    """Run all calls, one at a time up to its next epoch or its end, then all these epochs."""
+    """Run all calls, one at a time up to its next epoch, then all these epochs."""
     n_threads = torch.get_num_threads()
     # The calls change the warning filters and the number of threads, and restore the values that
     # they found. As they end in another order than they began, both are restored here.
@@ -152,9 +152,10 @@ def _run_epoch_by_epoch(calls: Sequence["_InterleavedCall"]) -> None:
 
 
 class _InterleavedCall(threading.Thread):
-    """A call in a thread that runs only within `resume`, until its next epoch or its end.
+    """A call in a thread that runs only within `resume`.
 
-    The epoch is then run by the caller of `resume`. Only one of these threads runs at a time.
+    It then runs until its next epoch or its end. The epoch is then run by the caller of `resume`.
+    Only one of these threads runs at a time.
     """
 
     epoch: Epoch

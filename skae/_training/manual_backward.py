@@ -101,7 +101,7 @@ def _first_with_parameters(layers: list[nn.Module]) -> int:
 
 
 class LowPrecisionCopy:
-    """A copy of the encoder and the decoder in low precision, in which gradients are computed.
+    """A copy of the networks in low precision, in which gradients are computed.
 
     The weights that the optimiser updates stay in full precision, as most steps are smaller than
     the spacing of numbers in low precision.
@@ -135,7 +135,7 @@ class CachedInputs(NamedTuple):
 
 
 class SquaredErrorGradient:
-    """The mean squared error of the reconstructions by an `Autoencoder`, and its gradient.
+    """The mean squared error of reconstructions, and its gradient.
 
     The first half of `__call__` is `encode` and `decode` of `Autoencoder`. The second half is the
     chain rule, in reverse order.
@@ -163,7 +163,7 @@ class SquaredErrorGradient:
 
     @torch.inference_mode()
     def __call__(self, rows: CachedInputs, weight: Tensor | None = None) -> Tensor:
-        """Return the mean loss of the rows, and write the gradients to the parameters' `grad`.
+        """Return the mean loss of the rows, and write its gradient to the parameters.
 
         `weight`, (n_samples, 1), are the weights of the rows in the mean; equal by default.
         """
@@ -188,10 +188,11 @@ class SquaredErrorGradient:
 
 
 class ManualGradient:
-    """The mean squared error of some rows of a data set; writes gradients to the parameters.
+    """The mean squared error of some rows of a data set, and its gradient.
 
-    `batch(index)` returns the network's input and the target; the layers compute in `dtype`. If
-    `rows` is given, it is both for all rows, and what stays constant in training is computed once.
+    The gradient is written to the parameters' `grad`. `batch(index)` returns the network's input
+    and the target; the layers compute in `dtype`. If `rows` is given, it is both for all rows, and
+    what stays constant in training is computed once.
     """
 
     def __init__(
