@@ -1,7 +1,7 @@
 """Reconstructions as the output of a step in a pipeline."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
@@ -86,6 +86,10 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             reducer = default_reducer(X) if self.estimator is None else clone(self.estimator)
             self.estimator_ = reducer.fit(X, y)
         return self
+
+    if TYPE_CHECKING:  # scikit-learn's method has no annotations
+
+        def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     def transform(self, X) -> np.ndarray:
         """Reconstruct rows from their codes.

@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -139,6 +139,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     True
     """
 
+    __module__ = "skae"
+
     estimator: Any = parameter(None, NONE, estimator_with("fit", "transform", "inverse_transform"))
     _: KW_ONLY
     missing_values: float = parameter(np.nan, instance_of(Real, "a number or np.nan"))
@@ -183,6 +185,10 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             self._min, self._max = x.numpy().min(axis=0), x.numpy().max(axis=0)
             self._fit_fill(x, missing)
         return self
+
+    if TYPE_CHECKING:  # scikit-learn's method has no annotations
+
+        def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     def transform(self, X) -> np.ndarray:
         """Fill the missing cells of rows.

@@ -11,15 +11,17 @@ from .._data.array_api import ArrayLike
 class Transformer(Protocol):
     """Encodes rows, once it is fitted."""
 
-    def transform(self, X: ArrayLike, /) -> Any:
-        """Rows to codes."""
+    @property
+    def transform(self) -> Any:
+        """The method from rows to codes; for type checkers a pipeline has no method."""
 
 
 class Reducer(Transformer, Protocol):
     """Encodes rows and decodes codes."""
 
-    def inverse_transform(self, X: ArrayLike, /) -> Any:
-        """Codes to rows."""
+    @property
+    def inverse_transform(self) -> Any:
+        """The method from codes to rows."""
 
 
 class UnfittedTransformer(Transformer, Protocol):
@@ -48,11 +50,21 @@ class HasComponents(Protocol):
 class HasLossCurve(Protocol):
     """A fitted autoencoder, for the curves of its training."""
 
-    init: str
     warm_start: bool
-    loss_curve_: Sequence[float]
-    validation_curve_: Sequence[float]
     best_iter_: int
+
+    # As properties, any subtype will do for type checkers.
+    @property
+    def init(self) -> str:
+        """How training started."""
+
+    @property
+    def loss_curve_(self) -> Sequence[float]:
+        """Training loss of each epoch."""
+
+    @property
+    def validation_curve_(self) -> Sequence[float]:
+        """Held-out loss of each epoch."""
 
 
 class HasExplainedVariance(Protocol):

@@ -33,8 +33,8 @@ from .._nn.batched_linear import BatchedLinear
 from .._nn.fitted import cached_cast
 from .._nn.layers import ACTIVATIONS
 from .._nn.pickling import ModulePickleMixin
-from .._training.fit import diverged
-from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd
+from .._training.loop import by_autograd, divergence_message
+from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
 
 # Root mean square of the outputs of a layer's initial weights over that of its inputs. Larger than
@@ -139,6 +139,8 @@ class DenoisingEnsemble(ModulePickleMixin):
     True
     """
 
+    __module__ = "skae"
+
     noise_levels: tuple[float, ...] = parameter((0.2, 1.5), positive_numbers(1))
     exact_levels: tuple[float, ...] = parameter((0.05, 0.1, 0.2, 0.5, 1.0), positive_numbers(0))
     max_samples: int = parameter(4000, integer(1))
@@ -183,7 +185,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                 denoisers.to(inference_dtype(X.dtype, denoisers.shift.device))
                 self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
-                raise ValueError(diverged(self))
+                raise ValueError(divergence_message(self.learning_rate_init))
             self.denoisers_ = denoisers
         return self
 

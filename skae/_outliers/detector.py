@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
@@ -110,6 +110,8 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     1
     """
 
+    __module__ = "skae"
+
     estimator: Scorer | None = parameter(
         None, NONE, instance_of(SCORERS, "an autoencoder of this package")
     )
@@ -198,6 +200,10 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             ``score_samples(X) - offset_``; negative for outliers.
         """
         return self.score_samples(X) - self.offset_
+
+    if TYPE_CHECKING:  # scikit-learn's method has no annotations
+
+        def fit_predict(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     def predict(self, X) -> np.ndarray:
         """Classify rows as inliers or outliers.

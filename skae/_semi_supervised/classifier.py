@@ -4,7 +4,7 @@ import copy
 import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -152,6 +152,8 @@ class AutoencoderClassifier(
     True
     """
 
+    __module__ = "skae"
+
     estimator: BaseEstimator | None = parameter(
         None,
         NONE,
@@ -200,6 +202,10 @@ class AutoencoderClassifier(
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
             self._fine_tune(rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
         return self
+
+    if TYPE_CHECKING:  # scikit-learn's method has no annotations
+
+        def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     def transform(self, X) -> np.ndarray:
         """Encode rows with the fine-tuned encoder.
@@ -326,8 +332,8 @@ class AutoencoderClassifier(
         # Twice the loss of equal probabilities.
         if not loss_curve[-1] < 2 * math.log(len(self.classes_)):
             raise ValueError(
-                f"Training diverged: `learning_rate_init` = {self.learning_rate_init} is too large "
-                "for this data; try a tenth of it."
+                f"Training diverged with `learning_rate_init` = {self.learning_rate_init}; a tenth "
+                "of it may help."
             )
         self.n_iter_, self.loss_curve_ = config.n_epochs, loss_curve
         self.coef_, self.intercept_ = network.coefficients()

@@ -14,7 +14,8 @@ from .._data.device import as_array
 from .._nn.autoencoder import Scales, reciprocal
 from .._nn.fitted import FittedAutoencoder
 from .._nn.mlp import skip_init
-from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd, train_epoch
+from .._training.loop import by_autograd, train_epoch
+from .._training.optimizer import Optimizer, WarmupLinearDecay
 
 # Share of labelled rows in each epoch, if other rows have pseudo-labels.
 LABELED_FRACTION = 1 / 3
