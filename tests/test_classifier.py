@@ -1,5 +1,3 @@
-"""The classifier for few labels: laws of its graph, of labels, and of rows without any."""
-
 import pickle
 
 import numpy as np
@@ -25,83 +23,49 @@ from skae import (
     DenoisingAutoencoder,
     SparseAutoencoder,
 )
-from skae._semi_supervised.label_spreading import normalized_affinity, spread_labels
 
 
 @pytest.fixture(scope="module")
-def labelled():
+def labelled(global_random_seed):
     """900 digits for training and 300 others, in float32; read-only."""
     X, y = load_digits(return_X_y=True)
-    data = train_test_split(X.astype(np.float32), y, train_size=900, test_size=300, random_state=0)
+    data = train_test_split(
+        X.astype(np.float32), y, train_size=900, test_size=300, random_state=global_random_seed
+    )
     for array in data:
         array.setflags(write=False)
     return data
 
 
-def mask_cells(y, n_known):
-    """All labels but the first few replaced by -1."""
-    return np.where(np.arange(len(y)) < n_known, y, -1)
-
-
-def small(estimator=None, **parameters):
-    """A classifier that learns within a fraction of a second."""
-    if estimator is None:
-        estimator = AutoencoderTransformer(16, max_iter=3, hidden_layer_sizes=(64,))
-    return AutoencoderClassifier(estimator, **({"max_iter": 25, "random_state": 0} | parameters))
+def keep_first(y, n_labels):
+    """Labels of which all but the first are replaced by -1."""
+    return np.where(np.arange(len(y)) < n_labels, y, -1)
 
 
 @pytest.fixture(scope="module")
-def fitted(labelled):
+def small(global_random_seed):
+    """A function that makes a classifier that is fitted within a fraction of a second."""
+
+    def make(estimator=None, **parameters):
+        if estimator is None:
+            estimator = AutoencoderTransformer(16, max_iter=3, hidden_layer_sizes=(64,))
+        defaults = {"max_iter": 25, "random_state": global_random_seed}
+        return AutoencoderClassifier(estimator, **(defaults | parameters))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def fitted(labelled, small):
     X, _, y, _ = labelled
-    return small().fit(X, mask_cells(y, 60))
-
-
-# The graph.
-
-
-def test_spreading_ends_where_linear_equations_say():
-    rng = np.random.RandomState(0)
-    codes = rng.normal(size=(80, 2)) + 4 * (np.arange(80) % 2)[:, None]
-    labels = np.full(80, -1)
-    labels[:6] = [0, 1, 0, 1, 0, 1]
-    S = normalized_affinity(codes, 8).toarray()
-    given = np.eye(2)[labels] * (labels >= 0)[:, None]
-    # The fixed point of F = 0.99 S F + Y, each column divided by its sum; both have three labels.
-    F = np.linalg.solve(np.eye(80) - 0.99 * S, given)
-    expected = (F / F.sum(axis=0)).argmax(axis=1)
-    assert (spread_labels(codes, labels, 8) == expected).mean() > 0.98
-
-
-def test_the_graph_is_symmetric_and_knows_no_unit():
-    codes = np.random.RandomState(0).normal(size=(50, 3))
-    S = normalized_affinity(codes, 5)
-    np.testing.assert_allclose(S.toarray(), S.toarray().T, atol=1e-12)
-    np.testing.assert_allclose(
-        normalized_affinity(1e6 * codes, 5).toarray(), S.toarray(), atol=1e-9
-    )
-    assert abs(np.linalg.eigvalsh(S.toarray())).max() <= 1 + 1e-9  # so spreading converges
-
-
-def test_a_label_stays_within_its_component():
-    codes = np.r_[np.zeros((5, 1)), np.full((5, 1), 9.0), np.full((5, 1), 99.0)]
-    codes += np.arange(15)[:, None] / 1000
-    labels = np.full(15, -1)
-    labels[[0, 5]] = 0, 1
-    np.testing.assert_array_equal(spread_labels(codes, labels, 3), [0] * 5 + [1] * 5 + [-1] * 5)
-
-
-def test_copies_of_rows_are_survived():
-    codes = np.repeat([[0.0], [1.0], [5.0]], 20, axis=0)
-    labels = np.full(60, -1)
-    labels[[0, 20, 40]] = 0, 1, 2
-    np.testing.assert_array_equal(spread_labels(codes, labels, 25), np.repeat([0, 1, 2], 20))
+    return small().fit(X, keep_first(y, 60))
 
 
 # Labels.
 
 
 @pytest.mark.parametrize("dtype", ["<U5", object])
-def test_names_of_classes_are_learned_like_numbers(labelled, dtype):
+def test_string_labels_equal_numeric_labels(labelled, small, dtype):
     X, X_test, y, _ = labelled
     X, y = X[:200], y[:200]
     names = np.array([f"d{digit}" for digit in range(10)], dtype=dtype)
@@ -110,21 +74,21 @@ def test_names_of_classes_are_learned_like_numbers(labelled, dtype):
     np.testing.assert_array_equal(by_name.predict(X_test), names[by_number.predict(X_test)])
 
 
-def test_names_stand_beside_the_number_of_no_label(labelled, fitted):
+def test_string_labels_may_be_combined_with_the_number_minus_one(labelled, small, fitted):
     X, X_test, y, _ = labelled
     names = np.array([f"d{digit}" for digit in range(10)], dtype=object)
-    few = np.where(mask_cells(y, 60) >= 0, names[y], -1)
+    few = np.where(keep_first(y, 60) >= 0, names[y], -1)
     by_name = small().fit(X, few)
     np.testing.assert_array_equal(by_name.predict(X_test), names[fitted.predict(X_test)])
 
 
-def test_no_label_as_a_string_is_refused(labelled):
+def test_minus_one_as_a_string_is_refused(labelled, small):
     X, _, y, _ = labelled
-    with pytest.raises(ValueError, match=r"`y` must not hold '-1' as a string.*dtype=object"):
-        small().fit(X, mask_cells(y, 60).astype(str))
+    with pytest.raises(ValueError, match=r"`y` must not contain '-1' as a string.*dtype=object"):
+        small().fit(X, keep_first(y, 60).astype(str))
 
 
-def test_a_single_value_beside_minus_one_is_a_class_and_so_is_minus_one(labelled):
+def test_minus_one_is_a_class_if_there_is_only_one_other_value(labelled, small):
     X, _, y, _ = labelled
     with pytest.warns(UserWarning, match=r"no values but 1 and -1, .* two classes"):
         two = small().fit(X, np.where(y < 5, -1, 1))
@@ -134,7 +98,7 @@ def test_a_single_value_beside_minus_one_is_a_class_and_so_is_minus_one(labelled
 @pytest.mark.parametrize(
     ("y", "message"), [(0, "at least two classes, got 1 class"), (-1, "at least two classes")]
 )
-def test_one_class_is_refused(labelled, y, message):
+def test_one_class_is_refused(labelled, small, y, message):
     X = labelled[0]
     classifier = small()
     with pytest.raises(ValueError, match=message):
@@ -144,16 +108,16 @@ def test_one_class_is_refused(labelled, y, message):
         classifier.predict(X)
 
 
-def test_real_numbers_are_no_labels(labelled):
+def test_real_numbers_as_labels_are_refused(labelled, small):
     X = labelled[0]
     with pytest.raises(ValueError, match="Unknown label type"):
         small().fit(X, X[:, 20] + 0.5)
 
 
-# Answers.
+# Predictions.
 
 
-def test_scores_are_linear_in_the_codes_and_logarithms_of_probabilities(labelled, fitted):
+def test_scores_are_linear_in_the_codes_and_log_probabilities(labelled, fitted):
     X_test = labelled[1].astype(np.float64)
     scores, codes = fitted.decision_function(X_test), fitted.transform(X_test)
     np.testing.assert_allclose(scores, codes @ fitted.coef_.T + fitted.intercept_)
@@ -164,28 +128,31 @@ def test_scores_are_linear_in_the_codes_and_logarithms_of_probabilities(labelled
     np.testing.assert_array_equal(fitted.predict(X_test), fitted.classes_[scores.argmax(axis=1)])
 
 
-def test_two_classes_have_log_odds(labelled):
+def test_scores_of_two_classes_are_log_odds(labelled, small):
     X, X_test, y, _ = labelled
-    two = small().fit(X, np.where(mask_cells(y, 60) >= 0, y % 2, -1))
+    two = small().fit(X, np.where(keep_first(y, 60) >= 0, y % 2, -1))
     proba = two.predict_proba(X_test.astype(np.float64))
     odds = np.log(proba[:, 1] / proba[:, 0])
     np.testing.assert_allclose(two.decision_function(X_test.astype(np.float64)), odds, atol=1e-9)
 
 
-# Learning.
+# Training.
 
 
-def test_rows_without_labels_help(labelled):
+def test_rows_without_labels_increase_the_accuracy(labelled, small):
     X, X_test, y, y_test = labelled
-    few = mask_cells(y, 40)
-    known = few >= 0
-    ours = small().fit(X, few).score(X_test, y_test)
-    alone = small().fit(X[known], y[known]).score(X_test, y_test)
-    linear = LogisticRegression(max_iter=1000).fit(X[known], y[known]).score(X_test, y_test)
-    assert ours > max(alone, linear) + 0.05
+    labeled = np.concatenate([np.flatnonzero(y == digit)[:5] for digit in range(10)])
+    few = np.full(len(y), -1)
+    few[labeled] = y[labeled]
+    semi_supervised = small().fit(X, few).score(X_test, y_test)
+    supervised = small().fit(X[labeled], y[labeled]).score(X_test, y_test)
+    linear = LogisticRegression(max_iter=1000).fit(X[labeled], y[labeled]).score(X_test, y_test)
+    assert semi_supervised > supervised + 0.05
+    assert semi_supervised > linear
 
 
-def test_moons_are_told_apart_by_one_label_each():
+def test_moons_with_one_label_each_are_separated():
+    # The seed is fixed: in other samples single rows between the moons connect them in the graph.
     X, y = make_moons(300, noise=0.05, random_state=0)
     few = np.full(300, -1)
     few[[np.flatnonzero(y == 0)[0], np.flatnonzero(y == 1)[0]]] = 0, 1
@@ -195,52 +162,54 @@ def test_moons_are_told_apart_by_one_label_each():
     assert classifier.score(X, y) > 0.97
 
 
-# 40 epochs are about where its test score stops growing.
+# The test score of MLPClassifier no longer increases after about 40 epochs.
 @pytest.mark.filterwarnings("ignore:.*Maximum iterations:sklearn.exceptions.ConvergenceWarning")
-def test_with_all_labels_it_is_a_network_no_worse_than_scikit_learns(labelled):
+def test_with_all_labels_the_accuracy_is_that_of_mlp_classifier(
+    labelled, small, global_random_seed
+):
     X, X_test, y, y_test = labelled
     ours = small(DenoisingAutoencoder(16, hidden_layer_sizes=(64,), max_iter=10)).fit(X, y)
-    theirs = MLPClassifier((64, 16), max_iter=40, random_state=0).fit(X, y)
-    assert ours.score(X_test, y_test) >= theirs.score(X_test, y_test)
+    theirs = MLPClassifier((64, 16), max_iter=40, random_state=global_random_seed).fit(X, y)
+    assert ours.score(X_test, y_test) >= theirs.score(X_test, y_test) - 0.01
 
 
-def test_with_no_room_for_other_rows_these_are_not_learned_from(labelled):
+def test_rows_beyond_max_samples_have_no_pseudo_labels(labelled, small, global_random_seed):
     X, _, y, _ = labelled
-    few, other = mask_cells(y, 60), X.copy()
-    estimator = FrozenEstimator(AutoencoderTransformer(16, max_iter=2).fit(X))
-    first = small(estimator, max_samples=60, noise_level=0).fit(X, few)
-    known = small(estimator, noise_level=0).fit(X[:60], y[:60])
-    # The weights begin alike, the rows come in the same order; only the codes' size differs.
-    assert np.mean(first.predict(other) == known.predict(other)) > 0.9
-    assert small(estimator, max_samples=61).fit(X, few).score(X, y) < small(estimator).fit(
-        X, few
-    ).score(X, y)
+    few = keep_first(y, 60)
+    autoencoder = AutoencoderTransformer(16, max_iter=2, random_state=global_random_seed)
+    estimator = FrozenEstimator(autoencoder.fit(X))
+    limited = small(estimator, max_samples=60, noise_level=0).fit(X, few)
+    supervised = small(estimator, noise_level=0).fit(X[:60], y[:60])
+    # The initial weights and the order of the rows are equal; only the scale of the codes differs.
+    assert np.mean(limited.predict(X) == supervised.predict(X)) > 0.9
+    unlimited = small(estimator).fit(X, few)
+    assert small(estimator, max_samples=61).fit(X, few).score(X, y) < unlimited.score(X, y)
 
 
-def test_a_frozen_autoencoder_is_shared_and_not_changed(labelled):
+def test_a_frozen_autoencoder_is_not_changed(labelled, small):
     X, X_test, y, _ = labelled
     autoencoder = AutoencoderTransformer(16, max_iter=3, random_state=0).fit(X)
     before = autoencoder.transform(X_test)
-    first = small(FrozenEstimator(autoencoder)).fit(X, mask_cells(y, 60))
+    first = small(FrozenEstimator(autoencoder)).fit(X, keep_first(y, 60))
     np.testing.assert_array_equal(autoencoder.transform(X_test), before)
     assert np.abs(first.transform(X_test) - before).max() > 0.1
-    # What it would have learned itself, with the same seed.
-    itself = small(AutoencoderTransformer(16, max_iter=3, random_state=0)).fit(X, mask_cells(y, 60))
-    np.testing.assert_array_equal(itself.predict_proba(X_test), first.predict_proba(X_test))
+    # A clone that is fitted with the same seed gives the same results.
+    cloned = small(AutoencoderTransformer(16, max_iter=3, random_state=0)).fit(X, keep_first(y, 60))
+    np.testing.assert_array_equal(cloned.predict_proba(X_test), first.predict_proba(X_test))
 
 
-def test_what_was_frozen_in_another_precision_is_tuned_in_both(labelled):
+def test_a_frozen_float32_autoencoder_is_fine_tuned_with_float64_rows(labelled, small):
     X, X_test, y, _ = labelled
     autoencoder = AutoencoderTransformer(16, max_iter=3, random_state=0).fit(X)
-    tuned = small(FrozenEstimator(autoencoder)).fit(X.astype(np.float64), mask_cells(y, 60))
-    # float32 carries 7 digits, and a handful of layers loses one or two of them.
+    tuned = small(FrozenEstimator(autoencoder)).fit(X.astype(np.float64), keep_first(y, 60))
+    # float32 has 7 digits, of which the layers lose one or two.
     np.testing.assert_allclose(
         tuned.transform(X_test), tuned.transform(X_test.astype(np.float64)), atol=1e-2
     )
 
 
 @pytest.mark.parametrize("inner", [LogisticRegression(), AutoencoderTransformer(4)])
-def test_what_is_frozen_must_be_a_fitted_autoencoder(labelled, inner):
+def test_frozen_estimators_other_than_fitted_autoencoders_are_refused(labelled, small, inner):
     X, _, y, _ = labelled
     with pytest.raises((TypeError, NotFittedError), match=r"`estimator` must|not fitted"):
         small(FrozenEstimator(inner)).fit(X, y)
@@ -258,37 +227,38 @@ def test_what_is_frozen_must_be_a_fitted_autoencoder(labelled, inner):
     ],
     ids=["vae", "images", "tied", "random", "sparse", "tied sparse"],
 )
-def test_any_autoencoder_serves(labelled, estimator):
+def test_any_autoencoder_can_be_fine_tuned(labelled, small, estimator):
     X, X_test, y, y_test = labelled
-    assert small(estimator).fit(X, mask_cells(y, 100)).score(X_test, y_test) > 0.6
+    assert small(estimator).fit(X, keep_first(y, 100)).score(X_test, y_test) > 0.6
 
 
-def test_the_default_fits_few_rows_and_columns():
-    X = np.random.RandomState(0).normal(size=(30, 3)) + np.repeat([[0.0], [4.0]], 15, axis=0)
-    classifier = AutoencoderClassifier(max_iter=20, random_state=0).fit(X, np.repeat([0, 1], 15))
+def test_the_default_estimator_is_fitted_to_few_rows_and_columns(global_random_seed):
+    rng, y = np.random.RandomState(global_random_seed), np.repeat([0, 1], 15)
+    X = rng.normal(size=(30, 3)) + 4.0 * y[:, None]
+    classifier = AutoencoderClassifier(max_iter=20, random_state=global_random_seed).fit(X, y)
     assert isinstance(classifier.encoder_, DenoisingAutoencoder)
     assert classifier.transform(X).shape == (30, 3)
-    assert classifier.score(X, np.repeat([0, 1], 15)) > 0.9
+    assert classifier.score(X, y) > 0.9
 
 
-# A good citizen.
+# Random state, pickles, data formats and parameters.
 
 
-def test_one_seed_settles_all_chance(labelled):
+def test_fits_with_the_same_seed_are_bitwise_identical(labelled, small):
     X, X_test, y, _ = labelled
     torch_state = torch.get_rng_state()
-    first, second = (small().fit(X, mask_cells(y, 60)) for _ in range(2))
-    third = clone(first).set_params(random_state=1).fit(X, mask_cells(y, 60))
+    first, second = (small().fit(X, keep_first(y, 60)) for _ in range(2))
+    third = clone(first).set_params(random_state=first.random_state + 1).fit(X, keep_first(y, 60))
     np.testing.assert_array_equal(first.predict_proba(X_test), second.predict_proba(X_test))
     assert not np.array_equal(first.predict_proba(X_test), third.predict_proba(X_test))
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 
-def test_a_pickle_gives_the_same_answers_and_holds_no_rows(labelled, fitted):
+def test_a_pickle_gives_the_same_results_and_contains_no_rows(labelled, small, fitted):
     X, X_test, y, _ = labelled
-    again = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(again.predict_proba(X_test), fitted.predict_proba(X_test))
-    twice = small().fit(np.tile(X, (2, 1)), np.tile(mask_cells(y, 60), 2))
+    loaded = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(loaded.predict_proba(X_test), fitted.predict_proba(X_test))
+    twice = small().fit(np.tile(X, (2, 1)), np.tile(keep_first(y, 60), 2))
     assert abs(len(pickle.dumps(twice)) - len(pickle.dumps(fitted))) < 1000
 
 
@@ -298,27 +268,27 @@ def test_the_dtype_of_X_is_kept(labelled, fitted, dtype):
     assert fitted.transform(X_test).dtype == fitted.predict_proba(X_test).dtype == dtype
 
 
-def test_sparse_rows_are_the_same_rows_and_gaps_are_means(labelled, fitted):
+def test_sparse_rows_and_missing_values_are_accepted(labelled, small, fitted):
     X, X_test, y, _ = labelled
-    other = small().fit(sparse.csr_array(X), mask_cells(y, 60))
-    agree = other.predict(sparse.csr_array(X_test)) == fitted.predict(X_test)
-    assert agree.mean() > 0.98  # sums in another order, then 25 epochs of float32
+    from_sparse = small().fit(sparse.csr_array(X), keep_first(y, 60))
+    is_equal = from_sparse.predict(sparse.csr_array(X_test)) == fitted.predict(X_test)
+    assert is_equal.mean() > 0.97  # rounding errors grow over 25 epochs in float32
     with_gaps = X.copy()
     with_gaps[:, 20:24] = np.nan
-    assert np.isfinite(small().fit(with_gaps, mask_cells(y, 60)).predict_proba(with_gaps)).all()
+    assert np.isfinite(small().fit(with_gaps, keep_first(y, 60)).predict_proba(with_gaps)).all()
 
 
-def test_frames_keep_their_names(labelled):
+def test_feature_names_of_data_frames_are_checked(labelled, small):
     X, X_test, y, _ = labelled
     frame, test = (pd.DataFrame(rows).rename(columns="p{}".format) for rows in (X, X_test))
-    fitted = small().fit(frame, pd.Series(mask_cells(y, 60))).set_output(transform="pandas")
+    fitted = small().fit(frame, pd.Series(keep_first(y, 60))).set_output(transform="pandas")
     assert list(fitted.feature_names_in_) == list(frame.columns)
     assert list(fitted.transform(test).columns) == [f"autoencoderclassifier{i}" for i in range(16)]
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.predict(test[test.columns[::-1]])
 
 
-def test_tuned_in_a_grid_inside_a_pipeline(labelled):
+def test_grid_search_over_a_pipeline(labelled, small):
     X, _, y, _ = labelled
     pipeline = make_pipeline(StandardScaler(), small())
     name = "autoencoderclassifier__estimator__n_components"
@@ -326,10 +296,10 @@ def test_tuned_in_a_grid_inside_a_pipeline(labelled):
     assert search.best_params_ == {name: 16}
 
 
-def test_a_diverging_fit_names_the_learning_rate(labelled):
+def test_the_error_for_a_diverging_fit_names_the_learning_rate(labelled, small):
     X, _, y, _ = labelled
     classifier = small(learning_rate_init=1e30)
-    with pytest.raises(ValueError, match=r"`learning_rate_init` = 1e\+30 is too large"):
+    with pytest.raises(ValueError, match=r"with `learning_rate_init` = 1e\+30"):
         classifier.fit(X, y)
     assert not hasattr(classifier, "classes_")
 

@@ -1,5 +1,3 @@
-"""The outlier detector: signs, sums, shares, and what it is for."""
-
 import pickle
 import re
 from dataclasses import fields
@@ -8,10 +6,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import AUTOENCODERS, quick
+from conftest import AUTOENCODERS, make_small
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
@@ -21,64 +20,74 @@ from sklearn.preprocessing import StandardScaler
 from skae import AutoencoderOutlierDetector, AutoencoderTransformer, DenoisingEnsemble
 
 
-def detector(estimator=None, **parameters):
-    """A detector that is quick to fit."""
-    estimator = estimator or DenoisingEnsemble(n_steps=100, hidden_layer_sizes=(32,))
-    return AutoencoderOutlierDetector(estimator, **({"random_state": 0} | parameters))
+@pytest.fixture(scope="module")
+def detector(global_random_seed):
+    """A function that makes a detector that is quick to fit."""
+
+    def make(estimator=None, **parameters):
+        estimator = estimator or DenoisingEnsemble(n_steps=100, hidden_layer_sizes=(32,))
+        return AutoencoderOutlierDetector(
+            estimator, **({"random_state": global_random_seed} | parameters)
+        )
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def rows():
-    """400 rows near a curve in four dimensions, and 20 that have one entry from elsewhere."""
-    rng = np.random.RandomState(0)
+def rows(global_random_seed):
+    """400 rows near a curve in four dimensions, and 20 outliers: one of their features is moved."""
+    rng = np.random.RandomState(global_random_seed)
     t = rng.uniform(-1, 1, size=420)
     X = np.c_[t, t**2, t**3, 1 - t] + 0.02 * rng.normal(size=(420, 4))
-    culprits = rng.randint(4, size=20)
-    X[np.arange(400, 420), culprits] += rng.choice([-1.2, 1.2], size=20)
-    return X, culprits
+    moved = rng.randint(4, size=20)
+    X[np.arange(400, 420), moved] += rng.choice([-1.2, 1.2], size=20)
+    return X, moved
 
 
-@pytest.mark.parametrize("held", [None, *(quick(cls, max_iter=2) for cls in AUTOENCODERS)])
-def test_contributions_add_up_to_the_score(digits, held):
-    fitted = detector(held).fit(digits)
+# Scores.
+
+
+@pytest.mark.parametrize(
+    "estimator", [None, *(make_small(cls, max_iter=2) for cls in AUTOENCODERS)]
+)
+def test_contributions_add_up_to_the_score(digits, detector, estimator):
+    fitted = detector(estimator).fit(digits)
     contributions = fitted.feature_contributions(digits)
     assert contributions.shape == digits.shape
     np.testing.assert_allclose(contributions.sum(axis=1), fitted.score_samples(digits))
 
 
-def test_the_score_is_the_reconstruction_error_of_the_held_autoencoder(digits):
-    held = quick(AutoencoderTransformer)
-    fitted = AutoencoderOutlierDetector(held, novelty=True).fit(digits)
-    by_hand = clone(held).fit(digits)
-    errors = (digits - by_hand.inverse_transform(by_hand.transform(digits))) ** 2
+def test_scores_are_negative_squared_reconstruction_errors(digits, small):
+    estimator = small(AutoencoderTransformer)
+    fitted = AutoencoderOutlierDetector(estimator, novelty=True).fit(digits)
+    expected = clone(estimator).fit(digits)
+    errors = (digits - expected.inverse_transform(expected.transform(digits))) ** 2
     np.testing.assert_allclose(fitted.score_samples(digits), -errors.sum(axis=1))
     np.testing.assert_allclose(fitted.feature_contributions(digits), -errors)
-    np.testing.assert_allclose(fitted.score_samples(digits), by_hand.score_samples(digits))
+    np.testing.assert_allclose(fitted.score_samples(digits), expected.score_samples(digits))
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
-def test_other_losses_are_charged_as_in_training(digits, loss):
+def test_scores_with_another_loss_are_those_of_the_estimator(digits, loss, small):
     X = digits / 16
-    held = quick(AutoencoderTransformer, loss=loss)
-    fitted = AutoencoderOutlierDetector(held, novelty=True).fit(X)
-    np.testing.assert_allclose(fitted.score_samples(X), held.fit(X).score_samples(X))
+    estimator = small(AutoencoderTransformer, loss=loss)
+    fitted = AutoencoderOutlierDetector(estimator, novelty=True).fit(X)
+    np.testing.assert_allclose(fitted.score_samples(X), estimator.fit(X).score_samples(X))
 
 
-def test_contaminated_rows_are_learned_from_by_their_better_half(digits):
-    held = quick(AutoencoderTransformer)
-    first = clone(held).fit(digits).score_samples(digits)
-    better = np.sort(np.argsort(-first)[:150])
-    by_hand = clone(held).fit(digits[better])
-    fitted = AutoencoderOutlierDetector(held, novelty=False).fit(digits)
-    # The same numbers, summed up elsewhere.
+def test_without_novelty_the_second_fit_is_to_the_half_with_the_highest_scores(digits, small):
+    estimator = small(AutoencoderTransformer)
+    scores = clone(estimator).fit(digits).score_samples(digits)
+    half = np.sort(np.argsort(-scores)[:150])
+    expected = clone(estimator).fit(digits[half])
+    fitted = AutoencoderOutlierDetector(estimator, novelty=False).fit(digits)
+    # The sum over features may be in another order.
     np.testing.assert_allclose(
-        fitted.score_samples(digits), by_hand.score_samples(digits), rtol=1e-12
+        fitted.score_samples(digits), expected.score_samples(digits), rtol=1e-12
     )
 
 
-def test_a_linear_autoencoder_is_pca_reconstruction(digits):
-    from sklearn.decomposition import PCA
-
+def test_scores_of_a_linear_autoencoder_are_reconstruction_errors_of_pca(digits):
     linear = AutoencoderTransformer(5, hidden_layer_sizes=())
     fitted = AutoencoderOutlierDetector(linear, novelty=True).fit(digits)
     pca = PCA(5).fit(digits)
@@ -86,7 +95,10 @@ def test_a_linear_autoencoder_is_pca_reconstruction(digits):
     np.testing.assert_allclose(fitted.score_samples(digits), -errors)
 
 
-def test_signs_and_offset_agree(rows):
+# Decisions.
+
+
+def test_decision_function_and_predict_follow_scores_and_offset(rows, detector):
     X, _ = rows
     fitted = detector().fit(X)
     decision = fitted.decision_function(X)
@@ -96,75 +108,83 @@ def test_signs_and_offset_agree(rows):
 
 
 @pytest.mark.parametrize("novelty", [True, False])
-@pytest.mark.parametrize("share", [0.05, 0.25, 0.5])
-def test_the_asked_share_of_training_rows_are_outliers(rows, share, novelty):
+@pytest.mark.parametrize("fraction", [0.05, 0.25, 0.5])
+def test_contamination_is_the_fraction_of_outliers_in_training_rows(
+    rows, detector, fraction, novelty
+):
     X, _ = rows
-    found = detector(contamination=share, novelty=novelty).fit_predict(X) == -1
-    assert found.sum() == share * 420
+    is_outlier = detector(contamination=fraction, novelty=novelty).fit_predict(X) == -1
+    assert is_outlier.sum() == fraction * 420
 
 
-def test_auto_is_the_fence_of_a_box_plot(rows):
+def test_auto_contamination_is_the_lower_fence_of_a_box_plot(rows, detector):
     X, _ = rows
     fitted = detector().fit(X)
     lower, upper = np.percentile(fitted.score_samples(X), [25, 75])
     assert fitted.offset_ == pytest.approx(lower - 1.5 * (upper - lower))
 
 
-def test_planted_outliers_score_low_and_name_their_culprit(rows):
-    X, culprits = rows
-    planted = np.arange(420) >= 400
-    fitted = AutoencoderOutlierDetector(novelty=True, random_state=0).fit(X[~planted])
-    assert roc_auc_score(planted, -fitted.score_samples(X)) > 0.97
-    assert (fitted.predict(X[planted]) == -1).mean() > 0.7
-    assert (fitted.predict(X[~planted]) == 1).mean() > 0.85
-    found = fitted.feature_contributions(X[planted]).argmin(axis=1)
-    assert (found == culprits).mean() > 0.8  # one in four by chance
+def test_outliers_score_low_and_their_moved_feature_contributes_most(rows, global_random_seed):
+    X, moved = rows
+    is_outlier = np.arange(420) >= 400
+    fitted = AutoencoderOutlierDetector(novelty=True, random_state=global_random_seed)
+    fitted.fit(X[~is_outlier])
+    assert roc_auc_score(is_outlier, -fitted.score_samples(X)) > 0.95
+    assert (fitted.predict(X[is_outlier]) == -1).mean() > 0.7
+    assert (fitted.predict(X[~is_outlier]) == 1).mean() > 0.85
+    lowest = fitted.feature_contributions(X[is_outlier]).argmin(axis=1)
+    assert (lowest == moved).mean() > 0.7  # 0.25 if chosen at random
 
 
-def test_outliers_do_not_tilt_what_is_learned_if_half_is_left_out():
-    # A line, and outliers to one side of it that turn the first principal component.
-    rng = np.random.RandomState(0)
-    usual = np.c_[rng.normal(size=340), np.zeros(340)]
-    X = np.r_[usual, np.tile([1.5, 1.5], (60, 1))] + 0.1 * rng.normal(size=(400, 2))
+def test_without_novelty_outliers_in_the_training_rows_have_little_influence(
+    detector, global_random_seed
+):
+    # A line, and outliers to one side of it that rotate the first principal component.
+    rng = np.random.RandomState(global_random_seed)
+    inliers = np.c_[rng.normal(size=340), np.zeros(340)]
+    X = np.r_[inliers, np.tile([1.5, 1.5], (60, 1))] + 0.1 * rng.normal(size=(400, 2))
     linear = AutoencoderTransformer(1, hidden_layer_sizes=())
     areas = [
         roc_auc_score(np.arange(400) >= 340, -detector(linear, novelty=n).fit(X).score_samples(X))
         for n in (True, False)
     ]
-    assert areas[1] > 0.99 > areas[0]
+    assert areas[1] > max(0.99, areas[0])
 
 
-def test_malignant_tumours_are_found_by_learning_benign_ones():
+def test_malignant_tumours_are_outliers_among_benign_ones(detector):
     X, benign = load_breast_cancer(return_X_y=True)
     train = np.flatnonzero(benign)[::2]
-    unseen = np.setdiff1d(np.arange(len(X)), train)
+    test = np.setdiff1d(np.arange(len(X)), train)
     fitted = detector(novelty=True).fit(X[train])
-    assert roc_auc_score(benign[unseen], fitted.decision_function(X[unseen])) > 0.95
+    assert roc_auc_score(benign[test], fitted.decision_function(X[test])) > 0.95
 
 
-def test_rows_are_scored_one_by_one(rows):
+def test_rows_are_scored_one_by_one(rows, detector):
     X, _ = rows
     fitted = detector().fit(X)
-    alone = np.concatenate([fitted.score_samples(X[[i]]) for i in range(20)])
-    np.testing.assert_allclose(alone, fitted.score_samples(X)[:20], rtol=1e-10)
+    one_by_one = np.concatenate([fitted.score_samples(X[[i]]) for i in range(20)])
+    np.testing.assert_allclose(one_by_one, fitted.score_samples(X)[:20], rtol=1e-10)
 
 
-@pytest.mark.parametrize("held", [None, quick(AutoencoderTransformer)])
-def test_a_pickle_gives_the_same_answers(digits, held):
-    fitted = detector(held).fit(digits)
-    again = pickle.loads(pickle.dumps(fitted))
+# Pickles, pipelines, data formats and parameters.
+
+
+@pytest.mark.parametrize("estimator", [None, make_small(AutoencoderTransformer)])
+def test_a_pickle_gives_the_same_results(digits, detector, estimator):
+    fitted = detector(estimator).fit(digits)
+    loaded = pickle.loads(pickle.dumps(fitted))
     for method in ("score_samples", "predict", "feature_contributions"):
         np.testing.assert_array_equal(
-            getattr(again, method)(digits), getattr(fitted, method)(digits)
+            getattr(loaded, method)(digits), getattr(fitted, method)(digits)
         )
-    assert joblib.hash(again) == joblib.hash(fitted)
+    assert joblib.hash(loaded) == joblib.hash(fitted)
 
 
-def test_tuned_in_a_grid_inside_a_pipeline(rows):
+def test_grid_search_over_a_pipeline(rows, detector, global_random_seed):
     X, _ = rows
     labels = np.where(np.arange(420) >= 400, -1, 1)
     pipeline = make_pipeline(StandardScaler(), detector())
-    order = np.random.RandomState(0).permutation(420)
+    order = np.random.RandomState(global_random_seed).permutation(420)
     grid = {"autoencoderoutlierdetector__estimator__noise_levels": [(0.1,), (0.2, 1.0)]}
     search = GridSearchCV(pipeline, grid, scoring="roc_auc", cv=2)
     search.fit(X[order], labels[order])
@@ -172,22 +192,22 @@ def test_tuned_in_a_grid_inside_a_pipeline(rows):
     assert set(search.predict(X)) == {-1, 1}
 
 
-def test_the_given_estimator_is_not_touched(digits):
-    held = quick(AutoencoderTransformer)
-    before = joblib.hash(held)
-    fitted = detector(held).fit(digits)
-    assert joblib.hash(held) == before
-    assert fitted.estimator_ is not held
-    assert type(fitted.estimator_) is type(held)
+def test_the_estimator_parameter_is_not_changed(digits, detector, small):
+    estimator = small(AutoencoderTransformer)
+    before = joblib.hash(estimator)
+    fitted = detector(estimator).fit(digits)
+    assert joblib.hash(estimator) == before
+    assert fitted.estimator_ is not estimator
+    assert type(fitted.estimator_) is type(estimator)
 
 
-def test_one_seed_gives_the_same_bits_and_another_gives_others(digits):
+def test_fits_with_the_same_seed_are_bitwise_identical(digits, detector):
     scores = [detector(random_state=seed).fit(digits).score_samples(digits) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(scores[0], scores[1])
     assert not np.array_equal(scores[0], scores[2])
 
 
-def test_frames_keep_their_names(digits):
+def test_feature_names_of_data_frames_are_checked(digits, detector):
     frame = pd.DataFrame(digits[:, :10]).rename(columns="pixel{}".format)
     fitted = detector().fit(frame)
     assert list(fitted.feature_names_in_) == list(frame.columns)
@@ -196,7 +216,7 @@ def test_frames_keep_their_names(digits):
         fitted.predict(frame[frame.columns[::-1]])
 
 
-def test_gaps_and_sparse_rows_are_taken(digits, digits_with_gaps):
+def test_missing_values_and_sparse_rows_are_accepted(digits, digits_with_gaps, detector):
     fitted = detector().fit(digits_with_gaps)
     assert (fitted.feature_contributions(digits_with_gaps)[np.isnan(digits_with_gaps)] == 0).all()
     np.testing.assert_allclose(
@@ -204,7 +224,7 @@ def test_gaps_and_sparse_rows_are_taken(digits, digits_with_gaps):
     )
 
 
-def test_scores_are_float64_whatever_goes_in(digits):
+def test_scores_of_float32_rows_are_float64(digits, detector):
     single = digits.astype(np.float32)
     assert detector().fit(single).score_samples(single).dtype == np.float64
 
@@ -221,15 +241,15 @@ def test_scores_are_float64_whatever_goes_in(digits):
         {"random_state": -1},
     ],
 )
-def test_a_bad_parameter_is_refused_by_name(digits, wrong):
-    refused = AutoencoderOutlierDetector(**wrong)
+def test_the_error_for_a_bad_parameter_names_it(digits, wrong):
+    estimator = AutoencoderOutlierDetector(**wrong)
     with pytest.raises((ValueError, TypeError), match=f"`{next(iter(wrong))}` must be .* got"):
-        refused.fit(digits)
+        estimator.fit(digits)
     with pytest.raises(NotFittedError):
-        refused.score_samples(digits)
+        estimator.score_samples(digits)
 
 
-def test_a_refused_second_fit_leaves_the_first(digits):
+def test_a_refused_second_fit_keeps_the_first(digits, detector):
     fitted = detector().fit(digits)
     scores = fitted.score_samples(digits)
     with pytest.raises(ValueError, match="infinity"):
@@ -244,7 +264,9 @@ def test_parameters_are_documented_with_their_defaults():
         assert eval(re.search(r"default=(.+)$", entry[1])[1]) == declared.default
 
 
-def test_any_autoencoder_may_be_held(autoencoder, digits):
-    alone = quick(autoencoder).fit(digits)
-    held = AutoencoderOutlierDetector(quick(autoencoder), novelty=True).fit(digits)
-    np.testing.assert_array_equal(held.feature_contributions(digits), alone.score_features(digits))
+def test_contributions_are_those_of_any_autoencoder(autoencoder, digits, small):
+    estimator = small(autoencoder).fit(digits)
+    detector = AutoencoderOutlierDetector(small(autoencoder), novelty=True).fit(digits)
+    np.testing.assert_array_equal(
+        detector.feature_contributions(digits), estimator.score_features(digits)
+    )

@@ -11,84 +11,91 @@ FITS = [fit_gaussian, fit_low_rank_gaussian]
 
 
 @pytest.fixture
-def noise():
-    return torch.Generator().manual_seed(0)
+def rng(global_random_seed):
+    return torch.Generator().manual_seed(global_random_seed)
 
 
 @pytest.fixture
-def x():
-    return torch.from_numpy(np.random.RandomState(0).normal(size=(N, D)))
+def x(rng):
+    return torch.randn(N, D, generator=rng, dtype=torch.float64)
 
 
 @pytest.fixture
-def missing(x):
-    return torch.from_numpy(np.random.RandomState(1).uniform(size=x.shape) < 0.2)
+def missing(rng):
+    return torch.rand(N, D, generator=rng) < 0.2
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_what_judges_was_not_learned_from(x, missing, noise, fit):
-    folds = Folds.of(x, missing, fit(x, missing), noise)
-    learned, judging = folds.to_learn(500, noise), folds.to_judge(500, noise)
+def test_training_and_validation_rows_are_of_different_folds(x, missing, rng, fit):
+    folds = Folds.split(x, missing, fit(x, missing), rng)
+    training, validation = folds.training_cells(500, rng), folds.validation_cells(500, rng)
     for k in range(N_FOLDS):
-        assert set(folds.fold[learned.row[k]].tolist()) == set(range(N_FOLDS)) - {k}
-        assert set(folds.fold[judging.row[k]].tolist()) == {k}
+        assert set(folds.fold[training.row[k]].tolist()) == set(range(N_FOLDS)) - {k}
+        assert set(folds.fold[validation.row[k]].tolist()) == {k}
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_cells_that_were_observed_are_hidden(x, missing, noise, fit):
-    folds = Folds.of(x, missing, fit(x, missing), noise)
-    for cells in (folds.to_learn(500, noise), folds.to_judge(500, noise)):
-        hidden, unseen, own = cells.hidden > 0, cells.unseen > 0, missing[cells.row]
-        assert hidden.any(1).all()  # each column for each fold
-        assert torch.equal(unseen, hidden | own)
-        assert not (hidden & own).any()
+def test_masked_cells_were_observed_and_their_target_is_the_residual(x, missing, rng, fit):
+    folds = Folds.split(x, missing, fit(x, missing), rng)
+    for cells in (folds.training_cells(500, rng), folds.validation_cells(500, rng)):
+        masked, unobserved, own = cells.masked > 0, cells.missing > 0, missing[cells.row]
+        assert masked.any(1).all()  # each column in each fold
+        assert torch.equal(unobserved, masked | own)
+        assert not (masked & own).any()
         truth = x[cells.row].float()
-        assert torch.equal(cells.filled[~unseen], truth[~unseen])
-        told = (cells.filled + cells.wanted)[hidden]
-        torch.testing.assert_close(told, truth[hidden], atol=1e-6, rtol=1e-5)
-        assert not cells.wanted[~hidden].any()
+        assert torch.equal(cells.filled[~unobserved], truth[~unobserved])
+        # The target was rounded to float32.
+        torch.testing.assert_close(
+            (cells.filled + cells.target)[masked], truth[masked], atol=1e-6, rtol=1e-5
+        )
+        assert not cells.target[~masked].any()
 
 
-def test_no_row_is_completed_by_a_gaussian_that_was_fitted_to_it(x, noise):
-    # Of complete rows the Gaussian has a closed form.
+def test_no_row_is_filled_by_a_gaussian_that_was_fitted_to_it(x, rng):
+    # For complete rows the fit has a closed form.
     complete = torch.zeros_like(x, dtype=torch.bool)
-    folds = Folds.of(x, complete, fit_gaussian(x, complete), noise)
+    folds = Folds.split(x, complete, fit_gaussian(x, complete), rng)
     for k, gaussians in enumerate(folds.gaussians):
         for j, gaussian in enumerate(gaussians):
             others = (folds.fold != k) & (folds.fold != j)
             expected = fit_gaussian(x[others], complete[others])
             torch.testing.assert_close(gaussian.mean, expected.mean)
             torch.testing.assert_close(gaussian.covariance, expected.covariance)
-    for cells, member in ((folds.to_learn(300, noise), 1), (folds.to_judge(300, noise), 2)):
-        row = cells.row[member]
+    for cells, k in ((folds.training_cells(300, rng), 1), (folds.validation_cells(300, rng), 2)):
+        row = cells.row[k]
         for j in range(N_FOLDS):
-            own = folds.fold[row] == j
-            unseen = cells.unseen[member][own] > 0
-            filled = folds.gaussians[member][j].fill(x[row[own]], unseen)
-            torch.testing.assert_close(cells.filled[member][own], filled.float())
+            in_fold = folds.fold[row] == j
+            gaps = cells.missing[k][in_fold] > 0
+            filled = folds.gaussians[k][j].fill(x[row[in_fold]], gaps)
+            torch.testing.assert_close(cells.filled[k][in_fold], filled.float())
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_sums_over_rows_add_up(x, missing, fit):
+def test_statistics_of_disjoint_rows_add_up(x, missing, fit):
     gaussian = fit(x, missing)
-    whole = gaussian.statistics(x, missing)
-    parts = gaussian.statistics(x[:50], missing[:50]), gaussian.statistics(x[50:], missing[50:])
-    for all_rows, some, others in zip(whole, *parts, strict=True):
-        torch.testing.assert_close(some + others, all_rows)
+    parts = gaussian.e_step(x[:50], missing[:50]), gaussian.e_step(x[50:], missing[50:])
+    for whole, first, second in zip(gaussian.e_step(x, missing), *parts, strict=True):
+        torch.testing.assert_close(first + second, whole)
 
 
-def test_the_judges_are_as_hard_to_tell_as_new_rows(noise):
-    # Columns that nothing connects, and few rows: the Gaussian finds its own rows easy.
-    rng = np.random.RandomState(0)
-    rows, new = (torch.from_numpy(rng.normal(size=(n, 40))) for n in (150, 4000))
+def test_validation_errors_equal_errors_of_new_rows(rng):
+    # Independent columns and few rows: a Gaussian fits its own training rows much better.
+    rows, new = (torch.randn(n, 40, generator=rng, dtype=torch.float64) for n in (150, 4000))
     complete = torch.zeros_like(rows, dtype=torch.bool)
     gaussian = fit_gaussian(rows, complete)
-    judging = Folds.of(rows, complete, gaussian, noise).to_judge(2000, noise)
-    hidden = torch.from_numpy(rng.uniform(size=new.shape) < 0.02)
-    error = (new - gaussian.fill(new, hidden))[hidden].square().mean()
-    flattered = torch.from_numpy(rng.uniform(size=rows.shape) < 0.02)
-    own_error = (rows - gaussian.fill(rows, flattered))[flattered].square().mean()
-    judged = judging.wanted.square().sum() / judging.hidden.sum()
-    assert own_error < 0.8 * error
-    # With a fifth fewer rows to learn from they are somewhat harder.
-    assert 0.9 * error < judged < 1.3 * error
+    validation = Folds.split(rows, complete, gaussian, rng).validation_cells(2000, rng)
+
+    def error(x):
+        masked = torch.rand(x.shape, generator=rng) < 0.02
+        return (x - gaussian.fill(x, masked))[masked].square().mean()
+
+    validation_error = validation.target.square().sum() / validation.masked.sum()
+    assert error(rows) < 0.8 * error(new)
+    # Training on a fifth fewer rows makes the validation error somewhat larger.
+    assert 0.9 * error(new) < validation_error < 1.3 * error(new)
+
+
+def test_flatten_folds_and_head_keep_the_order_of_rows(x, missing, rng):
+    cells = Folds.split(x, missing, fit_gaussian(x, missing), rng).validation_cells(10, rng)
+    np.testing.assert_array_equal(cells.flatten_folds().row, np.concatenate(list(cells.row)))
+    np.testing.assert_array_equal(cells.head(3).filled, cells.filled[:, :3])

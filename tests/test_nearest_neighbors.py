@@ -3,80 +3,103 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from skae._imputation.nearest_neighbors import BEYOND, OWN_WEIGHT, NeighborImputer
+from skae._imputation.masking import MaskedCells
+from skae._imputation.nearest_neighbors import (
+    BANDWIDTH_FACTOR,
+    FILLED_WEIGHT,
+    NeighborImputer,
+    leave_one_out_corrections,
+)
 
 
 @pytest.fixture
-def rows():
-    return torch.from_numpy(np.random.RandomState(0).normal(size=(80, 5)))
+def rng(global_random_seed):
+    return np.random.RandomState(global_random_seed)
 
 
 @pytest.fixture
-def asked(rows):
-    """Rows that are not remembered, and the last two columns unseen."""
-    filled = torch.from_numpy(np.random.RandomState(1).normal(size=(30, 5)))
-    unseen = torch.zeros_like(filled)
-    unseen[:, 3:] = 1
-    return filled, unseen
+def rows(rng):
+    return torch.from_numpy(rng.normal(size=(80, 5)))
 
 
-def test_near_rows_speak_as_of_nearest_neighbours(rows, asked):
-    filled, unseen = asked
-    told = NeighborImputer(rows, torch.ones_like(rows)).correct(filled, unseen, 4) + filled
-    distances, index = NearestNeighbors(n_neighbors=20).fit(rows[:, :3]).kneighbors(filled[:, :3])
+@pytest.fixture
+def query(rng):
+    """New rows, of which the last two columns are missing."""
+    filled = torch.from_numpy(rng.normal(size=(30, 5)))
+    missing = torch.zeros_like(filled)
+    missing[:, 3:] = 1
+    return filled, missing
+
+
+def complete(rows):
+    return NeighborImputer(rows, torch.ones_like(rows))
+
+
+def test_corrections_equal_an_epanechnikov_mean_of_nearest_neighbors(rows, query):
+    filled, missing = query
+    corrected = complete(rows).correct(filled, missing, 4) + filled
+    distances, index = NearestNeighbors(n_neighbors=30).fit(rows[:, :3]).kneighbors(filled[:, :3])
     squares = distances**2
-    weights = np.maximum(1 - squares / (BEYOND * squares[:, [4]]), 0)
+    weights = np.maximum(1 - squares / (BANDWIDTH_FACTOR * squares[:, [4]]), 0)
     weights /= weights.sum(1, keepdims=True)
     expected = (weights[:, :, None] * rows.numpy()[index]).sum(1)
-    expected = (expected + OWN_WEIGHT * filled.numpy()) / (1 + OWN_WEIGHT)
-    np.testing.assert_allclose(told[:, 3:], expected[:, 3:], atol=1e-9)
+    expected = (expected + FILLED_WEIGHT * filled.numpy()) / (1 + FILLED_WEIGHT)
+    np.testing.assert_allclose(corrected[:, 3:], expected[:, 3:], atol=1e-9)
 
 
-def test_a_cell_that_was_not_observed_is_not_recalled(rows, asked):
-    filled, unseen = asked
+def test_cells_not_observed_in_training_rows_are_not_used(rows, query):
     observed = torch.ones_like(rows)
     observed[::2, 4] = 0
-    memory = NeighborImputer(rows, observed)
+    correction = NeighborImputer(rows, observed).correct(*query, 4)
     changed = rows.clone()
-    changed[::2, 4] = 1e3  # too far to be near, if it counted in distances
-    told = memory.correct(filled, unseen, 4)
-    torch.testing.assert_close(NeighborImputer(changed, observed).correct(filled, unseen, 4), told)
-    none = NeighborImputer(rows, torch.zeros_like(rows)).correct(filled, unseen, 4)
-    assert not none.any()
+    changed[::2, 4] = 1e3  # would be too far away, if distances included missing cells
+    torch.testing.assert_close(NeighborImputer(changed, observed).correct(*query, 4), correction)
+    assert not NeighborImputer(rows, torch.zeros_like(rows)).correct(*query, 4).any()
 
 
-def test_a_remembered_row_is_told_as_if_it_were_not_remembered(rows):
+def test_excluded_training_rows_are_left_out(rows):
     own = torch.tensor([7, 30])
-    unseen = torch.zeros(2, 5).double()
-    unseen[0, 1] = unseen[1, 2] = 1
-    whole = NeighborImputer(rows, torch.ones_like(rows))
-    for i, place in enumerate(own):
-        one = slice(i, i + 1)
-        left = [j for j in range(len(rows)) if j != place]
-        rest = NeighborImputer(rows[left], torch.ones_like(rows[left]))
-        torch.testing.assert_close(
-            whole.correct(rows[own][one], unseen[one], 6, torch.arange(80)[None] == place),
-            rest.correct(rows[own][one], unseen[one], 6),
-        )
-        # In `transform` of the rows of `fit`, the cell that is asked for was not observed.
+    missing = torch.zeros(2, 5).double()
+    missing[0, 1] = missing[1, 2] = 1
+    for i, position in enumerate(own):
+        row, gaps = rows[own][i : i + 1], missing[i : i + 1]
+        others = [j for j in range(len(rows)) if j != position]
+        expected = complete(rows[others]).correct(row, gaps, 6)
+        excluded = torch.arange(80)[None] == position
+        torch.testing.assert_close(complete(rows).correct(row, gaps, 6, excluded), expected)
+        # When rows of `fit` are transformed, their missing cells were not observed in `fit`.
         observed = torch.ones_like(rows)
-        observed[place] -= unseen[i]
-        lacking = NeighborImputer(rows, observed).correct(rows[own][one], unseen[one], 6)
-        torch.testing.assert_close(lacking, rest.correct(rows[own][one], unseen[one], 6))
+        observed[position] -= missing[i]
+        torch.testing.assert_close(NeighborImputer(rows, observed).correct(row, gaps, 6), expected)
 
 
-def test_rows_that_are_equally_far_weigh_alike(asked):
-    filled, unseen = asked
+def test_leave_one_out_corrections_exclude_the_row_itself(rows, query):
+    rows, missing = rows.float(), query[1].float()
+    position = torch.arange(len(missing))
+    filled = rows[position]
+    parts = position, filled, missing, torch.zeros_like(filled), missing
+    cells = MaskedCells(*(part[None] for part in parts))
+    train_row = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+    corrections = leave_one_out_corrections(complete(rows[train_row]), train_row, cells, 6)
+    for i in range(len(missing)):
+        others = torch.arange(len(rows)) != i
+        expected = complete(rows[others]).correct(filled[[i]], missing[[i]], 6)
+        # Squared distances in float32, by their expansion.
+        torch.testing.assert_close(corrections[0, [i]], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_training_rows_at_equal_distances_have_equal_weights(query):
+    filled, missing = query
     rows = filled[0].repeat(6, 1)
-    rows[:, :3] += torch.eye(6, 3).double() + torch.eye(6, 6).double()[:, 3:]  # each one unit away
+    # Each at distance one.
+    rows[:, :3] += torch.eye(6, 3).double() + torch.eye(6, 6).double()[:, 3:]
     rows[:, 3] = torch.arange(6)
-    told = NeighborImputer(rows, torch.ones_like(rows)).correct(filled[:1], unseen[:1], 2)[0, 3]
-    expected = (2.5 - filled[0, 3]) / (1 + OWN_WEIGHT)
-    torch.testing.assert_close(told, expected)
+    correction = complete(rows).correct(filled[:1], missing[:1], 2)[0, 3]
+    torch.testing.assert_close(correction, (2.5 - filled[0, 3]) / (1 + FILLED_WEIGHT))
 
 
-def test_more_neighbours_than_rows_are_all_of_them(rows, asked):
-    memory = NeighborImputer(rows[:3], torch.ones_like(rows[:3]))
-    told, all_three = (memory.correct(*asked, n) for n in (30, 3))
-    assert torch.equal(told, all_three)
-    assert told[:, 3:].any()
+def test_n_neighbors_is_limited_to_the_training_rows(rows, query):
+    few = complete(rows[:3])
+    correction = few.correct(*query, 30)
+    assert torch.equal(correction, few.correct(*query, 3))
+    assert correction[:, 3:].any()

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from .._nn.batched_linear import BatchedLinear
 from .._nn.custom_layers import SoftClip
-from .._training.loop import Optimizer, WarmupLinearDecay, by_autograd
+from .._training.loop import by_autograd
+from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .masking import N_FOLDS, MaskedCells
 
 # Width of both hidden layers. Narrower for few columns: networks for six were no better with 256
@@ -25,17 +26,18 @@ CLIP_LIMIT = 2.0
 
 
 class CorrectionConfig(NamedTuple):
-    """Sizes of the networks, of their training and of the kernel ridge regression.
+    """Sizes of the corrections and of their training.
 
     Chosen on digits, letter, wine, wine_quality, diabetes and cardio, with 20 % of the cells
     missing.
     """
 
-    max_width: tuple[int, int] = (128, 256)  # with few rows, and with many
+    max_width: tuple[int, int] = (128, 256)  # of the networks, with few rows and with many
     max_steps: int = 3000
     check_interval: int = 100  # steps between two checks on validation cells
     max_training_entries: int = 2**21  # of rows with masked cells
     max_ridge_rows: int = 32_768
+    max_train_rows: int = 2048  # rows of `fit` that are stored as possible neighbours
 
 
 class CorrectionNetworks(nn.Module):

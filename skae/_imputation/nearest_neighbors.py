@@ -8,7 +8,6 @@ from torch.nn.functional import relu
 
 from .masking import MaskedCells
 
-MAX_TRAIN_ROWS = 2048
 N_NEIGHBORS_TO_TRY = (3, 10, 30)
 
 # The kernel is somewhat wider than the distance of the first row that is not among the neighbours:

@@ -11,7 +11,6 @@ from .._training.loop import gains_in_standard_errors
 from .correction_networks import CorrectionConfig, CorrectionNetworks, batch_size, fit_networks
 from .masking import N_FOLDS, Folds, Gaussian, MaskedCells
 from .nearest_neighbors import (
-    MAX_TRAIN_ROWS,
     N_NEIGHBORS_TO_TRY,
     NeighborImputer,
     leave_one_out_corrections,
@@ -111,7 +110,7 @@ def fit_stacked_correction(
     ridge = _fit_kernel_ridge(filled[order[:MAX_CENTRES]], training, validation, config)
     stopping = validation.head(EARLY_STOPPING_ROWS // N_FOLDS)
     networks = fit_networks(training, stopping, n_samples, config, rng)
-    train_row = order[:MAX_TRAIN_ROWS]
+    train_row = order[: config.max_train_rows]
     neighbors = NeighborImputer(filled[train_row], (~missing[train_row]).to(x))
     n_neighbors = _select_n_neighbors(neighbors, train_row, stopping)
 

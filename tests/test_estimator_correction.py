@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import PCA
+
+from skae._imputation.column_scaling import ColumnScaling
+from skae._imputation.estimator_correction import (
+    N_RECONSTRUCTIONS,
+    fit_estimator_correction,
+    reconstruct_missing,
+)
+from skae._imputation.gaussian import fit_gaussian
+
+
+class Scaled(TransformerMixin, BaseEstimator):
+    """Reconstructs every row as a multiple of itself."""
+
+    def __init__(self, factor=0.5):
+        self.factor = factor
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X
+
+    def inverse_transform(self, X):
+        return self.factor * X
+
+
+@pytest.fixture
+def rng(global_random_seed):
+    return torch.Generator().manual_seed(global_random_seed)
+
+
+@pytest.fixture
+def x(rng):
+    return torch.randn(100, 4, generator=rng, dtype=torch.float64)
+
+
+@pytest.fixture
+def missing(rng):
+    return torch.rand(100, 4, generator=rng) < 0.2
+
+
+STANDARD = ColumnScaling(np.zeros(4), np.ones(4))
+
+
+def test_missing_cells_are_reconstructed_repeatedly(x, missing):
+    reconstructed = reconstruct_missing(Scaled(), x, missing, STANDARD)
+    expected = torch.where(missing, 0.5**N_RECONSTRUCTIONS * x, x)
+    torch.testing.assert_close(reconstructed, expected)
+
+
+def test_the_estimator_is_fitted_to_all_rows_in_data_units(x, missing, rng):
+    scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0))
+    gaussian = fit_gaussian(x, missing)
+    correction, _ = fit_estimator_correction(PCA(2), x, missing, gaussian, scaling, rng)
+    expected = PCA(2).fit(100 + 3 * gaussian.fill(x, missing).numpy())
+    np.testing.assert_allclose(correction.estimator.mean_, expected.mean_)
+    np.testing.assert_allclose(
+        correction.estimator.explained_variance_, expected.explained_variance_
+    )
+
+
+@pytest.mark.parametrize("estimator", [Scaled(100.0), PCA(4)], ids=["harmful", "identity"])
+def test_an_estimator_that_does_not_reduce_the_error_changes_nothing(x, missing, rng, estimator):
+    gaussian = fit_gaussian(x, missing)
+    correction, error_ratio = fit_estimator_correction(
+        estimator, x, missing, gaussian, STANDARD, rng
+    )
+    filled = gaussian.fill(x, missing)
+    torch.testing.assert_close(correction.correct(filled, missing, STANDARD), filled)
+    np.testing.assert_array_equal(error_ratio, 1)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from skae import AutoencoderTransformer
+from skae._data.dataset import make_dataset
+from skae._data.device import as_array
+from skae._semi_supervised.fine_tuning import (
+    LABELED_FRACTION,
+    MIN_DEFAULT_EPOCHS,
+    MIN_DEFAULT_STEPS,
+    MIN_DELTA_SCALE,
+    EncoderClassifier,
+    FineTuningConfig,
+    default_n_epochs,
+    enlarge_delta_scale,
+    epoch_rows,
+    fine_tune,
+)
+
+
+@pytest.fixture
+def fitted(digits, small):
+    return small(AutoencoderTransformer, hidden_layer_sizes=()).fit(digits).network_
+
+
+def test_labelled_rows_are_repeated_up_to_their_fraction():
+    labels = np.full(100, -1)
+    labels[:10] = 0
+    index = epoch_rows(labels, np.where(np.arange(100) < 70, 0, -1))
+    assert set(index.tolist()) == set(range(70))
+    assert (index < 10).double().mean() == pytest.approx(LABELED_FRACTION)
+    np.testing.assert_array_equal(epoch_rows(labels, labels), np.arange(10))
+
+
+def test_default_epochs_have_the_minimum_number_of_steps():
+    assert default_n_epochs(10 * 128, 128) * 10 == MIN_DEFAULT_STEPS
+    assert default_n_epochs(10**6, 128) == MIN_DEFAULT_EPOCHS
+
+
+def test_the_delta_scale_has_a_minimum_and_is_not_reduced(fitted):
+    scales = fitted.network.scales
+    code_scale = 1 / scales.inverse_code_scale
+    scales.delta_scale = torch.zeros_like(code_scale)
+    scales.delta_scale[0] = 10 * code_scale[0]
+    enlarge_delta_scale(scales)
+    torch.testing.assert_close(scales.delta_scale[0], 10 * code_scale[0])
+    torch.testing.assert_close(scales.delta_scale[1:], MIN_DELTA_SCALE * code_scale[1:])
+
+
+def test_scores_are_zero_initially_and_linear_in_the_codes(digits, fitted, global_random_seed):
+    network = EncoderClassifier(fitted, 2.0, 3)
+    x = torch.tensor((digits - as_array(fitted.shift)) / fitted.scale.item()).float()
+    assert not network(x).any()
+    rng = torch.Generator().manual_seed(global_random_seed)
+    torch.nn.init.normal_(network.head.weight, generator=rng)
+    weights, biases = network.coefficients()
+    with torch.no_grad():
+        scores = network(x).double().numpy()
+        codes = fitted.encode(torch.tensor(digits)).numpy()
+    np.testing.assert_allclose(scores, codes @ weights.T + biases, atol=1e-3)  # float32
+
+
+def test_the_loss_falls_below_that_of_logistic_regression_on_the_codes(
+    digits, fitted, global_random_seed
+):
+    y = (digits.sum(axis=1) > np.median(digits.sum(axis=1))).astype(int)
+    network = EncoderClassifier(fitted, 10.0, 2)
+    dataset = make_dataset(digits, as_array(fitted.shift), fitted.scale.item(), torch.device("cpu"))
+    config = FineTuningConfig(noise_std=0.0, learning_rate=0.01, batch_size=50, n_epochs=60)
+    _, loss_curve = fine_tune(
+        network, dataset, torch.from_numpy(y), torch.arange(300), config, global_random_seed
+    )
+    with torch.no_grad():
+        codes = fitted.encode(torch.tensor(digits)).numpy()
+    linear = LogisticRegression(C=1e3, max_iter=10_000).fit(codes, y).predict_proba(codes)
+    assert loss_curve[0] == pytest.approx(np.log(2), rel=0.3)
+    assert loss_curve[-1] < -np.log(linear[np.arange(300), y]).mean()

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from skae._semi_supervised.label_spreading import ALPHA, normalized_affinity, spread_labels
+
+
+@pytest.fixture
+def rng(global_random_seed):
+    return np.random.RandomState(global_random_seed)
+
+
+def test_label_spreading_converges_to_the_solution_of_linear_equations(rng):
+    codes = rng.normal(size=(80, 2)) + 4 * (np.arange(80) % 2)[:, None]
+    labels = np.full(80, -1)
+    labels[:6] = [0, 1, 0, 1, 0, 1]
+    S = normalized_affinity(codes, 8).toarray()
+    Y = np.eye(2)[labels] * (labels >= 0)[:, None]
+    # The fixed point of F = ALPHA S F + Y; both classes have three labels.
+    F = np.linalg.solve(np.eye(80) - ALPHA * S, Y)
+    expected = (F / F.sum(axis=0)).argmax(axis=1)
+    assert (spread_labels(codes, labels, 8) == expected).mean() > 0.95
+
+
+def test_the_affinity_is_symmetric_and_scale_invariant_and_contracting(rng):
+    codes = rng.normal(size=(50, 3))
+    S = normalized_affinity(codes, 5)
+    np.testing.assert_allclose(S.toarray(), S.toarray().T, atol=1e-12)
+    np.testing.assert_allclose(
+        normalized_affinity(1e6 * codes, 5).toarray(), S.toarray(), atol=1e-9
+    )
+    assert abs(np.linalg.eigvalsh(S.toarray())).max() <= 1 + 1e-9  # so the iterations converge
+
+
+def test_labels_are_spread_within_connected_components_only():
+    codes = np.r_[np.zeros((5, 1)), np.full((5, 1), 9.0), np.full((5, 1), 99.0)]
+    codes += np.arange(15)[:, None] / 1000
+    labels = np.full(15, -1)
+    labels[[0, 5]] = 0, 1
+    np.testing.assert_array_equal(spread_labels(codes, labels, 3), [0] * 5 + [1] * 5 + [-1] * 5)
+
+
+def test_duplicates_of_rows_have_the_label_of_each_other():
+    codes = np.repeat([[0.0], [1.0], [5.0]], 20, axis=0)
+    labels = np.full(60, -1)
+    labels[[0, 20, 40]] = 0, 1, 2
+    np.testing.assert_array_equal(spread_labels(codes, labels, 25), np.repeat([0, 1, 2], 20))
