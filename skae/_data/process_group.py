@@ -136,7 +136,7 @@ class ProcessGroup(SingleProcess):
             raise
         for rank, text in enumerate(self.gather(None)):
             if text is not None:
-                raise ValueError(f"rank {rank} of {self.size} cannot take part: {text}")
+                raise ValueError(f"rank {rank} of {self.size} raised {text}")
 
     def _backend_device(self, device: torch.device) -> torch.device:
         """The device from which the backend sends a tensor: its own, if the backend supports it."""
@@ -149,8 +149,8 @@ class ProcessGroup(SingleProcess):
             return collective(*args, **options)
         except RuntimeError as error:  # the base of the errors of torch.distributed
             raise RuntimeError(
-                f"rank {self.rank} of {self.size} is without the others: one of them has raised an "
-                f"error or has ended, see its own output, or did not answer within {self._timeout}."
+                f"rank {self.rank} of {self.size} has lost the other ranks: one of them has raised "
+                f"an error or ended, see its output, or did not answer within {self._timeout}."
             ) from error
 
 
@@ -176,9 +176,9 @@ def refuse_process_group(name: str) -> None:
     """Raise if there is a process group, for a fit that uses the rows of one process only."""
     if _has_default_group():
         raise ValueError(
-            f"{name} does not learn from the rows of several processes: call it without a process "
-            "group, before `torch.distributed.init_process_group` or after "
-            "`destroy_process_group`. Autoencoders do."
+            f"{name} supports a single process only, got a process group: call it before "
+            "`torch.distributed.init_process_group` or after `destroy_process_group`. "
+            "Autoencoders support several processes."
         )
 
 

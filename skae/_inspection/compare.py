@@ -77,7 +77,7 @@ def compare_reducers(
 
     cv : int, splitter, iterable of (train, test) or None, default=3
         The folds. A number of folds is shuffled, and stratified if `y` holds classes; None
-        stands for 5. Pass one pair of index arrays in a list for a single split.
+        means 5. Pass one pair of index arrays in a list for a single split.
 
     downstream : estimator, default=None
         Classifier or regressor to score on the codes. Needs `y`.

@@ -80,7 +80,7 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int) -> tup
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
         raise ValueError(
             "`image_shape` must be (height, width) or (channels, height, width) with 1 or 3 "
-            f"channels to be shown, got {image_shape}."
+            f"channels to be drawn, got {image_shape}."
         )
     return shape
 

@@ -1,7 +1,7 @@
 """Principal components of the rows, at which training starts, and the residuals of PCA.
 
-`X` is an array or a CSR matrix or, on an accelerator, a tensor. What is as large as `X` is computed
-on its device, by operations that arrays and tensors share; results are small NumPy arrays.
+`X` is an array or a CSR matrix or, on an accelerator, a tensor. Arrays as large as `X` are computed
+on its device, by operations that NumPy and torch share; results are small NumPy arrays.
 """
 
 from collections.abc import Callable
