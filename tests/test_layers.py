@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from skae._graph.numpy_runtime import OPERATIONS
 from skae._nn.batched_linear import BatchedLinear
 from skae._nn.convolutional import GEOMETRY, TransposedConvolution
 from skae._nn.custom_layers import LayerScale, SoftClip, TransposedLinear, Whitening
-from skae._nn.layers import ACTIVATIONS, LAYERS, has_hooks, layer_to_graph
+from skae._nn.layers import ACTIVATIONS, LAYERS, ActivationName, has_hooks, layer_to_graph
 from skae._nn.sparse_activations import SPARSE_ACTIVATIONS, SparseActivation, Thresholded
 from skae._nn.sparse_coder import DictionaryDecoder, ZeroOutput
 from skae._nn.variational import GaussianEncoder, LikelihoodDecoder
@@ -83,6 +84,7 @@ def test_every_layer_is_registered():
     assert set(modules_of_the_package()) - set(LAYERS) == unregistered
     assert {type(make()) for make in ACTIVATIONS.values()} <= set(LAYERS)
     assert set(EXAMPLES) == set(LAYERS)
+    assert set(get_args(ActivationName)) == set(ACTIVATIONS)
 
 
 def run_onnx(graph, output, x):

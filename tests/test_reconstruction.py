@@ -1,5 +1,7 @@
 """Reconstruction losses against independent formulas, and the relations between their parts."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from skae._graph.graph import Graph
 from skae._graph.numpy_runtime import OPERATIONS
-from skae._losses.reconstruction import LOSSES, describe_losses, loss_of_link, n_observed_graph
+from skae._losses.reconstruction import (
+    LOSSES,
+    LossName,
+    describe_losses,
+    loss_of_link,
+    n_observed_graph,
+)
 
 X = {
     "squared_error": torch.tensor([[0.0, -1.0, 2.5], [4.0, 0.5, 0.0]], dtype=torch.float64),
@@ -169,6 +177,7 @@ def test_a_loss_is_found_by_its_name_and_by_its_link(name, loss):
     assert loss.name == name
     assert loss_of_link(loss.link) is loss
     assert loss.description in describe_losses()
+    assert name in get_args(LossName)
 
 
 def test_the_logarithm_of_a_factorial_is_exact_in_a_graph():

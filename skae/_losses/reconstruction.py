@@ -53,13 +53,13 @@ class ReconstructionLoss(ABC):
     def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
         """Add the operations of `pointwise` to a graph."""
 
+    @abstractmethod
     def mean_graph(self, graph: Graph, raw: str) -> str:
-        """Add the operations of `mean` to a graph; the identity by default."""
-        return raw
+        """Add the operations of `mean` to a graph."""
 
+    @abstractmethod
     def link_graph(self, graph: Graph, mean: str) -> str:
-        """Add the operations of `link` to a graph; the identity by default."""
-        return mean
+        """Add the operations of `link` to a graph."""
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
         """The negative log-likelihood of each row in nats, shape (n_samples,).
@@ -130,6 +130,12 @@ class SquaredError(ReconstructionLoss):
     def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
         error = graph.add("Sub", x, raw)
         return graph.add("Mul", error, error)
+
+    def mean_graph(self, graph: Graph, raw: str) -> str:
+        return raw
+
+    def link_graph(self, graph: Graph, mean: str) -> str:
+        return mean
 
     def negative_log_likelihood_graph(
         self, graph: Graph, raw: str, x: str, log_scale: float

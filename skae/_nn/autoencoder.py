@@ -155,22 +155,22 @@ class Autoencoder(nn.Module):
     def decode_graph(self, graph: Graph, code: str) -> str:
         """Add the operations of `decode` to a graph."""
         scaled = graph.add("Mul", code, self.scales.inverse_code_scale)
-        delta_raw = self.decoder_graph(graph, scaled)
+        delta_raw = self._decoder_graph(graph, scaled)
         if torch.isfinite(self.max_train_distance):
             squares = graph.add("ReduceSum", graph.add("Mul", scaled, scaled), np.array([-1]))
             ratio = graph.add("Div", graph.add("Sqrt", squares), self.max_train_distance)
             fade = graph.add("Clip", graph.add("Sub", 2.0, ratio), 0.0, 1.0)
             delta_raw = graph.add("Mul", delta_raw, fade)
-        return self.raw_graph(graph, code, delta_raw)
+        return self._raw_graph(graph, code, delta_raw)
 
-    def decoder_graph(self, graph: Graph, scaled: str) -> str:
+    def _decoder_graph(self, graph: Graph, scaled: str) -> str:
         """Add the decoder to a graph."""
         # A posterior's encoder has two outputs per component: a decoder is tied to the first half.
         tied = (layer for layer in self.modules() if isinstance(layer, TransposedLinear))
         graph.n_inputs |= {layer: len(self.scales.inverse_code_scale) for layer in islice(tied, 1)}
         return layer_to_graph(graph, self.decoder, scaled)
 
-    def raw_graph(self, graph: Graph, pca_code: str, delta_raw: str) -> str:
+    def _raw_graph(self, graph: Graph, pca_code: str, delta_raw: str) -> str:
         """Add the raw output to a graph: the linked PCA path plus the decoder's part."""
         path, scaled = self.pca_path, graph.add("Mul", delta_raw, self.scales.output_scale)
         if not path.active:

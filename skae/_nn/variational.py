@@ -129,8 +129,8 @@ class VariationalAutoencoder(Autoencoder):
 
     def decode_graph(self, graph: Graph, code: str) -> str:
         """Add the operations of `decode` to a graph."""
-        delta_raw = self.decoder_graph(graph, code)
-        return self.raw_graph(graph, graph.add("Mul", code, self.decoder_gain), delta_raw)
+        delta_raw = self._decoder_graph(graph, code)
+        return self._raw_graph(graph, graph.add("Mul", code, self.decoder_gain), delta_raw)
 
 
 class VAEInit(NamedTuple):
