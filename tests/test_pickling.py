@@ -1,4 +1,4 @@
-"""Networks as plain values and arrays, and back."""
+"""Networks as plain values and arrays, from which equal networks are built."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from conftest import AUTOENCODERS
 from torch import nn
 
 from skae import AutoencoderTransformer, SparseAutoencoder
-from skae._nn.custom_layers import SoftClip
+from skae._nn.custom_layers import LayerScale, SoftClip, TransposedLinear
 from skae._nn.pickling import PackedModule
 
 VARIANTS = {
@@ -39,7 +39,7 @@ def network(request, digits, small):
     return small(cls, max_iter=1, **VARIANTS[variant]).fit(digits).network_
 
 
-def test_a_packed_network_is_plain_values_and_comes_back_to_the_bit(network, digits):
+def test_a_network_is_unpacked_bitwise_from_plain_values(network, digits):
     packed = PackedModule.of(network)
     assert isinstance(packed.structure, dict)
     again = packed.unpack()
@@ -75,14 +75,14 @@ def test_tied_weights_stay_tied(digits, autoencoder, small):
     ],
     ids=["unknown", "frozen", "shared"],
 )
-def test_what_a_structure_cannot_tell_is_kept_as_a_module(odd):
+def test_a_module_that_no_structure_describes_is_kept(odd):
     packed = PackedModule.of(odd)
     assert isinstance(packed.structure, nn.Module)
     x = torch.ones(1, 2)
     assert torch.equal(packed.unpack()(x), odd(x))
 
 
-def test_arguments_of_a_users_layers_are_kept():
+def test_arguments_of_torch_layers_are_kept():
     layer = nn.Conv2d(2, 4, 3, dilation=2, groups=2, padding_mode="circular", padding=1, bias=False)
     packed = PackedModule.of(layer)
     assert isinstance(packed.structure, dict)
@@ -94,6 +94,63 @@ def test_unpacking_draws_no_random_number():
     packed, before = PackedModule.of(nn.Linear(3, 3)), torch.get_rng_state()
     packed.unpack()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Custom(nn.Module):
+    """A layer that no structure describes unless its class is passed."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.power, self.offset = nn.Linear(2, 2), 3, None
+
+    def forward(self, x):
+        return self.linear(x) ** self.power
+
+
+def test_a_class_that_is_passed_is_described():
+    network, classes = nn.Sequential(Custom(), nn.Tanh()), {"Custom": Custom}
+    assert isinstance(PackedModule.of(network).structure, nn.Module)
+    packed = PackedModule.of(network, classes)
+    assert packed.class_names() == {"Sequential", "Custom", "Linear", "Tanh"}
+    assert not packed.kept_modules()
+    again = packed.unpack(classes)
+    assert again[0].offset is None
+    x = torch.ones(1, 2)
+    assert torch.equal(again(x), network(x))
+    with pytest.raises(KeyError):
+        packed.unpack()
+
+
+def test_only_the_unknown_layers_of_torch_are_kept():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2)))
+    packed = PackedModule.of(network)
+    (kept,) = packed.kept_modules()
+    assert type(kept) is nn.LayerNorm
+    assert kept.weight.is_meta
+    x = torch.ones(1, 2)
+    assert torch.equal(pickle.loads(pickle.dumps(packed)).unpack()(x), network(x))
+
+
+def test_a_custom_layer_that_refers_to_another_layer_is_kept_with_it():
+    network = nn.Sequential(nn.Linear(2, 2), Custom())
+    network[1].reference = (network[0],)
+    packed = PackedModule.of(network)
+    assert isinstance(packed.structure, nn.Module)
+    again = packed.unpack()
+    assert again[1].reference[0] is again[0]
+
+
+def test_old_names_are_translated_in_a_structure():
+    packed = PackedModule.of(LayerScale(2))
+    again = change(packed, **{"class": "Gate"}).unpack()
+    assert type(again) is LayerScale
+    network = nn.Sequential(nn.Linear(2, 3))
+    network.append(TransposedLinear(network[0]))
+    packed = PackedModule.of(network)
+    inner = packed.structure["modules"]["1"]
+    inner["class"], inner["values"] = "Transposed", {"_other": inner["values"]["_linear"]}
+    again = packed.unpack()
+    assert again[1]._linear[0] is again[0]
 
 
 def change(packed, **changes):
@@ -109,12 +166,13 @@ def change(packed, **changes):
         lambda p: change(p, parameters=["bias"]),
         lambda p: change(p, parameters=["weight", "bias", "other"]),
         lambda p: change(p, values={"in_features": 10**12, "out_features": 2}),
+        lambda p: change(p, values={"in_features": 3, "out_features": 2, "device": "cpu"}),
         lambda p: change(p, modules={"child": {}}),
         lambda p: p._replace(arrays={**p.arrays, "more": np.zeros(1)}),
         lambda p: p._replace(arrays={}),
     ],
 )
-def test_a_structure_that_does_not_fit_is_refused(spoil):
+def test_a_structure_that_does_not_match_its_arrays_is_refused(spoil):
     packed = PackedModule.of(nn.Linear(3, 2))
     with pytest.raises(Exception):  # noqa: B017
         spoil(packed).unpack()
