@@ -1,6 +1,6 @@
-"""The built pages in a browser: links lead somewhere, the search finds, nothing is on the console.
+"""The built pages in a browser: links, images, the search, no errors on the console.
 
-Only where `make docs` has been run, and Chromium with its driver is installed.
+Needs the result of `make docs`, and Chromium with its driver.
 """
 
 import shutil
@@ -38,33 +38,33 @@ def browser():
 
 @pytest.fixture(scope="module")
 def site():
-    """The address of the pages, served as on the web: a browser lets files fetch nothing."""
+    """The address of a server for the pages: browsers block requests from files."""
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class SilentHandler(SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=PAGES)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=PAGES)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
 
 
 def links_of(browser):
-    """Addresses that a page links to, as the browser resolves them."""
+    """Addresses of the links of a page, as the browser resolves them."""
     return browser.execute_script("return Array.from(document.links, link => link.href)")
 
 
-def complaints(browser):
+def console_errors(browser):
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def test_every_internal_link_leads_somewhere(browser, site):
+def test_every_internal_link_and_image_exists(browser, site):
     pending, seen, broken = [site + "index.html"], {}, []
     while pending:
         page = pending.pop()
         browser.get(page)
-        assert complaints(browser) == [], page
+        assert console_errors(browser) == [], page
         seen[page] = set(
             browser.execute_script(
                 "return Array.from(document.querySelectorAll('[id]'), e => e.id)"
@@ -101,4 +101,4 @@ def test_the_search_finds_a_class(browser, site):
         )
     )
     assert any("skae.DenoisingAutoencoder.html" in link for link in found)
-    assert complaints(browser) == []
+    assert console_errors(browser) == []
