@@ -26,6 +26,12 @@ from skae._nn.old_names import (
 )
 from skae._nn.pickling import EVERY_MODULE_HAS, is_known, record_classes
 
+# The files contain estimators of the version of scikit-learn that was current.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.InconsistentVersionWarning",
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+)
+
 FOLDER = Path(__file__).parent / "data" / "version_0_1_0"
 EXPECTED = np.load(FOLDER / "expected.npz")
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "expected.npz")
@@ -126,7 +132,6 @@ def test_an_estimator_gives_the_results_of_its_version(name):
 
 
 @pytest.mark.parametrize("name", AGAIN)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_training_continues_with_the_results_of_its_version(name):
     estimator = read(name).fit(rows_of(name))
     assert_as_before(result(estimator, rows_of(name)), f"{name.split('.')[0]},again")
@@ -155,7 +160,6 @@ def test_parameters_are_kept(name):
 
 
 @pytest.mark.parametrize("name", JOBLIB)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_network_has_the_attributes_of_a_new_one(name):
     old = read(name)
     new = pickle.loads(pickle.dumps(old)).fit(rows_of(name), np.arange(60) % 2)

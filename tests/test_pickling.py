@@ -40,7 +40,7 @@ def network(request, digits, small):
 
 
 def test_a_network_is_unpacked_bitwise_from_plain_values(network, digits):
-    packed = PackedModule.of(network)
+    packed = PackedModule.pack(network)
     assert isinstance(packed.structure, dict)
     again = packed.unpack()
     x = torch.from_numpy(digits.copy())
@@ -51,14 +51,14 @@ def test_a_network_is_unpacked_bitwise_from_plain_values(network, digits):
 
 
 def test_equal_networks_pack_into_equal_bytes(network):
-    packed = PackedModule.of(network)
-    assert pickle.dumps(packed) == pickle.dumps(PackedModule.of(packed.unpack()))
+    packed = PackedModule.pack(network)
+    assert pickle.dumps(packed) == pickle.dumps(PackedModule.pack(packed.unpack()))
 
 
 def test_tied_weights_stay_tied(digits, autoencoder, small):
     tied = small(autoencoder, tied_weights=True, max_iter=1, init="random").fit(digits)
     network = tied.network_
-    again = PackedModule.of(network).unpack()
+    again = PackedModule.pack(network).unpack()
     assert len(list(again.parameters())) == len(list(network.parameters()))
     code = network.encode(torch.from_numpy(digits.copy()))
     with torch.no_grad():  # the encoder's matrix, so that the decoder changes
@@ -76,7 +76,7 @@ def test_tied_weights_stay_tied(digits, autoencoder, small):
     ids=["unknown", "frozen", "shared"],
 )
 def test_a_module_that_no_structure_describes_is_kept(odd):
-    packed = PackedModule.of(odd)
+    packed = PackedModule.pack(odd)
     assert isinstance(packed.structure, nn.Module)
     x = torch.ones(1, 2)
     assert torch.equal(packed.unpack()(x), odd(x))
@@ -84,14 +84,14 @@ def test_a_module_that_no_structure_describes_is_kept(odd):
 
 def test_arguments_of_torch_layers_are_kept():
     layer = nn.Conv2d(2, 4, 3, dilation=2, groups=2, padding_mode="circular", padding=1, bias=False)
-    packed = PackedModule.of(layer)
+    packed = PackedModule.pack(layer)
     assert isinstance(packed.structure, dict)
     x = torch.arange(128.0).reshape(1, 2, 8, 8)
     assert torch.equal(packed.unpack()(x), layer(x))
 
 
 def test_unpacking_draws_no_random_number():
-    packed, before = PackedModule.of(nn.Linear(3, 3)), torch.get_rng_state()
+    packed, before = PackedModule.pack(nn.Linear(3, 3)), torch.get_rng_state()
     packed.unpack()
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -109,8 +109,8 @@ class Custom(nn.Module):
 
 def test_a_class_that_is_passed_is_described():
     network, classes = nn.Sequential(Custom(), nn.Tanh()), {"Custom": Custom}
-    assert isinstance(PackedModule.of(network).structure, nn.Module)
-    packed = PackedModule.of(network, classes)
+    assert isinstance(PackedModule.pack(network).structure, nn.Module)
+    packed = PackedModule.pack(network, classes)
     assert packed.class_names() == {"Sequential", "Custom", "Linear", "Tanh"}
     assert not packed.kept_modules()
     again = packed.unpack(classes)
@@ -123,7 +123,7 @@ def test_a_class_that_is_passed_is_described():
 
 def test_only_the_unknown_layers_of_torch_are_kept():
     network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2)))
-    packed = PackedModule.of(network)
+    packed = PackedModule.pack(network)
     (kept,) = packed.kept_modules()
     assert type(kept) is nn.LayerNorm
     assert kept.weight.is_meta
@@ -134,19 +134,19 @@ def test_only_the_unknown_layers_of_torch_are_kept():
 def test_a_custom_layer_that_refers_to_another_layer_is_kept_with_it():
     network = nn.Sequential(nn.Linear(2, 2), Custom())
     network[1].reference = (network[0],)
-    packed = PackedModule.of(network)
+    packed = PackedModule.pack(network)
     assert isinstance(packed.structure, nn.Module)
     again = packed.unpack()
     assert again[1].reference[0] is again[0]
 
 
 def test_old_names_are_translated_in_a_structure():
-    packed = PackedModule.of(LayerScale(2))
+    packed = PackedModule.pack(LayerScale(2))
     again = change(packed, **{"class": "Gate"}).unpack()
     assert type(again) is LayerScale
     network = nn.Sequential(nn.Linear(2, 3))
     network.append(TransposedLinear(network[0]))
-    packed = PackedModule.of(network)
+    packed = PackedModule.pack(network)
     inner = packed.structure["modules"]["1"]
     inner["class"], inner["values"] = "Transposed", {"_other": inner["values"]["_linear"]}
     again = packed.unpack()
@@ -173,12 +173,12 @@ def change(packed, **changes):
     ],
 )
 def test_a_structure_that_does_not_match_its_arrays_is_refused(spoil):
-    packed = PackedModule.of(nn.Linear(3, 2))
+    packed = PackedModule.pack(nn.Linear(3, 2))
     with pytest.raises(Exception):  # noqa: B017
         spoil(packed).unpack()
 
 
 def test_a_structure_cannot_replace_a_method():
-    packed = PackedModule.of(SoftClip(2.0))
+    packed = PackedModule.pack(SoftClip(2.0))
     with pytest.raises(ValueError, match="'forward' of its own"):
         change(packed, values={"forward": 1}).unpack()

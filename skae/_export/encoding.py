@@ -212,7 +212,7 @@ class Encoder:
         if isinstance(estimator, ModulePickleMixin):
             name = estimator._module_name
             if isinstance(module := vars(estimator).get(name), nn.Module):
-                state[name] = PackedModule.of(module, self.custom.modules)
+                state[name] = PackedModule.pack(module, self.custom.modules)
         return state
 
     def _is_custom(self, cls: type) -> bool:

@@ -1,4 +1,4 @@
-"""Networks as plain values and arrays: the form in which pickles and files hold them."""
+"""Networks as plain values and arrays: the form that they have in pickles and files."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .layers import LAYERS, has_hooks
 from .old_names import PACKAGE, RENAMED_CLASSES, new_attribute_names
 
-# The torch modules that a structure can describe, and all the arguments that make an equal one.
+# The torch modules that a structure can describe, with the arguments that restore an equal one.
 TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
     cls: forms.arguments for cls, forms in LAYERS.items() if forms.arguments is not None
 }
 EVERY_MODULE_HAS = frozenset(vars(nn.Module()))
 PLAIN = (type(None), bool, int, float, str)
 
-# A module in plain values. A layer of torch that is not in TORCH_MODULES stands in it as a module.
+# A module in plain values. A layer of torch that is not in TORCH_MODULES is in it as a module.
 Structure = TypedDict(
     "Structure",
     {
@@ -43,16 +43,16 @@ class _NotDescribable(Exception):
 class PackedModule(NamedTuple):
     """A module as its structure, in plain values, and its tensors as arrays.
 
-    Equal modules have equal ones. A module with parts that no structure describes, such as a
-    user's own layers, is kept as a module on torch's "meta" device, which holds no numbers.
+    These are equal for equal modules. A module with parts that no structure describes, such as
+    custom layers, is kept as a module on torch's "meta" device, that is without its numbers.
     """
 
     structure: Structure | nn.Module
     arrays: Arrays
 
     @classmethod
-    def of(cls, module: nn.Module, custom: Classes | None = None) -> Self:
-        """Pack a module on any device; `custom` are classes of the user's to be described, too."""
+    def pack(cls, module: nn.Module, custom: Classes | None = None) -> Self:
+        """Pack a module from any device; structures can also describe the `custom` classes."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in _tensors(module)}
         try:
             return cls(_describe(module, custom or {}), arrays)
@@ -62,7 +62,7 @@ class PackedModule(NamedTuple):
     def unpack(self, custom: Classes | None = None) -> nn.Module:
         """Build the module on the CPU.
 
-        Raises an exception of any kind if the structure is not one that `of` makes, or if the
+        Raises an exception of any kind if the structure is not one that `pack` makes, or if the
         arrays do not belong to it.
         """
         return _Builder(self.arrays, custom or {}).build(self.structure)
@@ -77,11 +77,11 @@ class PackedModule(NamedTuple):
 
 
 class ModulePickleMixin(BaseEstimator):
-    """An estimator with a network, which its pickles and files hold as plain values and arrays.
+    """An estimator with a network, which is packed in pickles and files.
 
-    The arrays are on the host, so that a machine without the device can load them, and
-    ``joblib.hash`` is the same for equal estimators. Named tuples of this package become
-    dictionaries, so that a pickle names the public class of the estimator and no private one.
+    The arrays are on the host: a machine without the device can load them, and ``joblib.hash`` is
+    the same for equal estimators. Named tuples of this package become dictionaries, so that a
+    pickle names the public class of the estimator and no private class.
     """
 
     _module_name: ClassVar[str]  # the attribute that holds the fitted network
@@ -89,7 +89,7 @@ class ModulePickleMixin(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if isinstance(module := state.get(self._module_name), nn.Module):
-            state[self._module_name] = PackedModule.of(module)._asdict()
+            state[self._module_name] = PackedModule.pack(module)._asdict()
         known = record_classes()
         records: dict[str, Any] = {
             k: v for k, v in state.items() if type(v) is known.get(type(v).__name__)
@@ -123,7 +123,7 @@ def _values(packed: dict[str, Any] | PackedModule) -> tuple[Any, Any]:
 
 
 def _with_new_names(state: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """A copy of the state of an estimator, with the old names replaced."""
+    """A copy of a dictionary, with the old names replaced."""
     return {names.get(name, name): value for name, value in state.items()}
 
 
@@ -137,7 +137,7 @@ def record_classes() -> dict[str, type[tuple[Any, ...]]]:
 
 
 def make_record(class_name: str, fields: dict[str, Any]) -> tuple[Any, ...]:
-    """A named tuple of this package, of whatever version its names are."""
+    """A named tuple of this package, from old or new names."""
     cls = record_classes()[RENAMED_CLASSES.get(class_name, class_name)]
     return cls(**_with_new_names(fields, new_attribute_names(cls)))
 
@@ -191,7 +191,7 @@ def _describe(module: nn.Module, custom: Classes) -> Structure:
     def child(part: nn.Module) -> Structure | nn.Module:
         if type(part) in known or not all(map(_is_of_torch, part.modules())):
             return described(part)
-        return copy.deepcopy(part).to("meta")  # refers to nothing outside of it
+        return copy.deepcopy(part).to("meta")  # no layer of torch refers to another outside it
 
     def described(part: nn.Module) -> Structure:
         if type(part) not in known:
@@ -201,7 +201,7 @@ def _describe(module: nn.Module, custom: Classes) -> Structure:
             "values": {name: _to_spec(getattr(part, name), places) for name in _attributes(part)},
             "parameters": [name for name, _ in part.named_parameters(recurse=False)],
             "buffers": [name for name, _ in part.named_buffers(recurse=False)],
-            "modules": {name: child(part) for name, part in part.named_children()},
+            "modules": {name: child(inner) for name, inner in part.named_children()},
         }
 
     return described(module)
@@ -258,7 +258,7 @@ class _Builder:
         self.unset: list[tuple[nn.Module, dict[str, object]]] = []
 
     def build(self, structure: Structure | nn.Module) -> nn.Module:
-        """The whole module. Attributes come last: they may refer to modules anywhere in it."""
+        """Build the module. Attributes are set last: they may refer to modules anywhere in it."""
         root = self._part(structure, "")
         for module, values in self.unset:
             for name, value in values.items():
@@ -292,7 +292,7 @@ class _Builder:
             bias = (
                 {"bias": "bias" in structure["parameters"]} if LAYERS[cls].has_optional_bias else {}
             )
-            with torch.device("meta"):  # neither memory nor random numbers for what is replaced
+            with torch.device("meta"):  # takes no memory and draws no random numbers
                 return cls(**values, **bias)
         cls = self.classes.get(name) or self.classes[RENAMED_CLASSES[name]]
         module = cls.__new__(cls)
@@ -329,10 +329,10 @@ def _rename_attributes(module: nn.Module) -> None:
 
 
 def _fill(module: nn.Module, name: str, tensor: Tensor) -> None:
-    """Set a parameter or a buffer, of the shape that the module has announced if it did."""
-    announced = module._parameters.get(name)
-    if announced is not None and announced.shape != tensor.shape:
-        raise ValueError(f"{name!r} must have shape {announced.shape}, got {tensor.shape}")
+    """Set a parameter or a buffer; a layer of torch has fixed the shape of its parameters."""
+    expected = module._parameters.get(name)
+    if expected is not None and expected.shape != tensor.shape:
+        raise ValueError(f"{name!r} must have shape {expected.shape}, got {tensor.shape}")
     if isinstance(tensor, nn.Parameter):
         module.register_parameter(name, tensor)
     else:
