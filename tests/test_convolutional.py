@@ -107,7 +107,7 @@ def test_channels_can_be_searched_as_hidden_layer_sizes(digits, small):
 @pytest.mark.parametrize(
     ("image_shape", "message"),
     [
-        ((8, 7), "must be of n_features = 64 pixels"),
+        ((8, 7), "must have n_features = 64 pixels"),
         ((64,), "must be a sequence of 2 or 3 positive integers or None"),
     ],
 )
