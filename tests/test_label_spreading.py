@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from skae._semi_supervised.label_spreading import ALPHA, normalized_affinity, spread_labels
+from skae._semi_supervised.label_spreading import (
+    ALPHA,
+    N_ITERATIONS,
+    normalized_affinity,
+    spread_labels,
+)
 
 
 @pytest.fixture
@@ -9,16 +14,21 @@ def rng(global_random_seed):
     return np.random.RandomState(global_random_seed)
 
 
-def test_label_spreading_converges_to_the_solution_of_linear_equations(rng):
-    codes = rng.normal(size=(80, 2)) + 4 * (np.arange(80) % 2)[:, None]
-    labels = np.full(80, -1)
-    labels[:6] = [0, 1, 0, 1, 0, 1]
-    S = normalized_affinity(codes, 8).toarray()
+def test_pseudo_labels_are_the_largest_balanced_sums_over_paths_to_the_labels(rng):
+    codes = rng.normal(size=(300, 2))
+    # Labels of the first class are at the rim, those of the second at the centre.
+    order = np.argsort(-np.linalg.norm(codes, axis=1))
+    labels = np.full(300, -1)
+    labels[order[:3]], labels[order[-3:]] = 0, 1
+    A = ALPHA * normalized_affinity(codes, 8).toarray()
     Y = np.eye(2)[labels] * (labels >= 0)[:, None]
-    # The fixed point of F = ALPHA S F + Y; both classes have three labels.
-    F = np.linalg.solve(np.eye(80) - ALPHA * S, Y)
-    expected = (F / F.sum(axis=0)).argmax(axis=1)
-    assert (spread_labels(codes, labels, 8) == expected).mean() > 0.95
+    # The geometric series I + A + ... + A^n, times Y.
+    power = np.linalg.matrix_power(A, N_ITERATIONS + 1)
+    F = np.linalg.solve(np.eye(300) - A, (np.eye(300) - power) @ Y)
+    expected = (F * Y.sum(axis=0) / F.sum(axis=0)).argmax(axis=1)
+    pseudo_labels = spread_labels(codes, labels, 8)
+    np.testing.assert_array_equal(pseudo_labels, expected)
+    assert (pseudo_labels != F.argmax(axis=1)).any()
 
 
 def test_the_affinity_is_symmetric_and_scale_invariant_and_contracting(rng):

@@ -50,7 +50,7 @@ class LowRankGaussian(NamedTuple):
         return deviations
 
     def e_step(self, x: Tensor, missing: Tensor) -> tuple[Tensor, ...]:
-        """Expected sufficient statistics of each column, summed over the rows that observe it.
+        """Expected sufficient statistics of each column, summed over rows where it is observed.
 
         These are the number of such rows, the squared cells, the second moments of the factors and
         the products of cells and factors. The statistics of disjoint sets of rows add up.

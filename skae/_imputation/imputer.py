@@ -52,8 +52,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
        cells of their row.
     2. Observed cells are masked, many times, and autoencoders learn to correct the rows that the
        Gaussian has filled [2]_: a layer of radial basis functions with a decoder in closed form
-       [3]_, and five dense networks, which also see which cells were filled. A third correction is
-       the weighted mean of the nearest among at most 2048 training rows.
+       [3]_, and five dense networks, whose inputs include which cells were filled. A third
+       correction is the weighted mean of the nearest among at most 2048 training rows.
     3. Each correction is also made by models fitted without a fifth of the rows. The errors of
        masked cells in the rows left out set the weight of each correction in each column, and
        decide whether there is any correction.

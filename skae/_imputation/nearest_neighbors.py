@@ -31,8 +31,8 @@ class NeighborImputer(NamedTuple):
 
         Distances are computed in the observed cells of a row (`missing` is 1 elsewhere). Weights
         follow the Epanechnikov kernel, as wide as the distance of neighbour number `n_neighbors`;
-        only cells observed in a training row contribute. Training rows that observe none of the
-        missing cells are left out, and so are those `excluded`, a mask of shape (n, n_train).
+        only cells observed in a training row contribute. Training rows in which none of the missing
+        cells was observed are left out, and so are those `excluded`, a mask of shape (n, n_train).
         """
         squares = self._squared_distances(filled, 1 - missing)
         squares[missing @ self.observed.T == 0] = torch.inf
