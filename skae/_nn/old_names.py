@@ -175,8 +175,8 @@ OLD_MODULES: dict[str, tuple[str, ...]] = {
     "_variational": ("_autoencoders.vae",),
 }
 
-# Names that users were told to import from a private module, all of them public in `skae.base` now.
-# No file names them, so that a warning reaches only those who import them.
+# Names that the documentation of version 0.1.0 imported from private modules; all are public in
+# `skae.base` now. No file names them, so that only programs that import them get the warning.
 PUBLIC_NOW = {
     "_base": {"BaseAutoencoder"},
     "_validation": {"integer", "parameter", "positive"},
