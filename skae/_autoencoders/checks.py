@@ -53,8 +53,8 @@ def code_size(
     """`n_components` as a number, or a share, checked against the shape of `X`."""
     if estimator.image_shape is not None and prod(estimator.image_shape) != n_features:
         raise ValueError(
-            f"`image_shape` must be of n_features = {n_features} pixels in all, got "
-            f"{estimator.image_shape}, which are {prod(estimator.image_shape)}."
+            f"`image_shape` must have n_features = {n_features} pixels, got "
+            f"{estimator.image_shape} with {prod(estimator.image_shape)}."
         )
     given, largest = estimator.n_components, min(n_samples, n_features)
     is_share = given is not None and not isinstance(given, Integral)

@@ -16,7 +16,7 @@ from .base import BaseAutoencoder
 from .plain import Reconstruction
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contraction(Objective):
     """``loss(decode(encode(x)), x) + weight * |d encode(x) / d x|_F^2``, estimated."""
 

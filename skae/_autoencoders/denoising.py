@@ -28,7 +28,7 @@ MAX_SCALE_ROWS = 4096
 Corruption = Callable[[Tensor, Generator], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Denoising(Reconstruction):
     """The reconstruction loss of corrupted rows: ``loss(decode(encode(corrupt(x))), x)``."""
 

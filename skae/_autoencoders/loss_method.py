@@ -10,7 +10,7 @@ from .._nn.autoencoder import Autoencoder
 from .._training.objective import Objective
 
 
-@dataclass(frozen=True)
+@dataclass
 class LossMethod(Objective):
     """The method `_loss(network, x, rng)` of an estimator as an objective."""
 

@@ -13,7 +13,7 @@ from .._training.objective import Gradient, Objective, TrainingSource
 from .base import BaseAutoencoder
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reconstruction(Objective):
     """The reconstruction loss alone: ``loss(decode(encode(x)), x)``.
 

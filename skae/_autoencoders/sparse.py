@@ -42,7 +42,7 @@ from .revival import revival_loss
 from .sparse_init import calibrate_thresholds, make_sparse_coder
 
 
-@dataclass(frozen=True)
+@dataclass
 class SparseCoding(Objective):
     """``loss(decode(encode(x)), x) + weight * penalty(code)``, and revival of inactive units."""
 

@@ -50,7 +50,7 @@ from .vae_init import MIN_NOISE_SCALE, make_variational_autoencoder
 ACTIVE_VARIANCE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass
 class ELBO(Objective):
     """The negative evidence lower bound: ``-E[log p(x | z)] + beta KL(q(z | x) | p(z))``."""
 

@@ -202,7 +202,7 @@ def losses_of_rows(objective: Objective, network: Autoencoder, x: Tensor, rng: G
     return losses
 
 
-@dataclass(frozen=True)
+@dataclass
 class Regularized(Objective):
     """An objective plus the elastic-net penalty on the weights of the network."""
 
