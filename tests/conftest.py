@@ -1,7 +1,12 @@
-"""Data and estimators that the tests share; the estimators come from `skae.__all__`."""
+"""Estimators, data and seeds that the tests share; the estimators come from `skae.__all__`."""
 
+import copy
 import importlib.util
 import inspect
+import os
+import random
+from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ from sklearn.utils import estimator_checks
 
 import skae
 
-# Whether scikit-learn is as new as those of its features that not all supported versions have.
+# Whether scikit-learn has the features that its oldest supported versions lack.
 IS_NEWEST = importlib.util.find_spec("sklearn.callback") is not None
 
 ESTIMATORS = [
@@ -20,8 +25,7 @@ ESTIMATORS = [
     if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
 ]
 AUTOENCODERS = [cls for cls in ESTIMATORS if hasattr(cls, "inverse_transform")]
-# Those that are out for the best reconstruction, in codes of the units of X; not for a density
-# or for sparse codes.
+# The objective is the reconstruction, not a density or sparse codes; codes have the units of X.
 RECONSTRUCTING = [
     cls
     for cls in AUTOENCODERS
@@ -43,19 +47,52 @@ NOT_YIELDED = [
     estimator_checks.check_transformer_get_feature_names_out_pandas,
 ]
 
-
-def brief(cls):
-    """An estimator for scikit-learn's checks, which fit dozens of them."""
-    held = skae.AutoencoderTransformer(max_iter=2, hidden_layer_sizes=(8,))
-    # Classes, and outliers, have to be told well; for codes a few steps are enough.
-    short = {"estimator": held, "max_iter": 2 if cls in AUTOENCODERS else 20, "n_steps": 20}
-    return cls(**{name: short[name] for name in short.keys() & cls().get_params()})
+SEED_VARIABLE = "SKAE_TESTS_GLOBAL_RANDOM_SEED"
 
 
-def quick(cls, n_components=4, **parameters):
-    """An estimator that learns something within a fraction of a second."""
-    defaults = {"max_iter": 20, "hidden_layer_sizes": (32,), "random_state": 0}
-    return cls(n_components, **(defaults | parameters))
+def random_seeds(value):
+    """Seeds that the environment variable asks for: "any", "all", a number or a range "3-7"."""
+    if value == "any":
+        return [random.SystemRandom().randrange(100)]
+    first, _, last = ("0-99" if value == "all" else value).partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+SEEDS = random_seeds(os.environ.get(SEED_VARIABLE, "0"))
+if os.environ.get(SEED_VARIABLE) == "any":
+    os.environ[SEED_VARIABLE] = str(SEEDS[0])  # the workers of pytest-xdist test the same seed
+
+
+def pytest_report_header():
+    """The seeds, so that a failure can be repeated."""
+    return f"{SEED_VARIABLE}={SEEDS[0]}" + (f"-{SEEDS[-1]}" if len(SEEDS) > 1 else "")
+
+
+@pytest.fixture(params=SEEDS if len(SEEDS) > 1 else None, scope="session")
+def global_random_seed(request):
+    """The seed of a test that passes for any seed; the environment variable sets it."""
+    return getattr(request, "param", SEEDS[0])
+
+
+def make_small(cls, n_components=4, *, max_iter=20, **parameters):
+    """An estimator of any class of the package that is fitted within a fraction of a second."""
+    defaults = {
+        "n_components": n_components,
+        "hidden_layer_sizes": (32,),
+        "max_iter": max_iter,
+        "n_steps": max_iter,
+        "random_state": 0,
+    }
+    if cls not in AUTOENCODERS:
+        defaults["estimator"] = make_small(skae.AutoencoderTransformer, n_components, max_iter=2)
+    known = {field.name for field in fields(cls)}
+    return cls(**({name: defaults[name] for name in defaults.keys() & known} | parameters))
+
+
+@pytest.fixture(scope="session")
+def small(global_random_seed):
+    """A function that makes a small estimator with the global seed: `small(VAE, beta=2.0)`."""
+    return partial(make_small, random_state=global_random_seed)
 
 
 @pytest.fixture(params=AUTOENCODERS, ids=lambda cls: cls.__name__, scope="module")
@@ -64,9 +101,23 @@ def autoencoder(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def fitted_once(autoencoder, digits, small):
+    """Each autoencoder class, fitted to the digits; tests use copies of it, `fitted`."""
+    fitted = small(autoencoder, max_iter=10).fit(digits)
+    assert fitted.best_iter_ > 0  # not PCA
+    return fitted
+
+
+@pytest.fixture
+def fitted(fitted_once):
+    """Each autoencoder class, fitted to the digits."""
+    return copy.deepcopy(fitted_once)
+
+
 @pytest.fixture(params=RECONSTRUCTING, ids=lambda cls: cls.__name__)
 def reconstructing(request):
-    """Each class that promises to be no worse than PCA."""
+    """Each class that is never worse than PCA."""
     return request.param
 
 
@@ -78,22 +129,22 @@ def compressing(request):
 
 @pytest.fixture(scope="session")
 def digits():
-    """300 handwritten digits, (300, 64), values 0 to 16; read-only, as no test may change it."""
+    """300 handwritten digits, (300, 64), values 0 to 16; read-only, as tests share the array."""
     X = load_digits().data[:300]
     X.setflags(write=False)
     return X
 
 
 @pytest.fixture(scope="session")
-def digits_with_gaps(digits):
+def digits_with_gaps(digits, global_random_seed):
     """The digits with a fifth of the values missing."""
-    gaps = np.random.RandomState(0).uniform(size=digits.shape) < 0.2
+    gaps = np.random.RandomState(global_random_seed).uniform(size=digits.shape) < 0.2
     return np.where(gaps, np.nan, digits)
 
 
 @pytest.fixture(scope="session")
-def curve():
-    """400 points near a parabola, (400, 2): one number says it all, but not linearly."""
-    rng = np.random.RandomState(0)
+def curve(global_random_seed):
+    """400 points near a parabola, (400, 2): one number describes them, but not linearly."""
+    rng = np.random.RandomState(global_random_seed)
     t = rng.uniform(-1, 1, size=400)
     return np.c_[t, t**2] + 0.02 * rng.normal(size=(400, 2))

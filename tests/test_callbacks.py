@@ -1,4 +1,4 @@
-"""Who watches a fit sees what it does, may end it, and leaves no trace."""
+"""Callbacks of a fit: the order of calls, early stopping, errors, and no effect on the result."""
 
 import importlib.util
 import sys
@@ -7,7 +7,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import quick
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -21,61 +20,61 @@ callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has 
 
 
 class Recorder:
-    """A callback that writes down what it is told, and may end the training or fail."""
+    """A callback that records its calls, and may stop the training or raise an error."""
 
     def __init__(self, stop_after=None, fail_at=None):
-        self.told, self.fitted = [], []
+        self.calls, self.fitted = [], []
         self.stop_after, self.fail_at = stop_after, fail_at
 
-    def tell(self, what):
-        self.told.append(what)
-        if what == self.fail_at:
-            raise RuntimeError(f"failed at {what}")
+    def record(self, call):
+        self.calls.append(call)
+        if call == self.fail_at:
+            raise RuntimeError(f"failed at {call}")
 
     def setup(self, estimator, context):
-        self.tell("setup")
+        self.record("setup")
 
     def teardown(self, estimator, context):
-        self.tell("teardown")
+        self.record("teardown")
 
     def on_fit_task_begin(self, estimator, context):
-        self.tell(f"begin {context.task_name}")
+        self.record(f"begin {context.task_name}")
 
     def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
         assert y is X or context.task_name != "epoch"  # StandardScaler passes none
         self.fitted.append(fitted_estimator)
-        self.tell(f"end {context.task_name}")
+        self.record(f"end {context.task_name}")
         return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
 
 
 class Propagated(Recorder):
-    """The same, passed on by pipelines and searches."""
+    """The same, propagated by pipelines and searches."""
 
     max_propagation_depth = None
 
 
-def test_each_task_of_a_fit_begins_and_ends(autoencoder, digits):
+def test_each_task_of_a_fit_begins_and_ends(autoencoder, digits, small):
     recorder = Recorder()
-    quick(autoencoder, max_iter=2).set_callbacks(recorder).fit(digits)
+    small(autoencoder, max_iter=2).set_callbacks(recorder).fit(digits)
     epochs = ["begin epoch", "end epoch"] * 2
-    assert recorder.told == ["setup", "begin fit", *epochs, "end fit", "teardown"]
+    assert recorder.calls == ["setup", "begin fit", *epochs, "end fit", "teardown"]
 
 
-def test_each_trial_of_a_search_for_a_size_is_a_task(digits):
+def test_each_candidate_for_n_components_is_a_task(digits, small):
     recorder = Recorder()
-    fitted = quick(AutoencoderTransformer, 0.6, max_iter=1).set_callbacks(recorder).fit(digits)
-    trials = [data for data in recorder.told if "n_components=" in data]
+    fitted = small(AutoencoderTransformer, 0.6, max_iter=1).set_callbacks(recorder).fit(digits)
+    trials = [call for call in recorder.calls if "n_components=" in call]
     assert trials[0].startswith("begin")
     assert f"end n_components={fitted.n_components_}" in trials
     # Each size is tried once, for one epoch.
-    assert len(set(trials)) == len(trials) == 2 * recorder.told.count("begin epoch")
+    assert len(set(trials)) == len(trials) == 2 * recorder.calls.count("begin epoch")
 
 
-def test_a_fit_that_is_stopped_is_what_the_callback_saw(autoencoder, digits):
+def test_a_stopped_fit_is_the_fitted_estimator_of_the_last_epoch(autoencoder, digits, small):
     recorder = Recorder(stop_after=6)
-    stopped = quick(autoencoder, early_stopping=False).set_callbacks(recorder).fit(digits)
+    stopped = small(autoencoder, early_stopping=False).set_callbacks(recorder).fit(digits)
     assert stopped.n_iter_ == 6
-    seen = recorder.fitted[-2]  # the last is of the whole fit
+    seen = recorder.fitted[-2]  # the last is that of the whole fit
     np.testing.assert_array_equal(seen.transform(digits), stopped.transform(digits))
     np.testing.assert_array_equal(recorder.fitted[-1].transform(digits), stopped.transform(digits))
     earlier = recorder.fitted[0]
@@ -83,20 +82,20 @@ def test_a_fit_that_is_stopped_is_what_the_callback_saw(autoencoder, digits):
     assert (earlier.transform(digits) != stopped.transform(digits)).any()
 
 
-def test_watching_changes_nothing(autoencoder, digits):
-    alone, watched = quick(autoencoder), quick(autoencoder).set_callbacks(Recorder())
+def test_callbacks_change_no_result(autoencoder, digits, small):
+    without, with_callback = small(autoencoder), small(autoencoder).set_callbacks(Recorder())
     np.testing.assert_array_equal(
-        watched.fit(digits).transform(digits), alone.fit(digits).transform(digits)
+        with_callback.fit(digits).transform(digits), without.fit(digits).transform(digits)
     )
-    assert watched.validation_curve_ == alone.validation_curve_
-    assert set(vars(watched)) - set(vars(alone)) == {"_skl_callbacks"}
-    watched.set_callbacks()
-    assert set(vars(watched)) == set(vars(alone))
+    assert with_callback.validation_curve_ == without.validation_curve_
+    assert set(vars(with_callback)) - set(vars(without)) == {"_skl_callbacks"}
+    with_callback.set_callbacks()
+    assert set(vars(with_callback)) == set(vars(without))
 
 
-def test_a_saved_estimator_has_no_callbacks(digits, tmp_path):
+def test_a_saved_estimator_has_no_callbacks(digits, tmp_path, small):
     pytest.importorskip("safetensors")
-    fitted = quick(AutoencoderTransformer).set_callbacks(Recorder()).fit(digits)
+    fitted = small(AutoencoderTransformer).set_callbacks(Recorder()).fit(digits)
     save(fitted, tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert "_skl_callbacks" not in vars(loaded)
@@ -106,8 +105,8 @@ def test_a_saved_estimator_has_no_callbacks(digits, tmp_path):
 @pytest.mark.parametrize(
     "moment", ["setup", "begin fit", "begin epoch", "end epoch", "end fit", "teardown"]
 )
-def test_a_callback_that_fails_leaves_the_estimator_as_it_was(digits, moment):
-    estimator = quick(AutoencoderTransformer).set_callbacks(Recorder(fail_at=moment))
+def test_an_error_in_a_callback_restores_the_estimator(digits, moment, small):
+    estimator = small(AutoencoderTransformer).set_callbacks(Recorder(fail_at=moment))
     before = dict(vars(estimator))
     with pytest.raises(RuntimeError, match=f"failed at {moment}"):
         estimator.fit(digits)
@@ -121,21 +120,21 @@ def test_a_callback_that_fails_leaves_the_estimator_as_it_was(digits, moment):
     np.testing.assert_array_equal(estimator.transform(digits), codes)
 
 
-def test_callbacks_are_torn_down_after_a_failure(digits):
+def test_callbacks_are_torn_down_after_an_error(digits, small):
     recorder = Recorder(fail_at="end epoch")
     with pytest.raises(RuntimeError):
-        quick(AutoencoderTransformer).set_callbacks(recorder).fit(digits)
-    assert recorder.told[-1] == "teardown"
+        small(AutoencoderTransformer).set_callbacks(recorder).fit(digits)
+    assert recorder.calls[-1] == "teardown"
 
 
-def test_the_scores_of_a_scoring_monitor_are_those_of_the_best_weights_so_far(digits):
+def test_a_scoring_monitor_scores_the_best_weights_so_far(digits, small):
     monitor = callback.ScoringMonitor(
         scoring={
             "own": lambda estimator, X, y: estimator.score(X),
             "restored": make_reconstruction_scorer(),
         }
     )
-    fitted = quick(AutoencoderTransformer, early_stopping=False).set_callbacks(monitor)
+    fitted = small(AutoencoderTransformer, early_stopping=False).set_callbacks(monitor)
     fitted.fit(pd.DataFrame(digits).rename(columns="pixel{}".format))
     scores = monitor.get_logs().data_as_pandas.query("task_name == 'epoch'")
     assert len(scores) == fitted.n_iter_ == 20
@@ -145,9 +144,9 @@ def test_the_scores_of_a_scoring_monitor_are_those_of_the_best_weights_so_far(di
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_callbacks_reach_a_step_of_a_pipeline_in_a_search(digits, n_jobs):
+def test_callbacks_of_a_pipeline_step_are_called_in_a_grid_search(digits, n_jobs, small):
     monitor = callback.ScoringMonitor(scoring={"own": lambda e, X, y: e.score(X)})
-    step = quick(AutoencoderTransformer, max_iter=2)
+    step = small(AutoencoderTransformer, max_iter=2)
     pipeline = make_pipeline(StandardScaler(), step.set_callbacks(monitor))
     grid = {"autoencodertransformer__n_components": [1, 4]}
     recorder = Propagated()
@@ -158,22 +157,23 @@ def test_callbacks_reach_a_step_of_a_pipeline_in_a_search(digits, n_jobs):
         search.fit(digits)
     if n_jobs == 1:
         # Two folds, two sizes and the fit of the best: two epochs each.
-        assert recorder.told.count("end epoch") == 2 * 5
+        assert recorder.calls.count("end epoch") == 2 * 5
     scores = monitor.get_logs().data_as_pandas
-    # In each of those fits two epochs are scored, and the whole.
+    # Each of those fits has a score for each of its two epochs and one for the whole.
     assert len(scores) == 3 * 5
     assert scores["own"].between(0, 1).all()
 
 
-def test_a_progress_bar_is_full_in_the_end(autoencoder, digits, capsys):
+def test_a_progress_bar_ends_at_100_percent(autoencoder, digits, capsys, small):
     pytest.importorskip("rich")
-    quick(autoencoder, max_iter=2).set_callbacks(callback.ProgressBar()).fit(digits)
-    assert f"{autoencoder.__name__} - fit" in (shown := capsys.readouterr().out)
-    assert "100%" in shown
+    small(autoencoder, max_iter=2).set_callbacks(callback.ProgressBar()).fit(digits)
+    output = capsys.readouterr().out
+    assert f"{autoencoder.__name__} - fit" in output
+    assert "100%" in output
 
 
-def test_verbose_tells_each_epoch_in_the_units_of_the_curves(digits, capsys):
-    fitted = quick(AutoencoderTransformer, max_iter=2, verbose=1).fit(digits)
+def test_verbose_prints_the_losses_of_the_curves(digits, capsys, small):
+    fitted = small(AutoencoderTransformer, max_iter=2, verbose=1).fit(digits)
     lines = capsys.readouterr().out.splitlines()
     for epoch in (1, 2):
         loss, error = fitted.loss_curve_[epoch - 1], fitted.validation_curve_[epoch]
@@ -188,11 +188,11 @@ def test_verbose_tells_each_epoch_in_the_units_of_the_curves(digits, capsys):
     ("seconds", "text"),
     [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2 h")],
 )
-def test_a_duration_is_told_in_a_fitting_unit(seconds, text):
+def test_durations_are_printed_in_a_suitable_unit(seconds, text):
     assert duration(seconds) == text
 
 
-def test_where_scikit_learn_has_no_callbacks_nothing_is_asked_of_it(monkeypatch):
+def test_without_callbacks_in_scikit_learn_the_mixin_does_nothing(monkeypatch):
     """The module as it is imported on scikit-learn 1.6 to 1.8."""
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
     path = callbacks.__file__
@@ -209,10 +209,11 @@ def test_where_scikit_learn_has_no_callbacks_nothing_is_asked_of_it(monkeypatch)
     Estimator().fit().trial(3).end(fitted=False)  # asks nothing of the estimator
 
 
-def test_the_view_in_notebooks_tells_what_attributes_are(autoencoder, digits):
-    shown = quick(autoencoder, max_iter=2).fit(digits)._repr_html_()
-    table = shown[shown.index("Fitted attributes") :]
-    names = [name for name in vars(quick(autoencoder, max_iter=2).fit(digits)) if name[-1] == "_"]
+def test_the_html_representation_describes_fitted_attributes(autoencoder, digits, small):
+    fitted = small(autoencoder, max_iter=2).fit(digits)
+    html = fitted._repr_html_()
+    table = html[html.index("Fitted attributes") :]
+    names = [name for name in vars(fitted) if name[-1] == "_"]
     for name in names:
         assert f"{name}: " in table, name
     assert "The `score` of PCA on the training rows at the same size of code." in table

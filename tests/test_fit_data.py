@@ -1,24 +1,24 @@
-"""What a fit learns from: units, held-out rows, streams of chance."""
+"""The data of a fit: units, held-out rows, seeds."""
 
 import numpy as np
 import pytest
 import torch
-from conftest import quick
+from conftest import make_small
+from fitting import make_data
 
 from skae import AutoencoderTransformer
-from skae._training.fit_data import make_task
 
 
 def all_rows(data):
-    return data.rows.take(torch.arange(len(data.rows)))
+    return data.rows[torch.arange(len(data.rows))]
 
 
-def task_of(X, X_val=None, **parameters):
-    return make_task(quick(AutoencoderTransformer, **parameters), X, X_val, None)
+def data_of(X, X_val=None, **parameters):
+    return make_data(make_small(AutoencoderTransformer, **parameters), X, X_val)
 
 
-def test_held_out_rows_do_not_train(digits):
-    data = task_of(digits)
+def test_held_out_rows_are_not_training_rows(digits):
+    data = data_of(digits)
     assert not set(data.train.tolist()) & set(data.held_out.tolist())
     assert sorted(torch.cat([data.train, data.held_out]).tolist()) == list(range(300))
 
@@ -34,35 +34,35 @@ def test_held_out_rows_do_not_train(digits):
         (0.999, 300, 299),
     ],
 )
-def test_how_many_rows_are_held_out(fraction, n_rows, n_held_out):
-    X = np.random.RandomState(0).normal(size=(n_rows, 3))
-    assert len(task_of(X, validation_fraction=fraction).held_out) == n_held_out
+def test_the_number_of_held_out_rows(fraction, n_rows, n_held_out, global_random_seed):
+    X = np.random.RandomState(global_random_seed).normal(size=(n_rows, 3))
+    assert len(data_of(X, validation_fraction=fraction).held_out) == n_held_out
 
 
-def test_validation_rows_of_the_user_judge_and_all_of_X_trains(digits):
-    data = task_of(digits[:200], digits[200:])
+def test_with_validation_rows_all_of_X_is_for_training(digits):
+    data = data_of(digits[:200], digits[200:])
     assert len(data.train) == 200
     assert len(data.held_out) == 100
-    judged = data.held_out_rows.take(data.held_out) * data.scale + torch.from_numpy(data.shift)
+    judged = data.held_out_rows[data.held_out] * data.scale + torch.from_numpy(data.shift)
     np.testing.assert_allclose(judged, digits[200:], atol=1e-5)
 
 
-def test_without_early_stopping_all_rows_train_and_judge(digits):
-    data = task_of(digits, early_stopping=False)
+def test_without_early_stopping_all_rows_are_for_training_and_validation(digits):
+    data = data_of(digits, early_stopping=False)
     assert len(data.train) == len(data.held_out) == 300
 
 
-def test_standard_units_are_centred_with_unit_spread(digits):
-    rows = all_rows(task_of(digits))
+def test_rows_are_centred_with_unit_variance(digits):
+    rows = all_rows(data_of(digits))
     np.testing.assert_allclose(rows.mean(0), 0, atol=1e-6)
     assert rows.var(0, correction=0).mean().item() == pytest.approx(1, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "poisson"])
-def test_losses_tied_to_the_units_of_X_keep_them(digits, loss):
-    np.testing.assert_allclose(all_rows(task_of(digits, loss=loss)), digits)
+def test_losses_that_depend_on_the_units_of_X_keep_them(digits, loss):
+    np.testing.assert_allclose(all_rows(data_of(digits, loss=loss)), digits)
 
 
-def test_streams_of_chance_differ_from_each_other():
-    seeds = task_of(np.eye(4)).seeds
+def test_seeds_differ_from_each_other():
+    seeds = data_of(np.eye(4)).seeds
     assert len(set(seeds)) == len(seeds)

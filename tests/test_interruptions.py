@@ -1,4 +1,4 @@
-"""A fit that ends early, for whatever reason, leaves what was there before or a whole new fit."""
+"""A fit that an error ends keeps the previous fit or leaves a complete new one."""
 
 import os
 import signal
@@ -8,16 +8,16 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import ESTIMATORS, brief, quick
+from conftest import ESTIMATORS, make_small
 from sklearn.base import clone
 
 import skae
 from skae import AutoencoderTransformer, load, save
 
 PACKAGE = os.path.dirname(skae.__file__)
-# What gives back what it took is not itself interrupted, as no context manager in Python is safe
-# from that; nor are generators, whose last call is their end.
-SPARED = {"__enter__", "__exit__", "restore_on_error", "grad_mode", "threads_for", "<genexpr>"}
+# No error is raised in functions that release resources, since no context manager in Python is
+# safe from that, nor in generators, whose last call ends them.
+EXEMPT = {"__enter__", "__exit__", "restore_on_error", "grad_mode", "threads_for", "<genexpr>"}
 LABELS = np.arange(300) % 3
 METHODS = ("transform", "decision_function", "score_samples")
 
@@ -30,67 +30,64 @@ class Counter:
 
     def __call__(self, frame, event, argument):
         code = frame.f_code
-        if event == "call" and code.co_name not in SPARED and PACKAGE in code.co_filename:
+        if event == "call" and code.co_name not in EXEMPT and PACKAGE in code.co_filename:
             self.n_calls += 1
             if self.n_calls == self._at:
                 sys.setprofile(None)
                 raise self._error
 
-    def watch(self, function, *arguments):
+    def run(self, function, *arguments):
         before = sys.getprofile()
         sys.setprofile(self)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of few epochs, and of the interruption
+                warnings.simplefilter("ignore")  # about few epochs and the interruption
                 function(*arguments)
         finally:
             sys.setprofile(before)
 
 
-def tiny(cls, X, **parameters):
-    """A fit of a few steps."""
-    usual = {"max_iter": 3, "n_steps": 3, "random_state": 0} | parameters
-    estimator = brief(cls)
-    known = usual.keys() & estimator.get_params().keys()
-    return estimator.set_params(**{name: usual[name] for name in known}).fit(X, LABELS[: len(X)])
+def fit_small(cls, X):
+    """An estimator after a fit of a few steps."""
+    return make_small(cls, n_components=None, max_iter=3).fit(X, LABELS[: len(X)])
 
 
-def answers(estimator, X):
-    """What an estimator tells of rows, by method."""
+def results(estimator, X):
+    """The results of an estimator for some rows, by method."""
     return {name: getattr(estimator, name)(X) for name in METHODS if hasattr(estimator, name)}
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_an_error_anywhere_leaves_an_old_or_a_whole_fit(cls, digits):
+def test_an_error_anywhere_keeps_the_old_fit_or_leaves_a_complete_one(cls, digits):
     X, wider = digits[:40, 20:26], digits[:40, 20:28]
-    fitted = tiny(cls, X)
-    before, told = dict(vars(fitted)), answers(fitted, X)
+    fitted = fit_small(cls, X)
+    before, expected = dict(vars(fitted)), results(fitted, X)
     counter = Counter()
-    counter.watch(clone(fitted).fit, wider, LABELS[:40])
-    # From the first call to nearly the last, more closely at both ends, where no epochs are. Not to
-    # the very last: what is cached between two fits makes their calls differ by a few.
+    counter.run(clone(fitted).fit, wider, LABELS[:40])
+    # From the first call to nearly the last, more densely at both ends, which are outside the
+    # epochs. Caches make the number of calls of two fits differ by a few.
     shares = (1 - np.cos(np.linspace(0, 0.95 * np.pi, 4))) / 2
     places = 1 + ((counter.n_calls - 1) * shares).astype(int)
     for at, error in zip(places, [KeyboardInterrupt, RuntimeError] * 2, strict=True):
         with pytest.raises(error):
-            Counter(at, error("a fault")).watch(fitted.fit, wider, LABELS[:40])
+            Counter(at, error("a fault")).run(fitted.fit, wider, LABELS[:40])
         if fitted.n_features_in_ == 6:
             assert vars(fitted) == before
-            for name, answer in answers(fitted, X).items():
-                np.testing.assert_array_equal(answer, told[name])
-        else:  # the best epoch so far, or all was done already
+            for name, result in results(fitted, X).items():
+                np.testing.assert_array_equal(result, expected[name])
+        else:  # the best epoch so far, or the fit was complete
             assert error is KeyboardInterrupt
-            assert all(np.isfinite(answer).all() for answer in answers(fitted, wider).values())
-            fitted = tiny(cls, X)
-            before, told = dict(vars(fitted)), answers(fitted, X)
+            assert all(np.isfinite(result).all() for result in results(fitted, wider).values())
+            fitted = fit_small(cls, X)
+            before, expected = dict(vars(fitted)), results(fitted, X)
     assert shares[1] * counter.n_calls > 10
 
 
 @pytest.mark.filterwarnings("ignore:Training was interrupted:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", ["search", "pretraining", "stream"])
-def test_other_ways_to_learn_are_interrupted_as_cleanly(kind, digits):
-    fitted = quick(AutoencoderTransformer, max_iter=2).fit(digits[:, 20:30])
+def test_an_error_in_a_search_pretraining_or_partial_fit_keeps_the_old_fit(kind, digits, small):
+    fitted = small(AutoencoderTransformer, max_iter=2).fit(digits[:, 20:30])
     if kind == "search":
         fitted.set_params(n_components=0.9)
     if kind == "pretraining":
@@ -99,10 +96,10 @@ def test_other_ways_to_learn_are_interrupted_as_cleanly(kind, digits):
     learn = fitted.partial_fit if kind == "stream" else fitted.fit
     rows = digits[:, 20:30] if kind == "stream" else digits[:, 20:32]
     counter = Counter()
-    counter.watch(clone(fitted).fit, rows)
+    counter.run(clone(fitted).fit, rows)
     for share in (0.05, 0.3, 0.5):
         with pytest.raises(RuntimeError, match="a fault"):
-            Counter(int(share * counter.n_calls), RuntimeError("a fault")).watch(learn, rows)
+            Counter(int(share * counter.n_calls), RuntimeError("a fault")).run(learn, rows)
         assert vars(fitted) == before
         np.testing.assert_array_equal(fitted.transform(digits[:, 20:30]), codes)
 
@@ -111,7 +108,7 @@ INTERRUPTED = """
 import signal, sys, warnings
 import numpy as np
 from skae import AutoencoderTransformer
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let jobs ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore SIGINT
 X = np.random.RandomState(0).normal(size=(500, 5))
 X[:, 4] = X[:, 0] ** 2
 fitted = AutoencoderTransformer(2, max_iter=10**6, n_iter_no_change=10**6, verbose=1)
@@ -122,7 +119,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_real_signal_keeps_the_best_epoch():
+def test_an_interrupt_signal_keeps_the_best_epoch():
     command = [sys.executable, "-u", "-W", "ignore", "-c", INTERRUPTED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         first = [child.stdout.readline() for _ in range(5)]
@@ -133,15 +130,15 @@ def test_a_real_signal_keeps_the_best_epoch():
     assert child.returncode == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file")
-def test_a_full_disk_leaves_the_file_that_was_there(digits, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the file size")
+def test_a_full_disk_keeps_the_existing_file(digits, tmp_path, small):
     pytest.importorskip("safetensors")
     import resource
 
     path = tmp_path / "model"
     save(AutoencoderTransformer(7), path)
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    fitted = quick(AutoencoderTransformer, max_iter=1).fit(digits)
+    fitted = small(AutoencoderTransformer, max_iter=1).fit(digits)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, most))
     try:
         with pytest.raises(OSError, match="too large"):

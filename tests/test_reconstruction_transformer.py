@@ -1,10 +1,12 @@
+"""Reconstruction as a transformer, with any reducer."""
+
 import pickle
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import NOT_YIELDED
+from conftest import NOT_YIELDED, make_small
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
@@ -17,47 +19,49 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, ReconstructionTransformer
 
-QUICK = AutoencoderTransformer(1, max_iter=5, hidden_layer_sizes=(8,), random_state=0)
+SMALL = make_small(AutoencoderTransformer)
 
 
 @parametrize_with_checks([ReconstructionTransformer(PCA(1))])
-def test_sklearn_contract(estimator, check):
+def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("check", NOT_YIELDED, ids=lambda check: check.__name__)
 @pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
-def test_the_rest_of_the_sklearn_contract(check):
+def test_checks_that_scikit_learn_does_not_yield(check):
     check("ReconstructionTransformer", ReconstructionTransformer(PCA(1)))
 
 
-@pytest.mark.parametrize("held", [PCA(4), TruncatedSVD(4, random_state=0), QUICK])
-def test_it_is_there_and_back_again(digits, held):
-    ours = ReconstructionTransformer(held).fit(digits[:200])
-    reducer = held.fit(digits[:200])
+@pytest.mark.parametrize("reducer", [PCA(4), TruncatedSVD(4, random_state=0), SMALL])
+def test_transform_is_transform_and_inverse_transform(digits, reducer):
+    transformer = ReconstructionTransformer(reducer).fit(digits[:200])
+    reducer.fit(digits[:200])
     expected = reducer.inverse_transform(reducer.transform(digits[200:]))
-    np.testing.assert_array_equal(ours.transform(digits[200:]), expected)
+    np.testing.assert_array_equal(transformer.transform(digits[200:]), expected)
 
 
-def test_an_autoencoder_inside_is_its_own_reconstruct(digits):
-    ours = ReconstructionTransformer(QUICK).fit(digits)
-    np.testing.assert_array_equal(ours.transform(digits), ours.estimator_.reconstruct(digits))
+def test_transform_with_an_autoencoder_is_its_reconstruct(digits):
+    transformer = ReconstructionTransformer(SMALL).fit(digits)
+    np.testing.assert_array_equal(
+        transformer.transform(digits), transformer.estimator_.reconstruct(digits)
+    )
 
 
-def test_to_restore_by_pca_is_to_project_once_and_for_all(digits):
-    ours = ReconstructionTransformer(PCA(4)).fit(digits)
-    once = ours.transform(digits)
-    np.testing.assert_allclose(ours.transform(once), once, atol=1e-9)
+def test_transform_with_pca_is_an_idempotent_projection(digits):
+    transformer = ReconstructionTransformer(PCA(4)).fit(digits)
+    once = transformer.transform(digits)
+    np.testing.assert_allclose(transformer.transform(once), once, atol=1e-9)
 
 
-def test_at_full_size_nothing_is_lost(digits):
+def test_with_all_components_transform_is_the_identity(digits):
     X = digits[:, 20:30]
     np.testing.assert_allclose(ReconstructionTransformer(PCA(10)).fit_transform(X), X, atol=1e-9)
 
 
-def test_noise_is_taken_out_before_a_classifier():
+def test_denoising_before_a_classifier_raises_its_accuracy(global_random_seed):
     X, y = load_digits(return_X_y=True)
-    noisy = X + np.random.RandomState(0).normal(scale=8, size=X.shape)
+    noisy = X + np.random.RandomState(global_random_seed).normal(scale=8, size=X.shape)
     scores = [
         make_pipeline(*steps, KNeighborsClassifier(1))
         .fit(noisy[:900], y[:900])
@@ -67,26 +71,26 @@ def test_noise_is_taken_out_before_a_classifier():
     assert scores[1] > scores[0] + 0.05
 
 
-def test_gaps_reach_a_reducer_that_takes_them(digits_with_gaps):
-    restored = ReconstructionTransformer(QUICK).fit_transform(digits_with_gaps)
-    assert np.isfinite(restored).all()
+def test_missing_values_are_passed_to_a_reducer_that_accepts_them(digits_with_gaps):
+    reconstruction = ReconstructionTransformer(SMALL).fit_transform(digits_with_gaps)
+    assert np.isfinite(reconstruction).all()
     with pytest.raises(ValueError, match="NaN"):
         ReconstructionTransformer(PCA(2)).fit(digits_with_gaps)
 
 
-def test_by_default_it_holds_an_autoencoder(digits):
-    ours = ReconstructionTransformer().fit(digits[:60, 20:26])
-    assert isinstance(ours.estimator_, AutoencoderTransformer)
-    assert ours.estimator_.n_components == 3
+def test_the_default_estimator_is_an_autoencoder(digits):
+    transformer = ReconstructionTransformer().fit(digits[:60, 20:26])
+    assert isinstance(transformer.estimator_, AutoencoderTransformer)
+    assert transformer.estimator_.n_components == 3
 
 
-def test_what_is_held_is_not_touched(digits):
-    held = PCA(2)
-    ReconstructionTransformer(held).fit(digits)
-    assert not hasattr(held, "components_")
+def test_the_estimator_parameter_is_not_fitted(digits):
+    pca = PCA(2)
+    ReconstructionTransformer(pca).fit(digits)
+    assert not hasattr(pca, "components_")
 
 
-def test_nested_parameters_are_tuned(digits):
+def test_grid_search_over_nested_parameters(digits):
     pipeline = make_pipeline(
         StandardScaler(), ReconstructionTransformer(PCA()), LogisticRegression(max_iter=200)
     )
@@ -97,25 +101,25 @@ def test_nested_parameters_are_tuned(digits):
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_keep_their_columns(digits, library):
+def test_data_frames_keep_their_columns(digits, library):
     names = [f"pixel{i}" for i in range(64)]
     frame = {"pandas": pd, "polars": pl}[library].DataFrame(dict(zip(names, digits.T, strict=True)))
-    ours = ReconstructionTransformer(QUICK).set_output(transform=library)
-    restored = ours.fit_transform(frame)
-    assert type(restored) is type(frame)
-    assert list(restored.columns) == names
+    transformer = ReconstructionTransformer(SMALL).set_output(transform=library)
+    reconstruction = transformer.fit_transform(frame)
+    assert type(reconstruction) is type(frame)
+    assert list(reconstruction.columns) == names
 
 
-def test_a_pickle_restores_alike(digits):
-    ours = ReconstructionTransformer(QUICK).fit(digits)
-    again = pickle.loads(pickle.dumps(ours))
-    np.testing.assert_array_equal(again.transform(digits), ours.transform(digits))
+def test_a_pickle_gives_the_same_results(digits):
+    transformer = ReconstructionTransformer(SMALL).fit(digits)
+    again = pickle.loads(pickle.dumps(transformer))
+    np.testing.assert_array_equal(again.transform(digits), transformer.transform(digits))
 
 
-@pytest.mark.parametrize("bad", [LogisticRegression(), PCA, 3])
-def test_what_cannot_restore_is_refused(digits, bad):
-    ours = ReconstructionTransformer(bad)
+@pytest.mark.parametrize("invalid", [LogisticRegression(), PCA, 3])
+def test_an_estimator_without_inverse_transform_is_refused(digits, invalid):
+    transformer = ReconstructionTransformer(invalid)
     with pytest.raises(TypeError, match=r"`estimator` must be .* inverse_transform, got"):
-        ours.fit(digits)
+        transformer.fit(digits)
     with pytest.raises(NotFittedError):
-        ours.transform(digits)
+        transformer.transform(digits)

@@ -1,0 +1,42 @@
+"""Parameters of all autoencoders: documentation, validation, clones."""
+
+import re
+from dataclasses import MISSING, fields
+
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+
+def test_every_parameter_is_documented_with_its_default(autoencoder):
+    for declared in fields(autoencoder):
+        entry = re.search(rf"^    {declared.name} : (.+)$", autoencoder.__doc__, re.MULTILINE)
+        assert entry, f"{declared.name} is not documented"
+        assert declared.default is not MISSING
+        stated = re.search(r"default=(.+)$", entry[1])[1]
+        assert eval(stated) == declared.default, declared.name
+
+
+def test_every_fitted_attribute_is_documented(autoencoder, digits, small):
+    fitted = small(autoencoder).fit(pd.DataFrame(digits).rename(columns=str))
+    for name in vars(fitted):
+        if name.endswith("_") and not name.startswith("_"):
+            assert re.search(rf"^    {name} : ", autoencoder.__doc__, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("bad", [object(), -1, "no such thing", [0], float("nan")])
+def test_the_error_for_a_bad_parameter_names_it(autoencoder, digits, bad):
+    for declared in fields(autoencoder):
+        rules = declared.metadata["allowed"]
+        if any(rule.has_type(bad) and rule.accepts(bad) for rule in rules):
+            continue
+        before = autoencoder()
+        refused = before.set_params(**{declared.name: bad})
+        with pytest.raises((ValueError, TypeError), match=f"`{declared.name}` must be .* got"):
+            refused.fit(digits)
+        assert not hasattr(refused, "n_features_in_")
+
+
+def test_init_does_not_validate_and_clone_keeps_every_parameter(autoencoder):
+    invalid = autoencoder("seven", alpha=-1, device=3)
+    assert clone(invalid).get_params() == invalid.get_params()
