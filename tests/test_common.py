@@ -121,7 +121,7 @@ def test_one_row_is_refused(autoencoder, digits, small):
 
 @pytest.mark.parametrize("n_rows", [2, 3, 9, 17, 33])
 @pytest.mark.filterwarnings(
-    "ignore:.* components say nothing:sklearn.exceptions.ConvergenceWarning"
+    "ignore:.* components have no information:sklearn.exceptions.ConvergenceWarning"
 )
 def test_few_rows_are_fitted(autoencoder, digits, n_rows, small):
     fitted = small(autoencoder, n_components=2, batch_size=8).fit(digits[:n_rows])
@@ -174,7 +174,8 @@ def test_values_too_large_to_square_are_refused(autoencoder, digits, small):
 
 
 def test_fits_with_missing_values_score_above_pca(autoencoder, digits_with_gaps, small):
-    fitted = small(autoencoder, max_iter=80).fit(digits_with_gaps)
+    # Without early stopping all rows select the epoch, so that small gains are significant.
+    fitted = small(autoencoder, max_iter=80, early_stopping=False).fit(digits_with_gaps)
     assert fitted.score(digits_with_gaps) > fitted.pca_score_
     assert np.isfinite(fitted.reconstruct(digits_with_gaps)).all()
 
@@ -261,7 +262,7 @@ def test_every_objective_is_trained_with_every_architecture(
     # A large learning rate allows for few epochs.
     steps = {"learning_rate_init": 0.03, "max_iter": 15}
     fitted = small(autoencoder, **steps, **architecture).fit(digits)
-    assert fitted.best_iter_ > 0
+    assert min(fitted.validation_curve_) < fitted.validation_curve_[0]
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.reconstruct(digits), fitted.reconstruct(digits))
 

@@ -43,8 +43,8 @@ def test_with_validation_rows_all_of_X_is_for_training(digits):
     data = data_of(digits[:200], digits[200:])
     assert len(data.train) == 200
     assert len(data.held_out) == 100
-    judged = data.held_out_rows[data.held_out] * data.scale + torch.from_numpy(data.shift)
-    np.testing.assert_allclose(judged, digits[200:], atol=1e-5)
+    held_out = data.held_out_rows[data.held_out] * data.scale + torch.from_numpy(data.shift)
+    np.testing.assert_allclose(held_out, digits[200:], atol=1e-5)
 
 
 def test_without_early_stopping_all_rows_are_for_training_and_validation(digits):

@@ -7,21 +7,28 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS
+from conftest import AUTOENCODERS, RECONSTRUCTING
+from fitting import make_data
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from torch import Tensor, nn
 
 from skae import VAE, AutoencoderTransformer, ContractiveAutoencoder, DenoisingAutoencoder
 from skae._autoencoders.checks import code_size
+from skae._data.dataset import ArrayDataset
 from skae._losses.corruption import CORRUPTIONS
 from skae._nn.sparse_activations import SPARSE_ACTIVATIONS
-from skae._training.config import TrainingConfig
 from skae._training.fit import _gradient, training_copy
-from skae._training.fit_data import make_fit_data
 from skae._training.manual_backward import ManualGradient, has_manual_backward
 from skae._training.objective import TrainingSource
 from skae.base import LOSSES, Objective, Reconstruction, SquaredError
+
+
+def user_network(n_features, n_components):
+    """An encoder and a decoder."""
+    encoder = nn.Sequential(nn.Linear(n_features, 8), nn.Tanh(), nn.Linear(8, n_components))
+    return encoder, nn.Linear(n_components, n_features)
+
 
 ARCHITECTURES = {
     "dense": {"hidden_layer_sizes": (16, 8)},
@@ -33,6 +40,8 @@ ARCHITECTURES = {
     "penalised": {"hidden_layer_sizes": (16,), "alpha": 0.01, "l1_ratio": 0.5},
     "gelu": {"hidden_layer_sizes": (16,), "activation": "gelu"},
 }
+
+
 ACTIVATIONS = ("identity", "logistic", "relu", "silu", "tanh")
 
 
@@ -74,9 +83,7 @@ class Step:
 
 def first_step(estimator, X, seed):
     """The first step of `fit`, from random weights: those of the start make gradients of zero."""
-    X = estimator._checked_for_loss(X, reset=True)
-    data = make_fit_data(X, None, estimator, TrainingConfig.from_params(estimator, len(X)))
-    data.objective = estimator._objective(data)
+    data = make_data(estimator, X)
     initial = estimator._initialize(data, int(code_size(estimator, *X.shape, None)))
     network = training_copy(initial.fitted.network, data).train()
     rng = torch.Generator().manual_seed(seed)
@@ -96,13 +103,10 @@ def assert_step_is_as_defined(step):
     assert expected.norm() > 0
 
 
-@pytest.fixture(scope="module")
-def images():
-    """100 images with values in [0, 1], which every loss accepts, some of them not observed."""
-    from sklearn.datasets import load_digits
-
-    X = load_digits().data[:100] / 16
-    return np.where(np.random.RandomState(0).uniform(size=X.shape) < 0.1, np.nan, X)
+@pytest.fixture
+def images(digits_with_gaps):
+    """100 images with values in [0, 1], which every loss accepts; some values are missing."""
+    return digits_with_gaps[:100] / 16
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -123,22 +127,32 @@ VARIANTS = [
         (DenoisingAutoencoder, {"corruption": name, "corruption_level": 0.4})
         for name in CORRUPTIONS
     ),
-    (DenoisingAutoencoder, {"corruption": lambda x, rng: x + torch.randn(x.shape, generator=rng)}),
+    (DenoisingAutoencoder, {"corruption": add_noise}),
     (DenoisingAutoencoder, {"corruption_level": 0.0}),
     (ContractiveAutoencoder, {"contraction": 0.0}),
     (VAE, {"n_importance_samples": 3}),
     (VAE, {"kl_warmup": 0.5, "beta": 2.0}),
     (VAE, {"binarize": True, "loss": "log_loss"}),
     *((AutoencoderTransformer, {"activation": name}) for name in ACTIVATIONS),
+    *((cls, {"network": user_network}) for cls in RECONSTRUCTING),
 ]
+
+
 SPARSE = [cls for cls in AUTOENCODERS if hasattr(cls, "sparsity")]
+
+
 VARIANTS += [
     (cls, {"sparsity": kind, "hidden_layer_sizes": hidden})
     for cls, kind, hidden in product(SPARSE, SPARSE_ACTIVATIONS, [(), (8,)])
 ]
 
 
-@pytest.mark.parametrize(("cls", "parameters"), VARIANTS, ids=str)
+def name_of(value):
+    """The same in each process: a function is printed with its address."""
+    return value.__name__ if isinstance(value, type) else str(value).partition(" at 0x")[0]
+
+
+@pytest.mark.parametrize(("cls", "parameters"), VARIANTS, ids=name_of)
 def test_the_gradient_of_a_step_is_that_of_the_objective_for_each_variant(
     cls, parameters, images, small, global_random_seed
 ):
@@ -153,10 +167,32 @@ def test_the_gradient_of_a_step_is_that_of_the_objective_for_wide_rows(small, gl
     assert_step_is_as_defined(step)
 
 
-def test_the_gradient_is_hand_written_where_it_can_be(images, small):
-    step = first_step(small(AutoencoderTransformer, 3), images, 0)
+@pytest.mark.parametrize("cls", [AutoencoderTransformer, DenoisingAutoencoder])
+@pytest.mark.parametrize(
+    "parameters",
+    [ARCHITECTURES[name] for name in ("dense", "linear", "random", "layer scales")],
+    ids=str,
+)
+def test_the_gradient_is_hand_written_for_dense_networks(
+    cls, parameters, images, small, global_random_seed
+):
+    step = first_step(small(cls, 3, **parameters), images, global_random_seed)
     assert has_manual_backward(step.network)
     assert isinstance(step.gradient, ManualGradient)
+    assert_step_is_as_defined(step)
+
+
+def test_rows_that_are_not_cached_have_the_same_gradient(images, small, global_random_seed):
+    step = first_step(small(AutoencoderTransformer, 3), images, global_random_seed)
+    data, objective, expected = step.data, step.data.objective, step.taken()
+    assert data.rows.cached is not None
+    rows = ArrayDataset(images, data.shift, data.scale, data.device)
+    step.gradient = objective.gradient(
+        step.network, TrainingSource(rows, data.rng(), torch.float32)
+    )
+    loss, gradient = step.taken()
+    assert loss == pytest.approx(expected[0])
+    torch.testing.assert_close(gradient, expected[1])
 
 
 class Constant(Objective):
@@ -275,7 +311,7 @@ def test_anything_but_one_number_for_each_row_is_refused(wrong, method, alpha, d
     assert not hasattr(estimator, "network_")
 
 
-@pytest.mark.parametrize("wrong", [None, 1.0, Constant, nn.MSELoss()], ids=str)
+@pytest.mark.parametrize("wrong", [None, 1.0, Constant, nn.MSELoss()], ids=name_of)
 def test_anything_but_an_objective_is_refused(wrong, digits, small):
     class Refused(AutoencoderTransformer):
         def _objective(self, data):
@@ -309,20 +345,3 @@ def test_an_override_of_the_equation_uses_autograd():
         assert cls.gradient is Objective.gradient
         assert not cls.is_reconstruction
         assert not cls(LOSSES["squared_error"]).minimised_by_pca
-
-
-def test_a_method_loss_of_earlier_versions_is_the_objective_with_a_warning(digits, small):
-    with pytest.warns(FutureWarning, match=r"`Earlier._loss` is deprecated"):
-
-        class Earlier(AutoencoderTransformer):
-            def _loss(self, network, x, noise):
-                error = self._reconstruction.loss(network.decode(network.encode(x)), x)
-                return error + (network.decode(network.encode(x)) - 1).square().sum(1)
-
-    objective = Earlier()._objective(None)
-    assert objective.estimator is not None
-    fitted = small(Earlier, init="random", max_iter=40).fit(digits)
-    plain = small(AutoencoderTransformer, init="random", max_iter=40).fit(digits)
-    one = fitted.mean_ + np.sqrt(digits.var(axis=0).mean())
-    distances = [np.square(e.reconstruct(digits) - one).mean() for e in (fitted, plain)]
-    assert distances[0] < distances[1]
