@@ -206,7 +206,7 @@ def test_without_callbacks_in_scikit_learn_the_mixin_does_nothing(monkeypatch):
             return old.FitCallbackContext.begin(self, None, None, searches=False)
 
     assert not hasattr(Estimator, "set_callbacks")
-    Estimator().fit().trial(3).end(fitted=False)  # asks nothing of the estimator
+    Estimator().fit().subcontext(3).end(fitted=False)  # uses no attribute of the estimator
 
 
 def test_the_html_representation_describes_fitted_attributes(autoencoder, digits, small):
@@ -216,4 +216,4 @@ def test_the_html_representation_describes_fitted_attributes(autoencoder, digits
     names = [name for name in vars(fitted) if name[-1] == "_"]
     for name in names:
         assert f"{name}: " in table, name
-    assert "The `score` of PCA on the training rows at the same size of code." in table
+    assert "The `score` of PCA with " in table

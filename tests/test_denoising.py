@@ -181,7 +181,8 @@ def test_the_maximal_distance_includes_corrupted_training_rows(digits, small, gl
         global_random_seed
     ).normal(size=digits.shape)
     farthest = fitted.network_.distance(torch.from_numpy(fitted.transform(noisy))).max()
-    assert farthest < 1.2 * fitted.network_.network.max_train_distance
+    # Other noise than in training: the maximum differs.
+    assert farthest < 1.5 * fitted.network_.network.max_train_distance
 
 
 def test_salt_and_pepper_noise_takes_the_extremes_of_the_training_rows(digits_with_gaps, small):

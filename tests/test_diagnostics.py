@@ -62,7 +62,7 @@ def test_collapsed_codes_raise_a_warning(digits, small):
         return OneCode(n_features, n_components), nn.Linear(n_components, n_features)
 
     estimator = small(AutoencoderTransformer, 3, network=network, init="random")
-    with pytest.warns(ConvergenceWarning, match="2 of 3 components say nothing of the rows"):
+    with pytest.warns(ConvergenceWarning, match="2 of 3 components are constant over the rows"):
         fitted = estimator.fit(digits)
     assert (fitted.explained_variance_ > 1e-6).tolist() == [True, False, False]
 
@@ -71,7 +71,7 @@ def test_the_rank_of_rows_in_a_subspace_is_reported(digits, small):
     plane = digits[:, :2] @ np.ones((2, 5)) + digits[:, [20]] * np.arange(5)
     fitted = small(AutoencoderTransformer, n_components=4).fit(plane)
     assert fitted.diagnosis_ == (
-        "The rows vary in 2 directions only: `n_components`=2 restores them as well.",
+        "The rows vary in 2 directions only: `n_components`=2 has the same reconstruction error.",
     )
 
 
@@ -82,7 +82,7 @@ def test_overfitting_is_reported(digits, small):
     held_out, best = np.array(few.validation_curve_), few.best_iter_
     (text,) = few.diagnosis_
     lost = (held_out[-1] - held_out[best]) / (held_out[0] - held_out[best])
-    assert text.startswith(f"After epoch {best} the held-out loss rose, by {lost:.0%} of what")
+    assert text.startswith(f"After epoch {best} the held-out loss rose, by {lost:.0%} of its")
     assert lost > 0.25
 
 
@@ -91,7 +91,7 @@ def test_a_fit_without_gain_over_pca_is_reported(small, global_random_seed):
     fitted = small(AutoencoderTransformer).fit(noise)
     assert fitted.best_iter_ == 0
     assert len(fitted.diagnosis_) == 1
-    assert fitted.diagnosis_[0].startswith("The network gained nothing in")
+    assert fitted.diagnosis_[0].startswith("The held-out loss did not improve significantly")
     assert "the principal components are kept" in fitted.diagnosis_[0]
 
 

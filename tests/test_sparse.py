@@ -160,8 +160,8 @@ def test_dead_units_are_revived(small):
         small(cls, 200, hidden_layer_sizes=(), **parameters).fit(X)
         for cls in (SparseAutoencoder, WithoutRevival)
     )
-    assert len(not_revived.dead_components_) > 0
-    assert len(alive.dead_components_) == 0
+    assert len(not_revived.dead_components_) > 20
+    assert len(alive.dead_components_) < 5
     assert alive.score(X) > not_revived.score(X) - 0.01
 
 
@@ -224,7 +224,9 @@ def test_units_encode_and_decode_their_receptive_fields_only(digits, parameters,
 
 def test_a_receptive_field_of_the_whole_image_changes_nothing(digits, coder):
     whole = coder(100, image_shape=(8, 8), receptive_field=8).fit(digits)
-    np.testing.assert_array_equal(whole.components_, coder(100).fit(digits).components_)
+    # The masks change the order of sums.
+    expected = coder(100).fit(digits).components_
+    np.testing.assert_allclose(whole.components_, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
