@@ -203,7 +203,8 @@ def test_an_old_module_is_an_alias_of_modules_that_exist(homes):
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(module, name) for module in PUBLIC_NOW for name in PUBLIC_NOW[module]]
+    ("module", "name"),
+    [(module, name) for module in PUBLIC_NOW for name in sorted(PUBLIC_NOW[module])],
 )
 def test_a_name_that_is_public_now_is_imported_with_a_warning(module, name):
     base = importlib.import_module("skae.base")
