@@ -119,7 +119,12 @@ def test_attributes_are_restored_after_an_error(error):
     estimator = Estimator()
     estimator.before_ = 1
     expected = dict(vars(estimator))
-    with pytest.raises(error), restore_on_error(estimator):
-        estimator.before_, estimator.after_ = 2, 3
-        raise error
+
+    def change_and_fail():
+        with restore_on_error(estimator):
+            estimator.before_, estimator.after_ = 2, 3
+            raise error
+
+    with pytest.raises(error):
+        change_and_fail()
     assert vars(estimator) == expected
