@@ -5,7 +5,7 @@ from typing import Any
 
 from ._nn import old_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # The module of each public name; `__init__.pyi` has the same for type checkers. A module is
 # imported when one of its names is first used: `import skae` imports neither torch nor

@@ -33,7 +33,7 @@ from ._losses.reconstruction import (
 from ._nn.autoencoder import Autoencoder
 from ._training.fit_data import FitData
 from ._training.initialization import Initialization
-from ._training.objective import Objective, TrainingSource
+from ._training.objective import Objective, ObjectiveWrapper, TrainingSource
 from ._training.result import FitResult, TrainedNetwork
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Interval",
     "LogLoss",
     "Objective",
+    "ObjectiveWrapper",
     "Poisson",
     "Reconstruction",
     "ReconstructionLoss",

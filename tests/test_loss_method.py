@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skae import AutoencoderTransformer
-from skae.base import Objective
+from skae.base import BaseAutoencoder, Objective
 
 
 class Shrinkage(Objective):
@@ -40,3 +40,46 @@ def test_a_class_with_an_objective_ignores_the_method(digits, small):
             return Shrinkage()
 
     assert small(WithBoth).fit(digits).n_iter_ > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*_loss. is deprecated:FutureWarning")
+def test_a_method_can_extend_that_of_the_class(autoencoder, digits, small):
+    class Extended(autoencoder):
+        def _loss(self, network, x, noise):
+            return super()._loss(network, x, noise)
+
+    X = digits[:, digits.std(axis=0) > 1]
+    extended, plain = (small(cls).fit(X) for cls in (Extended, autoencoder))
+    # Autograd and a hand-written gradient differ in the last digits of each step.
+    np.testing.assert_allclose(extended.validation_curve_, plain.validation_curve_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("base", [BaseAutoencoder, AutoencoderTransformer])
+def test_a_method_of_a_mixin_is_the_objective(base, digits, small):
+    class Mixin:
+        def _loss(self, network, x, noise):
+            return Shrinkage().per_row(network, x, noise)
+
+    with pytest.warns(FutureWarning, match=r"`Mixed._loss` is deprecated") as caught:
+
+        class Mixed(Mixin, base):
+            pass
+
+    assert caught[0].filename == __file__
+
+    class WithObjective(AutoencoderTransformer):
+        def _objective(self, data):
+            return Shrinkage()
+
+    mixed, expected = (small(cls).fit(digits) for cls in (Mixed, WithObjective))
+    np.testing.assert_array_equal(mixed.loss_curve_, expected.loss_curve_)
+
+
+@pytest.mark.parametrize(
+    "attribute", ["mse", 1.0, lambda self: 1.0], ids=["str", "float", "method"]
+)
+def test_another_attribute_of_that_name_is_no_objective(attribute, digits, small):
+    cls = type("Named", (AutoencoderTransformer,), {"_loss": attribute})
+    assert (
+        small(cls).fit(digits).loss_curve_ == small(AutoencoderTransformer).fit(digits).loss_curve_
+    )

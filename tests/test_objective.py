@@ -21,7 +21,7 @@ from skae._nn.sparse_activations import SPARSE_ACTIVATIONS
 from skae._training.fit import _gradient, training_copy
 from skae._training.manual_backward import ManualGradient, has_manual_backward
 from skae._training.objective import TrainingSource
-from skae.base import LOSSES, Objective, Reconstruction, SquaredError
+from skae.base import LOSSES, Objective, ObjectiveWrapper, Reconstruction, SquaredError
 
 
 def user_network(n_features, n_components):
@@ -226,6 +226,11 @@ class ConstantLoss(SquaredError):
         return (raw - 1).square()
 
 
+def subclass(cls, objective):
+    """A subclass of an estimator with another objective."""
+    return type("Overriding", (cls,), {"_objective": lambda self, data: objective(data)})
+
+
 OVERRIDES = {
     "objective": lambda data: Constant(),
     "subclass": lambda data: ConstantReconstruction(data.loss),
@@ -239,10 +244,9 @@ OVERRIDES = {
 def test_a_subclass_is_trained_on_the_objective_that_it_returns(
     autoencoder, override, digits, small
 ):
-    overriding = type(
-        "Overriding", (autoencoder,), {"_objective": lambda self, data: override(data)}
+    estimator = small(
+        subclass(autoencoder, override), 3, init="random", max_iter=100, n_iter_no_change=100
     )
-    estimator = small(overriding, 3, init="random", max_iter=100, n_iter_no_change=100)
     X = digits[:, digits.std(axis=0) > 1]  # a network reconstructs constant columns by their mean
     fitted = estimator.fit(X)
     assert fitted.validation_curve_[fitted.best_iter_] < 0.1 * fitted.validation_curve_[0]
@@ -289,6 +293,7 @@ WRONG_RESULTS = {
     "scalar": lambda losses: losses.mean(),
     "matrix": lambda losses: losses[:, None],
     "number": lambda losses: 1.0,
+    "array": lambda losses: losses.detach().numpy(),
     "nothing": lambda losses: None,
 }
 
@@ -311,6 +316,28 @@ def test_anything_but_one_number_for_each_row_is_refused(wrong, method, alpha, d
     assert not hasattr(estimator, "network_")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda losses: losses.detach(), "must return losses that depend on the parameters"),
+        (lambda losses: losses.round().long(), "must return real numbers, got dtype torch.int64"),
+        (lambda losses: losses > 0, "must return real numbers, got dtype torch.bool"),
+    ],
+    ids=["no gradient", "integers", "booleans"],
+)
+def test_losses_without_a_gradient_are_refused(wrong, message, digits, small):
+    class Wrong(Objective):
+        def per_row(self, network, x, rng):
+            return wrong(network.encode(x).square().sum(1))
+
+    class Refused(AutoencoderTransformer):
+        def _objective(self, data):
+            return Wrong()
+
+    with pytest.raises(ValueError, match=f"`Wrong.per_row` {message}"):
+        small(Refused).fit(digits)
+
+
 @pytest.mark.parametrize("wrong", [None, 1.0, Constant, nn.MSELoss()], ids=name_of)
 def test_anything_but_an_objective_is_refused(wrong, digits, small):
     class Refused(AutoencoderTransformer):
@@ -319,6 +346,113 @@ def test_anything_but_an_objective_is_refused(wrong, digits, small):
 
     with pytest.raises(TypeError, match=r"`Refused._objective` must return a skae.base.Objective"):
         small(Refused).fit(digits)
+
+
+def assigned_to_the_instance(data):
+    objective = Reconstruction(data.loss)
+    objective.per_row = Constant().per_row
+    return objective
+
+
+def assigned_to_the_class(data):
+    class Later(Reconstruction):
+        """Its equation is assigned after the class was made."""
+
+    Later.per_row = Constant.per_row
+    return Later(data.loss)
+
+
+@pytest.mark.parametrize("objective", [assigned_to_the_instance, assigned_to_the_class])
+def test_an_equation_that_is_assigned_later_is_trained(objective, digits, small):
+    class Assigned(AutoencoderTransformer):
+        def _objective(self, data):
+            return objective(data)
+
+    class Returned(AutoencoderTransformer):
+        def _objective(self, data):
+            return Constant()
+
+    assigned, returned = (small(cls).fit(digits) for cls in (Assigned, Returned))
+    np.testing.assert_array_equal(assigned.loss_curve_, returned.loss_curve_)
+
+
+def test_an_input_that_is_assigned_later_is_corrupted(digits, small):
+    def halved(network, x, rng):
+        return x / 2
+
+    class Halved(Reconstruction):
+        def network_input(self, network, x, rng):
+            return halved(network, x, rng)
+
+    def on_the_instance(data):
+        objective = Reconstruction(data.loss)
+        objective.network_input = halved
+        return objective
+
+    by_method = subclass(AutoencoderTransformer, lambda data: Halved(data.loss))
+    by_attribute = subclass(AutoencoderTransformer, on_the_instance)
+    curves = [small(cls).fit(digits).loss_curve_ for cls in (by_method, by_attribute)]
+    np.testing.assert_array_equal(*curves)
+
+
+WRONG_INPUTS = {
+    "shape": lambda x: x[:, :3],
+    "dtype": lambda x: x.double(),
+    "array": lambda x: x.numpy(),
+    "nothing": lambda x: None,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_INPUTS.values(), ids=WRONG_INPUTS)
+def test_an_input_unlike_the_batch_is_refused(wrong, digits, small):
+    class Wrong(Reconstruction):
+        def network_input(self, network, x, rng):
+            return wrong(x)
+
+    class Refused(AutoencoderTransformer):
+        def _objective(self, data):
+            return Wrong(data.loss)
+
+    with pytest.raises(ValueError, match=r"`Wrong.network_input` must return a tensor like the"):
+        small(Refused).fit(digits)
+
+
+@dataclass
+class Unchanged(ObjectiveWrapper):
+    """Another objective, by the general way: autograd."""
+
+    objective: Objective
+
+    def per_row(self, network, x, rng):
+        return self.objective.per_row(network, x, rng)
+
+
+def test_a_wrapper_keeps_all_but_the_loss_of_an_objective(autoencoder, digits, small):
+    class Wrapping(autoencoder):
+        def _objective(self, data):
+            return Unchanged(super()._objective(data))
+
+    X = digits[:, digits.std(axis=0) > 1]
+    plain, wrapped = (small(cls).fit(X) for cls in (autoencoder, Wrapping))
+    # The same arithmetic in another order.
+    np.testing.assert_allclose(wrapped.validation_curve_, plain.validation_curve_, rtol=1e-3)
+    np.testing.assert_allclose(wrapped.score(X), plain.score(X), atol=1e-3)
+
+
+def test_calibrate_is_called_at_the_end_of_a_fit_even_if_pca_is_optimal(digits, small):
+    calls = []
+
+    class Calibrated(Reconstruction):
+        def calibrate(self, fitted, data):
+            calls.append(fitted)
+
+    class Recorded(AutoencoderTransformer):
+        def _objective(self, data):
+            return Calibrated(data.loss)
+
+    assert small(Recorded, hidden_layer_sizes=()).fit(digits).n_iter_ == 0
+    assert small(Recorded, max_iter=1).fit(digits).n_iter_ == 1
+    assert len(calls) == 2
 
 
 def test_an_objective_knows_how_far_training_is(digits, small):
@@ -343,5 +477,5 @@ def test_an_override_of_the_equation_uses_autograd():
     assert Constant().gradient(None, source).__qualname__.startswith("by_autograd")
     for cls in (ConstantReconstruction, ConstantByMixin):
         assert cls.gradient is Objective.gradient
-        assert not cls.is_reconstruction
+        assert not cls(LOSSES["squared_error"]).is_reconstruction
         assert not cls(LOSSES["squared_error"]).minimised_by_pca

@@ -44,10 +44,10 @@ from .._training.result import (
 from .._training.rotation import CodeMoments, principal_axes
 from .checks import check_same_fit, check_streamable, code_size
 from .inference import FittedAutoencoderMixin
-from .loss_method import LossMethod
+from .loss_method import LossMethodMixin
 
 
-class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
+class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMixin, ABC):
     """Base class of all autoencoders: parameters, fitting, inference.
 
     A subclass is a dataclass of its parameters and defines `_objective`; it may also override the
@@ -90,12 +90,6 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
     >>> HuberAutoencoder(n_components=1, max_iter=5, random_state=0).fit_transform(X).shape
     (150, 1)
     """
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Train a subclass that defines `_loss`, as before version 0.2, on that method."""
-        super().__init_subclass__(**kwargs)
-        if "_loss" in vars(cls):
-            LossMethod.adopt(cls)
 
     @abstractmethod
     def _objective(self, data: FitData) -> Objective:
@@ -290,6 +284,7 @@ class BaseAutoencoder(CallbackSupportMixin, FittedAutoencoderMixin, ABC):
         """Fit a code of one size."""
         initial = self._initialize(data, n_components)
         if initial.is_optimal:
+            data.objective.calibrate(initial.fitted, data)
             untrained = TrainedNetwork(initial.fitted, initial.pca, History([], [], 0))
             return self._summarize(untrained, data)
         summarize = partial(self._summarize, data=data)

@@ -1,13 +1,17 @@
 """Subclasses that define their objective as a method `_loss`, as before version 0.2."""
 
+import inspect
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import FunctionType
+from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
+from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
-from .._training.objective import Objective
+from .._training.objective import Objective, ObjectiveWrapper, defined_at
 
 
 @dataclass
@@ -20,19 +24,65 @@ class LossMethod(Objective):
         """Call the method."""
         return self.estimator._loss(network, x, rng)
 
-    @classmethod
-    def adopt(cls, subclass: type) -> None:
-        """Make `_loss` the objective of a class, with a warning, unless it has a newer one."""
-        if "_objective" in vars(subclass):
+
+@dataclass
+class ExtendedLossMethod(ObjectiveWrapper):
+    """The same for a subclass of a public estimator: all but the loss is inherited."""
+
+    objective: Objective
+    estimator: Any
+
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Call the method."""
+        return self.estimator._loss(network, x, rng)
+
+
+class LossMethodMixin:
+    """Trains a subclass that defines `_loss` on that method, with a warning."""
+
+    # The objective of the public estimator that such a class derives from.
+    _inherited_objective: ClassVar[Callable[[Any, Any], Objective] | None] = None
+    _reconstruction_loss: ReconstructionLoss
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not _defines_loss(cls):
             return
         warnings.warn(
-            f"`{subclass.__name__}._loss` is deprecated and will be ignored from version 0.4 on: "
-            'return a skae.base.Objective from `_objective`, see the page "Your own objective".',
+            f"`{cls.__name__}._loss` is deprecated and will be ignored from version 0.4 on: return "
+            'a skae.base.Objective from `_objective`, see the page "Your own objective".',
             FutureWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
-        subclass._objective = lambda self, data: cls(self)  # type: ignore[attr-defined]
-        # The name of the reconstruction loss that such methods use.
-        subclass._reconstruction = property(  # type: ignore[attr-defined]
-            lambda self: self._reconstruction_loss
-        )
+        inherited = cls._inherited_objective or getattr(cls, "_objective")  # noqa: B009
+        is_abstract = getattr(inherited, "__isabstractmethod__", False)
+        cls._inherited_objective = None if is_abstract else inherited
+
+        def _objective(self: Any, data: Any) -> Objective:
+            if is_abstract:
+                return LossMethod(self)
+            return ExtendedLossMethod(inherited(self, data), self)
+
+        cls._objective = _objective  # type: ignore[attr-defined]
+
+    def _loss(self, network: Autoencoder, x: Tensor, noise: Generator) -> Tensor:
+        """The loss of the public estimator, for a method that extends it."""
+        if (inherited := type(self)._inherited_objective) is None:
+            raise NotImplementedError("The base class has no loss.")
+        return inherited(self, None).per_row(network, x, noise)
+
+    @property
+    def _reconstruction(self) -> ReconstructionLoss:
+        """The name of the reconstruction loss in such methods."""
+        return self._reconstruction_loss
+
+
+def _defines_loss(cls: type) -> bool:
+    """Whether a class has a method `_loss(self, network, x, rng)` that no newer objective hides."""
+    method = getattr(cls, "_loss", None)
+    return (
+        isinstance(method, FunctionType)
+        and method is not LossMethodMixin._loss
+        and len(inspect.signature(method).parameters) == 4
+        and defined_at(cls, "_loss") < defined_at(cls, "_objective")
+    )

@@ -9,7 +9,7 @@ from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
 from .._training.fit_data import FitData
 from .._training.manual_backward import ManualGradient, has_manual_backward
-from .._training.objective import Gradient, Objective, TrainingSource
+from .._training.objective import Gradient, Objective, TrainingSource, input_of_network
 from .base import BaseAutoencoder
 
 
@@ -42,34 +42,43 @@ class Reconstruction(Objective):
 
     loss: ReconstructionLoss
 
-    is_reconstruction = True
+    @property
+    def is_reconstruction(self) -> bool:
+        """Unless `per_row` is overridden."""
+        return getattr(self.per_row, "__func__", None) is _EQUATION
 
     def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """Loss of each row; see `Objective.per_row`."""
-        code = network.encode(self.network_input(network, x, rng))
+        code = network.encode(input_of_network(self, network, x, rng))
         return self.loss.loss(network.decode(code), x)
 
     @property
     def minimised_by_pca(self) -> bool:
         """For the squared error and rows that are not corrupted (Baldi and Hornik, 1989)."""
-        return type(self.loss) is SquaredError and not self.corrupts_input
+        squared_error = type(self.loss) is SquaredError
+        return self.is_reconstruction and squared_error and not self.corrupts_input
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
         """The gradient of the mean of `per_row`: hand-written for the squared error.
 
         It takes half the time of autograd for small dense networks; see `manual_backward.py`.
         """
-        if type(self.loss) is not SquaredError or not has_manual_backward(network):
+        hand_written = self.is_reconstruction and type(self.loss) is SquaredError
+        if not (hand_written and has_manual_backward(network)):
             return super().gradient(network, source)
 
         def batch(index: Tensor) -> tuple[Tensor, Tensor]:
             x = source.rows[index]
-            return self.network_input(network, x, source.rng), x
+            return input_of_network(self, network, x, source.rng), x
 
         rows = None if self.corrupts_input else source.rows.cached
         if rows is not None and rows.numel() > MAX_CACHED_ENTRIES:  # an accelerator may cache more
             rows = None
         return ManualGradient(network, batch, source.dtype, rows)
+
+
+# The method that the hand-written gradient belongs to, also if another one is assigned later.
+_EQUATION = Reconstruction.per_row
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

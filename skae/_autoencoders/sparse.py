@@ -326,6 +326,11 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not isinstance(self.penalty, str):
+            if self.sparsity_weight != 1.0:
+                raise ValueError(
+                    "`penalty` is the former name of `sparsity_weight`: only one of them may be "
+                    f"given, got {self.penalty} and {self.sparsity_weight}."
+                )
             warnings.warn(
                 "`penalty` was renamed to `sparsity_weight` in version 0.2 and will be removed in "
                 f"0.4: use sparsity_weight={self.penalty}.",

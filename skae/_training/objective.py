@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 # The mean loss of the rows at an index; its gradient is left in the parameters of a network.
 Gradient = Callable[[Tensor], Tensor]
+
+
+def defined_at(cls: type, name: str) -> int:
+    """The position in the method resolution order of the class that defines a name."""
+    return next(i for i, base in enumerate(cls.__mro__) if name in vars(base))
 
 
 class TrainingSource(NamedTuple):
@@ -79,16 +84,17 @@ class Objective(ABC):
     (150, 2)
     """
 
-    # Whether it is a reconstruction loss and nothing else, so that PCA is a fair comparison, and
-    # bfloat16 costs no accuracy.
-    is_reconstruction: ClassVar[bool] = False
+    @property
+    def is_reconstruction(self) -> bool:
+        """Whether the objective is a reconstruction loss alone, without any other term."""
+        return False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give a new equation the defaults, in place of what belongs to that of a base class."""
         super().__init_subclass__(**kwargs)
-        equation = _defined_at(cls, "per_row")
+        equation = defined_at(cls, "per_row")
         for name in ("gradient", "is_reconstruction", "minimised_by_pca"):
-            if _defined_at(cls, name) > equation:
+            if defined_at(cls, name) > equation:
                 setattr(cls, name, vars(Objective)[name])
 
     @abstractmethod
@@ -127,7 +133,7 @@ class Objective(ABC):
     @property
     def corrupts_input(self) -> bool:
         """Whether :meth:`network_input` is anything but the rows themselves."""
-        return type(self).network_input is not Objective.network_input
+        return getattr(self.network_input, "__func__", None) is not _UNCHANGED_INPUT
 
     @property
     def minimised_by_pca(self) -> bool:
@@ -155,28 +161,95 @@ class Objective(ABC):
         steps = count()
         low_precision = source.dtype != torch.float32
 
-        def losses(index: Tensor) -> Tensor:
+        def losses_at(index: Tensor) -> Tensor:
             network.progress = next(steps) / source.n_steps if source.n_steps else 1.0
             device = source.rng.device.type
             with torch.autocast(device, source.dtype) if low_precision else nullcontext():
-                return losses_of_rows(self, network, source.rows[index], source.rng)
+                losses = losses_of_rows(self, network, source.rows[index], source.rng)
+            if not losses.requires_grad:
+                raise ValueError(
+                    f"`{type(self).__name__}.per_row` must return losses that depend on the "
+                    "parameters of `network`, got a tensor without a gradient."
+                )
+            return losses
 
-        return by_autograd(losses)
+        return by_autograd(losses_at)
 
     def prepare_network(self, network: Autoencoder, data: "FitData") -> None:
-        """Attach to a new network what :meth:`per_row` has to know of the training rows."""
+        """Attach to a new network what :meth:`per_row` has to know of the training rows.
+
+        Not called for a network whose training continues.
+        """
 
     def calibrate(self, fitted: FittedAutoencoder, data: "FitData") -> None:
-        """Set what depends on the trained weights and all rows, at the end of `fit`."""
+        """Set what depends on the trained weights and all rows, at the end of `fit`.
+
+        Not called by `partial_fit`.
+        """
 
     def to_data_units(self, loss: float, data: "FitData") -> float:
         """A mean of :meth:`per_row` in the units of `score_samples`, for `loss_curve_`."""
         return loss * data.scale**data.loss.degree
 
 
-def _defined_at(cls: type, name: str) -> int:
-    """The position in the method resolution order of the class that defines a name."""
-    return next(i for i, base in enumerate(cls.__mro__) if name in vars(base))
+_UNCHANGED_INPUT = Objective.network_input
+
+
+class ObjectiveWrapper(Objective):
+    """An objective that changes the loss of another one and keeps the rest.
+
+    A subclass is a dataclass with the field `objective`, and defines `per_row`.
+
+    See Also
+    --------
+    Objective : The base class.
+
+    Examples
+    --------
+    Any objective, plus a penalty on the squared norm of the codes:
+
+    >>> from dataclasses import dataclass
+    >>> from sklearn.datasets import load_iris
+    >>> from skae import DenoisingAutoencoder
+    >>> from skae.base import Objective, ObjectiveWrapper
+    >>> @dataclass
+    ... class SmallCodes(ObjectiveWrapper):
+    ...     objective: Objective
+    ...     weight: float = 0.1
+    ...
+    ...     def per_row(self, network, x, rng):
+    ...         codes = network.encode(x)
+    ...         return self.objective.per_row(network, x, rng) + self.weight * codes.square().sum(1)
+    >>> class SmallCodesAutoencoder(DenoisingAutoencoder):
+    ...     def _objective(self, data):
+    ...         return SmallCodes(super()._objective(data))
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> SmallCodesAutoencoder(max_iter=5, random_state=0).fit_transform(X).shape
+    (150, 2)
+    """
+
+    objective: Objective
+
+    def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """As the objective itself."""
+        return self.objective.network_input(network, x, rng)
+
+    @property
+    def corrupts_input(self) -> bool:
+        """As the objective itself."""
+        return self.objective.corrupts_input
+
+    def prepare_network(self, network: Autoencoder, data: "FitData") -> None:
+        """As the objective itself."""
+        self.objective.prepare_network(network, data)
+
+    def calibrate(self, fitted: FittedAutoencoder, data: "FitData") -> None:
+        """As the objective itself."""
+        self.objective.calibrate(fitted, data)
+
+    def to_data_units(self, loss: float, data: "FitData") -> float:
+        """As the objective itself."""
+        return self.objective.to_data_units(loss, data)
 
 
 def check_objective(objective: Objective, owner: object) -> Objective:
@@ -192,18 +265,39 @@ def check_objective(objective: Objective, owner: object) -> Objective:
 def losses_of_rows(objective: Objective, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
     """`objective.per_row`, checked to be one number for each row."""
     losses = objective.per_row(network, x, rng)
-    if not isinstance(losses, Tensor) or losses.shape != (len(x),):
-        given = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else repr(losses)
+    method = f"`{type(objective).__name__}.per_row`"
+    if not isinstance(losses, Tensor):
         raise ValueError(
-            f"`{type(objective).__name__}.per_row` must return one number for each row, a tensor "
-            f"of shape (n_samples,) = ({len(x)},), got {given}: sum over the features, "
-            "not over the rows."
+            f"{method} must return one number for each row, a torch tensor of shape (n_samples,), "
+            f"got a {type(losses).__name__}."
         )
+    if losses.shape != (len(x),):
+        raise ValueError(
+            f"{method} must return one number for each row, a tensor of shape (n_samples,) = "
+            f"({len(x)},), got shape {tuple(losses.shape)}: sum over the features, not over the "
+            "rows."
+        )
+    if not losses.is_floating_point():
+        raise ValueError(f"{method} must return real numbers, got dtype {losses.dtype}.")
     return losses
 
 
+def input_of_network(
+    objective: Objective, network: Autoencoder, x: Tensor, rng: Generator
+) -> Tensor:
+    """`objective.network_input`, checked to be rows like `x`."""
+    rows = objective.network_input(network, x, rng)
+    if rows is x or (isinstance(rows, Tensor) and (rows.shape, rows.dtype) == (x.shape, x.dtype)):
+        return rows
+    given = f"{tuple(rows.shape)} of {rows.dtype}" if isinstance(rows, Tensor) else type(rows)
+    raise ValueError(
+        f"`{type(objective).__name__}.network_input` must return a tensor like the batch, of shape "
+        f"{tuple(x.shape)} and {x.dtype}, got {given}."
+    )
+
+
 @dataclass
-class Regularized(Objective):
+class Regularized(ObjectiveWrapper):
     """An objective plus the elastic-net penalty on the weights of the network."""
 
     objective: Objective
@@ -214,10 +308,6 @@ class Regularized(Objective):
         """The same penalty is added to the loss of each row, so that it is added to the mean."""
         loss = losses_of_rows(self.objective, network, x, rng)
         return loss + elastic_net(self._weights(network), self.alpha, self.l1_ratio)
-
-    def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
-        """As the objective itself."""
-        return self.objective.network_input(network, x, rng)
 
     @staticmethod
     def _weights(network: Autoencoder) -> Sequence[Tensor]:
