@@ -1,4 +1,4 @@
-"""Base classes for autoencoders with an objective or a network of one's own.
+"""Base classes for user-defined autoencoders and objectives.
 
 An estimator derives from :class:`BaseAutoencoder`, or from one of the public estimators, and
 returns an :class:`Objective` from `_objective`. The page "Your own objective" of the guide is an

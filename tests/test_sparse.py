@@ -304,3 +304,17 @@ def test_whitening_is_refused(digits, coder):
 def test_transform_max_iter_is_refused_where_it_does_not_apply(digits, parameters, coder):
     with pytest.raises(ValueError, match=r"`transform_max_iter` must be 0 unless.*got 2"):
         coder(100, transform_max_iter=2, **parameters).fit(digits)
+
+
+def test_penalty_is_the_former_name_of_sparsity_weight(digits, coder):
+    parameters = {"sparsity": "l1", "max_iter": 3}
+    renamed = coder(40, sparsity_weight=0.3, **parameters).fit(digits)
+    with pytest.warns(FutureWarning, match=r"use sparsity_weight=0\.3") as caught:
+        former = coder(40, penalty=0.3, **parameters).fit(digits)
+    assert [warning.filename for warning in caught] == [__file__]
+    np.testing.assert_array_equal(former.transform(digits), renamed.transform(digits))
+
+
+def test_penalty_and_sparsity_weight_are_not_given_together(digits, coder):
+    with pytest.raises(ValueError, match=r"only one of them may be given, got 0\.3 and 0\.5"):
+        coder(40, penalty=0.3, sparsity_weight=0.5).fit(digits)

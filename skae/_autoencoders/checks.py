@@ -13,7 +13,7 @@ from .shared_parameters import SharedParameters
 def check_same_fit(
     estimator: SharedParameters, group: SingleProcess, X: Any, X_val: Any, *, continues: bool
 ) -> None:
-    """Raise on all ranks unless they have the same parameters, each for rows of its own."""
+    """Raise on all ranks unless parameters, columns and dtypes are the same on all of them."""
     # Devices, seeds and `verbose` may differ; functions and the like cannot be compared.
     own = ("device", "random_state", "verbose")
     parameters = {

@@ -36,7 +36,7 @@ def resolve_device(device: str, X: object = None) -> torch.device:
 
 @cache
 def has_bfloat16_instructions() -> bool:
-    """Whether the processor multiplies bfloat16; without instructions it is emulated, slowly."""
+    """Whether the processor has instructions for bfloat16; emulation is slow."""
     get_capabilities = getattr(torch.cpu, "get_capabilities", None)  # missing in older versions
     capabilities = get_capabilities() if get_capabilities else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -120,7 +120,7 @@ class BatchTopK(Thresholded):
 
 
 class Lifetime(Thresholded):
-    """The largest of each unit in a batch, in the same number of rows for each unit.
+    """For each unit the largest values in a batch, the same number of rows for all units.
 
     In training each step activates a part of this share of the rows, from `MIN_SHARE` to 1, and at
     least one row.
@@ -171,7 +171,7 @@ class KL(SparseActivation):
 
 
 class JumpReLU(SparseActivation):
-    """All units above a learned threshold of each unit, with their number as penalty."""
+    """Units above a threshold that is learned for each; the penalty is their number."""
 
     def __init__(self, n_nonzero: int, n_components: int):
         super().__init__(n_nonzero, n_components)

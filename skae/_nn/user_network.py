@@ -19,7 +19,7 @@ def user_encoder_decoder(
     residual_to_pca: bool,
     n_heads: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
-    """The user's encoder and decoder; beside PCA both return zeros before training."""
+    """The user's encoder and decoder; with a PCA path, scaled by zero before training."""
     # The global generator of torch is used only here: other modules cannot be given another one.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
