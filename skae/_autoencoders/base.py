@@ -321,7 +321,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         return parts
 
     def _flops_per_row(self, X, n_components: int | float) -> float:
-        """Multiply-adds of one row in a training step; of the largest code, if sizes are searched."""
+        """Multiply-adds of a row in a training step; in a search, of the largest code."""
         return flops_per_row(self, X.shape[1], int(n_components) or X.shape[1])
 
     def _set_fitted_attributes(
