@@ -164,7 +164,7 @@ class SparseCoder(Autoencoder):
         """Add the operations of `encode` to a graph."""
         if self.n_pursuit_steps:
             raise TypeError(
-                "`transform_max_iter` must be 0 to export an estimator: the search for units cannot "
+                "`transform_max_iter` must be 0 to export an estimator: its search cannot "
                 f"be exported, got {self.n_pursuit_steps}."
             )
         encoder, centred = self.encoder, self.pca_path.center_graph(graph, x)
