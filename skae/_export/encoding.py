@@ -1,150 +1,75 @@
 """Estimators as JSON values and arrays, without code: what the files of `skae.save` hold."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
-from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    LabelBinarizer,
-    LabelEncoder,
-    MaxAbsScaler,
-    MinMaxScaler,
-    RobustScaler,
-    StandardScaler,
-)
 from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
 from .._nn.pickling import ModulePickleMixin, PackedModule, is_known, make_record
-from .network_check import check_network
-
-# These may stand beside estimators of this package, or in them. Their states are numbers, strings
-# and arrays.
-SCIKIT_LEARN: tuple[type[BaseEstimator], ...] = (
-    FrozenEstimator,
-    LabelBinarizer,
-    LabelEncoder,
-    LogisticRegression,
-    MaxAbsScaler,
-    MinMaxScaler,
-    PCA,
-    Pipeline,
-    RobustScaler,
-    SimpleImputer,
-    StandardScaler,
+from .custom_objects import (
+    WITH_DEF,
+    CustomObject,
+    CustomObjects,
+    CustomObjectsError,
+    base_classes,
+    known_classes,
+    public_base,
 )
+from .network_check import NetworkTooLargeError, check_network
+
 # Little endian, as the arrays in a file are.
 DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {
     np.dtype(name) for name in ("<f2", "<f4", "<f8", "?")
 }
-# Arrays of strings are saved no wider than their longest entry, or than this. On loading, a larger
-# width could take any amount of memory.
-STRING_WIDTH = 256
+# NumPy pads the strings of an array to one width, so that a small file could take any amount of
+# memory. The arrays of a file may have this many times the characters of their strings, each with a
+# separator, and together so many characters more.
+MAX_PADDING, MAX_MORE_CHARACTERS = 4, 2**23
 MT19937_WORDS = 624
 JOBLIB = "use joblib.dump, whose files can run code: load them only from where you trust"
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-CustomObject = type | Callable[..., Any]
 
 
-class CustomObjects:
-    """Classes and functions of the user's, which files refer to by name."""
+class _StringAllowance:
+    """The memory that the arrays of strings in a file may take."""
 
-    def __init__(self, objects: Iterable[CustomObject]):
-        self.by_name: dict[str, CustomObject] = {}
-        if isinstance(objects, str | type) or not isinstance(objects, Iterable):
-            raise TypeError(
-                f"`custom_objects` must be a list of classes and functions, got {objects!r}."
-            )
-        for thing in objects:
-            name = getattr(thing, "__name__", None)
-            if not (callable(thing) and isinstance(name, str)):
-                raise TypeError(
-                    f"`custom_objects` must hold classes and functions, got {thing!r} in it."
-                )
-            if self.by_name.setdefault(name, thing) is not thing:
-                raise ValueError(
-                    f"`custom_objects` must have a different name each, got two named {name!r}."
-                )
+    def __init__(self) -> None:
+        self.left = MAX_MORE_CHARACTERS
 
-    def __contains__(self, value: object) -> bool:
-        return callable(value) and self.by_name.get(getattr(value, "__name__", "")) is value
-
-    @property
-    def modules(self) -> dict[str, type[nn.Module]]:
-        """The classes of layers among them."""
-        return {
-            name: thing
-            for name, thing in self.by_name.items()
-            if isinstance(thing, type) and issubclass(thing, nn.Module)
-        }
-
-    def missing(self, names: Iterable[str]) -> list[str]:
-        """The names, out of some, that are neither listed nor those of defined subclasses."""
-        unlisted = [name for name in names if name not in self.by_name]
-        return [n if n.isidentifier() else repr(n) for n in unlisted if not subclasses_named(n)]
-
-    def estimator_class(self, name: str) -> type[BaseEstimator]:
-        """The class of that name: listed, or a subclass of `BaseAutoencoder` that is defined."""
-        found = [self.by_name[name]] if name in self.by_name else subclasses_named(name)
-        if len(found) > 1:
-            raise ValueError(f"several classes are named {name}; list one in `custom_objects`")
-        (cls,) = found
-        if not (isinstance(cls, type) and issubclass(cls, BaseEstimator)):
-            raise ValueError(f"{name} must be the class of an estimator, got {cls!r}")
-        return cls
-
-
-def autoencoder_classes() -> list[type[BaseAutoencoder]]:
-    """The autoencoders of this package, and the subclasses that the running program has defined."""
-    known_classes()  # imports those of this package
-    found = BaseAutoencoder.__subclasses__()
-    for cls in found:
-        found += cls.__subclasses__()
-    return list(dict.fromkeys(found))  # a class may be found by several bases
-
-
-def subclasses_named(name: str) -> list[type[BaseAutoencoder]]:
-    """The autoencoders of a name that are defined outside of this package.
-
-    Of a class that was defined again, as in a notebook, it is the last.
-    """
-    named = (cls for cls in autoencoder_classes() if cls.__name__ == name)
-    own = (cls for cls in named if cls.__module__.split(".")[0] != "skae")
-    return list({(cls.__module__, cls.__qualname__): cls for cls in own}.values())
-
-
-def known_classes() -> dict[str, type[BaseEstimator]]:
-    """The estimators that every file may hold, by name."""
-    import skae  # the public names; not before all modules are there
-
-    public = [getattr(skae, name) for name in skae.__all__]
-    ours = [cls for cls in public if isinstance(cls, type) and issubclass(cls, BaseEstimator)]
-    return {cls.__name__: cls for cls in (*ours, *SCIKIT_LEARN)}
+    def take(self, strings: list[str], dtype: np.dtype) -> bool:
+        """Whether an array of this dtype may be made; if so, its memory is counted."""
+        if dtype.kind == "O":
+            return True
+        width = max([dtype.itemsize // 4, *map(len, strings)])
+        more = width * len(strings) - MAX_PADDING * (sum(map(len, strings)) + len(strings))
+        if more > self.left:
+            return False
+        self.left -= max(more, 0)
+        return True
 
 
 class Encoder:
-    """Turns an estimator into a JSON value and, by their place in the estimator, arrays."""
+    """Encodes an estimator as a JSON value and a dictionary of its arrays."""
 
     def __init__(self, custom: CustomObjects):
         self.custom = custom
         self.classes = set(known_classes().values())
         self.arrays: dict[str, np.ndarray] = {}
         self.used: set[str] = set()  # names of custom objects
+        self.allowance = _StringAllowance()
 
     def knows(self, cls: type) -> bool:
-        """Whether it can encode estimators of a class."""
+        """Whether estimators of a class can be encoded."""
         return cls in self.classes or self._is_custom(cls)
 
     def encode(self, value: Any, place: str = "") -> Json:
-        """A value in JSON."""
+        """Encode a value; `place` is its name in messages and of its array."""
         cls = type(value)
         if value is None or cls in (bool, int, str) or (cls is float and isfinite(value)):
             return value
@@ -164,13 +89,11 @@ class Encoder:
         if cls is PackedModule:
             return self._network(value, place)
         if self.knows(cls):
-            kind = "estimator" if cls in self.classes else "custom_estimator"
-            name = cls.__name__ if cls in self.classes else self._use(cls)
-            return {"kind": kind, "class": name, "value": self._table(self._state(value), place)}
+            return self._estimator(value, place)
         if isinstance(value, np.dtype) and value.newbyteorder("<") in DTYPES:
             return {"kind": "dtype", "value": value.str}
         if isinstance(value, np.ndarray) and (value.dtype.kind == "U" or _are_strings(value)):
-            return _encode_strings(value)
+            return self._strings(value, place)
         if isinstance(value, np.ndarray | np.generic) and value.dtype.newbyteorder("<") in DTYPES:
             return self._array(value, place)
         raise TypeError(_refusal(value, place))
@@ -189,6 +112,24 @@ class Encoder:
         # The order in memory, too: a sum in another order may differ in the last bit.
         order = "C" if value.flags.c_contiguous else "F"
         return {"kind": "array", "value": place, "order": order}
+
+    def _strings(self, value: np.ndarray, place: str) -> Json:
+        shape, strings = list(value.shape), value.ravel().tolist()
+        longest = np.dtype(f"U{max([1, *map(len, strings)])}")
+        for dtype in (value.dtype, longest):
+            if self.allowance.take(strings, dtype):
+                return {"kind": "strings", "dtype": dtype.str, "shape": shape, "value": strings}
+        raise TypeError(
+            f"`{place}` cannot be saved: one string is much longer than most; {JOBLIB}."
+        )
+
+    def _estimator(self, value: BaseEstimator, place: str) -> Json:
+        cls = type(value)
+        state = self._table(self._state(value), place)
+        if cls in self.classes:
+            return {"kind": "estimator", "class": cls.__name__, "value": state}
+        names = {"class": self._use(cls), "base": public_base(cls)}
+        return {"kind": "custom_estimator", **names, "value": state}
 
     def _network(self, packed: PackedModule, place: str) -> Json:
         if kept := packed.kept_modules():
@@ -229,20 +170,16 @@ def _are_strings(value: np.ndarray) -> bool:
     return value.dtype == object and all(type(entry) is str for entry in value.flat)
 
 
-def _encode_strings(value: np.ndarray) -> Json:
-    if value.dtype.kind == "U":
-        widest = max([STRING_WIDTH, *map(len, value.flat)])
-        value = value.astype(f"U{min(value.dtype.itemsize // 4, widest)}")
-    shape, strings = list(value.shape), value.ravel().tolist()
-    return {"kind": "strings", "dtype": value.dtype.str, "shape": shape, "value": strings}
-
-
 def _refusal(value: Any, place: str) -> str:
-    thing = "it" if hasattr(value, "__name__") else "its class"
-    return (
-        f"`{place}` cannot be saved without code, got {value!r}; list {thing} in `custom_objects`, "
-        f"in `save` and in `load`, or {JOBLIB}."
-    )
+    remedy, listing = JOBLIB, "in `custom_objects`, in `save` and in `load`"
+    name = getattr(value, "__name__", None)
+    if callable(value) and isinstance(name, str):
+        remedy = f"list it {listing}, or {JOBLIB}"
+        if not name.isidentifier():
+            remedy = f"functions need a name: {WITH_DEF}, and list it {listing}"
+    elif isinstance(value, BaseEstimator):
+        remedy = f"list its class {listing}, or {JOBLIB}"
+    return f"`{place}` cannot be saved without code, got {value!r}; {remedy}."
 
 
 class Decoder:
@@ -252,9 +189,10 @@ class Decoder:
         self.unused = dict(arrays)
         self.custom = custom
         self.classes = known_classes()
+        self.allowance = _StringAllowance()
 
     def decode(self, value: Any) -> Any:
-        """The value that a JSON value stands for; raises an exception of any kind if it is none."""
+        """Decode a JSON value. Any exception can be raised if `Encoder` has not made it."""
         if isinstance(value, list):
             return [self.decode(entry) for entry in value]
         if not isinstance(value, dict):
@@ -280,9 +218,10 @@ class Decoder:
         dtype, entries = np.dtype(value["dtype"]), value["value"]
         if not all(isinstance(entry, str) for entry in entries):
             raise ValueError("an array of strings has other entries")
-        widest = np.dtype(f"U{max([STRING_WIDTH, *map(len, entries)])}")
-        if dtype.kind not in "OU" or dtype.itemsize > widest.itemsize:
-            raise ValueError(f"{dtype} is not the dtype of its strings")
+        if dtype.kind not in "OU":
+            raise ValueError(f"{dtype} is not the dtype of strings")
+        if not self.allowance.take(entries, dtype):
+            raise ValueError("an array of strings would need too much memory")
         return np.array(entries, dtype).reshape(value["shape"])
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
@@ -303,7 +242,9 @@ class Decoder:
         return self._unpacked(self._table(value))
 
     def _unpacked(self, fields: dict[str, Any]) -> nn.Module:
-        return PackedModule(**fields).unpack(self.custom.modules)
+        packed = PackedModule(**fields)
+        with _naming_layers(packed.class_names() & self.custom.by_name.keys()):
+            return packed.unpack(self.custom.modules)
 
     def _custom(self, value: dict[str, Any]) -> CustomObject:
         return self.custom.by_name[value["name"]]
@@ -312,7 +253,8 @@ class Decoder:
         return self._estimator(self.classes[value["class"]], value)
 
     def _custom_estimator(self, value: dict[str, Any]) -> BaseEstimator:
-        return self._estimator(self.custom.estimator_class(value["class"]), value)
+        base = base_classes()[value["base"]]
+        return self._estimator(self.custom.estimator_class(value["class"], base), value)
 
     def _estimator(self, cls: type[BaseEstimator], value: dict[str, Any]) -> BaseEstimator:
         state = self._table(value)
@@ -322,12 +264,30 @@ class Decoder:
         estimator = object.__new__(cls)
         estimator.__setstate__(state)
         if isinstance(estimator, BaseAutoencoder) and estimator.__sklearn_is_fitted__():
-            check_network(estimator)
+            classes = {type(part) for part in estimator.network_.modules()}
+            custom = classes & set(self.custom.modules.values())
+            with _naming_layers({cls.__name__ for cls in custom}):
+                check_network(estimator)
         return estimator
 
 
+@contextmanager
+def _naming_layers(names: set[str]) -> Iterator[None]:
+    """Explain why a network cannot be built or applied if it has custom layers."""
+    try:
+        yield
+    except NetworkTooLargeError:
+        raise
+    except Exception as error:
+        if not names:
+            raise
+        raise CustomObjectsError(
+            f"the object named {' or '.join(sorted(names))} is not what was saved"
+        ) from error
+
+
 def _may_be_attribute(name: str, cls: type[BaseEstimator]) -> bool:
-    """Whether a state may have an attribute: a parameter, or one that no class defines."""
+    """Whether the attribute is a parameter, or is not defined by a class."""
     if name in cls._get_param_names():
         return True
     defined = getattr(cls, name, None)

@@ -16,7 +16,7 @@ from .._autoencoders.base import BaseAutoencoder
 from .._graph import numpy_runtime
 from .._graph.graph import Node
 from .._nn.old_names import REMOVED_IN
-from .encoding import autoencoder_classes
+from .custom_objects import autoencoder_classes
 from .methods import METHODS, Program, program
 
 # Operators of this set are understood by onnxruntime 1.12 (2022) and later.

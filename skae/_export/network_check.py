@@ -11,13 +11,16 @@ from torch.overrides import TorchFunctionMode
 from .._autoencoders.base import BaseAutoencoder
 from .._nn.fitted import FittedAutoencoder
 
-# A layer may make so many numbers of one row, and so many more for each of its features: 64
+# A layer may compute this many numbers from one row, and this many more per feature of the row: 64
 # channels of an image, unfolded for kernels of 3 x 3, are 576 a pixel in a quarter of the pixels.
 MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE = 2**23, 256
 
 
 def check_network(estimator: BaseAutoencoder) -> None:
-    """Raise an exception of any kind unless the network encodes and decodes a row as it should."""
+    """Check that the network encodes and decodes a row, in the shapes of the estimator.
+
+    The network may raise any exception if the file was not written by `save`.
+    """
     fitted = estimator.network_
     if not isinstance(fitted, FittedAutoencoder):
         raise ValueError(f"its network is a {type(fitted).__name__}")
@@ -33,8 +36,12 @@ def check_network(estimator: BaseAutoencoder) -> None:
         )
 
 
+class NetworkTooLargeError(ValueError):
+    """A function of the network would make a tensor that is too large."""
+
+
 class _SizeLimit(TorchFunctionMode):
-    """Raises a ValueError before a function of torch would make a tensor that is too large.
+    """Raises an error before a function of torch makes a tensor that is too large.
 
     A few numbers in a file can stand for a large result: the padding of a convolution, or the
     product of a row and a column.
@@ -54,7 +61,7 @@ class _SizeLimit(TorchFunctionMode):
         kwargs = kwargs or {}
         for size in _sizes(func, args, kwargs):
             if size > self.limit:
-                raise ValueError("its network would need too much memory")
+                raise NetworkTooLargeError("its network would need too much memory")
         return func(*args, **kwargs)
 
 
@@ -65,7 +72,7 @@ def _sizes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     """
     try:
         result = func(*map(_on_meta, args), **{k: _on_meta(v) for k, v in kwargs.items()})
-    except Exception:  # not to be had there; if the arguments are wrong, the function itself raises
+    except Exception:  # not available there; if the arguments are wrong, the function itself raises
         return []
     results = result if isinstance(result, tuple | list) else (result,)
     sizes = [tensor.numel() for tensor in results if isinstance(tensor, Tensor)]

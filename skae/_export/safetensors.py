@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from .encoding import CustomObject, CustomObjects, Decoder, Encoder, known_classes
+from .custom_objects import CustomObject, CustomObjects, CustomObjectsError, known_classes
+from .encoding import Decoder, Encoder
 
 # The format that is written. It changes when an older version cannot read new files.
 FORMAT = 2
@@ -42,15 +43,16 @@ def save(
         The file; replaced if it exists.
     custom_objects : iterable of classes and functions, default=()
         Functions that are parameters, such as `network`, and classes of layers and estimators that
-        are not of this package. The file refers to them by name, and `load` needs them again. A
-        subclass of an autoencoder need not be listed as long as `load` runs in a program that
-        defines it.
+        are not of this package. The file refers to them by name, and `load` needs them again;
+        define functions with `def`, because a lambda has no name. A subclass of an autoencoder need
+        not be listed as long as `load` runs in a program that defines it.
 
     Raises
     ------
     TypeError
         If a part of the estimator is code that is not in `custom_objects`, or is of a type that
-        files cannot hold; the message names the part. joblib and pickle can hold those.
+        files cannot hold; the message names the part. joblib and pickle can hold most of these.
+        If one of the `custom_objects` is not a class or a function, or has no name.
     ValueError
         If two of the `custom_objects` have the same name.
     ImportError
@@ -111,7 +113,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     ------
     ValueError
         If the file was not written by `save`, is damaged, was written by a newer version, or needs
-        `custom_objects` that are missing.
+        other `custom_objects`.
     ImportError
         Without the package safetensors.
     OSError
@@ -138,8 +140,12 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     try:
         arrays = library.load(raw)
         header = _checked_header(raw, arrays)
-        missing = custom.missing(header.get("custom_objects", []))
+        missing = custom.missing(_custom_names(header))
         estimator = None if missing else Decoder(arrays, custom).decode(header["content"])
+    except CustomObjectsError as error:
+        raise ValueError(
+            f"`custom_objects` must match the file {os.fspath(path)!r}: {error}."
+        ) from error
     except Exception as error:  # a file from anywhere can be wrong in any way
         raise ValueError(
             f"`path` must be a whole file that skae.save has written, got {os.fspath(path)!r}: "
@@ -210,12 +216,24 @@ def _checked_header(raw: bytes, arrays: dict[str, np.ndarray]) -> dict[str, Any]
     return header
 
 
+def _custom_names(header: dict[str, Any]) -> list[str]:
+    """The names of the custom objects that a file refers to."""
+    names = header.get("custom_objects", [])  # files of version 0.1.0 have none
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("its custom objects are not a list of names")
+    return names
+
+
 def _reason(raw: bytes, error: Exception) -> str:
     # Only if the library cannot read it: the length of a header may begin with these bytes, too.
     is_unreadable = isinstance(error, _safetensors_error())
     if is_unreadable and (raw[:1] == b"\x80" or raw[:2] == b"PK"):
         return "it looks like a pickle or an archive, which are not read because they can run code"
-    return str(error) or type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # it may show an object from the file, which may be incomplete
+        text = ""
+    return text or type(error).__name__
 
 
 def _write_atomically(path: Path, raw: bytes) -> None:

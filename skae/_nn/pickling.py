@@ -62,8 +62,7 @@ class PackedModule(NamedTuple):
     def unpack(self, custom: Classes | None = None) -> nn.Module:
         """Build the module on the CPU.
 
-        Raises an exception of any kind if the structure is not one that `pack` makes, or if the
-        arrays do not belong to it.
+        Any exception can be raised if `pack` has not made the structure and the arrays.
         """
         return _Builder(self.arrays, custom or {}).build(self.structure)
 
