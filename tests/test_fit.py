@@ -109,13 +109,11 @@ def test_precision_auto_is_bfloat16_for_large_batches_on_processors_that_support
 
 def test_partial_fit_learns_from_batches(digits, small):
     streamed = small(AutoencoderTransformer)
-    for _ in range(60):
+    for _ in range(30):
         for batch in np.split(digits, 3):
             streamed.partial_fit(batch)
-    assert streamed.n_samples_seen_ == 60 * 300
-    assert (
-        streamed.score(digits) > small(AutoencoderTransformer, max_iter=60).fit(digits).pca_score_
-    )
+    assert streamed.n_samples_seen_ == 30 * 300
+    assert streamed.score(digits) > small(AutoencoderTransformer, max_iter=1).fit(digits).pca_score_
     # The first batch determines the mean and the linear path.
     np.testing.assert_allclose(streamed.mean_, digits[:100].mean(axis=0))
     np.testing.assert_allclose(streamed.components_.shape, (4, 64))

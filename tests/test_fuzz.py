@@ -116,7 +116,8 @@ def test_unusual_rows_are_refused_clearly_or_fitted(cls, X, data):
     assert_valid_results(estimator, other, length(other))
 
 
-# Parameters whose values would take long, need a GPU, or cannot be derived from the declaration.
+# Parameters whose values would take long, need a GPU, are deprecated, or cannot be derived from the
+# declaration.
 VALUES = {
     "n_components": [2, 0.5, None],
     "hidden_layer_sizes": [(4,), (3, 2), ()],
@@ -127,6 +128,7 @@ VALUES = {
     "noise_levels": [(0.2, 1.5), (0.5,)],
     "exact_levels": [(0.5,), ()],
     "random_state": [0],
+    "penalty": ["deprecated"],
     "device": ["cpu"],
     "verbose": [0],
 }

@@ -56,10 +56,10 @@ def test_tied_weights_have_fewer_parameters_and_score_above_pca(digits, small):
 
 def test_a_user_network_is_trained_as_residual_to_pca(digits, small, global_random_seed):
     random_before = torch.get_rng_state()
-    fitted = small(AutoencoderTransformer, network=user_network, max_iter=200).fit(digits)
+    fitted = small(AutoencoderTransformer, network=user_network, max_iter=80).fit(digits)
     assert torch.equal(torch.get_rng_state(), random_before)
     assert fitted.score(digits) > fitted.pca_score_
     with torch.random.fork_rng():
         torch.manual_seed(global_random_seed + 7)
-        again = small(AutoencoderTransformer, network=user_network, max_iter=200).fit(digits)
+        again = small(AutoencoderTransformer, network=user_network, max_iter=80).fit(digits)
     np.testing.assert_array_equal(again.transform(digits), fitted.transform(digits))
