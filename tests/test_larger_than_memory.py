@@ -23,8 +23,8 @@ LIMITED = Path(__file__).with_name("limited.py")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA")
 def test_a_fit_allocates_less_than_a_tenth_of_the_rows():
-    # One thread, as others allocate stacks and heaps of their own, depending on the load. By default
-    # malloc raises the size from which it returns memory to the system, so that some runs allocated
+    # One thread: others allocate stacks and heaps of their own, depending on the load. By default
+    # malloc raises the size from which it returns memory to the system, so that some runs allocate
     # twice as much.
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     malloc = {"MALLOC_MMAP_THRESHOLD_": str(2**21)}
