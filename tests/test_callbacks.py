@@ -182,6 +182,8 @@ def test_verbose_prints_the_losses_of_the_curves(digits, capsys, small):
         )
     assert lines[1].endswith("at most 0 s left")
     assert lines[2:] == list(fitted.diagnosis_)
+    small(AutoencoderTransformer, max_iter=2).fit(digits)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_a_forked_process_can_fit(autoencoder, digits, small):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about forks
         child.start()
-    child.join(timeout=60)
+    child.join(timeout=300)
     torch.set_num_threads(threads_before)
     if child.is_alive():
         child.kill()

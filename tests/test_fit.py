@@ -1,7 +1,6 @@
 """Fits: epochs, precision, interruptions, divergence, warm starts, batches, search for a size."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -216,14 +215,3 @@ def test_an_interruption_ends_the_search_for_n_components(digits, monkeypatch, s
     estimator = small(AutoencoderTransformer, n_components=0.8)
     fit_interrupted(estimator, digits)
     assert estimator.transform(digits).shape == (300, estimator.n_components_)
-
-
-def test_verbose_prints_each_epoch(digits, capsys, small):
-    small(AutoencoderTransformer, max_iter=2, verbose=1).fit(digits)
-    lines = capsys.readouterr().out.splitlines()
-    epochs = [line for line in lines if line.startswith("epoch")]
-    assert [line.split(":")[0] for line in epochs] == ["epoch 1 of 2", "epoch 2 of 2"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        small(AutoencoderTransformer, max_iter=2).fit(digits)
-    assert capsys.readouterr().out == ""

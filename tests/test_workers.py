@@ -30,7 +30,7 @@ def test_codes_of_a_child_process_are_bitwise_identical(kind, digits, small):
     fitted = small(AutoencoderTransformer, max_iter=3).fit(digits)
     with ProcessPoolExecutor(1, mp_context=get_context(kind)) as pool:
         for work in encoders(fitted):
-            codes = pool.submit(work, digits).result(timeout=60)
+            codes = pool.submit(work, digits).result(timeout=300)
             np.testing.assert_array_equal(codes, work(digits))
 
 
@@ -38,7 +38,7 @@ def test_codes_of_parallel_processes_are_bitwise_identical(digits, small):
     # One test for all classes, as starting the processes takes the longest.
     work = [w for cls in AUTOENCODERS for w in encoders(small(cls, max_iter=3).fit(digits))]
     expected = [w(digits) for w in work]
-    pool = joblib.Parallel(n_jobs=2, backend="loky", timeout=60)
+    pool = joblib.Parallel(n_jobs=2, backend="loky", timeout=300)
     for codes, same in zip(pool(joblib.delayed(w)(digits) for w in work), expected, strict=True):
         np.testing.assert_array_equal(codes, same)
 
