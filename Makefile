@@ -33,8 +33,9 @@ demo: $(STAMP)  ## PCA against an autoencoder on the digits: a table and a pictu
 test: lint  ## linters, types, tests and doctests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 
-# What scikit-learn's versions differ in is what it checks; `make test-oldest TESTS=` runs the rest.
-TESTS ?= tests/test_common.py tests/test_plain.py
+# These depend on the version of scikit-learn; `make test-oldest TESTS=` runs all tests.
+TESTS ?= tests/test_common.py tests/test_base.py tests/test_inference.py \
+	tests/test_shared_parameters.py tests/test_plain.py tests/test_fit.py
 OLD_WARNINGS := -W ignore::pytest.PytestRemovedIn10Warning
 test-oldest: $(OLDEST)/.installed  ## the contract with the oldest scikit-learn that is supported
 	@$(OLDEST)/bin/python -m pytest -q -n $(WORKERS) $(OLD_WARNINGS) $(TESTS)

@@ -290,10 +290,7 @@ def test_the_stub_imports_every_public_name_from_its_home():
         for alias in node.names
     }
     assert homes == skae._HOMES
-    for name in homes:
-        public = getattr(skae, name)
-        assert public.__module__ == "skae"
-        assert public.__name__ == name in dir(skae)
+    assert homes.keys() <= set(dir(skae))
 
 
 def test_importing_the_package_imports_neither_torch_nor_scikit_learn():
