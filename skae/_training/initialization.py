@@ -141,7 +141,7 @@ def _scales(
     common: bool,
     residual_to_pca: bool,
 ) -> Scales:
-    """Standard deviations of what enters and leaves the encoder and the decoder."""
+    """Scales of the inputs and the outputs of the encoder and the decoder."""
     rms_std, std = data.moments.rms_std / data.scale, data.moments.std / data.scale
     inputs = np.full_like(std, 1 / rms_std) if common else _inverse(std)
     code_std = delta_scale = np.ones(n_components)

@@ -14,6 +14,7 @@ from .._nn.autoencoder import PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .fit_data import FitData
 from .loop import History
+from .objective import input_of_network
 from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs
 
 
@@ -116,7 +117,7 @@ def _statistics_of_rows(
             distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
             if objective.corrupts_input:
-                corrupted = objective.network_input(fitted.network, standard, rng)
+                corrupted = input_of_network(objective, fitted.network, standard, rng)
                 far = fitted.network.distance(fitted.network.encode(corrupted)).max()
                 distance = torch.maximum(distance, far)
             pca_raw = fitted.shift + fitted.scale * data.loss.link(pca.reconstruct(standard))
