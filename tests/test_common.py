@@ -20,7 +20,7 @@ from conftest import (
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
@@ -218,6 +218,56 @@ def test_a_pipeline_transforms_the_validation_rows(autoencoder, digits, small):
     np.testing.assert_array_equal(
         pipeline.transform(digits), by_hand.transform(scaler.transform(digits))
     )
+
+
+def test_groups_of_one_row_each_are_no_groups(autoencoder, digits, small):
+    np.testing.assert_array_equal(
+        small(autoencoder, max_iter=5).fit(digits, groups=range(300)).transform(digits),
+        small(autoencoder, max_iter=5).fit(digits).transform(digits),
+    )
+
+
+def test_the_names_of_groups_have_no_effect(autoencoder, digits, small):
+    groups = np.arange(300) % 30
+    names = np.array([f"patient {(7 * group) % 30}" for group in groups])
+    by_number, by_name = (
+        small(autoencoder, max_iter=5).fit(digits, groups=labels).transform(digits)
+        for labels in (groups, names)
+    )
+    np.testing.assert_array_equal(by_number, by_name)
+
+
+def test_groups_have_no_effect_where_no_rows_are_held_out(autoencoder, digits, small):
+    one_group = np.zeros(200)
+    for parameters, options in [({"early_stopping": False}, {}), ({}, {"X_val": digits[200:]})]:
+        with_groups, without = (
+            small(autoencoder, max_iter=3, **parameters).fit(digits[:200], **options, **groups)
+            for groups in ({"groups": one_group}, {})
+        )
+        np.testing.assert_array_equal(with_groups.transform(digits), without.transform(digits))
+
+
+def test_an_error_about_groups_names_them(autoencoder, digits, small):
+    for groups in (np.zeros(300), np.zeros(299)):
+        with pytest.raises(ValueError, match="`groups` must have"):
+            small(autoencoder).fit(digits, groups=groups)
+
+
+def test_metadata_routing_passes_groups_on(autoencoder, digits, small):
+    groups = np.arange(300) // 10
+    scaled = StandardScaler().fit_transform(digits)
+    by_hand = small(autoencoder, max_iter=5).fit(scaled, groups=groups)
+    with config_context(enable_metadata_routing=True):
+        estimator = small(autoencoder, max_iter=5).set_fit_request(groups=True)
+        pipeline = make_pipeline(StandardScaler(), estimator)
+        codes = pipeline.fit_transform(digits, groups=groups)
+        scores = cross_val_score(estimator, scaled, cv=GroupKFold(2), params={"groups": groups})
+    np.testing.assert_array_equal(codes, by_hand.transform(scaled))
+    by_fold = [
+        clone(estimator).fit(scaled[train], groups=groups[train]).score(scaled[test])
+        for train, test in GroupKFold(2).split(scaled, groups=groups)
+    ]
+    np.testing.assert_allclose(scores, by_fold)
 
 
 def fit_in_child(estimator, X, queue):

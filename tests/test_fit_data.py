@@ -13,8 +13,8 @@ def all_rows(data):
     return data.rows[torch.arange(len(data.rows))]
 
 
-def data_of(X, X_val=None, **parameters):
-    return make_data(make_small(AutoencoderTransformer, **parameters), X, X_val)
+def data_of(X, X_val=None, groups=None, **parameters):
+    return make_data(make_small(AutoencoderTransformer, **parameters), X, X_val, groups)
 
 
 def test_held_out_rows_are_not_training_rows(digits):
@@ -37,6 +37,24 @@ def test_held_out_rows_are_not_training_rows(digits):
 def test_the_number_of_held_out_rows(fraction, n_rows, n_held_out, global_random_seed):
     X = np.random.RandomState(global_random_seed).normal(size=(n_rows, 3))
     assert len(data_of(X, validation_fraction=fraction).held_out) == n_held_out
+
+
+@pytest.mark.parametrize("fraction", ["auto", 0.05, 0.5, 0.9])
+def test_groups_are_held_out_whole(digits, fraction, global_random_seed):
+    groups = np.random.RandomState(global_random_seed).randint(20, size=300)
+    data = data_of(
+        digits, groups=groups, validation_fraction=fraction, random_state=global_random_seed
+    )
+    assert not set(groups[data.train]) & set(groups[data.held_out])
+    assert sorted(torch.cat([data.train, data.held_out]).tolist()) == list(range(300))
+    share = 1 / 6 if fraction == "auto" else fraction
+    assert len(data.held_out) == pytest.approx(share * 300, abs=20)
+
+
+def test_groups_are_drawn_at_random(digits):
+    groups = np.arange(300) // 15
+    held_out = {tuple(data_of(digits, groups=groups, random_state=i).held_out) for i in range(5)}
+    assert len(held_out) == 5
 
 
 def test_with_validation_rows_all_of_X_is_for_training(digits):

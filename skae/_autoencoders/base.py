@@ -9,6 +9,7 @@ import numpy as np
 
 from .._data.array_api import as_numpy, to_namespace_of
 from .._data.device import grad_mode
+from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, process_group
 from .._data.threads import threads_for
 from .._data.validation import check_parameters, restore_on_error
@@ -166,7 +167,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
                     "that into its modules instead."
                 )
 
-    def fit(self, X, y=None, *, X_val=None) -> Self:
+    def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
         """Train on the rows of `X`.
 
         With a process group of `torch.distributed` all of its processes train one model, each on
@@ -180,6 +181,12 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             Present by scikit-learn's convention.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Rows for early stopping, in place of a share of `X`.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that belong together, such as the patient or the machine of each row.
+            Rows with equal labels are held out together, so that epochs are compared on groups that
+            are not trained on. Labels are numbers, strings or any hashable objects; NaN is a label
+            like others. Not used if no rows of `X` are held out: with `X_val` or
+            ``early_stopping=False``.
 
         Returns
         -------
@@ -199,12 +206,12 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         """
         # Within: an error that a callback raises at its end undoes the fit as well.
         with restore_on_error(self), grad_mode(), process_group() as group:
-            history, diagnostics = self._fit(X, X_val, group)
+            history, diagnostics = self._fit(X, X_val, groups, group)
         warn_after_fit(history, diagnostics, self.learning_rate_init, verbose=bool(self.verbose))
         return self
 
     @with_callbacks
-    def _fit(self, X, X_val, group: SingleProcess) -> tuple[History, list[Diagnostic]]:
+    def _fit(self, X, X_val, groups, group: SingleProcess) -> tuple[History, list[Diagnostic]]:
         """Fit without the final warnings."""
         X_input = X
         with group.synchronize_errors():
@@ -212,14 +219,15 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             fitted = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
             X = self._checked_for_loss(X, reset=fitted is None, ensure_min_samples=2)
             X_val = None if X_val is None else self._checked_for_loss(X_val)
-        check_same_fit(self, group, X, X_val, continues=fitted is not None)
+            groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
+        check_same_fit(self, group, X, X_val, groups, continues=fitted is not None)
         n_rows = sum(group.gather(X.shape[0]))
         n_components = code_size(self, n_rows, X.shape[1], fitted)
         config = TrainingConfig.from_params(self, n_rows)
         with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
             searches = isinstance(n_components, float)
             callbacks = FitCallbackContext.begin(self, X_input, config, searches=searches)
-            data = make_fit_data(X, X_val, self, config, copy.deepcopy(fitted), group)
+            data = make_fit_data(X, X_val, self, config, copy.deepcopy(fitted), group, groups)
             data.objective = check_objective(self._objective(data), self)
             fit_size = partial(self._fit_size, data)
             if searches:
@@ -265,7 +273,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
                 X = self._checked_for_loss(
                     X, reset=fitted is None, ensure_min_samples=2 if fitted is None else 1
                 )
-            check_same_fit(self, group, X, None, continues=fitted is not None)
+            check_same_fit(self, group, X, continues=fitted is not None)
             n_rows = sum(group.gather(X.shape[0]))
             n_components = code_size(self, n_rows, X.shape[1], fitted)
             check_streamable(self, n_components, fitted)

@@ -4,6 +4,7 @@ from math import prod
 from numbers import Integral, Real
 from typing import Any
 
+from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
 from .._nn.fitted import FittedAutoencoder
 from .._training.callbacks import callback_names
@@ -11,7 +12,13 @@ from .shared_parameters import SharedParameters
 
 
 def check_same_fit(
-    estimator: SharedParameters, group: SingleProcess, X: Any, X_val: Any, *, continues: bool
+    estimator: SharedParameters,
+    group: SingleProcess,
+    X: Any,
+    X_val: Any = None,
+    groups: RowGroups | None = None,
+    *,
+    continues: bool,
 ) -> None:
     """Raise on all ranks unless parameters, columns and dtypes are the same on all of them."""
     # Devices, seeds and `verbose` may differ; functions and the like cannot be compared.
@@ -25,6 +32,7 @@ def check_same_fit(
         "The number of columns of `X`": X.shape[1],
         "The dtype of `X`": str(X.dtype),
         "Whether `X_val` is given": X_val is not None,
+        "Whether `groups` is given": groups is not None,
         "Whether an earlier fit is continued": continues,
         "The callbacks": callback_names(estimator),
     }

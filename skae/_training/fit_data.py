@@ -11,6 +11,7 @@ from torch import Tensor
 from .._data.array_api import to_native
 from .._data.dataset import Dataset, make_dataset
 from .._data.device import as_array, resolve_device
+from .._data.groups import RowGroups
 from .._data.moments import Moments, moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
@@ -117,10 +118,12 @@ def make_fit_data(
     config: TrainingConfig,
     fitted: FittedAutoencoder | None = None,
     group: SingleProcess = SINGLE_PROCESS,
+    groups: RowGroups | None = None,
 ) -> FitData:
     """Split the rows, and put them on the device in the network's units.
 
-    The units are those of `fitted`, the network of an earlier fit, if there is one.
+    The units are those of `fitted`, the network of an earlier fit, if there is one. The rows of one
+    of `groups` are held out together.
     """
     X_input, X = X, to_native(X)
     random_state = check_random_state(parameters.random_state)
@@ -138,9 +141,10 @@ def make_fit_data(
         held_out_rows = group.shard(make_dataset(to_native(X_val), shift, scale, device))
         held_out = torch.arange(len(held_out_rows))
     elif parameters.early_stopping:
-        permutation = torch.randperm(len(rows), generator=generator(seeds.split))
+        if groups is not None:
+            groups = RowGroups.concatenate(group.gather(groups))
         n_held_out = _n_held_out(parameters.validation_fraction, len(rows))
-        held_out, train = permutation.tensor_split([n_held_out])
+        train, held_out = _split(len(rows), n_held_out, groups, seeds.split)
     return FitData(
         X, X_input, rows, train.to(device), held_out_rows, held_out.to(device),
         shift, scale, stats, loss, config, seeds, device, group, fitted,
@@ -154,6 +158,18 @@ def _n_held_out(fraction: float | str, n_rows: int) -> int:
     else:
         n_held_out = fraction * n_rows
     return min(max(round(n_held_out), 1), n_rows - 1)
+
+
+def _split(
+    n_rows: int, n_held_out: int, groups: RowGroups | None, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Indices of training and held-out rows, drawn at random, in a random order."""
+    n_units = n_rows if groups is None else len(groups.labels)
+    permutation = torch.randperm(n_units, generator=generator(seed))
+    if groups is None:
+        return permutation[n_held_out:], permutation[:n_held_out]
+    train, held_out = groups.hold_out(n_held_out, permutation.numpy())
+    return torch.from_numpy(train), torch.from_numpy(held_out)
 
 
 def generator(seed: int) -> torch.Generator:

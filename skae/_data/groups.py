@@ -1,0 +1,92 @@
+"""Groups of rows, such as patients or machines: the rows of a group are held out together."""
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+
+class RowGroups(NamedTuple):
+    """The group of each row; only which rows have equal labels matters, not the labels."""
+
+    labels: list[Hashable]  # distinct
+    of_row: np.ndarray  # (n_rows,), the position of each row's label in `labels`
+
+    @classmethod
+    def from_labels(cls, groups: Any, n_rows: int) -> Self:
+        """The groups of `n_rows` rows with these labels, numbered in the order of the rows."""
+        if isinstance(groups, str) or not isinstance(groups, Iterable):
+            raise TypeError(f"`groups` must be array-like of shape (n_samples,), got {groups!r}.")
+        shape = getattr(groups, "shape", None)
+        if shape is not None and len(shape) != 1:
+            raise ValueError(f"`groups` must have shape (n_samples,), got {tuple(shape)}.")
+        # Entries of tensors and NumPy arrays are Python's numbers only in lists.
+        labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+        if len(labels) != n_rows:
+            raise ValueError(
+                f"`groups` must have a label for each of the {n_rows} rows of `X`, got "
+                f"{len(labels)}."
+            )
+        try:
+            return cls.concatenate([cls(labels, np.arange(n_rows))])
+        except TypeError as error:
+            raise TypeError(f"The labels in `groups` must be hashable: {error}.") from error
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The groups of the rows of all parts, in which equal labels are the same group."""
+        positions: dict[Hashable, int] = {}
+        of_row = []
+        for part in parts:
+            own = [positions.setdefault(_key(label), len(positions)) for label in part.labels]
+            of_row.append(np.array(own, dtype=np.intp)[part.of_row])
+        return cls(list(positions), np.concatenate(of_row))
+
+    def hold_out(self, n_rows: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Training rows and about `n_rows` held-out rows, of groups drawn in this order.
+
+        A group is held out if the number of rows is then nearer to `n_rows`. The largest group is
+        for training if it has more than half of the rows.
+        """
+        if len(self.labels) < 2:
+            raise ValueError(
+                "`groups` must have at least two groups, so that one can be held out, got "
+                f"{len(self.labels)}; early_stopping=False holds out no rows."
+            )
+        sizes, n_all = np.bincount(self.of_row), len(self.of_row)
+        allowed = order[2 * sizes[order] <= n_all]
+        chosen, total = [], 0
+        for group in allowed:
+            after = total + sizes[group]
+            if after < n_all and abs(after - n_rows) < n_rows - total:
+                chosen.append(group)
+                total = after
+                if total >= n_rows:
+                    break
+        is_held_out = np.isin(order, chosen or allowed[sizes[allowed].argmin()])
+        position = np.empty_like(order)
+        position[order] = np.arange(len(order))
+        # Sorted by groups: groups of one row each are then split as rows without groups are.
+        rows = np.argsort(position[self.of_row], kind="stable")
+        held_out = is_held_out[position[self.of_row[rows]]]
+        return rows[~held_out], rows[held_out]
+
+    def folds(self, n_folds: int, order: np.ndarray) -> np.ndarray:
+        """The fold of each row: the largest groups first, each is put into the smallest fold."""
+        if len(self.labels) < n_folds:
+            raise ValueError(
+                f"`groups` must have at least {n_folds} groups, one for each fold, got "
+                f"{len(self.labels)}."
+            )
+        sizes, fold_sizes = np.bincount(self.of_row), np.zeros(n_folds, dtype=np.intp)
+        fold = np.empty(len(sizes), dtype=np.intp)
+        for group in order[np.argsort(-sizes[order], kind="stable")]:
+            fold[group] = fold_sizes.argmin()
+            fold_sizes[fold[group]] += sizes[group]
+        return fold[self.of_row]
+
+
+def _key(label: Hashable) -> Hashable:
+    """The label, with the same object for each NaN, as NaN is unequal to itself."""
+    return math.nan if isinstance(label, float | np.floating) and math.isnan(label) else label
