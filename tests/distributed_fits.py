@@ -105,6 +105,9 @@ def fit_same_steps(own):
     fitted["X_val"] = small(skae.AutoencoderTransformer, 4, max_iter=6).fit(
         own(WITH_GAPS[:200]), X_val=own(WITH_GAPS[200:])
     )
+    # Groups are on several ranks; the NaN of each rank is another object.
+    groups = np.array([f"patient {row}" if row else np.nan for row in range(25)] * 12, dtype=object)
+    fitted["groups"] = small(skae.AutoencoderTransformer, 4).fit(own(WITH_GAPS), groups=own(groups))
     fitted["warm start"] = small(skae.AutoencoderTransformer, 4, max_iter=6, warm_start=True)
     fitted["partial_fit"] = small(skae.AutoencoderTransformer, 4)
     for X in (WITH_GAPS[:150], WITH_GAPS[150:]):

@@ -62,7 +62,7 @@ def test_models_of_all_ranks_are_bitwise_identical(task, n_ranks, results):
                 np.testing.assert_array_equal(other[name][attribute], value, message)
 
 
-@pytest.mark.parametrize("name", [*SAME_STEPS, "X_val", "warm start", "partial_fit"])
+@pytest.mark.parametrize("name", [*SAME_STEPS, "X_val", "groups", "warm start", "partial_fit"])
 def test_the_model_is_that_of_one_process_with_all_rows(name, results, single_process):
     expected, found = single_process[name], results("fit_same_steps")[0][name]
     for attribute in ("n_iter_", "best_iter_", "n_components_", "n_samples_seen_", "diagnosis_"):
