@@ -198,6 +198,16 @@ def test_a_frozen_autoencoder_is_not_changed(labelled, small):
     np.testing.assert_array_equal(cloned.predict_proba(X_test), first.predict_proba(X_test))
 
 
+def test_validation_rows_and_groups_are_those_of_the_pretraining(labelled, small):
+    X, X_val, y, _ = labelled
+    few = keep_first(y, 60)
+    for params in ({"X_val": X_val}, {"groups": np.arange(900) % 30}):
+        pretrained = AutoencoderTransformer(16, max_iter=3, random_state=0)
+        classifier = small(pretrained).fit(X, few, **params)
+        frozen = small(FrozenEstimator(pretrained.fit(X, **params))).fit(X, few)
+        np.testing.assert_array_equal(classifier.predict_proba(X), frozen.predict_proba(X))
+
+
 def test_a_frozen_float32_autoencoder_is_fine_tuned_with_float64_rows(labelled, small):
     X, X_test, y, _ = labelled
     autoencoder = AutoencoderTransformer(16, max_iter=3, random_state=0).fit(X)

@@ -16,7 +16,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.manifold import TSNE, trustworthiness
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import GroupKFold, ShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -335,3 +335,40 @@ def test_an_inverse_of_another_shape_is_an_error(X):
     narrow = FunctionTransformer(inverse_func=lambda codes: codes[:, :1])
     with pytest.raises(ValueError, match=r"`inverse_transform` .* \(75, 4\), got \(75, 1\)"):
         scores_of(narrow, X)
+
+
+class GroupRecorder(PCA):
+    """A reducer that keeps the groups of its fits."""
+
+    fitted_groups = []  # noqa: RUF012
+
+    def fit(self, X, y=None, *, groups=None):
+        self.fitted_groups.append((X, groups))
+        return super().fit(X)
+
+
+@pytest.mark.parametrize("with_classes", [True, False])
+@pytest.mark.parametrize("cv", [3, None, GroupKFold(4)])
+def test_folds_keep_groups_whole_and_fits_get_their_groups(X, y, with_classes, cv, monkeypatch):
+    monkeypatch.setattr(GroupRecorder, "fitted_groups", [])
+    groups = np.arange(150) % 30
+    X = np.c_[X, groups]
+    reducers = {"with": GroupRecorder(2), "without": PCA(2)}
+    names = [f"patient {group}" for group in groups]
+    options = {"groups": names, "cv": cv, "random_state": 0}
+    comparison = compare_reducers(reducers, X, y if with_classes else None, **options)
+    n_folds = {3: 3, None: 5}.get(cv, 4)
+    assert len(GroupRecorder.fitted_groups) == len(comparison.n_test_rows) == n_folds
+    for X_train, groups_train in GroupRecorder.fitted_groups:
+        assert_array_equal(groups_train, X_train[:, -1])
+        # All 5 rows of a group, or none.
+        assert set(np.bincount(groups_train)) <= {0, 5}
+    assert_allclose(
+        [fold.explained_variance for fold in comparison.folds["with"]],
+        [fold.explained_variance for fold in comparison.folds["without"]],
+    )
+
+
+def test_groups_that_are_not_one_label_for_each_row_are_an_error(X):
+    with pytest.raises(ValueError, match="`groups` must have a label for each of the 150 rows"):
+        compare_reducers({"pca": PCA(2)}, X, groups=[1, 2])

@@ -270,3 +270,35 @@ def test_contributions_are_those_of_any_autoencoder(autoencoder, digits, small):
     np.testing.assert_array_equal(
         detector.feature_contributions(digits), estimator.score_features(digits)
     )
+
+
+class Recorder(AutoencoderTransformer):
+    """An autoencoder that keeps the groups of its fit."""
+
+    def fit(self, X, y=None, *, groups=None):
+        self.groups_ = groups
+        return super().fit(X, groups=groups)
+
+
+@pytest.mark.parametrize("novelty", [True, False])
+def test_groups_are_those_of_the_rows_that_the_autoencoder_is_fitted_to(digits, detector, novelty):
+    X = digits.copy()
+    groups = np.arange(300) % 20
+    X[:, 0] = groups
+    names = [f"machine {group}" for group in groups]
+    fitted = detector(make_small(Recorder, max_iter=2), novelty=novelty).fit(X, groups=names)
+    by_hand = make_small(Recorder, max_iter=2)
+    by_hand.set_params(random_state=fitted.estimator_.random_state).fit(X, groups=groups)
+    if novelty:
+        np.testing.assert_array_equal(fitted.estimator_.transform(X), by_hand.transform(X))
+    else:
+        inliers = np.sort(np.argsort(-by_hand.score_samples(X), kind="stable")[:150])
+        np.testing.assert_array_equal(fitted.estimator_.groups_, groups[inliers])
+
+
+def test_groups_have_no_effect_on_the_default(rows, detector):
+    X, _ = rows
+    with_groups = detector().fit(X, groups=np.arange(420) % 7)
+    np.testing.assert_array_equal(with_groups.score_samples(X), detector().fit(X).score_samples(X))
+    with pytest.raises(ValueError, match="`groups` must have a label for each of the 420 rows"):
+        detector().fit(X, groups=[1, 2])

@@ -285,3 +285,19 @@ def test_the_size_of_a_pickle_is_limited(imputer, global_random_seed, monkeypatc
     holed = np.where(rng.uniform(size=rows.shape) < 0.2, np.nan, rows)
     sizes = [len(pickle.dumps(imputer.fit(holed[:n]))) for n in (500, 900)]
     assert abs(sizes[1] - sizes[0]) < 200
+
+
+def test_the_error_ratio_with_groups_is_that_of_rows_of_other_groups(imputer, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    # Each group is near a point far from the others: only rows of its own group help to fill a row.
+    X = np.repeat(rng.normal(size=(30, 6)), 10, axis=0) + 0.01 * rng.normal(size=(300, 6))
+    X[rng.uniform(size=X.shape) < 0.2] = np.nan
+    assert imputer.fit(X).error_ratio_.mean() < 0.1
+    assert imputer.fit(X, groups=np.arange(300) // 10).error_ratio_.mean() > 0.5
+
+
+def test_too_few_groups_or_labels_are_an_error(holed, imputer):
+    with pytest.raises(ValueError, match="`groups` must have at least 5 groups"):
+        imputer.fit(holed, groups=np.arange(150) % 4)
+    with pytest.raises(ValueError, match="`groups` must have a label for each"):
+        imputer.fit(holed, groups=[1, 2])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from skae._data.groups import RowGroups
 from skae._imputation.factor_analysis import fit_low_rank_gaussian
 from skae._imputation.gaussian import fit_gaussian
 from skae._imputation.masking import N_FOLDS, Folds
@@ -30,19 +31,29 @@ def test_training_and_validation_rows_are_of_different_folds(x, missing, rng, fi
     folds = Folds.split(x, missing, fit(x, missing), rng)
     training, validation = folds.training_cells(500, rng), folds.validation_cells(500, rng)
     for k in range(N_FOLDS):
-        assert set(folds.fold[training.row[k]].tolist()) == set(range(N_FOLDS)) - {k}
-        assert set(folds.fold[validation.row[k]].tolist()) == {k}
+        assert set(folds.fold[training.group[k]].tolist()) == set(range(N_FOLDS)) - {k}
+        assert set(folds.fold[validation.group[k]].tolist()) == {k}
+
+
+def test_groups_are_in_one_fold_and_are_drawn_with_their_rows(x, missing, rng):
+    groups = RowGroups.from_labels(torch.arange(N) % 40, N)
+    folds = Folds.split(x, missing, fit_gaussian(x, missing), rng, groups)
+    for group in range(40):
+        assert len(set(folds.fold[group::40].tolist())) == 1
+    validation = folds.validation_cells(500, rng)
+    for k in range(N_FOLDS):
+        assert set(validation.group[k].tolist()) == set(folds.group[folds.fold == k].tolist())
 
 
 @pytest.mark.parametrize("fit", FITS)
 def test_masked_cells_were_observed_and_their_target_is_the_residual(x, missing, rng, fit):
     folds = Folds.split(x, missing, fit(x, missing), rng)
     for cells in (folds.training_cells(500, rng), folds.validation_cells(500, rng)):
-        masked, unobserved, own = cells.masked > 0, cells.missing > 0, missing[cells.row]
+        masked, unobserved, own = cells.masked > 0, cells.missing > 0, missing[cells.group]
         assert masked.any(1).all()  # each column in each fold
         assert torch.equal(unobserved, masked | own)
         assert not (masked & own).any()
-        truth = x[cells.row].float()
+        truth = x[cells.group].float()
         assert torch.equal(cells.filled[~unobserved], truth[~unobserved])
         # The target was rounded to float32.
         torch.testing.assert_close(
@@ -62,7 +73,7 @@ def test_no_row_is_filled_by_a_gaussian_that_was_fitted_to_it(x, rng):
             torch.testing.assert_close(gaussian.mean, expected.mean)
             torch.testing.assert_close(gaussian.covariance, expected.covariance)
     for cells, k in ((folds.training_cells(300, rng), 1), (folds.validation_cells(300, rng), 2)):
-        row = cells.row[k]
+        row = cells.group[k]
         for j in range(N_FOLDS):
             in_fold = folds.fold[row] == j
             gaps = cells.missing[k][in_fold] > 0
@@ -97,5 +108,5 @@ def test_validation_errors_equal_errors_of_new_rows(rng):
 
 def test_flatten_folds_and_head_keep_the_order_of_rows(x, missing, rng):
     cells = Folds.split(x, missing, fit_gaussian(x, missing), rng).validation_cells(10, rng)
-    np.testing.assert_array_equal(cells.flatten_folds().row, np.concatenate(list(cells.row)))
+    np.testing.assert_array_equal(cells.flatten_folds().group, np.concatenate(list(cells.group)))
     np.testing.assert_array_equal(cells.head(3).filled, cells.filled[:, :3])

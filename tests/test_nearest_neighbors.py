@@ -8,7 +8,7 @@ from skae._imputation.nearest_neighbors import (
     BANDWIDTH_FACTOR,
     FILLED_WEIGHT,
     NeighborImputer,
-    leave_one_out_corrections,
+    leave_group_out_corrections,
 )
 
 
@@ -73,16 +73,17 @@ def test_excluded_training_rows_are_left_out(rows):
         torch.testing.assert_close(NeighborImputer(rows, observed).correct(row, gaps, 6), expected)
 
 
-def test_leave_one_out_corrections_exclude_the_row_itself(rows, query):
+@pytest.mark.parametrize("n_groups", [20, 80])
+def test_leave_group_out_corrections_exclude_the_rows_of_the_group(rows, query, n_groups):
     rows, missing = rows.float(), query[1].float()
-    position = torch.arange(len(missing))
-    filled = rows[position]
-    parts = position, filled, missing, torch.zeros_like(filled), missing
+    group = torch.arange(len(rows)) % n_groups
+    filled = rows[: len(missing)]
+    parts = group[: len(missing)], filled, missing, torch.zeros_like(filled), missing
     cells = MaskedCells(*(part[None] for part in parts))
     train_row = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-    corrections = leave_one_out_corrections(complete(rows[train_row]), train_row, cells, 6)
+    corrections = leave_group_out_corrections(complete(rows[train_row]), group[train_row], cells, 6)
     for i in range(len(missing)):
-        others = torch.arange(len(rows)) != i
+        others = group != group[i]
         expected = complete(rows[others]).correct(filled[[i]], missing[[i]], 6)
         # Squared distances in float32, by their expansion.
         torch.testing.assert_close(corrections[0, [i]], expected, atol=1e-4, rtol=1e-4)

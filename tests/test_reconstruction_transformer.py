@@ -7,6 +7,8 @@ import pandas as pd
 import polars as pl
 import pytest
 from conftest import NOT_YIELDED, make_small
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
@@ -123,3 +125,24 @@ def test_an_estimator_without_inverse_transform_is_refused(digits, invalid):
         transformer.fit(digits)
     with pytest.raises(NotFittedError):
         transformer.transform(digits)
+
+
+def test_validation_rows_and_groups_are_passed_to_a_reducer_that_accepts_them(digits):
+    groups = np.arange(200) % 20
+    for params in ({"X_val": digits[200:]}, {"groups": groups}):
+        transformer = ReconstructionTransformer(SMALL).fit(digits[:200], **params)
+        reducer = clone(SMALL).fit(digits[:200], **params)
+        np.testing.assert_array_equal(transformer.transform(digits), reducer.reconstruct(digits))
+    by_pca = ReconstructionTransformer(PCA(4)).fit(digits[:200], groups=groups)
+    assert by_pca.estimator_.n_components_ == 4
+
+
+def test_metadata_routing_passes_groups_through_pipelines(digits):
+    groups = np.arange(300) % 30
+    by_hand = clone(SMALL).fit(StandardScaler().fit_transform(digits), groups=groups)
+    with config_context(enable_metadata_routing=True):
+        inner = make_pipeline(StandardScaler(), clone(SMALL).set_fit_request(groups=True))
+        transformer = ReconstructionTransformer(inner).set_fit_request(groups=True)
+        outer = make_pipeline(transformer).fit(digits, groups=groups)
+    codes = outer[0].estimator_.transform(digits)
+    np.testing.assert_array_equal(codes, by_hand.transform(StandardScaler().fit_transform(digits)))

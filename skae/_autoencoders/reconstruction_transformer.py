@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .._data.fit_params import accepted_fit_params
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .plain import AutoencoderTransformer
 
@@ -60,7 +61,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     estimator: Any = parameter(None, NONE, REDUCER)
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
         """Fit the reducer.
 
         Parameters
@@ -69,6 +70,11 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             Training rows. CSR matrices and NaN are allowed if the reducer allows them.
         y : ignored or array-like of shape (n_samples,)
             Passed on to the reducer.
+        X_val : array-like of shape (n_val_samples, n_features), default=None
+            Rows for early stopping, passed on to a reducer whose `fit` accepts them.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that are held out together, passed on to a reducer whose `fit` accepts
+            them. With scikit-learn's ``enable_metadata_routing``, that includes pipelines.
 
         Returns
         -------
@@ -84,7 +90,9 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
             check_parameters(self)
             X = self._validated(X, reset=True)
             reducer = default_reducer(X) if self.estimator is None else clone(self.estimator)
-            self.estimator_ = reducer.fit(X, y)
+            X_val = None if X_val is None else self._validated(X_val)
+            params = accepted_fit_params(reducer, X_val=X_val, groups=groups)
+            self.estimator_ = reducer.fit(X, y, **params)
         return self
 
     if TYPE_CHECKING:  # scikit-learn's method has no annotations

@@ -1,5 +1,6 @@
 """Groups of rows, such as patients or machines: the rows of a group are held out together."""
 
+import heapq
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, Self
@@ -79,11 +80,11 @@ class RowGroups(NamedTuple):
                 f"`groups` must have at least {n_folds} groups, one for each fold, got "
                 f"{len(self.labels)}."
             )
-        sizes, fold_sizes = np.bincount(self.of_row), np.zeros(n_folds, dtype=np.intp)
-        fold = np.empty(len(sizes), dtype=np.intp)
+        sizes, fold = np.bincount(self.of_row), np.empty(len(self.labels), dtype=np.intp)
+        smallest_first = [(0, k) for k in range(n_folds)]  # numbers of rows and folds, a heap
         for group in order[np.argsort(-sizes[order], kind="stable")]:
-            fold[group] = fold_sizes.argmin()
-            fold_sizes[fold[group]] += sizes[group]
+            n_rows, fold[group] = smallest_first[0]
+            heapq.heapreplace(smallest_first, (n_rows + sizes[group], fold[group]))
         return fold[self.of_row]
 
 

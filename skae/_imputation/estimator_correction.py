@@ -7,6 +7,8 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from .._data.fit_params import accepted_fit_params
+from .._data.groups import RowGroups
 from .column_scaling import ColumnScaling
 from .masking import N_FOLDS, Folds, Gaussian
 from .stacked_correction import n_validation_rows, stacking_weights
@@ -47,25 +49,34 @@ def fit_estimator_correction(
     gaussian: Gaussian,
     scaling: ColumnScaling,
     rng: torch.Generator,
+    groups: RowGroups | None = None,
 ) -> tuple[EstimatorCorrection, Tensor]:
     """Fit clones of a transformer to rows that the Gaussian has filled.
 
     A clone fitted without one fold sets the weights by the masked cells of this fold, a second
-    clone is fitted to all rows. Also returns the squared error of each column with the correction,
-    relative to that of the Gaussian alone, (d,).
+    clone is fitted to all rows. The rows of one of `groups` are in the same fold. Also returns the
+    squared error of each column with the correction, relative to that of the Gaussian alone, (d,).
     """
-    folds = Folds.split(x, missing, gaussian, rng, n_validation_folds=1)
+    folds = Folds.split(x, missing, gaussian, rng, groups, n_validation_folds=1)
     n_rows = n_validation_rows(x.shape[1]) // N_FOLDS
     cells = folds.validation_cells(n_rows, rng).flatten_folds()
     in_training = folds.fold != 0
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
-    fitted = clone(estimator).fit(scaling.to_data_units(filled))
+    group = None if groups is None else groups.of_row
+    own_group = None if group is None else group[in_training.numpy()]
+    fitted = _fit(estimator, scaling.to_data_units(filled), own_group)
     prediction = reconstruct_missing(fitted, cells.filled.double(), cells.missing > 0, scaling)
     correction = (prediction - cells.filled) * cells.masked
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
     weights, error_ratio = stacking_weights(correction[None], cells)
-    fitted = clone(estimator).fit(scaling.to_data_units(gaussian.fill(x, missing)))
+    fitted = _fit(estimator, scaling.to_data_units(gaussian.fill(x, missing)), group)
     return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio
+
+
+def _fit(
+    estimator: InvertibleTransformer, X: np.ndarray, groups: np.ndarray | None
+) -> InvertibleTransformer:
+    return clone(estimator).fit(X, **accepted_fit_params(estimator, groups=groups))
 
 
 def reconstruct_missing(

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from .._data.device import grad_mode
+from .._data.groups import RowGroups
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.threads import threads_for
@@ -152,7 +153,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     _module_name = "_correction"
     _config: ClassVar[CorrectionConfig] = CorrectionConfig()
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, *, groups=None) -> Self:
         """Fit the Gaussian and its corrections to the observed cells.
 
         Parameters
@@ -161,6 +162,10 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             Rows, of which cells may be missing.
         y : ignored
             Present by scikit-learn's convention.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that belong together, such as the patient of each row. Rows with equal
+            labels are in the same fold of the third step, and `estimator`, if its `fit` accepts
+            groups, holds them out together. At least five groups are needed.
 
         Returns
         -------
@@ -176,6 +181,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             cells = self._validate(X, reset=True)
+            if groups is not None:
+                groups = RowGroups.from_labels(groups, len(cells))
             self._fit_initial_imputer(X)
             cells = cells[:, self._is_kept]
             is_missing = self._is_missing(cells)
@@ -183,7 +190,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             self._mean, self._std = stats.mean, stats.std
             x, missing = self._scaling.standardize(cells, is_missing), torch.from_numpy(is_missing)
             self._min, self._max = x.numpy().min(axis=0), x.numpy().max(axis=0)
-            self._fit_fill(x, missing)
+            self._fit_fill(x, missing, groups)
         return self
 
     if TYPE_CHECKING:  # scikit-learn's method has no annotations
@@ -254,7 +261,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         ).fit(X)
         self.indicator_ = self.initial_imputer_.indicator_
 
-    def _fit_fill(self, x: Tensor, missing: Tensor) -> None:
+    def _fit_fill(self, x: Tensor, missing: Tensor, groups: RowGroups | None) -> None:
         """Fit the Gaussian and the correction to standardised rows."""
         wide = x.shape[1] > MAX_FULL_COVARIANCE_COLUMNS
         gaussian = (fit_low_rank_gaussian if wide else fit_gaussian)(x, missing)
@@ -268,11 +275,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         rng = self._new_rng()
         if self.estimator is None:
             self._correction, ratio = fit_stacked_correction(
-                x, missing, gaussian, rng, self._config
+                x, missing, gaussian, rng, self._config, groups
             )
         else:
             (self.estimator_, self._correction), ratio = fit_estimator_correction(
-                self.estimator, x, missing, gaussian, self._scaling, rng
+                self.estimator, x, missing, gaussian, self._scaling, rng, groups
             )
         self.error_ratio_ = ratio.numpy()
 

@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
+from .._data.groups import RowGroups
+
 N_FOLDS = 5
 # EM iterations from the Gaussian of all rows to the Gaussian of all rows but one fold.
 N_FOLD_EM_ITERATIONS = 5
@@ -29,7 +31,7 @@ class Gaussian(Protocol):
 class MaskedCells(NamedTuple):
     """Rows of which some observed cells are masked: n rows for each fold."""
 
-    row: Tensor  # (N_FOLDS, n), the position of each row in the data
+    group: Tensor  # (N_FOLDS, n), the group of each row; without groups its position in the data
     filled: Tensor  # (N_FOLDS, n, d), the rows as the Gaussian fills them
     missing: Tensor  # (N_FOLDS, n, d), 1 where a cell is missing or masked, else 0
     target: Tensor  # (N_FOLDS, n, d), true value minus filled value where masked, else 0
@@ -55,7 +57,8 @@ class Folds(NamedTuple):
 
     x: Tensor  # (n, d)
     missing: Tensor  # (n, d)
-    fold: Tensor  # (n,), the fold of each row
+    group: Tensor  # (n,), the group of each row, without groups its position
+    fold: Tensor  # (n,), the fold of each row, the same for the rows of a group
     gaussians: list[list[Gaussian]]  # [k][j] was fitted without the folds k and j
 
     @classmethod
@@ -65,15 +68,23 @@ class Folds(NamedTuple):
         missing: Tensor,
         gaussian: Gaussian,
         rng: torch.Generator,
+        groups: RowGroups | None = None,
         n_validation_folds: int = N_FOLDS,
     ) -> Self:
         """Split rows at random and fit the Gaussians, starting at the one fitted to all rows.
 
-        Cells can be masked for the first `n_validation_folds` folds.
+        The rows of one of `groups` are in the same fold. Cells can be masked for the first
+        `n_validation_folds` folds.
         """
-        fold = torch.randperm(len(x), generator=rng) % N_FOLDS
+        if groups is None:
+            group = torch.arange(len(x))
+            fold = torch.randperm(len(x), generator=rng) % N_FOLDS
+        else:
+            group = torch.from_numpy(groups.of_row)
+            order = torch.randperm(len(groups.labels), generator=rng)
+            fold = torch.from_numpy(groups.folds(N_FOLDS, order.numpy()))
         gaussians = [_fit_without(x, missing, fold, k, gaussian) for k in range(n_validation_folds)]
-        return cls(x, missing, fold, gaussians)
+        return cls(x, missing, group, fold, gaussians)
 
     def training_cells(self, n_rows: int, rng: torch.Generator) -> MaskedCells:
         """For each validation fold, rows of all other folds."""
@@ -98,7 +109,8 @@ class Folds(NamedTuple):
                 in_fold = (self.fold[row] == j).nonzero()[:, 0]
                 filled[in_fold] = gaussian.fill(filled[in_fold], missing[in_fold])
             target = torch.where(masked, self.x[row] - filled, 0.0)
-            parts.append((row, filled.float(), missing.float(), target.float(), masked.float()))
+            values = filled, missing, target, masked
+            parts.append((self.group[row], *(part.float() for part in values)))
         return MaskedCells(*map(torch.stack, zip(*parts, strict=True)))
 
 

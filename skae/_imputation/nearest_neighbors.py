@@ -53,17 +53,17 @@ class NeighborImputer(NamedTuple):
         return (squares - 2 * (filled * observed) @ self.rows.T).clamp_min_(0)
 
 
-def leave_one_out_corrections(
-    neighbors: NeighborImputer, train_row: Tensor, cells: MaskedCells, n_neighbors: int
+def leave_group_out_corrections(
+    neighbors: NeighborImputer, train_group: Tensor, cells: MaskedCells, n_neighbors: int
 ) -> Tensor:
-    """Corrections of masked rows by training rows other than themselves, (N_FOLDS, n, d).
+    """Corrections of masked rows by training rows of other groups, (N_FOLDS, n, d).
 
-    `train_row` is the position of each training row in the data, (n_train,).
+    `train_group` is the group of each training row, (n_train,).
     """
     neighbors = NeighborImputer(*(part.float() for part in neighbors))
     return torch.stack(
         [
-            neighbors.correct(filled, missing, n_neighbors, row[:, None] == train_row)
-            for filled, missing, row in zip(cells.filled, cells.missing, cells.row, strict=True)
+            neighbors.correct(filled, missing, n_neighbors, group[:, None] == train_group)
+            for filled, missing, group in zip(cells.filled, cells.missing, cells.group, strict=True)
         ]
     )

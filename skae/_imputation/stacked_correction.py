@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._data.groups import RowGroups
 from .._nn.autoencoder import reciprocal
 from .._training.loop import gains_in_standard_errors
 from .correction_networks import CorrectionConfig, CorrectionNetworks, batch_size, fit_networks
@@ -13,7 +14,7 @@ from .masking import N_FOLDS, Folds, Gaussian, MaskedCells
 from .nearest_neighbors import (
     N_NEIGHBORS_TO_TRY,
     NeighborImputer,
-    leave_one_out_corrections,
+    leave_group_out_corrections,
 )
 from .rbf import MAX_CENTRES, NystroemFeatures, fit_ridge, select_features
 
@@ -91,14 +92,15 @@ def fit_stacked_correction(
     gaussian: Gaussian,
     rng: torch.Generator,
     config: CorrectionConfig,
+    groups: RowGroups | None = None,
 ) -> tuple[StackedCorrection, Tensor]:
     """Fit corrections without one fold at a time, and stack them by their out-of-fold predictions.
 
-    Also returns the squared error of each column with the correction, relative to that of the
-    Gaussian alone, (d,).
+    The rows of one of `groups` are in the same fold. Also returns the squared error of each column
+    with the correction, relative to that of the Gaussian alone, (d,).
     """
     n_samples, n_features = x.shape
-    folds = Folds.split(x, missing, gaussian, rng)
+    folds = Folds.split(x, missing, gaussian, rng, groups)
     training = folds.training_cells(_n_training_rows(n_samples, n_features, config), rng)
     validation = folds.validation_cells(n_validation_rows(n_features) // N_FOLDS, rng)
     target_scale = _target_scale(training)
@@ -112,11 +114,12 @@ def fit_stacked_correction(
     networks = fit_networks(training, stopping, n_samples, config, rng)
     train_row = order[: config.max_train_rows]
     neighbors = NeighborImputer(filled[train_row], (~missing[train_row]).to(x))
-    n_neighbors = _select_n_neighbors(neighbors, train_row, stopping)
+    train_group = folds.group[train_row]
+    n_neighbors = _select_n_neighbors(neighbors, train_group, stopping)
 
     with torch.no_grad():
         by_networks = networks(validation.filled, validation.missing)
-    by_neighbors = leave_one_out_corrections(neighbors, train_row, validation, n_neighbors)
+    by_neighbors = leave_group_out_corrections(neighbors, train_group, validation, n_neighbors)
     corrections = torch.stack(
         [ridge.correct(validation.filled), by_networks, by_neighbors * reciprocal(target_scale)]
     )
@@ -155,10 +158,10 @@ def _fit_kernel_ridge(
 
 
 def _select_n_neighbors(
-    neighbors: NeighborImputer, train_row: Tensor, validation: MaskedCells
+    neighbors: NeighborImputer, train_group: Tensor, validation: MaskedCells
 ) -> int:
     def error_reduction(n_neighbors: int) -> float:
-        correction = leave_one_out_corrections(neighbors, train_row, validation, n_neighbors)
+        correction = leave_group_out_corrections(neighbors, train_group, validation, n_neighbors)
         return _error_reduction(correction, validation)
 
     return max(N_NEIGHBORS_TO_TRY, key=error_reduction)
@@ -201,7 +204,9 @@ def stacking_weights(
     weights = _bounded_least_squares(corrections, validation.target, shrinkage)
     weighted = (weights[:, None] * corrections).sum(0)
     before, after = (
-        _sum_by_row((validation.target - prediction).square() * validation.masked, validation.row)
+        _sum_by_group(
+            (validation.target - prediction).square() * validation.masked, validation.group
+        )
         for prediction in (torch.zeros_like(weighted), weighted)
     )
     if not _is_significant_gain(before, after):
@@ -210,7 +215,7 @@ def stacking_weights(
 
 
 def _is_significant_gain(before: Tensor, after: Tensor) -> bool:
-    """Whether the errors of rows fell.
+    """Whether the errors of rows, or of groups of rows, fell.
 
     The mean error must fall by two standard errors, or by one if the mean relative change falls by
     three: in some tables a few outlying rows carry most of the error, and either all other rows or
@@ -240,10 +245,10 @@ def _coordinate_descent(gram: Tensor, right: Tensor) -> Tensor:
     return weights
 
 
-def _sum_by_row(errors: Tensor, row: Tensor) -> Tensor:
-    """Sum of the errors of each row of the data, which may have been drawn several times."""
-    rows, index = torch.unique(row, return_inverse=True)
-    return errors.new_zeros(len(rows)).index_add_(0, index, errors.sum(1))
+def _sum_by_group(errors: Tensor, group: Tensor) -> Tensor:
+    """Sum of the errors of each group; a row of the data may have been drawn several times."""
+    groups, index = torch.unique(group, return_inverse=True)
+    return errors.new_zeros(len(groups)).index_add_(0, index, errors.sum(1))
 
 
 def _error_ratio(target: Tensor, correction: Tensor, masked: Tensor) -> Tensor:

@@ -10,11 +10,20 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_regressor
 from sklearn.manifold import trustworthiness
-from sklearn.model_selection import BaseCrossValidator, KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
 
 from .._data.array_api import ArrayLike
+from .._data.fit_params import accepted_fit_params
+from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
 from .protocols import Predictor, UnfittedTransformer
@@ -23,6 +32,14 @@ from .scoring import as_numbers, as_reconstruction, dense, explained_variance, o
 # Kinds of target, as `type_of_target` names them.
 _CLASSES = ("binary", "multiclass")
 _NUMBERS = ("continuous", "continuous-multioutput")
+
+# The folds for a number of folds, by whether `y` holds classes and whether there are groups.
+FOLDS = {
+    (False, False): KFold,
+    (True, False): StratifiedKFold,
+    (False, True): GroupKFold,
+    (True, True): StratifiedGroupKFold,
+}
 
 # A pair of train and test indices for each fold.
 Splits: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -34,6 +51,7 @@ def compare_reducers(
     X: ArrayLike,
     y: ArrayLike = None,
     *,
+    groups: ArrayLike = None,
     cv: int | BaseCrossValidator | Splits | None = 3,
     downstream: Predictor | None = None,
     n_neighbors: int = 5,
@@ -75,9 +93,15 @@ def compare_reducers(
         (whole numbers are classes, even as floats), and always numbers if `downstream` is a
         regressor.
 
+    groups : array-like of shape (n_samples,), default=None
+        Labels of rows that belong together, such as the patient of each row: rows with equal
+        labels are in the same fold. Reducers whose `fit` accepts groups, such as the autoencoders,
+        get those of the training rows; with scikit-learn's ``enable_metadata_routing``, that
+        includes pipelines.
+
     cv : int, splitter, iterable of (train, test) or None, default=3
-        The folds. A number of folds is shuffled, and stratified if `y` holds classes; None
-        means 5. Pass one pair of index arrays in a list for a single split.
+        The folds. A number of folds is shuffled, stratified if `y` holds classes, and keeps
+        `groups` whole; None means 5. Pass one pair of index arrays in a list for a single split.
 
     downstream : estimator, default=None
         Classifier or regressor to score on the codes. Needs `y`.
@@ -129,6 +153,7 @@ def compare_reducers(
     _check_n_neighbors(n_neighbors)
     X = _check_rows(X)
     y = _check_target(y, X)
+    group = None if groups is None else RowGroups.from_labels(groups, X.shape[0]).of_row
     if downstream is not None and y is None:
         raise ValueError("`downstream` is scored against `y`: pass `y` too, got None.")
     classes = _holds_classes(y, downstream)
@@ -136,8 +161,8 @@ def compare_reducers(
 
     folds: dict[str, list[ReducerScores]] = {name: [] for name in reducers}
     n_test_rows = []
-    for train, test in _splits(cv, X, y, classes, random_state):
-        fold = _make_fold(X, y, train, test)
+    for train, test in _splits(cv, X, y, group, classes, random_state):
+        fold = _make_fold(X, y, group, train, test)
         n_test_rows.append(fold.X_test.shape[0])
         _check_enough_rows(n_neighbors, n_test_rows[-1])
         for name, reducer in reducers.items():
@@ -163,18 +188,26 @@ class _Fold(NamedTuple):
     X_test: ArrayLike
     y_train: np.ndarray | None
     y_test: np.ndarray | None
+    groups_train: np.ndarray | None
     rows: np.ndarray | None  # `X_test` as a dense array, None where it does not hold numbers
     mean: np.ndarray | None  # of the training rows
 
 
-def _make_fold(X: ArrayLike, y: np.ndarray | None, train: np.ndarray, test: np.ndarray) -> _Fold:
-    """Split `X` and `y`, and convert the test rows once for all reducers."""
+def _make_fold(
+    X: ArrayLike,
+    y: np.ndarray | None,
+    groups: np.ndarray | None,
+    train: np.ndarray,
+    test: np.ndarray,
+) -> _Fold:
+    """Split `X`, `y` and `groups`, and convert the test rows once for all reducers."""
     X_train, X_test = _select_rows(X, train), _select_rows(X, test)
     y_train, y_test = (None, None) if y is None else (y[train], y[test])
+    groups_train = None if groups is None else groups[train]
     rows = mean = None
     with suppress(ValueError, TypeError):  # strings, which cannot be compared with codes
         rows, mean = dense(as_numbers(X_test)), observed_mean(as_numbers(X_train))
-    return _Fold(X_train, X_test, y_train, y_test, rows, mean)
+    return _Fold(X_train, X_test, y_train, y_test, groups_train, rows, mean)
 
 
 def _score_fold(
@@ -185,8 +218,9 @@ def _score_fold(
     n_neighbors: int,
 ) -> ReducerScores:
     """Fit a clone on the training rows, score it on the test rows."""
+    params = accepted_fit_params(reducer, groups=fold.groups_train)
     start = time.perf_counter()
-    reducer = clone(reducer).fit(fold.X_train, fold.y_train)
+    reducer = clone(reducer).fit(fold.X_train, fold.y_train, **params)
     fitted = time.perf_counter()
     codes = dense(reducer.transform(fold.X_test))
     transformed = time.perf_counter()
@@ -240,6 +274,7 @@ def _splits(
     cv: int | BaseCrossValidator | Splits | None,
     X: ArrayLike,
     y: np.ndarray | None,
+    groups: np.ndarray | None,
     classes: bool,
     random_state: RandomState,
 ) -> Splits:
@@ -247,9 +282,9 @@ def _splits(
     if cv is None:
         cv = 5
     if isinstance(cv, Integral):
-        folds = StratifiedKFold if classes else KFold
+        folds = FOLDS[classes, groups is not None]
         cv = folds(int(cv), shuffle=True, random_state=random_state)
-    return check_cv(cv).split(X, y)
+    return check_cv(cv).split(X, y, groups)
 
 
 def _knn_model(y: np.ndarray | None, classes: bool, n_neighbors: int) -> Predictor | None:

@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.dataset import Rows
+from .._data.fit_params import accepted_fit_params
+from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.validation import (
     BOOLEAN,
@@ -122,7 +124,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
     novelty: bool = parameter(False, BOOLEAN)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, *, groups=None) -> Self:
         """Fit the autoencoder and set the threshold of the scores.
 
         Parameters
@@ -131,6 +133,9 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             Training rows; NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that belong together, such as the machine of each row; an autoencoder
+            holds them out together. A :class:`DenoisingEnsemble` holds out no rows.
 
         Returns
         -------
@@ -146,11 +151,14 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             X = validate_rows(self, X, reset=True, ensure_min_samples=2)
+            if groups is not None:
+                groups = RowGroups.from_labels(groups, X.shape[0]).of_row
             unfitted = self._new_estimator()
-            self.estimator_ = clone(unfitted).fit(X)
+            self.estimator_ = _fit(clone(unfitted), X, groups)
             if not self.novelty:
-                inliers = _concentration_step(X, _scores(self.estimator_, X))
-                self.estimator_ = unfitted.fit(inliers)
+                inliers = _concentration_step(_scores(self.estimator_, X))
+                own_groups = None if groups is None else groups[inliers]
+                self.estimator_ = _fit(unfitted, X[inliers], own_groups)
             self.offset_ = _offset(_scores(self.estimator_, X), self.contamination)
         return self
 
@@ -247,10 +255,14 @@ def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
     return estimator.score_features(X).sum(axis=1, dtype=np.float64)
 
 
-def _concentration_step(X: Rows, scores: np.ndarray) -> Rows:
-    """The half of the rows with the highest scores, at least two rows."""
+def _fit(unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:
+    return unfitted.fit(X, **accepted_fit_params(unfitted, groups=groups))
+
+
+def _concentration_step(scores: np.ndarray) -> np.ndarray:
+    """Indices of the half of the rows with the highest scores, at least two rows."""
     n_rows = max((len(scores) + 1) // 2, 2)
-    return X[np.sort(np.argsort(-scores, kind="stable")[:n_rows])]
+    return np.sort(np.argsort(-scores, kind="stable")[:n_rows])
 
 
 def _offset(scores: np.ndarray, contamination: float | str) -> float:

@@ -168,7 +168,7 @@ class AutoencoderClassifier(
     max_iter: int | None = parameter(None, integer(1), NONE)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
-    def fit(self, X, y) -> Self:
+    def fit(self, X, y, *, X_val=None, groups=None) -> Self:
         """Pre-train on all rows, compute pseudo-labels, and fine-tune the encoder.
 
         Parameters
@@ -178,6 +178,11 @@ class AutoencoderClassifier(
         y : array-like of shape (n_samples,)
             Labels; -1 means "no label". If there is only one other value, -1 is a class, with a
             warning. Strings together with the number -1 need an array of objects.
+        X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
+            Rows for early stopping of the pre-training, in place of a share of `X`.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of rows that belong together, such as the patient of each row; the pre-training
+            holds them out together. Not used with `X_val`, nor with a `FrozenEstimator`.
 
         Returns
         -------
@@ -196,7 +201,7 @@ class AutoencoderClassifier(
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.
-            autoencoder = self._pretrain(X, rows.shape, rng.randint(2**31 - 1))
+            autoencoder = self._pretrain(X, X_val, groups, rows.shape, rng.randint(2**31 - 1))
             codes = dense_block(autoencoder.transform(X), slice(None))
             pseudo_labels = self._pseudo_label(codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
@@ -276,7 +281,7 @@ class AutoencoderClassifier(
         codes = self.transform(X)
         return codes @ self.coef_.T.astype(codes.dtype) + self.intercept_.astype(codes.dtype)
 
-    def _pretrain(self, X, shape: tuple[int, int], seed: int) -> BaseAutoencoder:
+    def _pretrain(self, X, X_val, groups, shape: tuple[int, int], seed: int) -> BaseAutoencoder:
         if isinstance(self.estimator, FrozenEstimator):
             if not isinstance(self.estimator.estimator, BaseAutoencoder):
                 raise TypeError(
@@ -285,15 +290,11 @@ class AutoencoderClassifier(
                 )
             check_is_fitted(self.estimator.estimator)
             return self.estimator.estimator
-        if self.estimator is None:
-            n_components = min(N_COMPONENTS, *shape)
-            return DenoisingAutoencoder(n_components, corruption_level=0.5, random_state=seed).fit(
-                X
-            )
-        autoencoder = clone(self.estimator)
+        default = DenoisingAutoencoder(min(N_COMPONENTS, *shape), corruption_level=0.5)
+        autoencoder = default if self.estimator is None else clone(self.estimator)
         if autoencoder.random_state is None:
             autoencoder.set_params(random_state=seed)
-        return autoencoder.fit(X)
+        return autoencoder.fit(X, X_val=X_val, groups=groups)
 
     def _pseudo_label(
         self, codes: np.ndarray, labels: np.ndarray, rng: np.random.RandomState
@@ -304,9 +305,8 @@ class AutoencoderClassifier(
         in_graph = np.r_[labeled, rng.permutation(unlabeled)[:n_others]]
         pseudo_labels = labels.copy()
         if len(in_graph) > len(labeled):
-            pseudo_labels[in_graph] = spread_labels(
-                codes[in_graph], labels[in_graph], self.n_neighbors
-            )
+            spread = spread_labels(codes[in_graph], labels[in_graph], self.n_neighbors)
+            pseudo_labels[in_graph] = spread
         return np.where(labels >= 0, labels, pseudo_labels)
 
     def _fine_tune(
