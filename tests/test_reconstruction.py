@@ -186,3 +186,44 @@ def test_the_logarithm_of_a_factorial_is_exact_in_a_graph():
     # At a rate of one the loss is one plus the logarithm of the factorial.
     result = run(graph, output, raw=torch.zeros_like(x), x=x) - 1.0
     np.testing.assert_allclose(result, torch.lgamma(x + 1), rtol=1e-13, atol=3e-11)
+
+
+def test_gradient_is_the_derivative_of_the_loss(loss, x):
+    raw = RAW.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss.pointwise(raw, x).sum(), raw)
+    torch.testing.assert_close(loss.gradient(RAW, x), expected)
+
+
+def test_curvature_of_a_smooth_loss_is_its_second_derivative(loss, x, name):
+    if name == "absolute_error":
+        pytest.skip("it has none")
+    raw = RAW.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss.pointwise(raw, x).sum(), raw, create_graph=True)
+    (expected,) = torch.autograd.grad(gradient.sum(), raw)
+    torch.testing.assert_close(loss.curvature(RAW, x), expected)
+
+
+def test_curvature_of_the_absolute_error_is_that_of_a_parabola_above_it(x):
+    loss, x = LOSSES["absolute_error"], X["absolute_error"]
+    curvature, error = loss.curvature(RAW, x), (RAW - x).abs()
+    other = torch.linspace(-5, 5, 41, dtype=torch.float64)[:, None, None]
+    parabola = curvature * other.square() / 2 + error / 2
+    assert (parabola >= other.abs() - 1e-12).all()
+    torch.testing.assert_close(curvature * error.square() / 2 + error / 2, error)
+    assert loss.curvature(x, x).isfinite().all()
+
+
+def test_link_derivative_is_the_derivative_of_the_link(loss):
+    mean = torch.tensor([[-0.3, 0.0, 0.2], [0.9, 0.9995, 1.7]], dtype=torch.float64)
+    mean.requires_grad_()
+    (expected,) = torch.autograd.grad(loss.link(mean).sum(), mean)
+    torch.testing.assert_close(loss.link_derivative(mean.detach()), expected)
+
+
+def test_pairwise_is_the_loss_up_to_a_term_of_the_row(loss, x):
+    x = torch.cat([x, x.flip(0)])
+    x[0, 1] = x[2, 0] = torch.nan
+    raw = torch.randn(5, 3, generator=make_rng(), dtype=torch.float64)
+    expected = torch.stack([loss.loss(row.expand_as(x), x) for row in raw], dim=1)
+    found = loss.pairwise(raw, x)
+    torch.testing.assert_close(found - found[:, :1], expected - expected[:, :1])

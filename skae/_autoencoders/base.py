@@ -291,6 +291,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
     ) -> FitResult:
         """Fit a code of one size."""
         initial = self._initialize(data, n_components)
+        initial.fitted.n_projection_steps = self._n_projection_steps(n_components)
         if initial.is_optimal:
             data.objective.calibrate(initial.fitted, data)
             untrained = TrainedNetwork(initial.fitted, initial.pca, History([], [], 0))
@@ -308,6 +309,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             seen, state = self._codes, self._optimizer_state
             data.moments = data.moments._replace(mean=as_numpy(self.mean_))
         fitted, history, state = continue_training(fitted, self, data, state)
+        fitted.n_projection_steps = self._n_projection_steps(n_components)
         trained = TrainedNetwork(fitted, fitted.network.pca_path, history, seen)
         return self._summarize(trained, data), state
 

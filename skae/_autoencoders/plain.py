@@ -1,10 +1,12 @@
 """The plain autoencoder."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Generator, Tensor
 
 from .._data.dataset import MAX_CACHED_ENTRIES
+from .._data.validation import StrOptions, integer, parameter
 from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
 from .._training.fit_data import FitData
@@ -99,6 +101,12 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
+    transform_max_iter : int or "auto", default="auto"
+        Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
+        from the encoder's code of a row towards the code whose reconstruction is nearest to the
+        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
+        is 2 for up to 64 components, else 0.
+
     {shared_parameters}
 
     Attributes
@@ -132,6 +140,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     """
 
     __module__ = "skae"
+
+    transform_max_iter: int | Literal["auto"] = parameter("auto", integer(0), StrOptions(["auto"]))
 
     def _objective(self, data: FitData) -> Objective:
         return Reconstruction(LOSSES[self.loss])

@@ -29,6 +29,11 @@ from .._nn.layers import ACTIVATIONS, ActivationName
 from .._training.optimizer import SOLVERS
 
 
+# Steps after the encoder; each takes about as long as decoding `n_components` + 1 rows.
+AUTO_STEPS = 2
+MAX_AUTO_COMPONENTS = 64
+
+
 def _choices(names: Sequence[str]) -> str:
     """Names as in a docstring: {"a", "b"}."""
     return "{" + ", ".join(f'"{name}"' for name in names) + "}"
@@ -76,6 +81,12 @@ SHARED_PARAMETERS = f"""
         "layerwise" trains the hidden layers one after the other, outermost first, each to
         reconstruct `X` through the layers outside it, which stay fixed; then the whole network.
         Each layer takes up to `max_iter` epochs. Not for `network`.
+
+    transform_max_iter : int or "auto", default=0
+        Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
+        from the encoder's code of a row towards the code whose reconstruction is nearest to the
+        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
+        is {AUTO_STEPS} for up to {MAX_AUTO_COMPONENTS} components, else 0.
 
     whiten : bool, default=False
         Whether each code is scaled to unit variance on the training rows.
@@ -195,6 +206,7 @@ class SharedParameters(BaseEstimator):
     tied_weights: bool = parameter(False, BOOLEAN)
     init: Literal["pca", "random"] = parameter("pca", StrOptions(["pca", "random"]))
     pretraining: Literal["layerwise"] | None = parameter(None, NONE, StrOptions(["layerwise"]))
+    transform_max_iter: int | Literal["auto"] = parameter(0, integer(0), StrOptions(["auto"]))
     whiten: bool = parameter(False, BOOLEAN)
     alpha: float = parameter(0.0, Interval(Real, 0))
     l1_ratio: float = parameter(0.0, Interval(Real, 0, 1))
@@ -213,6 +225,12 @@ class SharedParameters(BaseEstimator):
         "auto", StrOptions(["auto", "float32", "bfloat16"])
     )
     verbose: int = parameter(0, integer(0), BOOLEAN)
+
+    def _n_projection_steps(self, n_components: int) -> int:
+        """The number of steps after the encoder."""
+        if self.transform_max_iter == "auto":
+            return AUTO_STEPS if n_components <= MAX_AUTO_COMPONENTS else 0
+        return self.transform_max_iter
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Insert the shared documentation into the docstring of a subclass."""

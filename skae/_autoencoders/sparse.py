@@ -361,6 +361,10 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         frequency = self.activation_frequency_
         return to_namespace_of(frequency, np.flatnonzero(as_numpy(frequency) == 0))
 
+    def _n_projection_steps(self, n_components: int) -> int:
+        """None: `transform_max_iter` is the number of steps of another search, in the network."""
+        return 0
+
     def _n_nonzero(self, n_components: int, n_features: int) -> int:
         given = self.n_nonzero_coefs
         return min(n_components, max(n_features // 10, 1) if given is None else given)

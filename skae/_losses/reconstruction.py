@@ -46,6 +46,22 @@ class ReconstructionLoss(ABC):
         """The raw output of a reconstruction; values out of the domain are clipped."""
 
     @abstractmethod
+    def link_derivative(self, mean: Tensor) -> Tensor:
+        """The derivative of `link`; zero where it clips."""
+
+    @abstractmethod
+    def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
+        """The derivative of the loss of each entry in its raw output."""
+
+    @abstractmethod
+    def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
+        """A positive second derivative of the loss of each entry in its raw output.
+
+        Of the negative log-likelihoods it is the Fisher information. That of the absolute error is
+        the curvature of a parabola that touches the loss at the residual and is nowhere below it.
+        """
+
+    @abstractmethod
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         """Draw rows from the likelihood of the loss."""
 
@@ -81,6 +97,13 @@ class ReconstructionLoss(ABC):
         """The loss of each row, shape (n_samples,), summed over its observed entries."""
         return _sum_observed(self.pointwise, raw, x)
 
+    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
+        """The loss of each row of `x` for each row of `raw`, up to terms that `raw` has not.
+
+        The shape is (n_samples, n_raw).
+        """
+        return torch.stack([self.loss(row.expand_as(x), x) for row in raw], dim=1)
+
     def loss_graph(self, graph: Graph, raw: str, x: str) -> str:
         """Add the operations of `loss` to a graph; the last axis is that of features."""
         pointwise = self.pointwise_graph(graph, raw, graph.zero_where_missing(x, x))
@@ -96,6 +119,15 @@ class ReconstructionLoss(ABC):
 def _sum_observed(pointwise: Callable[[Tensor, Tensor], Tensor], raw: Tensor, x: Tensor) -> Tensor:
     # The inner nan_to_num is needed: `where` alone would still propagate NaN into the gradient.
     return torch.where(torch.isnan(x), 0.0, pointwise(raw, torch.nan_to_num(x))).sum(1)
+
+
+def _bilinear(constant: Tensor, slope: Tensor, x: Tensor) -> Tensor:
+    """The sum over observed entries of ``constant + slope * x``, for each row of both.
+
+    `constant` and `slope` are (n_raw, n_features); the shape is (n_samples, n_raw).
+    """
+    observed = (~torch.isnan(x)).to(x.dtype)
+    return torch.addmm(observed @ constant.mT, torch.nan_to_num(x), slope.mT)
 
 
 class SquaredError(ReconstructionLoss):
@@ -118,6 +150,18 @@ class SquaredError(ReconstructionLoss):
 
     def link(self, mean: Tensor) -> Tensor:
         return mean
+
+    def link_derivative(self, mean: Tensor) -> Tensor:
+        return torch.ones_like(mean)
+
+    def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
+        return 2 * (raw - x)
+
+    def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
+        return torch.full_like(raw, 2.0)
+
+    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
+        return _bilinear(raw.square(), -2 * raw, x)
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
         n_observed = (~torch.isnan(x)).sum(1)
@@ -154,9 +198,19 @@ class AbsoluteError(SquaredError):
     description = "absolute error, which is less sensitive to outlying entries"
     degree = 1
     log_volume = math.log(2)
+    # Smaller residuals, in standard units, have the curvature of this one.
+    min_residual: ClassVar[float] = 1e-3
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return (x - raw).abs()
+
+    def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
+        return (raw - x).sign()
+
+    def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
+        return (x - raw).abs().clamp_min(self.min_residual).reciprocal()
+
+    pairwise = ReconstructionLoss.pairwise
 
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         above, below = (torch.empty_like(raw).exponential_(generator=rng) for _ in range(2))
@@ -185,6 +239,20 @@ class LogLoss(ReconstructionLoss):
 
     def link(self, mean: Tensor) -> Tensor:
         return torch.logit(mean, eps=self.margin)
+
+    def link_derivative(self, mean: Tensor) -> Tensor:
+        clipped = (mean < self.margin) | (mean > 1 - self.margin)
+        return torch.where(clipped, 0.0, 1 / (mean * (1 - mean)))
+
+    def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
+        return torch.sigmoid(raw) - x
+
+    def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
+        p = torch.sigmoid(raw)
+        return p * (1 - p)
+
+    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
+        return _bilinear(softplus(raw), -raw, x)
 
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         return torch.bernoulli(self.mean(raw), generator=rng)
@@ -230,6 +298,18 @@ class Poisson(ReconstructionLoss):
 
     def link(self, mean: Tensor) -> Tensor:
         return mean.clamp_min(self.margin).log()
+
+    def link_derivative(self, mean: Tensor) -> Tensor:
+        return torch.where(mean < self.margin, 0.0, 1 / mean)
+
+    def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
+        return raw.exp() - x
+
+    def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
+        return raw.exp()
+
+    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
+        return _bilinear(raw.exp(), -raw, x)
 
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         return torch.poisson(self.mean(raw), generator=rng)

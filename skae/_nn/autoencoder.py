@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -99,6 +100,17 @@ def reciprocal(values: Tensor) -> Tensor:
     return torch.where(values > 0, 1 / values, 0.0)
 
 
+class DecoderForm(NamedTuple):
+    """The terms of a decoder of the form that a projection needs.
+
+    raw = link(mean + code @ components) + output_scale * fade * decoder(code * inverse_code_scale).
+    """
+
+    components: Tensor | None  # (n_components, n_features); None if the PCA path is inactive
+    inverse_code_scale: Tensor  # (n_components,)
+    max_train_distance: Tensor | None  # where the fade begins; None without a fade
+
+
 class Autoencoder(nn.Module):
     """code = V (x - mean) + g(x);  raw = link(mean + V' code) + f(code).
 
@@ -109,6 +121,7 @@ class Autoencoder(nn.Module):
     pca_path: PCAPath
     scales: Scales
     max_train_distance: Tensor  # the largest `distance` of a training row; infinite in training
+    anchors: Tensor  # (n_anchors, n_components): codes from which a projection may start
     # The fraction of the planned steps that are done; for objectives with a schedule.
     progress = 1.0
     # The processes that train it together; for objectives that depend on whole batches.
@@ -126,6 +139,7 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = encoder, decoder
         self.pca_path, self.scales, self.link = pca_path, scales, link
         self.register_buffer("max_train_distance", torch.tensor(torch.inf))
+        self.register_buffer("anchors", scales.inverse_code_scale[None][:0].clone())
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the network's units to codes, (n_samples, n_components)."""
@@ -139,6 +153,11 @@ class Autoencoder(nn.Module):
         fade = (2 - self.distance(code) / self.max_train_distance).clamp(0, 1)
         delta_raw = self.decoder(code * self.scales.inverse_code_scale) * fade
         return self.link(self.pca_path.decode(code)) + self.scales.output_scale * delta_raw
+
+    def decoder_form(self) -> DecoderForm:
+        """The terms of `decode`; a subclass with another `decode` has to define its own."""
+        components = self.pca_path.components if self.pca_path.active else None
+        return DecoderForm(components, self.scales.inverse_code_scale, self.max_train_distance)
 
     def distance(self, code: Tensor) -> Tensor:
         """Distance of codes from the mean code, in standard deviations; (n_samples, 1)."""

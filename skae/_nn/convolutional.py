@@ -57,8 +57,15 @@ class TransposedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the transposed convolution and a bias of its own."""
+        return self._transpose(x, self.bias)
+
+    def linear_part(self, x: Tensor) -> Tensor:
+        """The same without the bias."""
+        return self._transpose(x, None)
+
+    def _transpose(self, x: Tensor, bias: Tensor | None) -> Tensor:
         weight = self._convolution[0].weight
-        return conv_transpose2d(x, weight, self.bias, 2, 1, output_padding=self._output_padding)
+        return conv_transpose2d(x, weight, bias, 2, 1, output_padding=self._output_padding)
 
     def to_graph(self, graph: Graph, x: str) -> str:
         """Add the layer to a graph."""
@@ -67,7 +74,9 @@ class TransposedConvolution(nn.Module):
         return graph.add("ConvTranspose", x, convolution.weight, self.bias, **attributes)
 
 
-LAYERS[TransposedConvolution] = LayerForms(TransposedConvolution.to_graph)
+LAYERS[TransposedConvolution] = LayerForms(
+    TransposedConvolution.to_graph, linear_part=TransposedConvolution.linear_part
+)
 
 
 def _output_padding(before: Shape) -> list[int]:

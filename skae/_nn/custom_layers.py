@@ -53,6 +53,10 @@ class SoftClip(nn.Module):
         """The gradient in the input."""
         return gradient / softshrink(x, self.limit).abs().add_(1)
 
+    def derivative(self, x: Tensor, y: Tensor) -> Tensor:
+        """The derivative of each entry."""
+        return softshrink(x, self.limit).abs().add_(1).reciprocal_()
+
     def to_graph(self, graph: Graph, x: str) -> str:
         """Add the layer to a graph."""
         clipped = graph.add("Clip", x, -self.limit, self.limit)
@@ -98,6 +102,10 @@ class TransposedLinear(nn.Module):
         """Apply the transposed matrix, or as many of its rows as `x` has columns."""
         return linear(x, self._linear[0].weight[: x.shape[1]].t(), self.bias)
 
+    def linear_part(self, x: Tensor) -> Tensor:
+        """The same without the bias."""
+        return x @ self._linear[0].weight[: x.shape[1]]
+
     def to_graph(self, graph: Graph, x: str) -> str:
         """Add the layer to a graph."""
         matrix = self._linear[0].weight[: graph.n_inputs.get(self)]
@@ -105,10 +113,19 @@ class TransposedLinear(nn.Module):
 
 
 LAYERS |= {
-    Whitening: LayerForms(Whitening.to_graph, Whitening.input_gradient),
-    SoftClip: LayerForms(SoftClip.to_graph, SoftClip.input_gradient),
-    LayerScale: LayerForms(
-        LayerScale.to_graph, LayerScale.input_gradient, LayerScale.parameter_gradients
+    Whitening: LayerForms(
+        Whitening.to_graph, Whitening.input_gradient, linear_part=Whitening.forward
     ),
-    TransposedLinear: LayerForms(TransposedLinear.to_graph),
+    SoftClip: LayerForms(
+        SoftClip.to_graph, SoftClip.input_gradient, derivative=SoftClip.derivative
+    ),
+    LayerScale: LayerForms(
+        LayerScale.to_graph,
+        LayerScale.input_gradient,
+        LayerScale.parameter_gradients,
+        linear_part=LayerScale.forward,
+    ),
+    TransposedLinear: LayerForms(
+        TransposedLinear.to_graph, linear_part=TransposedLinear.linear_part
+    ),
 }

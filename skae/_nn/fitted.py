@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._graph.graph import Graph
+from .projection import project, start_codes
 
 # Up to this number of entries are decoded at once for the Jacobian.
 MAX_DECODED_ENTRIES = 2**18
@@ -20,17 +21,24 @@ class FittedAutoencoder(nn.Module):
     network: Any  # an Autoencoder; estimators use the methods of its subclasses, too
     shift: Tensor  # (n_features,)
     scale: Tensor  # one number
+    n_projection_steps: int  # after the encoder
 
     def __init__(self, network: nn.Module, shift: Tensor, scale: float, n_components: int):
         super().__init__()
         self.network = network
         self.n_components = n_components
+        self.n_projection_steps = 0
         self.register_buffer("shift", shift)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the units of `X` to codes, (n_samples, n_components)."""
-        return self.from_network_code(self.network.encode((x - self.shift) / self.scale))
+        x = (x - self.shift) / self.scale
+        code = self.network.encode(x)
+        if self.n_projection_steps:
+            start = start_codes(self.network, x, code)
+            code = project(self.network, x, start, self.n_projection_steps)
+        return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows, (n_samples, n_features).

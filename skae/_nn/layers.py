@@ -1,7 +1,8 @@
 """The registry of layers, torch's own layers in it, and the activations.
 
-Besides `forward` the package needs three things of a layer: a hand-written backward pass, ONNX
-operations, and for torch's layers the arguments of the constructor, from which files restore them.
+Besides `forward` the package needs of a layer: a hand-written backward pass, the derivative along
+tangents, ONNX operations, and for torch's layers the arguments of the constructor, from which files
+restore them.
 `LAYERS` holds these by type. To add a layer of torch, add an entry here; a layer of this package is
 registered in the file that defines it.
 """
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv_transpose2d
 
 from .._graph.graph import Graph
 
@@ -26,6 +28,10 @@ class LayerForms(NamedTuple):
     input_gradient: Callable[[Any, Tensor, Tensor, Tensor], Tensor] | None = None
     # (layer, x, gradient): write the gradients in the parameters to their `grad`.
     parameter_gradients: Callable[[Any, Tensor, Tensor], None] | None = None
+    # (layer, x, y): of an elementwise layer, the derivative of each entry of `y` in that of `x`.
+    derivative: Callable[[Any, Tensor, Tensor], Tensor] | None = None
+    # (layer, x): of an affine layer, the layer without its bias.
+    linear_part: Callable[[Any, Tensor], Tensor] | None = None
     # For layers of torch: the arguments of the constructor, without `bias`.
     arguments: tuple[str, ...] | None = None
     has_optional_bias: bool = False  # whether the constructor has the argument `bias`
@@ -72,6 +78,16 @@ def _linear_to_graph(layer: nn.Linear, graph: Graph, x: str) -> str:
     return x if layer.bias is None else graph.add("Add", x, layer.bias)
 
 
+def _from_input_gradient(
+    input_gradient: Callable[[Any, Tensor, Tensor, Tensor], Tensor],
+) -> dict[str, Any]:
+    """The forms `input_gradient` and `derivative` of an elementwise layer."""
+    return {
+        "input_gradient": input_gradient,
+        "derivative": lambda layer, x, y: input_gradient(layer, x, y, torch.ones_like(x)),
+    }
+
+
 def _linear_parameter_gradients(layer: nn.Linear, x: Tensor, gradient: Tensor) -> None:
     torch.matmul(gradient.mT, x, out=layer.weight.grad)
     if layer.bias is not None:
@@ -106,6 +122,11 @@ def _conv_transpose2d_to_graph(layer: nn.ConvTranspose2d, graph: Graph, x: str) 
     return graph.add("ConvTranspose", x, layer.weight, *bias, **attributes)
 
 
+def _conv_transpose2d_linear_part(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    shape: Any = layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
+    return conv_transpose2d(x, layer.weight, None, *shape)
+
+
 def _flatten_to_graph(layer: nn.Flatten, graph: Graph, x: str) -> str:
     if (layer.start_dim, layer.end_dim) != (1, -1):
         raise not_exportable(layer)
@@ -136,39 +157,65 @@ LAYERS: dict[type[nn.Module], LayerForms] = {
         _linear_to_graph,
         lambda layer, x, y, gradient: gradient @ layer.weight,
         _linear_parameter_gradients,
+        linear_part=lambda layer, x: x @ layer.weight.mT,
         arguments=("in_features", "out_features"),
         has_optional_bias=True,
     ),
-    nn.Conv2d: LayerForms(_conv2d_to_graph, arguments=_CONVOLUTION, has_optional_bias=True),
+    nn.Conv2d: LayerForms(
+        _conv2d_to_graph,
+        linear_part=lambda layer, x: layer._conv_forward(x, layer.weight, None),
+        arguments=_CONVOLUTION,
+        has_optional_bias=True,
+    ),
     nn.ConvTranspose2d: LayerForms(
         _conv_transpose2d_to_graph,
+        linear_part=_conv_transpose2d_linear_part,
         arguments=(*_CONVOLUTION, "output_padding"),
         has_optional_bias=True,
     ),
-    nn.Flatten: LayerForms(_flatten_to_graph, arguments=("start_dim", "end_dim")),
-    nn.Unflatten: LayerForms(_unflatten_to_graph, arguments=("dim", "unflattened_size")),
-    nn.GELU: LayerForms(_gelu_to_graph, arguments=("approximate",)),
+    nn.Flatten: LayerForms(
+        _flatten_to_graph,
+        linear_part=lambda layer, x: layer.forward(x),
+        arguments=("start_dim", "end_dim"),
+    ),
+    nn.Unflatten: LayerForms(
+        _unflatten_to_graph,
+        linear_part=lambda layer, x: layer.forward(x),
+        arguments=("dim", "unflattened_size"),
+    ),
+    nn.GELU: LayerForms(
+        _gelu_to_graph,
+        derivative=lambda layer, x, y: torch.ops.aten.gelu_backward(
+            torch.ones_like(x), x, approximate=layer.approximate
+        ),
+        arguments=("approximate",),
+    ),
     nn.Identity: LayerForms(
-        lambda layer, graph, x: x, lambda layer, x, y, gradient: gradient, arguments=()
+        lambda layer, graph, x: x,
+        lambda layer, x, y, gradient: gradient,
+        linear_part=lambda layer, x: x,
+        arguments=(),
     ),
     nn.ReLU: LayerForms(
         lambda layer, graph, x: graph.add("Relu", x),
-        lambda layer, x, y, gradient: gradient * (x > 0),
+        **_from_input_gradient(lambda layer, x, y, gradient: gradient * (x > 0)),
         arguments=(),
     ),
     nn.Sigmoid: LayerForms(
         lambda layer, graph, x: graph.add("Sigmoid", x),
-        lambda layer, x, y, gradient: gradient * (y * (1 - y)),
+        **_from_input_gradient(lambda layer, x, y, gradient: gradient * (y * (1 - y))),
         arguments=(),
     ),
     nn.SiLU: LayerForms(
         lambda layer, graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),
-        lambda layer, x, y, gradient: torch.ops.aten.silu_backward(gradient, x),
+        **_from_input_gradient(
+            lambda layer, x, y, gradient: torch.ops.aten.silu_backward(gradient, x)
+        ),
         arguments=(),
     ),
     nn.Tanh: LayerForms(
         lambda layer, graph, x: graph.add("Tanh", x),
-        lambda layer, x, y, gradient: gradient * (1 - y * y),
+        **_from_input_gradient(lambda layer, x, y, gradient: gradient * (1 - y * y)),
         arguments=(),
     ),
 }

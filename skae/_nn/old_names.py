@@ -12,6 +12,7 @@ Rules for the tables:
 
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -98,6 +99,12 @@ RENAMED_ATTRIBUTES: dict[str, dict[str, str]] = {
     "TransposedLinear": {"_other": "_linear"},
     "UnitActivity": _DEVIANCES,
     "VariationalAutoencoder": {"gain_in": "encoder_gain", "gain_out": "decoder_gain"},
+}
+
+# Class name -> attributes and buffers that it did not have: name -> the value for an old module.
+NEW_ATTRIBUTES: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "Autoencoder": {"anchors": lambda network: network.scales.inverse_code_scale[None][:0].clone()},
+    "FittedAutoencoder": {"n_projection_steps": lambda fitted: 0},
 }
 
 # Old module -> the modules that have its classes and functions now. `_losses`, `_training`,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .layers import LAYERS, has_hooks
-from .old_names import PACKAGE, RENAMED_CLASSES, new_attribute_names
+from .old_names import NEW_ATTRIBUTES, PACKAGE, RENAMED_CLASSES, new_attribute_names
 
 # The torch modules that a structure can describe, with the arguments that restore an equal one.
 TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
@@ -264,6 +264,8 @@ class _Builder:
                 _set_attribute(module, name, _from_spec(value, self.places))
         if self.unused or any(tensor.is_meta for _, tensor in _tensors(root)):
             raise ValueError("the tensors are not those of the network")
+        for module in root.modules():
+            _add_new_attributes(module)
         return root.eval()
 
     def _part(self, structure: Structure | nn.Module, place: str) -> nn.Module:
@@ -325,6 +327,18 @@ def _rename_attributes(module: nn.Module) -> None:
             renamed = _with_new_names(names, new_names)
             names.clear()
             names.update(renamed)
+
+
+def _add_new_attributes(module: nn.Module) -> None:
+    """Add the attributes and buffers that modules of version 0.1.0 do not have."""
+    for base in type(module).__mro__:
+        for name, make in NEW_ATTRIBUTES.get(base.__name__, {}).items():
+            if name in vars(module) or name in module._buffers:
+                continue
+            if isinstance(value := make(module), Tensor):
+                module.register_buffer(name, value)
+            else:
+                setattr(module, name, value)
 
 
 def _fill(module: nn.Module, name: str, tensor: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._graph.graph import Graph
-from .autoencoder import Autoencoder, PCAPath, Scales
+from .autoencoder import Autoencoder, DecoderForm, PCAPath, Scales
 from .layers import LAYERS, LayerForms, layer_to_graph
 
 
@@ -112,6 +112,13 @@ class VariationalAutoencoder(Autoencoder):
         """Codes to raw rows, (n_samples, n_features)."""
         linear = self.link(self.pca_path.decode(code * self.decoder_gain))
         return linear + self.scales.output_scale * self.decoder(code)
+
+    def decoder_form(self) -> DecoderForm:
+        """The terms of `decode`."""
+        components = self.decoder_gain[:, None] * self.pca_path.components
+        return DecoderForm(
+            components if self.pca_path.active else None, torch.ones_like(self.decoder_gain), None
+        )
 
     def posterior_graph(self, graph: Graph, x: str) -> tuple[str, str]:
         """Add the operations of `posterior` to a graph."""
