@@ -44,19 +44,32 @@ def dense_sets() -> dict[str, Callable[[], np.ndarray]]:
         for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")
     }
     if (where := folder()) is None:
-        return shipped | {
-            name: lambda name=name: datasets.fetch_openml(
-                name, version=1, as_frame=False, parser="liac-arff"
-            ).data.astype(np.float32)
-            for name in ("letter", "spambase", "isolet", "Fashion-MNIST", "mnist_784", "satimage")
-        }
+        california = {"california_housing": lambda: datasets.fetch_california_housing().data}
+        return (
+            shipped
+            | california
+            | {
+                name: lambda name=name: datasets.fetch_openml(
+                    name, version=1, as_frame=False, parser="liac-arff"
+                ).data.astype(np.float32)
+                for name in FROM_OPENML
+            }
+        )
     files = [*sorted(where.glob("*.npz")), *sorted(where.glob("adbench/*.npz"))]
     return shipped | {
         path.stem: lambda path=path: load_file(path) for path in files if is_dense(path)
     }
 
 
-OPENML_NAMES = {"mnist": "mnist_784", "fashion_mnist": "Fashion-MNIST"}
+FROM_OPENML = (
+    "letter", "spambase", "isolet", "Fashion-MNIST", "mnist_784", "satimage", "shuttle"
+)  # fmt: skip
+OPENML_NAMES = {
+    "mnist": "mnist_784",
+    "fashion_mnist": "Fashion-MNIST",
+    "spam": "spambase",
+    "32_shuttle": "shuttle",
+}
 
 
 def load(name: str) -> np.ndarray:

@@ -1,27 +1,39 @@
-"""Test error of a default `AutoencoderTransformer` over PCA's, on every dense data set.
+"""Test error of a default `AutoencoderTransformer` over PCA's and over plain autoencoders'.
 
-Each set raw and standardised, 25 % of the rows as the test set, three seeds, and 2, 8 and 32
-components if the set has more columns. Errors are those of observed entries; for PCA missing
-entries are replaced by the mean.
+Each dense data set raw and standardised, 25 % of the rows as the test set, three seeds, and 2, 8
+and 32 components if the set has more columns. Errors are those of observed entries; for the other
+methods missing entries are replaced by the mean.
 
-    python benchmarks/never_worse.py [--sets NAME ...] [--seeds 0 1 2] [--jobs 2]
+    python benchmarks/never_worse.py [--plain] [--sets NAME ...] [--seeds 0 1 2] [--jobs 2]
 
-prints a line a case and a summary, stores the cases in `benchmarks/results/never_worse.json` in
-place of older ones, and writes the table in `docs/never_worse_than_pca.md`.
+prints a line a case and a summary, and stores the cases in `benchmarks/results/never_worse.json`
+(`--output` names another file) in place of older ones. When all sets have results there, it writes
+`docs/never_worse_than_pca.md`.
+
+`--plain` also trains two plain autoencoders with layers of sizes 128, k and 128, which takes long:
+`MLPRegressor` and a torch loop with GELU, each for 100 epochs or ten times our seconds, whichever
+is shorter. Both get standardised rows, also where the error is that of raw rows. Without `--plain`
+their stored errors are kept.
 """
 
 import argparse
 import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from _timing import Timer
-from data_sets import ROOT, dense_sets
+from _timing import Timer, TimeUp, markdown_table
+from data_sets import ROOT, dense_sets, present
 from joblib import Parallel, delayed
+from peers import Reconstruct, mlp_regressor, torch_loop
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from skae import AutoencoderTransformer
 
@@ -29,10 +41,17 @@ SIZES = (2, 8, 32)
 SEEDS = (0, 1, 2)
 RESULTS = ROOT / "benchmarks" / "results" / "never_worse.json"
 PAGE = ROOT / "docs" / "never_worse_than_pca.md"
+# Sets with far rows, heavy tails or many rows, on which plain autoencoders are hard to beat.
+REQUIRED = ["california_housing", "16_http", "32_shuttle", "cmapss_fd001", "spam", "5_campaign"]
+
+PLAIN = {"MLPRegressor": mlp_regressor, "torch loop": partial(torch_loop, activation=nn.GELU)}
+PLAIN_HIDDEN, PLAIN_EPOCHS, PLAIN_TIME_FACTOR = (128,), 100, 10
 
 
-def case(name: str, X: np.ndarray, scaling: str, n_components: int, seed: int) -> dict:
-    """Fit both to the same training rows; their errors on the same test rows."""
+def case(
+    name: str, X: np.ndarray, scaling: str, n_components: int, seed: int, *, plain: bool = False
+) -> dict:
+    """Fit all methods to the same training rows; their errors on the same test rows."""
     X_train, X_test = train_test_split(X, test_size=0.25, random_state=seed)
     if scaling == "standardised":
         scaler = StandardScaler().fit(X_train)
@@ -47,20 +66,58 @@ def case(name: str, X: np.ndarray, scaling: str, n_components: int, seed: int) -
     solver = "full" if X.shape[1] > 100 and 10 * X.shape[1] > len(X) else "auto"
     pca = PCA(n_components, svd_solver=solver).fit(filled_train)
     theirs = error(pca.inverse_transform(pca.transform(filled_test)), X_test)
-    return {
+    of_mean = error(mean, X_test)
+    result = {
         "set": name,
         "scaling": scaling,
         "n_components": n_components,
         "seed": seed,
         "rows": len(X_train),
         "features": X.shape[1],
+        "mean_error": of_mean / len(X_test),
         "pca_error": theirs / len(X_test),
         "error": ours / len(X_test),
         # If the error of PCA is zero but for rounding, both are rounding errors.
-        "ratio": ours / theirs if theirs > 1e-10 * error(mean, X_test) else 1.0,
+        "ratio": ours / theirs if theirs > 1e-10 * of_mean else 1.0,
         "seconds": timer.elapsed,
         "best_epoch": autoencoder.best_iter_,
     }
+    if plain:
+        limit = PLAIN_TIME_FACTOR * timer.elapsed
+        scaler = StandardScaler().fit(filled_train)
+        rows, test_rows = (
+            scaler.transform(A).astype(np.float32) for A in (filled_train, filled_test)
+        )
+        result["plain"] = {}
+        for method, train in PLAIN.items():
+            stop = AtTimeLimit(limit)
+            with suppress(TimeUp):
+                train(rows, PLAIN_HIDDEN, n_components, PLAIN_EPOCHS, seed, stop)
+            reconstruction = scaler.inverse_transform(stop.reconstruct(test_rows))
+            result["plain"][method] = {
+                "error": error(reconstruction, X_test) / len(X_test),
+                "epochs": stop.epoch,
+                "seconds": stop.seconds,
+            }
+    return result
+
+
+class AtTimeLimit:
+    """Ends a training after the first epoch that ends after the time limit."""
+
+    reconstruct: Reconstruct
+    epoch: int
+    seconds: float
+
+    def __init__(self, limit: float):
+        self._limit, self._start = limit, time.perf_counter()
+
+    def __call__(self, epoch: int, reconstruct: Reconstruct) -> None:
+        """Keep the network after an epoch."""
+        self.epoch, self.reconstruct = epoch, reconstruct
+        self.seconds = time.perf_counter() - self._start
+        if self.seconds > self._limit:
+            raise TimeUp
 
 
 def error(reconstruction: np.ndarray, X: np.ndarray) -> float:
@@ -68,34 +125,73 @@ def error(reconstruction: np.ndarray, X: np.ndarray) -> float:
     return float(np.nansum((reconstruction.astype(np.float64) - X) ** 2))
 
 
-def run_set(name: str, X: np.ndarray, seeds: list[int], jobs: int) -> list[dict]:
+def run_set(name: str, X: np.ndarray, seeds: list[int], jobs: int, *, plain: bool) -> list[dict]:
     cases = product(("raw", "standardised"), SIZES, seeds)
     n_train = int(0.75 * len(X))
     return Parallel(n_jobs=jobs)(
-        delayed(case)(name, X, scaling, size, seed)
+        delayed(case)(name, X, scaling, size, seed, plain=plain)
         for scaling, size, seed in cases
         if size < X.shape[1] and size <= n_train
     )
 
 
+def over_plain(result: dict) -> float:
+    """The error over that of the better plain autoencoder, NaN if none was trained."""
+    if "plain" not in result:
+        return float("nan")
+    rounding = 1e-10 * result["mean_error"]
+    best = min(plain["error"] for plain in result["plain"].values())
+    return max(result["error"], rounding) / max(best, rounding)
+
+
+def over_pca(result: dict) -> float:
+    """The error over that of PCA."""
+    return result["ratio"]
+
+
+def ratios_of(results: list[dict], over: Callable[[dict], float]) -> np.ndarray:
+    """The ratios of all cases that have one."""
+    ratios = np.array([over(result) for result in results], dtype=float)
+    return ratios[~np.isnan(ratios)]
+
+
+def geometric_mean(ratios: np.ndarray) -> float:
+    return float(np.exp(np.log(ratios).mean())) if len(ratios) else float("nan")
+
+
 def summary(results: list[dict]) -> dict[str, float]:
     """The summary of all cases."""
-    ratios = np.array([r["ratio"] for r in results])
+    ratios, plain = ratios_of(results, over_pca), ratios_of(results, over_plain)
     small = [r["seconds"] for r in results if r["rows"] < 10_000]
-    return {
+    figures = {
         "cases": len(ratios),
-        "geometric mean": float(np.exp(np.log(ratios).mean())),
-        "maximum": float(ratios.max()),
-        "above 1.0005": int((ratios > 1.0005).sum()),
-        "equal to PCA": int((ratios > 0.9995).sum() - (ratios > 1.0005).sum()),
+        "over PCA, geometric mean": geometric_mean(ratios),
+        "over PCA, maximum": float(ratios.max()),
+        "above 1.0005 of PCA": int((ratios > 1.0005).sum()),
+        "equal to PCA, share": float(((ratios > 0.9995) & (ratios <= 1.0005)).mean()),
         "median seconds under 10,000 rows": float(np.median(small)) if small else float("nan"),
     }
+    if len(plain):
+        figures |= {
+            "cases with plain autoencoders": len(plain),
+            "over the better plain autoencoder, geometric mean": geometric_mean(plain),
+            "over the better plain autoencoder, maximum": float(plain.max()),
+            "above 1.05 of the better plain autoencoder": int((plain > 1.05).sum()),
+        }
+    return figures
+
+
+COLUMNS = list(product(("raw", "standardised"), SIZES))
+GROUPS = {
+    "under 1000": (0, 1000),
+    "1000 to 2500": (1000, 2501),
+    "more than 2500": (2501, float("inf")),
+}
 
 
 def page(results: list[dict]) -> str:
     """The results as a page of documentation."""
-    figures = summary(results)
-    missing = set(dense_sets()) - {r["set"] for r in results}
+    with_plain = [result for result in results if "plain" in result]
     lines = [
         "# Never worse than PCA",
         "",
@@ -103,71 +199,122 @@ def page(results: list[dict]) -> str:
         "`sklearn.decomposition.PCA` with as many components, fitted to the same rows. Below 1 is",
         "better than PCA. Made by `python benchmarks/never_worse.py` (on 2 CPU cores, no GPU).",
         "",
-        *(f"- {name}: {_figure(value)}" for name, value in figures.items()),
-        *(f"- not run: {name}" for name in sorted(missing)),
+        *(f"- {name}: {_figure(value)}" for name, value in summary(results).items()),
+        "",
+        "Geometric means by number of training rows:",
+        "",
+        *table_by_rows(results, over_pca),
         "",
         "Each cell: geometric mean over the seeds (largest in brackets).",
         "",
-        "| set | rows | features | seeds | " + " | ".join(f"{s}, {k}" for s, k in COLUMNS) + " |",
-        "| --- | ---: | ---: | ---: |" + " ---: |" * len(COLUMNS),
+        *table_by_set(results, over_pca),
     ]
+    if with_plain:
+        lines += [
+            "",
+            "## Plain autoencoders",
+            "",
+            "The same errors over those of the better of two plain autoencoders with layers of",
+            "sizes 128, k and 128: `MLPRegressor`, and a torch loop with Adam and GELU. Each has",
+            f"standardised rows, and {PLAIN_EPOCHS} epochs or {PLAIN_TIME_FACTOR} times our "
+            "seconds, whichever is shorter.",
+            "",
+            *table_by_rows(with_plain, over_plain),
+            "",
+            *table_by_set(with_plain, over_plain),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def table_by_rows(results: list[dict], over: Callable[[dict], float]) -> list[str]:
+    rows = []
+    for name, (low, high) in GROUPS.items():
+        group = [r for r in results if low <= r["rows"] < high]
+        means = [geometric_mean(ratios_of(select(group, column), over)) for column in COLUMNS]
+        n_sets = len({r["set"] for r in group})
+        rows.append((name, n_sets, *(f"{m:.3f}" if m == m else "" for m in means)))
+    return markdown_table(("training rows", "sets", *(f"{s}, {k}" for s, k in COLUMNS)), rows)
+
+
+def table_by_set(results: list[dict], over: Callable[[dict], float]) -> list[str]:
+    rows = []
     for name in dict.fromkeys(r["set"] for r in results):
         cases = [r for r in results if r["set"] == name]
-        cells = [
-            cell([r for r in cases if (r["scaling"], r["n_components"]) == c]) for c in COLUMNS
-        ]
+        cells = [cell(ratios_of(select(cases, column), over)) for column in COLUMNS]
         n_seeds = len({r["seed"] for r in cases})
-        head = f"| {name} | {cases[0]['rows']} | {cases[0]['features']} | {n_seeds} | "
-        lines.append(head + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append((name, str(cases[0]["rows"]), cases[0]["features"], n_seeds, *cells))
+    header = ("set", "rows", "features", "seeds", *(f"{s}, {k}" for s, k in COLUMNS))
+    return markdown_table(header, rows)
+
+
+def select(results: list[dict], column: tuple[str, int]) -> list[dict]:
+    """The cases of a column."""
+    return [r for r in results if (r["scaling"], r["n_components"]) == column]
+
+
+def cell(ratios: np.ndarray) -> str:
+    return f"{geometric_mean(ratios):.3f} ({ratios.max():.3f})" if len(ratios) else ""
 
 
 def _figure(value: float) -> str:
     return f"{value}" if isinstance(value, int) else f"{value:.4f}"
 
 
-COLUMNS = list(product(("raw", "standardised"), SIZES))
-
-
-def cell(results: list[dict]) -> str:
-    if not results:
-        return ""
-    ratios = np.array([r["ratio"] for r in results])
-    return f"{np.exp(np.log(ratios).mean()):.3f} ({ratios.max():.3f})"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     sets = dense_sets()
     parser.add_argument("--sets", nargs="+", choices=sets, default=list(sets), metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--plain", action="store_true", help="also train plain autoencoders")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the file of the results")
     arguments = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    present(REQUIRED)  # prints those that are missing
+    path = arguments.output
+    results = json.loads(path.read_text()) if path.exists() else []
     for name in arguments.sets:
-        new = run_set(name, sets[name](), arguments.seeds, arguments.jobs)
-        for result in new:
+        new = run_set(name, sets[name](), arguments.seeds, arguments.jobs, plain=arguments.plain)
+        results = merged(results, new)
+        print_cases(results, name, arguments.seeds)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n")
+    for figure, value in summary(results).items():
+        print(f"{figure}: {_figure(value)}")
+    if missing := set(sets) - {r["set"] for r in results}:
+        print(f"{PAGE.name} is not written without results of {', '.join(sorted(missing))}")
+    elif path.resolve() == RESULTS:
+        PAGE.write_text(page(results))
+
+
+def print_cases(results: list[dict], name: str, seeds: list[int]) -> None:
+    for result in results:
+        if result["set"] == name and result["seed"] in seeds:
             print(
                 "{set:18s} {rows:6d} x {features:<5d} {scaling:12s} k={n_components:<3d} "
                 "seed {seed}  {ratio:.4f}  {seconds:6.1f} s".format(**result),
+                f"  over plain {over_plain(result):.4f}" if "plain" in result else "",
                 flush=True,
             )
-        results = merged(results, new)
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        PAGE.write_text(page(results))
-    for figure, value in summary(results).items():
-        print(f"{figure}: {_figure(value)}")
 
 
 def merged(old: list[dict], new: list[dict]) -> list[dict]:
-    """All cases; new ones replace old ones of the same set, scaling, size and seed."""
+    """All cases; new ones replace old ones of the same set, scaling, size and seed.
+
+    They keep the errors of plain autoencoders if the test rows are the same.
+    """
 
     def key(result: dict) -> tuple:
         return tuple(result[k] for k in ("set", "scaling", "n_components", "seed"))
 
-    by_case = {key(r): r for r in old} | {key(r): r for r in new}
+    by_case = {key(r): r for r in old}
+    for result in new:
+        before = by_case.get(key(result), {})
+        same_rows = np.isclose(before.get("pca_error", np.nan), result["pca_error"], rtol=1e-6)
+        if "plain" in before and "plain" not in result and same_rows:
+            result = result | {"plain": before["plain"]}
+        by_case[key(result)] = result
     return [by_case[k] for k in sorted(by_case)]
 
 

@@ -39,19 +39,25 @@ def ours(X, hidden, k, epochs, seed, at_epoch, **parameters) -> Reconstruct:
     return model.reconstruct
 
 
-def dense(sizes: tuple[int, ...]) -> nn.Sequential:
-    """Dense layers of these sizes, a ReLU between each two."""
-    layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
+def dense(sizes: tuple[int, ...], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Dense layers of these sizes, an activation between each two."""
+    layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), activation())]
     return nn.Sequential(*layers[:-1])
 
 
 class Network(nn.Module):
     """The plain network of the methods that take a torch module."""
 
-    def __init__(self, n_features: int, hidden: tuple[int, ...], k: int):
+    def __init__(
+        self,
+        n_features: int,
+        hidden: tuple[int, ...],
+        k: int,
+        activation: type[nn.Module] = nn.ReLU,
+    ):
         super().__init__()
         sizes = (n_features, *hidden, k)
-        self.encoder, self.decoder = dense(sizes), dense(sizes[::-1])
+        self.encoder, self.decoder = dense(sizes, activation), dense(sizes[::-1], activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Reconstruct."""
@@ -68,10 +74,10 @@ def as_numpy(module: Callable[[torch.Tensor], torch.Tensor]) -> Reconstruct:
     return apply
 
 
-def torch_loop(X, hidden, k, epochs, seed, at_epoch) -> Reconstruct:
+def torch_loop(X, hidden, k, epochs, seed, at_epoch, activation=nn.ReLU) -> Reconstruct:
     """A minimal training loop: Adam, 128 rows a step."""
     torch.manual_seed(seed)
-    network, x = Network(X.shape[1], hidden, k), torch.from_numpy(X)
+    network, x = Network(X.shape[1], hidden, k, activation), torch.from_numpy(X)
     optimizer = torch.optim.Adam(network.parameters())
     reconstruct = as_numpy(network)
     for epoch in range(1, epochs + 1):
