@@ -127,6 +127,12 @@ def test_folds_hold_whole_groups_and_have_nearly_equal_sizes(rng):
     assert np.ptp(np.bincount(fold)) <= np.bincount(labels).max()
 
 
+def test_a_large_group_is_balanced_by_many_small_ones(rng):
+    labels = rng.permutation(np.r_[np.full(50, -1), np.arange(50)])
+    fold = RowGroups.from_labels(labels, 100).folds(2, rng.permutation(51))
+    assert np.bincount(fold).tolist() == [50, 50]
+
+
 def test_folds_of_groups_of_one_row_follow_the_order(rng):
     order = rng.permutation(100)
     fold = RowGroups.from_labels(range(100), 100).folds(5, order)
