@@ -2,16 +2,18 @@
 
 import threading
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from joblib import Parallel, delayed
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -67,6 +69,19 @@ def assert_equal_scores(estimator, grid):
     for fold in range(3):
         name = f"split{fold}_test_score"
         np.testing.assert_allclose(together[name], alone[name], atol=1e-4)
+
+
+def test_groups_are_those_of_separate_fits(small, sizes):
+    groups = np.arange(331) // 11
+    scores = []
+    with config_context(enable_metadata_routing=True):
+        estimator = small().set_fit_request(groups=True)
+        for context in (nullcontext(), fit_together()):
+            with context:
+                search = GridSearchCV(estimator, {"n_components": [2, 3]}, cv=GroupKFold(3))
+                scores.append(search.fit(X, groups=groups).cv_results_["mean_test_score"])
+    assert max(sizes) >= 4
+    np.testing.assert_allclose(*scores, atol=1e-4)
 
 
 @pytest.mark.parametrize(
