@@ -180,8 +180,8 @@ def test_a_subclass_that_decodes_in_another_way_has_no_layers():
     ids=lambda layer: type(layer).__name__,
 )
 def test_a_linear_part_is_the_layer_without_its_value_at_zero(layer, global_random_seed):
-    shape = (5, 3) if isinstance(layer, nn.Linear) else (5, 2, 4, 6)
-    x = torch.randn(shape, generator=make_rng(global_random_seed))
-    expected = layer(x) - layer(torch.zeros_like(x))
-    found = LAYERS[type(layer)].linear_part(layer, x)
+    shape = (3,) if isinstance(layer, nn.Linear) else (2, 4, 6)
+    x = torch.randn(5, 2, *shape, generator=make_rng(global_random_seed))
+    expected = layer(x.flatten(0, 1)) - layer(torch.zeros_like(x.flatten(0, 1)))
+    found = LAYERS[type(layer)].linear_part(layer, x).flatten(0, 1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

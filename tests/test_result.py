@@ -43,7 +43,22 @@ def test_codes_farther_than_all_training_codes_are_decoded_linearly(digits, smal
     farthest = fitted.inverse_transform(298 * codes[:1])
     np.testing.assert_allclose(farthest - farther, farther - far, atol=1e-9)
     distance = fitted.network_.distance(torch.from_numpy(codes)).max()
-    torch.testing.assert_close(distance, fitted.network_.network.max_train_distance)
+    assert distance <= fitted.network_.network.max_train_distance
+
+
+def test_the_largest_distance_is_that_of_the_encoder_and_of_all_steps(digits, small):
+    def check(n_steps):
+        fitted = small(AutoencoderTransformer, transform_max_iter=n_steps).fit(digits).network_
+        distances = []
+        fitted.encode(
+            torch.tensor(digits),
+            lambda code: distances.append(fitted.network.distance(code).max()),
+        )
+        assert len(distances) == n_steps + 1
+        torch.testing.assert_close(max(distances), fitted.network.max_train_distance)
+
+    check(1)
+    check(3)
 
 
 def test_whitening_scales_codes_and_changes_no_reconstruction(digits, small):

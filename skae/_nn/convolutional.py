@@ -10,7 +10,7 @@ from torch.nn.functional import conv_transpose2d
 
 from .._graph.graph import Graph
 from .custom_layers import SoftClip, TransposedLinear
-from .layers import ACTIVATIONS, LAYERS, LayerForms, convolution_attributes
+from .layers import ACTIVATIONS, LAYERS, LayerForms, convolution_attributes, of_two_axes
 from .mlp import INPUT_LIMIT, append_layer_scales, dense_layer, skip_init
 
 # Each layer halves height and width, rounding up; 3 x 3 is the smallest kernel that covers all
@@ -75,7 +75,8 @@ class TransposedConvolution(nn.Module):
 
 
 LAYERS[TransposedConvolution] = LayerForms(
-    TransposedConvolution.to_graph, linear_part=TransposedConvolution.linear_part
+    TransposedConvolution.to_graph,
+    linear_part=of_two_axes(TransposedConvolution.linear_part),
 )
 
 

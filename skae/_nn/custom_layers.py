@@ -104,7 +104,7 @@ class TransposedLinear(nn.Module):
 
     def linear_part(self, x: Tensor) -> Tensor:
         """The same without the bias."""
-        return x @ self._linear[0].weight[: x.shape[1]]
+        return x @ self._linear[0].weight[: x.shape[-1]]
 
     def to_graph(self, graph: Graph, x: str) -> str:
         """Add the layer to a graph."""

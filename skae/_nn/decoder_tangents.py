@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from .._losses.reconstruction import SquaredError, loss_of_link
 from .autoencoder import Autoencoder
@@ -22,13 +23,11 @@ Values = list[Tensor]
 class DecoderTangents:
     """Any `decode` of a network, with its Jacobian by autograd."""
 
-    n_tangent_entries: int  # the largest number of entries of the tangents of a row, per component
-
     def __init__(self, network: Autoencoder):
         self._decode = network.decode
         self.inverse_code_scale = network.decoder_form().inverse_code_scale
-        self._axes = torch.diag(torch.ones_like(self.inverse_code_scale))
-        self.n_tangent_entries = _widest(network)
+        # The largest number of values that the tangents of a row have for each component.
+        self.n_tangent_values = len(network.pca_path.mean)
 
     def values(self, code: Tensor) -> Values:
         """The code and the raw rows."""
@@ -36,7 +35,8 @@ class DecoderTangents:
 
     def jacobian(self, values: Values) -> Tensor:
         """The derivative of the raw rows, (n_samples, n_components, n_features)."""
-        return tangents_by_autograd(self._decode, values[0], self._axes[None])
+        axes = torch.diag(torch.ones_like(self.inverse_code_scale))
+        return tangents_by_autograd(self._decode, values[0], axes[None])
 
 
 class LayeredDecoder(DecoderTangents):
@@ -47,25 +47,31 @@ class LayeredDecoder(DecoderTangents):
     """
 
     def __init__(self, network: Autoencoder):
-        super().__init__(network)
-        form, self._link, self._mean = network.decoder_form(), network.link, network.pca_path.mean
+        # For one row each Python call counts: functions are looked up once.
+        form, path, scales = network.decoder_form(), network.pca_path, network.scales
+        self.inverse_code_scale = form.inverse_code_scale
         self.components, self._max_distance = form.components, form.max_train_distance
-        self._axes = torch.diag(self.inverse_code_scale)
-        self._output_scale = network.scales.output_scale
+        self._link, self._mean, self._output_scale = network.link, path.mean, scales.output_scale
+        self._axes = torch.diag(form.inverse_code_scale)
         loss = loss_of_link(network.link)
         has_link = self.components is not None and type(loss).link is not SquaredError.link
         self._link_derivative = loss.link_derivative if has_link else None
-        self._layers = layers_of(network.decoder)
-        start = _start_of_affine_tail(self._layers)
-        self._hidden, tail = self._layers[:start], self._layers[start:]
+        layers = layers_of(network.decoder)
+        known = [_is_known(layer) for layer in layers]
+        self._forward = [_function(*pair) for pair in zip(layers, known, strict=True)]
+        start = _start_of_affine_tail(layers, known)
+        hidden, tail = list(zip(layers, known, strict=True))[:start], layers[start:]
+        self._hidden = [_tangent_function(*pair) for pair in hidden]
         self.matrix = _matrix(tail) * self._output_scale if tail else None  # (n_hidden, n_features)
+        sizes = (layer.out_features for layer in layers if type(layer) is nn.Linear)
+        self.n_tangent_values = max(len(self._mean), *sizes, 0)
 
     def values(self, code: Tensor) -> Values:
         """The code, the fade, the inputs of all layers, the output of the last, the raw rows."""
         x = code * self.inverse_code_scale
         values = [code, self._fade(x), x]
-        for layer in self._layers:
-            x = layer(x)
+        for function in self._forward:
+            x = function(x)
             values.append(x)
         linear = self._mean if self.components is None else self._linear(code)
         delta_raw = x * values[1]
@@ -73,11 +79,10 @@ class LayeredDecoder(DecoderTangents):
 
     def tangents(self, values: Values) -> Tensor:
         """Those of the last hidden layer, times the fade."""
-        _, fade, *values = values
         # The fade multiplies the smallest factor of the product.
-        tangents = self._axes * fade[:, :, None]
-        for layer, x, y in zip(self._hidden, values, values[1:], strict=False):
-            tangents = layer_tangents(layer, x, y, tangents)
+        tangents = self._axes * values[1][:, :, None]
+        for i, function in enumerate(self._hidden, 2):
+            tangents = function(values[i], values[i + 1], tangents)
         return tangents
 
     def jacobian(self, values: Values) -> Tensor:
@@ -108,12 +113,6 @@ def decoder_tangents(network: Autoencoder) -> DecoderTangents:
     return (LayeredDecoder if issubclass(described, used) else DecoderTangents)(network)
 
 
-def _widest(network: Autoencoder) -> int:
-    """The largest number of outputs of a layer, as far as it is known."""
-    sizes = [layer.out_features for layer in network.decoder.modules() if type(layer) is nn.Linear]
-    return max([len(network.pca_path.mean), *sizes])
-
-
 def _owner(cls: type, name: str) -> type:
     """The class from which a class has a method."""
     return next(base for base in cls.__mro__ if name in vars(base))
@@ -121,56 +120,64 @@ def _owner(cls: type, name: str) -> type:
 
 def layers_of(module: nn.Module) -> list[nn.Module]:
     """The layers of nested sequences."""
-    if has_hooks(module):
+    if type(module) not in (nn.Sequential, LikelihoodDecoder) or has_hooks(module):
         return [module]
-    if type(module) is LikelihoodDecoder:
-        return layers_of(module.network)
-    if type(module) is not nn.Sequential:
-        return [module]
-    return [layer for child in module for layer in layers_of(child)]
+    children: Any = [module.network] if isinstance(module, LikelihoodDecoder) else module
+    return [layer for child in children for layer in layers_of(child)]
 
 
-def _start_of_affine_tail(layers: list[nn.Module]) -> int:
+def _is_known(layer: nn.Module) -> bool:
+    """Whether the derivative of a layer has a closed form."""
+    forms = LAYERS.get(type(layer))
+    closed = forms is not None and (forms.derivative or forms.linear_part) is not None
+    return closed and not has_hooks(layer)
+
+
+def _function(layer: nn.Module, known: bool) -> Callable[[Tensor], Tensor]:
+    """A layer as a function."""
+    if not known:
+        return layer
+    if type(layer) is nn.Linear:
+        weight, bias = layer.weight, layer.bias
+        return lambda x: linear(x, weight, bias)
+    return layer.forward
+
+
+def _tangent_function(layer: nn.Module, known: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """(x, y, tangents): the tangents of the output `y` of a layer, from those of its input `x`.
+
+    The latter are overwritten.
+    """
+    if not known:
+        return lambda x, y, tangents: tangents_by_autograd(layer, x, tangents)
+    forms = LAYERS[type(layer)]
+    linear_part, derivative = forms.linear_part, forms.derivative
+    if linear_part is not None:
+        return lambda x, y, tangents: linear_part(layer, tangents)
+    assert derivative is not None
+    return lambda x, y, tangents: tangents.mul_(derivative(layer, x, y).unsqueeze(1))
+
+
+def _start_of_affine_tail(layers: list[nn.Module], known: list[bool]) -> int:
     """The index of the first dense layer after which all layers are affine maps of vectors."""
     start = len(layers)
     for i in range(len(layers) - 1, -1, -1):
-        if not _is_known(layers[i]) or LAYERS[type(layers[i])].linear_part is None:
+        reshapes = isinstance(layers[i], nn.Flatten | nn.Unflatten)
+        if not known[i] or reshapes or LAYERS[type(layers[i])].linear_part is None:
             break
         if type(layers[i]) is nn.Linear:
             start = i
-    reshapes = any(isinstance(layer, nn.Flatten | nn.Unflatten) for layer in layers[start:])
-    return len(layers) if reshapes else start
+    return start
 
 
 def _matrix(tail: list[nn.Module]) -> Tensor:
     """The matrix of affine layers that begin with a dense one."""
     matrix: Any = tail[0].weight.mT
     for layer in tail[1:]:
-        matrix = _linear_part(layer, matrix)
+        linear_part = LAYERS[type(layer)].linear_part
+        assert linear_part is not None
+        matrix = linear_part(layer, matrix)
     return matrix
-
-
-def _is_known(layer: nn.Module) -> bool:
-    forms = LAYERS.get(type(layer))
-    closed = forms is not None and (forms.derivative or forms.linear_part) is not None
-    return closed and not has_hooks(layer)
-
-
-def layer_tangents(layer: nn.Module, x: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-    """The tangents of the output `y` of a layer from those of its input `x`."""
-    if not _is_known(layer):
-        return tangents_by_autograd(layer, x, tangents)
-    derivative = LAYERS[type(layer)].derivative
-    if derivative is not None:
-        return tangents * derivative(layer, x, y).unsqueeze(1)
-    return _linear_part(layer, tangents.flatten(0, 1)).unflatten(0, tangents.shape[:2])
-
-
-def _linear_part(layer: nn.Module, x: Tensor) -> Tensor:
-    """A layer without its bias."""
-    linear_part = LAYERS[type(layer)].linear_part
-    assert linear_part is not None
-    return linear_part(layer, x)
 
 
 def tangents_by_autograd(

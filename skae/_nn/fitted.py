@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._graph.graph import Graph
-from .projection import project, start_codes
+from .projection import Visit, ignore, project, start_codes
 
 # Up to this number of entries are decoded at once for the Jacobian.
 MAX_DECODED_ENTRIES = 2**18
@@ -31,13 +31,16 @@ class FittedAutoencoder(nn.Module):
         self.register_buffer("shift", shift)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Rows in the units of `X` to codes, (n_samples, n_components)."""
+    def encode(self, x: Tensor, visit: Visit = ignore) -> Tensor:
+        """Rows in the units of `X` to codes, (n_samples, n_components).
+
+        `visit` is called with all codes of the network at which a projection evaluates the decoder.
+        """
         x = (x - self.shift) / self.scale
         code = self.network.encode(x)
         if self.n_projection_steps:
-            start = start_codes(self.network, x, code)
-            code = project(self.network, x, start, self.n_projection_steps)
+            start = start_codes(self.network, x, code, visit)
+            code = project(self.network, x, start, self.n_projection_steps, visit)
         return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:

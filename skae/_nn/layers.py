@@ -30,7 +30,8 @@ class LayerForms(NamedTuple):
     parameter_gradients: Callable[[Any, Tensor, Tensor], None] | None = None
     # (layer, x, y): of an elementwise layer, the derivative of each entry of `y` in that of `x`.
     derivative: Callable[[Any, Tensor, Tensor], Tensor] | None = None
-    # (layer, x): of an affine layer, the layer without its bias.
+    # (layer, x): of an affine layer, the layer without its bias; `x` has two axes before those of
+    # an input, or one if these are vectors.
     linear_part: Callable[[Any, Tensor], Tensor] | None = None
     # For layers of torch: the arguments of the constructor, without `bias`.
     arguments: tuple[str, ...] | None = None
@@ -122,6 +123,11 @@ def _conv_transpose2d_to_graph(layer: nn.ConvTranspose2d, graph: Graph, x: str) 
     return graph.add("ConvTranspose", x, layer.weight, *bias, **attributes)
 
 
+def of_two_axes(function: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """The function of a layer for inputs with two axes of samples instead of one."""
+    return lambda layer, x: function(layer, x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
 def _conv_transpose2d_linear_part(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     shape: Any = layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
     return conv_transpose2d(x, layer.weight, None, *shape)
@@ -163,24 +169,24 @@ LAYERS: dict[type[nn.Module], LayerForms] = {
     ),
     nn.Conv2d: LayerForms(
         _conv2d_to_graph,
-        linear_part=lambda layer, x: layer._conv_forward(x, layer.weight, None),
+        linear_part=of_two_axes(lambda layer, x: layer._conv_forward(x, layer.weight, None)),
         arguments=_CONVOLUTION,
         has_optional_bias=True,
     ),
     nn.ConvTranspose2d: LayerForms(
         _conv_transpose2d_to_graph,
-        linear_part=_conv_transpose2d_linear_part,
+        linear_part=of_two_axes(_conv_transpose2d_linear_part),
         arguments=(*_CONVOLUTION, "output_padding"),
         has_optional_bias=True,
     ),
     nn.Flatten: LayerForms(
         _flatten_to_graph,
-        linear_part=lambda layer, x: layer.forward(x),
+        linear_part=of_two_axes(lambda layer, x: layer.forward(x)),
         arguments=("start_dim", "end_dim"),
     ),
     nn.Unflatten: LayerForms(
         _unflatten_to_graph,
-        linear_part=lambda layer, x: layer.forward(x),
+        linear_part=of_two_axes(lambda layer, x: layer.forward(x)),
         arguments=("dim", "unflattened_size"),
     ),
     nn.GELU: LayerForms(

@@ -22,36 +22,50 @@ MAX_STEP = 0.5
 # Of a Gram matrix that is zero.
 MIN_DAMPING = 1e-30
 # Up to this number of entries of tangents are computed at once.
-MAX_TANGENT_ENTRIES = 2**20
+MAX_TANGENT_ENTRIES = 2**19
+
+
+Visit = Callable[[Tensor], None]  # of codes, (n_samples, n_components)
+
+
+def ignore(code: Tensor) -> None:
+    """Do nothing with the codes of a step."""
 
 
 @torch.no_grad()
-def project(network: Autoencoder, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
+def project(
+    network: Autoencoder, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore
+) -> Tensor:
     """Codes with a loss as low as that of `code` or lower, after a number of Gauss-Newton steps.
 
     The rows `x`, (n_samples, n_features), are in the network's units; entries that are NaN have no
-    influence. The loss is the one whose link the network has.
+    influence. The loss is the one whose link the network has. `visit` is called with `code` and
+    with the codes of each step.
     """
     if not n_steps or not len(x):
         return code
     decoder = decoder_tangents(network)
-    entries = decoder.n_tangent_entries * code.shape[1]
+    entries = decoder.n_tangent_values * code.shape[1]
     n_rows = max(MAX_TANGENT_ENTRIES // entries, 1)
     if len(x) <= n_rows:
-        return _project_rows(decoder, RowLosses(network, x), code, n_steps)
+        return _project_rows(decoder, RowLosses(network, x), code, n_steps, visit)
     return torch.cat(
         [
-            _project_rows(decoder, RowLosses(network, rows), start, n_steps)
+            _project_rows(decoder, RowLosses(network, rows), start, n_steps, visit)
             for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True)
         ]
     )
 
 
 @torch.no_grad()
-def start_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
-    """The code of the anchor whose reconstruction is nearest, or `code` where that is nearer."""
+def start_codes(network: Autoencoder, x: Tensor, code: Tensor, visit: Visit = ignore) -> Tensor:
+    """The code of the anchor whose reconstruction is nearest, or `code` where that is nearer.
+
+    `visit` is called with the anchors.
+    """
     if not len(network.anchors):
         return code
+    visit(network.anchors)
     raw, losses = network.decode(network.anchors), RowLosses(network, x)
     nearest = loss_of_link(network.link).pairwise(raw, x).argmin(1)
     nearer = losses(raw[nearest]) < losses(network.decode(code))
@@ -92,28 +106,33 @@ class RowLosses:
 
 
 def _project_rows(
-    decoder: DecoderTangents, losses: RowLosses, code: Tensor, n_steps: int
+    decoder: DecoderTangents, losses: RowLosses, code: Tensor, n_steps: int, visit: Visit
 ) -> Tensor:
+    visit(code)
     equations = _equations(decoder, losses, len(code))
     values = decoder.values(code)
     loss = losses(values[-1])
     damping = torch.full_like(loss, START_DAMPING)[:, None]
     for step in range(n_steps):
-        gram, descent = equations(values)
-        change = _solve_damped(gram, descent, damping)
+        change = _solve_damped(*equations(values), damping)
         longest = (change * decoder.inverse_code_scale).abs().amax(1, keepdim=True)
-        change *= (MAX_STEP / longest).clamp_max_(1.0)
-        trial = decoder.values(values[0] + change)
+        trial = decoder.values(values[0] + change * (MAX_STEP / longest).clamp_max_(1.0))
+        visit(trial[0])
         trial_loss = losses(trial[-1])
-        better = trial_loss < loss  # not where a loss is NaN
-        n_needed = 1 if step == n_steps - 1 else len(values)
-        values = [
-            torch.where(better.view(-1, *(1,) * (old.ndim - 1)), new, old)
-            for new, old in zip(trial[:n_needed], values[:n_needed], strict=True)
-        ]
-        loss = torch.where(better, trial_loss, loss)
-        damping = damping * torch.where(better, DECREASE, INCREASE)[:, None]
+        lower = trial_loss < loss  # not where a loss is NaN
+        if step == n_steps - 1:
+            return torch.where(lower[:, None], trial[0], values[0])
+        if lower.all():
+            values, loss, damping = trial, trial_loss, damping * DECREASE
+            continue
+        values = [_where_rows(lower, *pair) for pair in zip(trial, values, strict=True)]
+        loss = torch.where(lower, trial_loss, loss)
+        damping = damping * torch.where(lower, DECREASE, INCREASE)[:, None]
     return values[0]
+
+
+def _where_rows(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    return torch.where(condition.view(-1, *(1,) * (no.ndim - 1)), yes, no)
 
 
 Equations = Callable[[Values], tuple[Tensor, Tensor]]  # Gram matrices and right-hand sides

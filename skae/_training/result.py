@@ -104,22 +104,30 @@ def rotate_codes(
 def _statistics_of_rows(
     trained: TrainedNetwork, data: FitData, kind: type[CodeStatistics]
 ) -> tuple[CodeStatistics, Tensor]:
-    """Statistics of the codes, and the largest distance of a code from the mean code."""
+    """Statistics of the codes, and the largest distance of a code from the mean code.
+
+    With a projection also of the codes of the encoder and of all steps.
+    """
     fitted, pca, objective = trained.fitted, trained.pca.to(trained.fitted.shift), data.objective
     mean = torch.from_numpy(data.moments.mean).to(fitted.shift)
     rng = data.rng(data.device)
     # Merged block by block: small results kept between large blocks would fragment the memory.
     codes: Any = None
     distance = fitted.shift.new_zeros(())
+
+    def visit(code: Tensor) -> None:
+        # Also codes of steps that are not taken: the decoder must not change where they decide.
+        nonlocal distance
+        distance = torch.maximum(distance, fitted.network.distance(code).max())
+
     with torch.no_grad():
         for x in tensor_blocks(data.X, fitted.shift.dtype, data.device):
-            code = fitted.encode(x)
+            code = fitted.encode(x, visit)
             distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
             if objective.corrupts_input:
                 corrupted = input_of_network(objective, fitted.network, standard, rng)
-                far = fitted.network.distance(fitted.network.encode(corrupted)).max()
-                distance = torch.maximum(distance, far)
+                visit(fitted.network.encode(corrupted))
             pca_raw = fitted.shift + fitted.scale * data.loss.link(pca.reconstruct(standard))
             totals = _deviances(data.loss, x, fitted.decode(code), pca_raw, mean)
             part = kind.from_codes(code, **totals)
