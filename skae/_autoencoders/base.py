@@ -127,6 +127,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         if fitted is None:
             parts = self._network_parts(data, pca, n_components, residual_to_pca=residual_to_pca)
             network = Autoencoder(*parts, data.loss.link)
+            network.project_codes(self._n_projection_steps(n_components))
             data.objective.prepare_network(network, data)
             fitted = make_rotated(network, data, n_components)
         return Initialization(fitted, make_pca_path(data, pca, active=True), optimal)
@@ -291,7 +292,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
     ) -> FitResult:
         """Fit a code of one size."""
         initial = self._initialize(data, n_components)
-        initial.fitted.n_projection_steps = self._n_projection_steps(n_components)
+        initial.fitted.network.project_codes(self._n_projection_steps(n_components))
         if initial.is_optimal:
             data.objective.calibrate(initial.fitted, data)
             untrained = TrainedNetwork(initial.fitted, initial.pca, History([], [], 0))
@@ -308,8 +309,8 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         else:
             seen, state = self._codes, self._optimizer_state
             data.moments = data.moments._replace(mean=as_numpy(self.mean_))
+        fitted.network.project_codes(self._n_projection_steps(n_components))
         fitted, history, state = continue_training(fitted, self, data, state)
-        fitted.n_projection_steps = self._n_projection_steps(n_components)
         trained = TrainedNetwork(fitted, fitted.network.pca_path, history, seen)
         return self._summarize(trained, data), state
 

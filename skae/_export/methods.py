@@ -12,7 +12,6 @@ from .._autoencoders.sparse import SparseAutoencoder
 from .._autoencoders.vae import VAE
 from .._graph.graph import Graph
 from .._losses.importance_weighted import antithetic_normal
-from .._losses.reconstruction import n_observed_graph
 from .._nn.autoencoder import Autoencoder
 from .._nn.layers import not_exportable
 from .._nn.sparse_coder import SparseCoder
@@ -95,7 +94,7 @@ def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder) -> str:
     nats = graph.add("Div", graph.sum_last_axis(nats), float(len(noise)))
     if loss.degree:  # the density in the units of X
         log_unit = math.log(fitted.scale.item())
-        nats = graph.add("Add", nats, graph.add("Mul", n_observed_graph(graph, x), log_unit))
+        nats = graph.add("Add", nats, graph.add("Mul", graph.count_observed(x), log_unit))
     divergence = _gaussian_kl(graph, mean, log_var, std)
     return graph.add("Mul", graph.add("Add", nats, divergence), -1.0)
 

@@ -50,6 +50,11 @@ class Graph:
         """Add the sum over the last axis, which is removed."""
         return self.add("ReduceSum", x, np.array([-1]), keepdims=0)
 
+    def count_observed(self, x: str) -> str:
+        """Add the number of entries of each row that are not NaN."""
+        ones = self.add("Add", self.add("Mul", self.zero_where_missing(x, x), 0.0), 1.0)
+        return self.sum_last_axis(self.zero_where_missing(x, ones))
+
     def zero_where_missing(self, x: str, value: str) -> str:
         """Add a choice: zero where `x` is NaN, else `value`."""
         return self.add("Where", self.add("IsNaN", x), 0.0, value)

@@ -23,7 +23,9 @@ def _erf(x: np.ndarray) -> np.ndarray:
 OPERATIONS: dict[str, Any] = {
     "Abs": np.abs,
     "Add": np.add,
+    "ArgMin": lambda x, axis, keepdims: np.argmin(x, axis, keepdims=bool(keepdims)),
     "Clip": np.clip,
+    "Concat": lambda *parts, axis: np.concatenate(parts, axis),
     "Div": np.divide,
     "Erf": _erf,
     "Exp": np.exp,
@@ -34,7 +36,9 @@ OPERATIONS: dict[str, Any] = {
     "Log": np.log,
     "MatMul": np.matmul,
     "Max": np.maximum,
+    "Min": np.minimum,
     "Mul": np.multiply,
+    "ReduceMax": lambda x, axes, keepdims: np.max(x, tuple(axes), keepdims=bool(keepdims)),
     "ReduceSum": lambda x, axis, keepdims=1: np.sum(x, tuple(axis), keepdims=bool(keepdims)),
     "Relu": lambda x: np.maximum(x, 0.0),
     "Reshape": np.reshape,
@@ -43,6 +47,7 @@ OPERATIONS: dict[str, Any] = {
     "Sqrt": np.sqrt,
     "Sub": np.subtract,
     "Tanh": np.tanh,
+    "Transpose": lambda x, perm: np.transpose(x, perm),
     "TopK": lambda x, k, axis: -np.sort(-x, axis)[:, : k[0]],
     "Where": np.where,
 }
@@ -95,6 +100,8 @@ class Predictor:
 
     def _run_block(self, program: dict[str, Any], rows: np.ndarray) -> np.ndarray:
         values = {**self._arrays, "X": rows}
-        for operation, inputs, output, attributes in program["nodes"]:
-            values[output] = OPERATIONS[operation](*(values[i] for i in inputs), **attributes)
+        # As in torch and ONNX, overflow is infinite and no warning.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for operation, inputs, output, attributes in program["nodes"]:
+                values[output] = OPERATIONS[operation](*(values[i] for i in inputs), **attributes)
         return values[program["output"]]

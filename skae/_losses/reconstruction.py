@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from .._graph.graph import Graph
+from .._graph.special_functions import log_factorial
 
 
 class ReconstructionLoss(ABC):
@@ -62,6 +63,10 @@ class ReconstructionLoss(ABC):
         """
 
     @abstractmethod
+    def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The constant a and the slope b if the loss is ``a + b x`` up to a term of x alone."""
+
+    @abstractmethod
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         """Draw rows from the likelihood of the loss."""
 
@@ -70,12 +75,24 @@ class ReconstructionLoss(ABC):
         """Add the operations of `pointwise` to a graph."""
 
     @abstractmethod
+    def gradient_graph(self, graph: Graph, raw: str, x: str) -> str:
+        """Add the operations of `gradient` to a graph."""
+
+    @abstractmethod
+    def curvature_graph(self, graph: Graph, raw: str, x: str) -> str:
+        """Add the operations of `curvature` to a graph."""
+
+    @abstractmethod
     def mean_graph(self, graph: Graph, raw: str) -> str:
         """Add the operations of `mean` to a graph."""
 
     @abstractmethod
     def link_graph(self, graph: Graph, mean: str) -> str:
         """Add the operations of `link` to a graph."""
+
+    @abstractmethod
+    def link_derivative_graph(self, graph: Graph, mean: str) -> str:
+        """Add the operations of `link_derivative` to a graph."""
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
         """The negative log-likelihood of each row in nats, shape (n_samples,).
@@ -102,7 +119,11 @@ class ReconstructionLoss(ABC):
 
         The shape is (n_samples, n_raw).
         """
-        return torch.stack([self.loss(row.expand_as(x), x) for row in raw], dim=1)
+        if (terms := self.bilinear_terms(raw)) is None:
+            return torch.stack([self.loss(row.expand_as(x), x) for row in raw], dim=1)
+        constant, slope = terms
+        observed = (~torch.isnan(x)).to(x.dtype)
+        return torch.addmm(observed @ constant.mT, torch.nan_to_num(x), slope.mT)
 
     def loss_graph(self, graph: Graph, raw: str, x: str) -> str:
         """Add the operations of `loss` to a graph; the last axis is that of features."""
@@ -119,15 +140,6 @@ class ReconstructionLoss(ABC):
 def _sum_observed(pointwise: Callable[[Tensor, Tensor], Tensor], raw: Tensor, x: Tensor) -> Tensor:
     # The inner nan_to_num is needed: `where` alone would still propagate NaN into the gradient.
     return torch.where(torch.isnan(x), 0.0, pointwise(raw, torch.nan_to_num(x))).sum(1)
-
-
-def _bilinear(constant: Tensor, slope: Tensor, x: Tensor) -> Tensor:
-    """The sum over observed entries of ``constant + slope * x``, for each row of both.
-
-    `constant` and `slope` are (n_raw, n_features); the shape is (n_samples, n_raw).
-    """
-    observed = (~torch.isnan(x)).to(x.dtype)
-    return torch.addmm(observed @ constant.mT, torch.nan_to_num(x), slope.mT)
 
 
 class SquaredError(ReconstructionLoss):
@@ -160,8 +172,8 @@ class SquaredError(ReconstructionLoss):
     def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
         return torch.full_like(raw, 2.0)
 
-    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
-        return _bilinear(raw.square(), -2 * raw, x)
+    def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
+        return raw.square(), -2 * raw
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
         n_observed = (~torch.isnan(x)).sum(1)
@@ -175,18 +187,27 @@ class SquaredError(ReconstructionLoss):
         error = graph.add("Sub", x, raw)
         return graph.add("Mul", error, error)
 
+    def gradient_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Mul", graph.add("Sub", raw, x), 2.0)
+
+    def curvature_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Add", graph.add("Mul", raw, 0.0), 2.0)
+
     def mean_graph(self, graph: Graph, raw: str) -> str:
         return raw
 
     def link_graph(self, graph: Graph, mean: str) -> str:
         return mean
 
+    def link_derivative_graph(self, graph: Graph, mean: str) -> str:
+        return graph.add("Add", graph.add("Mul", mean, 0.0), 1.0)
+
     def negative_log_likelihood_graph(
         self, graph: Graph, raw: str, x: str, log_scale: float
     ) -> str:
         factor = self.degree * math.exp(self.degree * log_scale)
         standardized = graph.add("Div", self.loss_graph(graph, raw, x), factor)
-        n_observed = n_observed_graph(graph, x)
+        n_observed = graph.count_observed(x)
         constant = graph.add("Mul", n_observed, log_scale + self.log_volume)
         return graph.add("Add", standardized, constant)
 
@@ -210,7 +231,8 @@ class AbsoluteError(SquaredError):
     def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
         return (x - raw).abs().clamp_min(self.min_residual).reciprocal()
 
-    pairwise = ReconstructionLoss.pairwise
+    def bilinear_terms(self, raw: Tensor) -> None:
+        return None
 
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         above, below = (torch.empty_like(raw).exponential_(generator=rng) for _ in range(2))
@@ -218,6 +240,13 @@ class AbsoluteError(SquaredError):
 
     def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
         return graph.add("Abs", graph.add("Sub", x, raw))
+
+    def gradient_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Sign", graph.add("Sub", raw, x))
+
+    def curvature_graph(self, graph: Graph, raw: str, x: str) -> str:
+        size = graph.add("Abs", graph.add("Sub", x, raw))
+        return graph.add("Div", 1.0, graph.add("Max", size, self.min_residual))
 
 
 class LogLoss(ReconstructionLoss):
@@ -251,8 +280,8 @@ class LogLoss(ReconstructionLoss):
         p = torch.sigmoid(raw)
         return p * (1 - p)
 
-    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
-        return _bilinear(softplus(raw), -raw, x)
+    def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
+        return softplus(raw), -raw
 
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         return torch.bernoulli(self.mean(raw), generator=rng)
@@ -272,12 +301,25 @@ class LogLoss(ReconstructionLoss):
         softplus = graph.add("Add", graph.add("Relu", raw), correction)
         return graph.add("Sub", softplus, graph.add("Mul", x, raw))
 
+    def gradient_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Sub", graph.add("Sigmoid", raw), x)
+
+    def curvature_graph(self, graph: Graph, raw: str, x: str) -> str:
+        p = graph.add("Sigmoid", raw)
+        return graph.add("Mul", p, graph.add("Sub", 1.0, p))
+
     def mean_graph(self, graph: Graph, raw: str) -> str:
         return graph.add("Sigmoid", raw)
 
     def link_graph(self, graph: Graph, mean: str) -> str:
         share = graph.add("Clip", mean, self.margin, 1 - self.margin)
         return graph.add("Log", graph.add("Div", share, graph.add("Sub", 1.0, share)))
+
+    def link_derivative_graph(self, graph: Graph, mean: str) -> str:
+        rest = graph.add("Sub", 1.0, mean)
+        smaller = graph.add("Min", mean, rest)
+        inside = graph.add("GreaterOrEqual", smaller, self.margin)
+        return graph.add("Where", inside, graph.add("Div", 1.0, graph.add("Mul", mean, rest)), 0.0)
 
 
 class Poisson(ReconstructionLoss):
@@ -308,8 +350,8 @@ class Poisson(ReconstructionLoss):
     def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
         return raw.exp()
 
-    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
-        return _bilinear(raw.exp(), -raw, x)
+    def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
+        return raw.exp(), -raw
 
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
         return torch.poisson(self.mean(raw), generator=rng)
@@ -324,7 +366,13 @@ class Poisson(ReconstructionLoss):
 
     def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
         rate = graph.add("Sub", graph.add("Exp", raw), graph.add("Mul", x, raw))
-        return graph.add("Add", rate, _log_factorial_graph(graph, x))
+        return graph.add("Add", rate, log_factorial(graph, x))
+
+    def gradient_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Sub", graph.add("Exp", raw), x)
+
+    def curvature_graph(self, graph: Graph, raw: str, x: str) -> str:
+        return graph.add("Exp", raw)
 
     def mean_graph(self, graph: Graph, raw: str) -> str:
         return graph.add("Exp", raw)
@@ -332,31 +380,9 @@ class Poisson(ReconstructionLoss):
     def link_graph(self, graph: Graph, mean: str) -> str:
         return graph.add("Log", graph.add("Max", mean, self.margin))
 
-
-def _log_factorial_graph(graph: Graph, x: str) -> str:
-    """Add log(x!), for which ONNX has no operation, by Stirling's series.
-
-    From 8 on it is exact to 1e-11; hence log(x!) = log((x + 8)!) - log((x + 1) ... (x + 8)).
-    """
-    factors = graph.add("Add", x, 1.0)
-    for i in range(2, 9):
-        factors = graph.add("Mul", factors, graph.add("Add", x, float(i)))
-    z = graph.add("Add", x, 9.0)
-    inverse = graph.add("Div", 1.0, z)
-    square = graph.add("Mul", inverse, inverse)
-    series = graph.add("Mul", square, -1 / 1680)
-    for term in (1 / 1260, -1 / 360):
-        series = graph.add("Mul", graph.add("Add", series, term), square)
-    remainder = graph.add("Mul", graph.add("Add", series, 1 / 12), inverse)
-    growth = graph.add("Mul", graph.add("Sub", z, 0.5), graph.add("Log", z))
-    stirling = graph.add("Sub", graph.add("Add", growth, math.log(2 * math.pi) / 2), z)
-    return graph.add("Sub", graph.add("Add", stirling, remainder), graph.add("Log", factors))
-
-
-def n_observed_graph(graph: Graph, x: str) -> str:
-    """Add the number of observed entries of each row to a graph."""
-    ones = graph.add("Add", graph.add("Mul", graph.zero_where_missing(x, x), 0.0), 1.0)
-    return graph.sum_last_axis(graph.zero_where_missing(x, ones))
+    def link_derivative_graph(self, graph: Graph, mean: str) -> str:
+        inside = graph.add("GreaterOrEqual", mean, self.margin)
+        return graph.add("Where", inside, graph.add("Div", 1.0, mean), 0.0)
 
 
 def loss_of_link(link: Callable[[Tensor], Tensor]) -> ReconstructionLoss:

@@ -64,6 +64,11 @@ class SoftClip(nn.Module):
         growth = graph.add("Log", graph.add("Add", graph.add("Abs", excess), 1.0))
         return graph.add("Add", clipped, graph.add("Mul", graph.add("Sign", excess), growth))
 
+    def derivative_to_graph(self, graph: Graph, x: str, y: str) -> str:
+        """Add the operations of `derivative` to a graph."""
+        excess = graph.add("Sub", x, graph.add("Clip", x, -self.limit, self.limit))
+        return graph.add("Div", 1.0, graph.add("Add", graph.add("Abs", excess), 1.0))
+
 
 class LayerScale(nn.Module):
     """A learned factor for each output, initialised to zero."""
@@ -117,7 +122,10 @@ LAYERS |= {
         Whitening.to_graph, Whitening.input_gradient, linear_part=Whitening.forward
     ),
     SoftClip: LayerForms(
-        SoftClip.to_graph, SoftClip.input_gradient, derivative=SoftClip.derivative
+        SoftClip.to_graph,
+        SoftClip.input_gradient,
+        derivative=SoftClip.derivative,
+        derivative_to_graph=SoftClip.derivative_to_graph,
     ),
     LayerScale: LayerForms(
         LayerScale.to_graph,

@@ -50,13 +50,13 @@ class LayeredDecoder(DecoderTangents):
         # For one row each Python call counts: functions are looked up once.
         form, path, scales = network.decoder_form(), network.pca_path, network.scales
         self.inverse_code_scale = form.inverse_code_scale
-        self.components, self._max_distance = form.components, form.max_train_distance
+        self.components, self._form_fade = form.components, form.fade
         self._link, self._mean, self._output_scale = network.link, path.mean, scales.output_scale
         self._axes = torch.diag(form.inverse_code_scale)
         loss = loss_of_link(network.link)
         has_link = self.components is not None and type(loss).link is not SquaredError.link
         self._link_derivative = loss.link_derivative if has_link else None
-        layers = layers_of(network.decoder)
+        self.layers = layers = layers_of(network.decoder)
         known = [_is_known(layer) for layer in layers]
         self._forward = [_function(*pair) for pair in zip(layers, known, strict=True)]
         start = _start_of_affine_tail(layers, known)
@@ -76,6 +76,10 @@ class LayeredDecoder(DecoderTangents):
         linear = self._mean if self.components is None else self._linear(code)
         delta_raw = x * values[1]
         return [*values, torch.addcmul(self._link(linear), delta_raw, self._output_scale)]
+
+    def layer_values(self, values: Values) -> Values:
+        """The inputs of all layers, and the output of the last."""
+        return values[2:-1]
 
     def tangents(self, values: Values) -> Tensor:
         """Those of the last hidden layer, times the fade."""
@@ -101,10 +105,9 @@ class LayeredDecoder(DecoderTangents):
         return torch.addmm(self._mean, code, self.components)
 
     def _fade(self, scaled_code: Tensor) -> Tensor:
-        if self._max_distance is None:
+        if self._form_fade is None:
             return scaled_code.new_ones(len(scaled_code), 1)
-        distance = torch.linalg.vector_norm(scaled_code, dim=1, keepdim=True)
-        return (2 - distance / self._max_distance).clamp_(0, 1)
+        return self._form_fade(scaled_code)
 
 
 def decoder_tangents(network: Autoencoder) -> DecoderTangents:

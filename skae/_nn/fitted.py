@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .._graph.graph import Graph
 from .projection import Visit, ignore, project, start_codes
+from .projection_graph import project_graph
 
 # Up to this number of entries are decoded at once for the Jacobian.
 MAX_DECODED_ENTRIES = 2**18
@@ -21,13 +22,11 @@ class FittedAutoencoder(nn.Module):
     network: Any  # an Autoencoder; estimators use the methods of its subclasses, too
     shift: Tensor  # (n_features,)
     scale: Tensor  # one number
-    n_projection_steps: int  # after the encoder
 
     def __init__(self, network: nn.Module, shift: Tensor, scale: float, n_components: int):
         super().__init__()
         self.network = network
         self.n_components = n_components
-        self.n_projection_steps = 0
         self.register_buffer("shift", shift)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
@@ -38,9 +37,9 @@ class FittedAutoencoder(nn.Module):
         """
         x = (x - self.shift) / self.scale
         code = self.network.encode(x)
-        if self.n_projection_steps:
+        if self.network.n_projection_steps:
             start = start_codes(self.network, x, code, visit)
-            code = project(self.network, x, start, self.n_projection_steps, visit)
+            code = project(self.network, x, start, self.network.n_projection_steps, visit)
         return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:
@@ -63,12 +62,13 @@ class FittedAutoencoder(nn.Module):
         return code / self.scale
 
     def with_trained_layers(self, network: Any) -> Self:
-        """A copy with the encoder and the decoder of `network`.
+        """A copy with the encoder, the decoder and the anchors of `network`.
 
         All other tensors are unchanged, also their precision.
         """
         fitted = copy.deepcopy(self)
         fitted.network.encoder, fitted.network.decoder = network.encoder, network.decoder
+        fitted.network.anchors = network.anchors
         return fitted
 
     def decoder_jacobian(self) -> Tensor:
@@ -88,7 +88,10 @@ class FittedAutoencoder(nn.Module):
 
     def encode_graph(self, graph: Graph, x: str) -> str:
         """Add the operations of `encode` to a graph."""
-        code = self.network.encode_graph(graph, self.standardize_graph(graph, x))
+        x = self.standardize_graph(graph, x)
+        code = self.network.encode_graph(graph, x)
+        if self.n_projection_steps:
+            code = project_graph(self.network, graph, x, code, self.n_projection_steps)
         return self.from_network_code_graph(graph, code)
 
     def decode_graph(self, graph: Graph, code: str) -> str:

@@ -30,6 +30,8 @@ class LayerForms(NamedTuple):
     parameter_gradients: Callable[[Any, Tensor, Tensor], None] | None = None
     # (layer, x, y): of an elementwise layer, the derivative of each entry of `y` in that of `x`.
     derivative: Callable[[Any, Tensor, Tensor], Tensor] | None = None
+    # (layer, graph, x, y): add the operations of `derivative` to a graph.
+    derivative_to_graph: Callable[[Any, Graph, str, str], Any] | None = None
     # (layer, x): of an affine layer, the layer without its bias; `x` has two axes before those of
     # an input, or one if these are vectors.
     linear_part: Callable[[Any, Tensor], Tensor] | None = None
@@ -152,6 +154,18 @@ def _gelu_to_graph(layer: nn.GELU, graph: Graph, x: str) -> str:
     return graph.add("Mul", graph.add("Mul", x, 0.5), share)
 
 
+def _gelu_derivative_to_graph(layer: nn.GELU, graph: Graph, x: str, y: str) -> str:
+    share = graph.add("Add", graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5))), 1.0)
+    density = graph.add("Exp", graph.add("Mul", graph.add("Mul", x, x), -0.5))
+    slope = graph.add("Mul", graph.add("Mul", x, density), 1 / math.sqrt(2 * math.pi))
+    return graph.add("Add", graph.add("Mul", share, 0.5), slope)
+
+
+def _silu_derivative_to_graph(layer: nn.SiLU, graph: Graph, x: str, y: str) -> str:
+    share = graph.add("Sigmoid", x)
+    return graph.add("Add", share, graph.add("Mul", y, graph.add("Sub", 1.0, share)))
+
+
 _CONVOLUTION = (
     *("in_channels", "out_channels", "kernel_size", "stride", "padding"),
     *("dilation", "groups", "padding_mode"),
@@ -194,6 +208,7 @@ LAYERS: dict[type[nn.Module], LayerForms] = {
         derivative=lambda layer, x, y: torch.ops.aten.gelu_backward(
             torch.ones_like(x), x, approximate=layer.approximate
         ),
+        derivative_to_graph=_gelu_derivative_to_graph,
         arguments=("approximate",),
     ),
     nn.Identity: LayerForms(
@@ -205,11 +220,17 @@ LAYERS: dict[type[nn.Module], LayerForms] = {
     nn.ReLU: LayerForms(
         lambda layer, graph, x: graph.add("Relu", x),
         **_from_input_gradient(lambda layer, x, y, gradient: gradient * (x > 0)),
+        derivative_to_graph=lambda layer, graph, x, y: graph.add(
+            "Where", graph.add("Greater", x, 0.0), 1.0, 0.0
+        ),
         arguments=(),
     ),
     nn.Sigmoid: LayerForms(
         lambda layer, graph, x: graph.add("Sigmoid", x),
         **_from_input_gradient(lambda layer, x, y, gradient: gradient * (y * (1 - y))),
+        derivative_to_graph=lambda layer, graph, x, y: graph.add(
+            "Mul", y, graph.add("Sub", 1.0, y)
+        ),
         arguments=(),
     ),
     nn.SiLU: LayerForms(
@@ -217,11 +238,15 @@ LAYERS: dict[type[nn.Module], LayerForms] = {
         **_from_input_gradient(
             lambda layer, x, y, gradient: torch.ops.aten.silu_backward(gradient, x)
         ),
+        derivative_to_graph=_silu_derivative_to_graph,
         arguments=(),
     ),
     nn.Tanh: LayerForms(
         lambda layer, graph, x: graph.add("Tanh", x),
         **_from_input_gradient(lambda layer, x, y, gradient: gradient * (1 - y * y)),
+        derivative_to_graph=lambda layer, graph, x, y: graph.add(
+            "Sub", 1.0, graph.add("Mul", y, y)
+        ),
         arguments=(),
     ),
 }

@@ -104,7 +104,6 @@ RENAMED_ATTRIBUTES: dict[str, dict[str, str]] = {
 # Class name -> attributes and buffers that it did not have: name -> the value for an old module.
 NEW_ATTRIBUTES: dict[str, dict[str, Callable[[Any], Any]]] = {
     "Autoencoder": {"anchors": lambda network: network.scales.inverse_code_scale[None][:0].clone()},
-    "FittedAutoencoder": {"n_projection_steps": lambda fitted: 0},
 }
 
 # Old module -> the modules that have its classes and functions now. `_losses`, `_training`,

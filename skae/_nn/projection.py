@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from .._losses.reconstruction import SquaredError, loss_of_link
-from .autoencoder import Autoencoder
+from .autoencoder import Autoencoder, full_precision
 from .decoder_tangents import DecoderTangents, LayeredDecoder, Values, decoder_tangents
 
 # The damping is relative to the mean diagonal entry of the Gram matrix of the Jacobian.
 START_DAMPING, DECREASE, INCREASE = 1e-2, 0.3, 5.0
 # The largest change of a component in one step, in standard deviations of the code: the decoder is
 # not linear over longer steps.
-MAX_STEP = 0.5
+MAX_STEP = 1.0
 # Of a Gram matrix that is zero.
 MIN_DAMPING = 1e-30
 # Up to this number of entries of tangents are computed at once.
@@ -59,17 +59,40 @@ def project(
 
 @torch.no_grad()
 def start_codes(network: Autoencoder, x: Tensor, code: Tensor, visit: Visit = ignore) -> Tensor:
-    """The code of the anchor whose reconstruction is nearest, or `code` where that is nearer.
+    """The best of `code`, PCA's code and the code of the anchor with the nearest reconstruction.
 
-    `visit` is called with the anchors.
+    `visit` is called with the codes of PCA and the anchors.
     """
-    if not len(network.anchors):
-        return code
-    visit(network.anchors)
-    raw, losses = network.decode(network.anchors), RowLosses(network, x)
-    nearest = loss_of_link(network.link).pairwise(raw, x).argmin(1)
-    nearer = losses(raw[nearest]) < losses(network.decode(code))
-    return torch.where(nearer[:, None], network.anchors[nearest], code)
+    losses, pca_code = RowLosses(network, x), network.pca_code(x)
+    candidates = []
+    if pca_code is not None:
+        visit(pca_code)
+        candidates.append((pca_code, losses(network.decode(pca_code))))
+    if len(network.anchors):
+        visit(network.anchors)
+        raw = network.decode(network.anchors)
+        nearest = loss_of_link(network.link).pairwise(raw, x).argmin(1)
+        candidates.append((network.anchors[nearest], losses(raw[nearest])))
+    loss = losses(network.decode(code)) if candidates else None
+    for candidate, candidate_loss in candidates:
+        lower = candidate_loss < loss
+        code = torch.where(lower[:, None], candidate, code)
+        loss = torch.where(lower, candidate_loss, loss)
+    return code
+
+
+def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
+    """The projection of rows from the best start, as a constant; `code` is that of the encoder.
+
+    In training it is one step, and the result replaces the oldest anchors.
+    """
+    with full_precision(x.device.type):
+        start = start_codes(network, x, code.detach())
+        n_steps = 1 if network.training else network.n_projection_steps
+        code = project(network, x, start, n_steps)
+        if network.training:
+            network.replace_anchors(code)
+    return code
 
 
 class RowLosses:

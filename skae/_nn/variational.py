@@ -113,6 +113,9 @@ class VariationalAutoencoder(Autoencoder):
         linear = self.link(self.pca_path.decode(code * self.decoder_gain))
         return linear + self.scales.output_scale * self.decoder(code)
 
+    def pca_code(self, x: Tensor) -> None:
+        """None: the codes have another scale."""
+
     def decoder_form(self) -> DecoderForm:
         """The terms of `decode`."""
         components = self.decoder_gain[:, None] * self.pca_path.components

@@ -27,6 +27,7 @@ def can_be_batched(gradient: object) -> bool:
     """Whether epochs with this gradient can be computed with those of other networks."""
     return (
         isinstance(gradient, ManualGradient)
+        and not gradient.projects
         and gradient.dtype == torch.float32
         and all(parameter.requires_grad for parameter in gradient.network.parameters())
     )

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from .callbacks import FitCallbackContext
 from .fit_data import FitData, generator
 from .initialization import Initialization, NetworkParameters, NetworkParts, flops_per_row, raw_stds
 from .layerwise import stages
-from .loop import EpochCallback, History, divergence_message, train, train_epoch
-from .objective import Gradient, Regularized, TrainingSource, losses_of_rows
+from .loop import EpochCallback, History, Stage, divergence_message, train, train_epoch
+from .objective import Gradient, Objective, Regularized, TrainingSource, losses_of_rows
 from .optimizer import Optimizer, warmup_inverse_sqrt
 from .result import FitResult, TrainedNetwork
+
+# The share of the epochs with the objective that is faster, if there is one.
+WARM_UP = 0.8
 
 
 def train_autoencoder(
@@ -85,12 +89,10 @@ def train_network(
 ) -> History:
     """Train a network on the training rows, in place."""
     order = generator(data.seeds.order)
-    n_steps = data.config.n_steps(len(data.train))
     with _global_rng_for_user_modules(parameters, data):
         history = train(
             network,
-            _gradient(network, parameters, data, n_steps),
-            lambda: _held_out_errors(network, data),
+            _stages(network, parameters, data),
             lambda: data.train[torch.randperm(len(data.train), generator=order).to(data.device)],
             data.config,
             data.group.callback(callback),
@@ -107,14 +109,14 @@ def continue_training(
 ) -> tuple[FittedAutoencoder, History, dict[str, Any]]:
     """One pass over all rows; `optimizer_state` comes from the pass before it."""
     network = training_copy(fitted.network, data)
-    loss_scale = _held_out_errors(network, data).mean().item() or 1.0
+    loss_scale = _held_out_errors(network, data, data.objective).mean().item() or 1.0
     schedule = warmup_inverse_sqrt(data.config.learning_rate)
     optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
     if optimizer_state:
         optimizer.load_state_dict(optimizer_state)
     order = torch.randperm(len(data.rows), generator=generator(data.seeds.order)).to(data.device)
     with _global_rng_for_user_modules(parameters, data):
-        gradient = _gradient(network, parameters, data, n_steps=0)
+        gradient = _gradient(network, parameters, data, data.objective, n_steps=0)
         loss = train_epoch(optimizer, gradient, order, data.config.batch_size)
     if not np.isfinite(loss):
         raise ValueError(divergence_message(data.config.learning_rate))
@@ -159,11 +161,31 @@ def training_copy(network: Autoencoder, data: FitData) -> Autoencoder:
     return network
 
 
+def _stages(network: Autoencoder, parameters: NetworkParameters, data: FitData) -> list[Stage]:
+    """The epochs with the faster objective, if there is one, and those with the objective."""
+    n_epochs, n_steps = data.config.max_epochs, data.config.n_steps(len(data.train))
+    objectives = [(n_epochs, data.objective)]
+    if (warm_up := data.objective.warm_up(network)) is not None:
+        objectives.insert(0, (int(WARM_UP * n_epochs), warm_up))
+    return [
+        Stage(
+            last_epoch,
+            _gradient(network, parameters, data, objective, n_steps),
+            partial(_held_out_errors, network, data, objective),
+        )
+        for last_epoch, objective in objectives
+    ]
+
+
 def _gradient(
-    network: Autoencoder, parameters: NetworkParameters, data: FitData, n_steps: int
+    network: Autoencoder,
+    parameters: NetworkParameters,
+    data: FitData,
+    objective: Objective,
+    n_steps: int,
 ) -> Gradient:
-    """The gradient of the objective over the rows of all processes, with the penalty if any."""
-    config, objective = data.config, data.objective
+    """The gradient of an objective over the rows of all processes, with the penalty if any."""
+    config = data.config
     if config.alpha:
         objective = Regularized(objective, config.alpha, config.l1_ratio)
     dtype = _layer_dtype(network, parameters, data)
@@ -194,10 +216,10 @@ def _global_rng_for_user_modules(parameters: NetworkParameters, data: FitData) -
         yield
 
 
-def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
-    """The objective for each held-out row, with the same random numbers each time."""
+def _held_out_errors(network: Autoencoder, data: FitData, objective: Objective) -> Tensor:
+    """An objective for each held-out row, with the same random numbers each time."""
     network.eval()
-    rng, rows, objective = data.rng(data.device), data.held_out_rows, data.objective
+    rng, rows = data.rng(data.device), data.held_out_rows
     own, start = torch.empty(len(rows.local_index(data.held_out)), device=data.device), 0
     with torch.no_grad():
         for index in data.held_out.split(max(BLOCK_ENTRIES // data.X.shape[1], 1)):

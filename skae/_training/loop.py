@@ -27,6 +27,15 @@ class History(NamedTuple):
 BestSoFar = Callable[[], tuple[dict[str, Tensor], History]]
 
 
+class Stage(NamedTuple):
+    """Epochs with one objective."""
+
+    last_epoch: int
+    # gradient(index): the mean loss of the rows at an index; its gradient is left in the parameters
+    gradient: Callable[[Tensor], Tensor]
+    held_out_errors: Callable[[], Tensor]  # the error of each held-out row
+
+
 class EpochCallback:
     """Called at each epoch; may end the training. Does nothing by default."""
 
@@ -105,8 +114,7 @@ def divergence_message(learning_rate: float) -> str:
 
 def train(
     network: nn.Module,
-    gradient: Callable[[Tensor], Tensor],
-    held_out_errors: Callable[[], Tensor],
+    stages: Sequence[Stage],
     permutations: Callable[[], Tensor],
     config: TrainingConfig,
     callback: Callback,
@@ -122,15 +130,12 @@ def train(
     ----------
     network : Module
         In float32, on the device.
-    gradient : callable
-        ``gradient(index)`` returns the mean loss of the rows at `index` and leaves its gradient in
-        the parameters.
-    held_out_errors : callable
-        Returns the error of each held-out row.
+    stages : sequence of Stage
+        Trained one after the other; only the last one can end early.
     permutations : callable
         Returns the next order of the training rows.
     """
-    before = best_errors = held_out_errors()
+    before = best_errors = stages[-1].held_out_errors()
     history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
     margin = config.tol * history.validation[0]
     threshold, last_progress = history.validation[0] - margin, 0
@@ -147,9 +152,10 @@ def train(
     try:
         for epoch in range(1, config.max_epochs + 1):
             callback.on_epoch_begin()
-            loss = RUN_EPOCH.get()(optimizer, gradient, permutation, config.batch_size)
+            stage = next(stage for stage in stages if epoch <= stage.last_epoch)
+            loss = RUN_EPOCH.get()(optimizer, stage.gradient, permutation, config.batch_size)
             with optimizer.ema_weights():
-                errors = held_out_errors()
+                errors = stage.held_out_errors()
                 error = errors.mean().item()
                 if error < min(history.validation):
                     best_errors, best = errors, _snapshot(network)
@@ -159,7 +165,7 @@ def train(
                 break
             history.training.append(loss)
             history.validation.append(error)
-            if error < threshold:
+            if error < threshold or stage is not stages[-1]:
                 threshold, last_progress = error - margin, epoch
             stopped = callback.on_epoch_end(history, best_so_far)
             if stopped or epoch - last_progress >= config.patience:

@@ -18,6 +18,7 @@ from torch.nn.functional import linear
 
 from .._nn.autoencoder import Autoencoder
 from .._nn.layers import LAYERS, has_hooks
+from .._nn.projection import nearest_codes
 
 
 def has_manual_backward(network: Autoencoder) -> bool:
@@ -171,7 +172,8 @@ class SquaredErrorGradient:
         if self._rounded is not None:
             self._rounded.copy_weights()
         delta_code = self._encoder.forward(rows.encoder_input)
-        code = rows.pca_code + scales.delta_scale * delta_code
+        encoder_code = rows.pca_code + scales.delta_scale * delta_code
+        code, target = self._decoded_codes(encoder_code, target)
         delta_raw = self._decoder.forward((code * scales.inverse_code_scale).to(self._dtype))
         raw = pca_path.decode(code) + scales.output_scale * delta_raw
         error = torch.nan_to_num(raw - target)
@@ -181,10 +183,23 @@ class SquaredErrorGradient:
         d_code = self._decoder.backward(d_delta_raw, to_input=True) * scales.inverse_code_scale
         if pca_path.active:
             d_code += d_raw @ pca_path.components.mT
+        d_code = d_code[-len(encoder_code) :]
         self._encoder.backward((d_code * scales.delta_scale).to(self._dtype), to_input=False)
         if self._rounded is not None:
             self._rounded.copy_gradients()
         return (error * d_raw).sum((-2, -1)) / 2
+
+    def _decoded_codes(self, code: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes at which the error is measured, and their targets; last that of the encoder."""
+        return code, target
+
+
+class ProjectedGradient(SquaredErrorGradient):
+    """The same for the mean of the errors at the nearest code and at the encoder's code."""
+
+    def _decoded_codes(self, code: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        nearest = nearest_codes(self._network, target, code)
+        return torch.cat([nearest, code]), torch.cat([target, target])
 
 
 class ManualGradient:
@@ -201,9 +216,11 @@ class ManualGradient:
         batch: Callable[[Tensor], tuple[Tensor, Tensor]],
         dtype: torch.dtype,
         rows: Tensor | None = None,
+        kind: type[SquaredErrorGradient] = SquaredErrorGradient,
     ):
         self.network, self.batch, self.dtype, self._rows = network, batch, dtype, rows
-        self._squared_error = SquaredErrorGradient(network, dtype)
+        self.projects = kind is ProjectedGradient
+        self._squared_error = kind(network, dtype)
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the mean loss of the rows at `index`."""

@@ -93,7 +93,7 @@ class Objective(ABC):
         """Give a new equation the defaults, in place of what belongs to that of a base class."""
         super().__init_subclass__(**kwargs)
         equation = defined_at(cls, "per_row")
-        for name in ("gradient", "is_reconstruction", "minimised_by_pca"):
+        for name in ("gradient", "is_reconstruction", "minimised_by_pca", "warm_up"):
             if defined_at(cls, name) > equation:
                 setattr(cls, name, vars(Objective)[name])
 
@@ -139,6 +139,20 @@ class Objective(ABC):
     def minimised_by_pca(self) -> bool:
         """Whether PCA is the optimum among linear autoencoders."""
         return False
+
+    def warm_up(self, network: Autoencoder) -> "Objective | None":
+        """An objective that is faster and trained first, or None.
+
+        Parameters
+        ----------
+        network : Autoencoder
+            The network before training.
+
+        Returns
+        -------
+        objective : Objective or None
+        """
+        return None
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
         """The gradient of the mean of :meth:`per_row`, here by autograd.
