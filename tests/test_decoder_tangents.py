@@ -138,11 +138,13 @@ def test_the_jacobian_is_the_same_in_inference_mode(network, global_random_seed)
 
 
 def test_the_jacobian_is_that_of_the_network_without_its_fade_times_the_fade(global_random_seed):
-    network = randomize(make_autoencoder(global_random_seed, active=False), global_random_seed)
+    network = make_autoencoder(global_random_seed, active=False)
+    network = randomize(network, global_random_seed).eval()
     code, decoder = codes_of(network, global_random_seed), decoder_tangents(network)
     expected = decoder.jacobian(decoder.values(code))
     network.max_train_distance.fill_(0.5)
-    fade = (2 - network.distance(code) / 0.5).clamp(0, 1)
+    fade = network.fade(code * network.scales.inverse_code_scale)
+    assert 0 <= fade.min() < fade.max() <= 1
     decoder = decoder_tangents(network)
     found = decoder.jacobian(decoder.values(code))
     torch.testing.assert_close(found, expected * fade[:, :, None])

@@ -88,6 +88,14 @@ def arguments(estimator, X):
     return dict.fromkeys(METHODS, X) | {"inverse_transform": estimator.transform(X)}
 
 
+def tolerance(estimator, dtype, *, single=False):
+    """Steps of a projection enlarge the differences of rounding."""
+    projected = estimator.network_.network.n_projection_steps > 0
+    if single or dtype == np.float32:
+        return 2e-3 if projected else 1e-5
+    return 1e-6 if projected else 1e-10
+
+
 def assert_close(actual, expected, rtol):
     """Within `rtol` of the size of the results: single codes may be zero."""
     assert actual.shape == expected.shape
@@ -109,7 +117,8 @@ def test_onnxruntime_agrees_with_every_method(case, digits):
     for method, rows in arguments(estimator, X).items():
         (actual,) = run(to_onnx(estimator, method), X=rows)
         assert actual.dtype == np.float32
-        assert_close(actual, getattr(estimator, method)(rows), 1e-5)
+        rtol = tolerance(estimator, np.float32)
+        assert_close(actual, getattr(estimator, method)(rows), rtol)
 
 
 @pytest.mark.parametrize("variant", ["dense", "deep and tied", "gelu", "counts", "images"])
@@ -117,7 +126,7 @@ def test_onnxruntime_agrees_in_double_precision(variant, digits):
     pytest.importorskip("skl2onnx")
     estimator, X = fitted(AutoencoderTransformer, digits, **PARAMETERS[variant])
     # onnxruntime computes GELU and convolutions in single precision only.
-    rtol = 1e-5 if variant in ("gelu", "images") else 1e-10
+    rtol = tolerance(estimator, np.float64, single=variant in ("gelu", "images"))
     for method, rows in arguments(estimator, X).items():
         (actual,) = run(to_onnx(estimator, method, dtype=np.float64), X=rows)
         assert actual.dtype == np.float64
@@ -130,8 +139,9 @@ def test_the_numpy_package_agrees_with_every_method(case, digits, tmp_path):
     estimator, X = fitted(cls, digits, **PARAMETERS[variant])
     export_numpy(estimator, tmp_path)
     model = load(tmp_path / "model.npz")
+    rtol = tolerance(estimator, np.float64)
     for method, rows in arguments(estimator, X).items():
-        assert_close(getattr(model, method)(rows), getattr(estimator, method)(rows), 1e-10)
+        assert_close(getattr(model, method)(rows), getattr(estimator, method)(rows), rtol)
 
 
 @pytest.mark.parametrize("cls", [AutoencoderTransformer, VAE])
@@ -142,7 +152,7 @@ def test_missing_values_are_exported_as_missing(cls, digits_with_gaps, tmp_path)
     for method in ("transform", "reconstruct", "score_samples"):
         expected = getattr(estimator, method)(X)
         assert np.isfinite(expected).all()
-        assert_close(getattr(model, method)(X), expected, 1e-10)
+        assert_close(getattr(model, method)(X), expected, tolerance(estimator, np.float64))
 
 
 def test_codes_far_from_the_training_rows_are_exported_as_pca(digits, tmp_path):
@@ -161,9 +171,10 @@ def test_a_whole_pipeline_is_one_model(dtype, digits, small):
     pipeline = make_pipeline(*steps, LogisticRegression()).fit(X, y)
     labels, probabilities = run(to_onnx(pipeline, dtype=dtype), X=X)
     np.testing.assert_array_equal(labels, pipeline.predict(X))
-    assert_close(probabilities, pipeline.predict_proba(X), 1e-5)
+    rtol = tolerance(pipeline[-2], dtype)
+    assert_close(probabilities, pipeline.predict_proba(X), rtol)
     (codes,) = run(to_onnx(pipeline[:-1], dtype=dtype), X=X)
-    assert_close(codes, pipeline[:-1].transform(X), 1e-5)
+    assert_close(codes, pipeline[:-1].transform(X), rtol)
 
 
 def test_skl2onnx_translates_a_registered_estimator(digits):
@@ -171,7 +182,7 @@ def test_skl2onnx_translates_a_registered_estimator(digits):
     estimator, X = fitted(AutoencoderTransformer, digits.astype(np.float32))
     register_onnx_converters()
     (codes,) = run(skl2onnx.to_onnx(estimator, X[:1]), X=X)
-    assert_close(codes, estimator.transform(X), 1e-5)
+    assert_close(codes, estimator.transform(X), tolerance(estimator, np.float32))
 
 
 @dataclass
@@ -203,17 +214,18 @@ class FromBase(BaseAutoencoder):
 def test_a_subclass_is_exported_as_its_base(cls, digits, tmp_path):
     skl2onnx = pytest.importorskip("skl2onnx")
     estimator, X = fitted(cls, digits.astype(np.float32))
+    rtol = tolerance(estimator, np.float32)
     export_numpy(estimator, tmp_path)
     model = load(tmp_path / "model.npz")
     for method, rows in arguments(estimator, X).items():
         expected = getattr(estimator, method)(rows)
-        assert_close(run(to_onnx(estimator, method), X=rows)[0], expected, 1e-5)
-        assert_close(getattr(model, method)(rows), expected, 1e-5)
+        assert_close(run(to_onnx(estimator, method), X=rows)[0], expected, rtol)
+        assert_close(getattr(model, method)(rows), expected, rtol)
     codes = estimator.transform(X)
     pipeline = make_pipeline(estimator)
-    assert_close(run(to_onnx(pipeline), X=X)[0], codes, 1e-5)
+    assert_close(run(to_onnx(pipeline), X=X)[0], codes, rtol)
     register_onnx_converters()
-    assert_close(run(skl2onnx.to_onnx(pipeline, X[:1]), X=X)[0], codes, 1e-5)
+    assert_close(run(skl2onnx.to_onnx(pipeline, X[:1]), X=X)[0], codes, rtol)
 
 
 def test_the_old_name_of_export_numpy_warns(digits, tmp_path):

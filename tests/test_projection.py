@@ -181,13 +181,19 @@ def test_zero_steps_and_no_rows_change_nothing():
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("gaps", [False, True])
-def test_a_start_is_the_best_of_the_code_and_all_anchors(loss, gaps, global_random_seed):
-    network = make_network(global_random_seed, loss)
+@pytest.mark.parametrize("active", [False, True])
+def test_a_start_is_the_best_of_the_code_and_pca_and_all_anchors(
+    loss, gaps, active, global_random_seed
+):
+    network = make_network(global_random_seed, loss, active=active)
     x, code = make_rows(network, global_random_seed)
     x = with_gaps(x) if gaps else x
-    assert start_codes(network, x, code) is code
+    candidates = [code] if (pca_code := network.pca_code(x)) is None else [code, pca_code]
+    expected = torch.stack([losses_of(network, x, c) for c in candidates]).amin(0)
+    found = losses_of(network, x, start_codes(network, x, code))
+    torch.testing.assert_close(found, expected)
     network.anchors = torch.randn(30, N_COMPONENTS, generator=make_rng(global_random_seed)).double()
-    candidates = [code, *(anchor.expand_as(code) for anchor in network.anchors)]
+    candidates += [anchor.expand_as(code) for anchor in network.anchors]
     expected = torch.stack([losses_of(network, x, c) for c in candidates]).amin(0)
     found = losses_of(network, x, start_codes(network, x, code))
     torch.testing.assert_close(found, expected)

@@ -16,7 +16,6 @@ from skae._losses.reconstruction import (
     LossName,
     describe_losses,
     loss_of_link,
-    n_observed_graph,
 )
 
 X = {
@@ -161,7 +160,7 @@ def test_onnx_operations_compute_the_loss_and_the_likelihood(loss, x):
     output = loss.negative_log_likelihood_graph(graph, "raw", "x", LOG_SCALE.item())
     expected = loss.negative_log_likelihood(RAW, x, LOG_SCALE)
     np.testing.assert_allclose(run(graph, output, raw=RAW, x=x), expected, rtol=1e-9)
-    np.testing.assert_array_equal(run(graph, n_observed_graph(graph, "x"), raw=RAW, x=x), [2, 3])
+    np.testing.assert_array_equal(run(graph, graph.count_observed("x"), raw=RAW, x=x), [2, 3])
 
 
 def test_onnx_operations_compute_the_mean_and_the_link(name, loss):

@@ -38,7 +38,6 @@ OPERATIONS: dict[str, Any] = {
     "Max": np.maximum,
     "Min": np.minimum,
     "Mul": np.multiply,
-    "ReduceMax": lambda x, axes, keepdims: np.max(x, tuple(axes), keepdims=bool(keepdims)),
     "ReduceSum": lambda x, axis, keepdims=1: np.sum(x, tuple(axis), keepdims=bool(keepdims)),
     "Relu": lambda x: np.maximum(x, 0.0),
     "Reshape": np.reshape,

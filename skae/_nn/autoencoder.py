@@ -209,19 +209,28 @@ class Autoencoder(nn.Module):
         scaled = graph.add("Mul", code, self.scales.inverse_code_scale)
         delta_raw = self._decoder_graph(graph, scaled)
         if torch.isfinite(self.max_train_distance):
-            squares = graph.add("ReduceSum", graph.add("Mul", scaled, scaled), np.array([-1]))
-            ratio = graph.add("Div", graph.add("Sqrt", squares), self.max_train_distance)
-            remaining = graph.add("Sub", 1 + self.fade_width, ratio)
-            fade = graph.add("Clip", graph.add("Div", remaining, self.fade_width), 0.0, 1.0)
-            delta_raw = graph.add("Mul", delta_raw, fade)
+            delta_raw = graph.add("Mul", delta_raw, self.fade_graph(graph, scaled))
         return self._raw_graph(graph, code, delta_raw)
+
+    def fade_graph(self, graph: Graph, scaled: str) -> str:
+        """Add the operations of `fade` to a graph; only for a finite distance."""
+        # Not ReduceSum, whose result onnxruntime gives another shape if there are no rows.
+        ones = np.ones((len(self.scales.inverse_code_scale), 1))
+        squares = graph.add("MatMul", graph.add("Mul", scaled, scaled), ones)
+        ratio = graph.add("Div", graph.add("Sqrt", squares), self.max_train_distance)
+        remaining = graph.add("Sub", 1 + self.fade_width, ratio)
+        return graph.add("Clip", graph.add("Div", remaining, self.fade_width), 0.0, 1.0)
 
     def _decoder_graph(self, graph: Graph, scaled: str) -> str:
         """Add the decoder to a graph."""
+        self.set_inputs_of_tied_layers(graph)
+        return layer_to_graph(graph, self.decoder, scaled)
+
+    def set_inputs_of_tied_layers(self, graph: Graph) -> None:
+        """Set the number of inputs of a decoder that is tied to a part of the encoder."""
         # A posterior's encoder has two outputs per component: a decoder is tied to the first half.
         tied = (layer for layer in self.modules() if isinstance(layer, TransposedLinear))
         graph.n_inputs |= {layer: len(self.scales.inverse_code_scale) for layer in islice(tied, 1)}
-        return layer_to_graph(graph, self.decoder, scaled)
 
     def _raw_graph(self, graph: Graph, pca_code: str, delta_raw: str) -> str:
         """Add the raw output to a graph: the linked PCA path plus the decoder's part."""

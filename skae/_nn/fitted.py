@@ -90,8 +90,8 @@ class FittedAutoencoder(nn.Module):
         """Add the operations of `encode` to a graph."""
         x = self.standardize_graph(graph, x)
         code = self.network.encode_graph(graph, x)
-        if self.n_projection_steps:
-            code = project_graph(self.network, graph, x, code, self.n_projection_steps)
+        if self.network.n_projection_steps:
+            code = project_graph(self.network, graph, x, code)
         return self.from_network_code_graph(graph, code)
 
     def decode_graph(self, graph: Graph, code: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._graph.graph import Graph
+from .._graph.graph import Graph, Operand
 from .._graph.special_functions import solve_positive_definite
 from .._losses.reconstruction import loss_of_link
 from .autoencoder import Autoencoder
@@ -33,6 +33,7 @@ class DecoderGraph:
         if not isinstance(decoder, LayeredDecoder):
             raise _not_exportable(network)
         self.form, self.loss = network.decoder_form(), loss_of_link(network.link)
+        network.set_inputs_of_tied_layers(graph)
         self._graph, self._network, self._layers = graph, network, decoder.layers
         self.n_features = len(network.pca_path.mean)
         self.size = len(self.form.inverse_code_scale)
@@ -47,11 +48,8 @@ class DecoderGraph:
         for layer in self._layers:
             layers.append(layer_to_graph(graph, layer, layers[-1]))
         delta_raw, fade = layers[-1], None
-        if form.max_train_distance is not None and form.max_train_distance.isfinite():
-            squares = graph.add("Mul", layers[0], layers[0])
-            distance = graph.add("Sqrt", graph.add("ReduceSum", squares, np.array([-1])))
-            ratio = graph.add("Div", distance, form.max_train_distance)
-            fade = graph.add("Clip", graph.add("Sub", 2.0, ratio), 0.0, 1.0)
+        if form.fade is not None and network.max_train_distance.isfinite():
+            fade = network.fade_graph(graph, layers[0])
             delta_raw = graph.add("Mul", delta_raw, fade)
         delta_raw = graph.add("Mul", delta_raw, network.scales.output_scale)
         mean, linear = network.pca_path.mean, None
@@ -118,20 +116,19 @@ def _not_exportable(module: nn.Module) -> TypeError:
     )
 
 
-def project_graph(network: Autoencoder, graph: Graph, x: str, code: str, n_steps: int) -> str:
+def project_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
     """Add the operations of `start_codes` and `project` to a graph."""
-    decoder = DecoderGraph(graph, network)
+    decoder, n_steps = DecoderGraph(graph, network), network.n_projection_steps
     k, loss = decoder.size, decoder.loss
+    code = _start_graph(network, graph, x, code)
     values = decoder.values(code)
-    if len(network.anchors):
-        code = _start_graph(network, graph, x, code, loss.loss_graph(graph, values.raw, x))
-        values = decoder.values(code)
-    value, damping = loss.loss_graph(graph, values.raw, x), START_DAMPING
+    value: Operand = loss.loss_graph(graph, values.raw, x)
+    damping: Operand = START_DAMPING
     for step in range(n_steps):
         gram, right = _equations_graph(decoder, graph, x, code, values)
         change = _solve_damped_graph(graph, gram, right, damping, k)
         sizes = graph.add("Abs", graph.add("Mul", change, decoder.form.inverse_code_scale))
-        longest = graph.add("ReduceMax", sizes, axes=[1], keepdims=1)
+        longest = graph.add("TopK", sizes, np.array([1]), axis=1)
         factor = graph.add("Div", MAX_STEP, graph.add("Max", longest, MIN_DAMPING))
         change = graph.add("Mul", change, graph.add("Clip", factor, 0.0, 1.0))
         trial = graph.add("Add", code, change)
@@ -165,7 +162,7 @@ def _equations_graph(
     return gram, right
 
 
-def _solve_damped_graph(graph: Graph, gram: str, right: str, damping: str | float, k: int) -> str:
+def _solve_damped_graph(graph: Graph, gram: str, right: str, damping: Operand, k: int) -> str:
     eye = np.eye(k)
     trace = graph.add("ReduceSum", graph.add("Mul", gram, eye), np.array([1, 2]), keepdims=0)
     mean = graph.add("Reshape", graph.add("Mul", trace, 1 / k), np.array([-1, 1]))
@@ -174,16 +171,29 @@ def _solve_damped_graph(graph: Graph, gram: str, right: str, damping: str | floa
     return solve_positive_definite(graph, graph.add("Add", gram, added), right, k)
 
 
-def _start_graph(network: Autoencoder, graph: Graph, x: str, code: str, value: str) -> str:
-    """Add the operations of `start_codes`; `value` is the loss at `code`."""
-    loss, anchors = loss_of_link(network.link), network.anchors
-    with torch.no_grad():
-        raw = network.decode(anchors)
-    nearest = graph.add("ArgMin", _pairwise_graph(network, graph, x, raw), axis=1, keepdims=0)
-    start = graph.add("Gather", anchors, nearest, axis=0)
-    start_value = loss.loss_graph(graph, graph.add("Gather", raw, nearest, axis=0), x)
-    nearer = graph.add("Greater", value, start_value)
-    return graph.add("Where", graph.add("Reshape", nearer, np.array([-1, 1])), start, code)
+def _start_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
+    """Add the operations of `start_codes` to a graph."""
+    loss = loss_of_link(network.link)
+    candidates: list[tuple[str, str]] = []  # codes and their raw rows
+    path = network.pca_path
+    if network.pca_code(path.mean[None]) is not None:
+        pca_code = graph.add("MatMul", path.center_graph(graph, x), path.components.mT)
+        candidates.append((pca_code, network.decode_graph(graph, pca_code)))
+    if len(network.anchors):
+        with torch.no_grad():
+            raw = network.decode(network.anchors)
+        nearest = graph.add("ArgMin", _pairwise_graph(network, graph, x, raw), axis=1, keepdims=0)
+        anchor = graph.add("Gather", network.anchors, nearest, axis=0)
+        candidates.append((anchor, graph.add("Gather", raw, nearest, axis=0)))
+    if not candidates:
+        return code
+    value = loss.loss_graph(graph, network.decode_graph(graph, code), x)
+    for candidate, candidate_raw in candidates:
+        candidate_value = loss.loss_graph(graph, candidate_raw, x)
+        lower = graph.add("Greater", value, candidate_value)
+        code = graph.add("Where", graph.add("Reshape", lower, np.array([-1, 1])), candidate, code)
+        value = graph.add("Where", lower, candidate_value, value)
+    return code
 
 
 def _pairwise_graph(network: Autoencoder, graph: Graph, x: str, raw: Tensor) -> str:
