@@ -103,7 +103,11 @@ RENAMED_ATTRIBUTES: dict[str, dict[str, str]] = {
 
 # Class name -> attributes and buffers that it did not have: name -> the value for an old module.
 NEW_ATTRIBUTES: dict[str, dict[str, Callable[[Any], Any]]] = {
-    "Autoencoder": {"anchors": lambda network: network.scales.inverse_code_scale[None][:0].clone()},
+    "Autoencoder": {
+        "anchors": lambda network: network.scales.inverse_code_scale[None][:0].clone(),
+        "fade_width": lambda network: 1.0,
+        "n_projection_steps": lambda network: 0,
+    },
 }
 
 # Old module -> the modules that have its classes and functions now. `_losses`, `_training`,
