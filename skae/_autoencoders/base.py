@@ -325,7 +325,14 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
     ) -> NetworkParts:
         """The parts of a new network, with pretrained layers if `pretraining` asks for them."""
         parts = make_parts(
-            self, data, pca, n_components, residual_to_pca=residual_to_pca, n_heads=n_heads
+            self,
+            data,
+            pca,
+            n_components,
+            residual_to_pca=residual_to_pca,
+            n_heads=n_heads,
+            # A projection starts from PCA's code where that of the encoder is worse.
+            clipped=not self._n_projection_steps(n_components),
         )
         if self.pretraining is not None:
             pretrain(parts, self, data)

@@ -114,17 +114,6 @@ class ReconstructionLoss(ABC):
         """The loss of each row, shape (n_samples,), summed over its observed entries."""
         return _sum_observed(self.pointwise, raw, x)
 
-    def pairwise(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The loss of each row of `x` for each row of `raw`, up to terms that `raw` has not.
-
-        The shape is (n_samples, n_raw).
-        """
-        if (terms := self.bilinear_terms(raw)) is None:
-            return torch.stack([self.loss(row.expand_as(x), x) for row in raw], dim=1)
-        constant, slope = terms
-        observed = (~torch.isnan(x)).to(x.dtype)
-        return torch.addmm(observed @ constant.mT, torch.nan_to_num(x), slope.mT)
-
     def loss_graph(self, graph: Graph, raw: str, x: str) -> str:
         """Add the operations of `loss` to a graph; the last axis is that of features."""
         pointwise = self.pointwise_graph(graph, raw, graph.zero_where_missing(x, x))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._graph.graph import Graph
-from .projection import Visit, ignore, project, start_codes
+from .projection import Projection, Visit, ignore
 from .projection_graph import project_graph
 
 # Up to this number of entries are decoded at once for the Jacobian.
@@ -37,9 +37,8 @@ class FittedAutoencoder(nn.Module):
         """
         x = (x - self.shift) / self.scale
         code = self.network.encode(x)
-        if self.network.n_projection_steps:
-            start = start_codes(self.network, x, code, visit)
-            code = project(self.network, x, start, self.network.n_projection_steps, visit)
+        if n_steps := self.network.n_projection_steps:
+            code = cached_projection(self)(x, code, n_steps, visit)
         return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:
@@ -164,3 +163,41 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
     if copied is None or (copied.scale.dtype, copied.scale.device) != (dtype, device):
         copied = _COPIES[trained] = copy.deepcopy(trained).to(device, dtype)
     return copied
+
+
+class Snapshot:
+    """The tensors of a network, to find out whether they have changed."""
+
+    def __init__(self, network: nn.Module):
+        self._tensors = [
+            (named, name, tensor, tensor._version)
+            for part in network.modules()
+            for named in (part._parameters, part._buffers)
+            for name, tensor in named.items()
+            if tensor is not None
+        ]
+        self._modules = [
+            (part._modules, name, child)
+            for part in network.modules()
+            for name, child in part._modules.items()
+        ]
+
+    def is_current(self) -> bool:
+        """Whether no tensor and no module was replaced or changed in place."""
+        return all(
+            named.get(name) is tensor and tensor._version == version
+            for named, name, tensor, version in self._tensors
+        ) and all(named.get(name) is child for named, name, child in self._modules)
+
+
+# As for the copies: a projection of one row takes less time than what it has to prepare.
+_PROJECTIONS: WeakKeyDictionary[nn.Module, tuple[Snapshot, Projection]] = WeakKeyDictionary()
+
+
+def cached_projection(fitted: FittedAutoencoder) -> Projection:
+    """The projection of a network, made again if the network has changed."""
+    cached = _PROJECTIONS.get(fitted)
+    if cached is None or not cached[0].is_current():
+        cached = Snapshot(fitted.network), Projection(fitted.network)
+        _PROJECTIONS[fitted] = cached
+    return cached[1]

@@ -22,15 +22,20 @@ DELTA_LIMIT = 1.0
 
 
 def mlp(
-    sizes: tuple[int, ...], activation: str, rng: Generator, output_gain: float = 1.0
+    sizes: tuple[int, ...],
+    activation: str,
+    rng: Generator,
+    output_gain: float = 1.0,
+    *,
+    clipped: bool = True,
 ) -> nn.Sequential:
     """Dense layers of these sizes with the activation between them.
 
-    Without a hidden layer the network is linear; else its inputs are clipped softly. With a gain of
-    zero its output is zero before training.
+    Without a hidden layer the network is linear; else its inputs may be clipped softly. With a gain
+    of zero its output is zero before training.
     """
     *hidden, n_out = sizes
-    layers: list[nn.Module] = [SoftClip(INPUT_LIMIT)] if len(sizes) > 2 else []
+    layers: list[nn.Module] = [SoftClip(INPUT_LIMIT)] if clipped and len(sizes) > 2 else []
     for n_in, n_units in pairwise(hidden):
         # Random biases distribute the bends of the hidden units over the range of the inputs.
         layers += [dense_layer(n_in, n_units, rng, 1.0, 0.3), ACTIVATIONS[activation]()]
@@ -67,21 +72,24 @@ def mlp_encoder_decoder(
     whitening: Tensor | None = None,
     n_heads: int = 1,
     layer_scale: bool = False,
+    clipped: bool = True,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder of these layer sizes and the decoder that mirrors it.
 
     Beside PCA both return zeros before training: because of weights of zero in the last layers, or
     with `layer_scale` because of scales of zero, so that the weights can be pretrained. With a
     `whitening` matrix, (n_features, n_whitened), the encoder starts with it. The encoder has
-    `n_heads` outputs for each component.
+    `n_heads` outputs for each component. If `clipped`, inputs and changes of PCA's code are
+    limited softly.
     """
     gain = 0.0 if residual_to_pca and not layer_scale else 1.0
     n_inputs = sizes[0] if whitening is None else whitening.shape[1]
-    encoder = mlp((n_inputs, *sizes[1:-1], n_heads * sizes[-1]), activation, rng, gain)
-    decoder = mlp(sizes[::-1], activation, rng, gain)
+    shape = (n_inputs, *sizes[1:-1], n_heads * sizes[-1])
+    encoder = mlp(shape, activation, rng, gain, clipped=clipped)
+    decoder = mlp(sizes[::-1], activation, rng, gain, clipped=clipped)
     if residual_to_pca and layer_scale:
         append_layer_scales(encoder, n_heads * sizes[-1], decoder, sizes[0])
-    elif residual_to_pca and len(sizes) > 2:
+    elif residual_to_pca and clipped and len(sizes) > 2:
         encoder.append(SoftClip(DELTA_LIMIT))
     if whitening is not None:
         encoder.insert(0, Whitening(whitening))

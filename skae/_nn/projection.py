@@ -6,11 +6,12 @@ Each row has its own damping, and a step that does not lower its loss is not tak
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from .._losses.reconstruction import SquaredError, loss_of_link
+from .._losses.reconstruction import ReconstructionLoss, SquaredError, loss_of_link
 from .autoencoder import Autoencoder, full_precision
 from .decoder_tangents import DecoderTangents, LayeredDecoder, Values, decoder_tangents
 
@@ -26,59 +27,89 @@ MAX_TANGENT_ENTRIES = 2**19
 
 
 Visit = Callable[[Tensor], None]  # of codes, (n_samples, n_components)
+Project = Callable[["RowLosses", Tensor, int, Visit], Tensor]  # some rows, from their codes
 
 
 def ignore(code: Tensor) -> None:
     """Do nothing with the codes of a step."""
 
 
-@torch.no_grad()
-def project(
-    network: Autoencoder, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore
-) -> Tensor:
-    """Codes with a loss as low as that of `code` or lower, after a number of Gauss-Newton steps.
+class Projection:
+    """The projection of rows, with what does not depend on the rows.
 
-    The rows `x`, (n_samples, n_features), are in the network's units; entries that are NaN have no
-    influence. The loss is the one whose link the network has. `visit` is called with `code` and
-    with the codes of each step.
+    The rows, (n_samples, n_features), are in the network's units; entries that are NaN have no
+    influence. The loss is the one whose link the network has.
     """
-    if not n_steps or not len(x):
-        return code
-    decoder = decoder_tangents(network)
-    entries = decoder.n_tangent_values * code.shape[1]
-    n_rows = max(MAX_TANGENT_ENTRIES // entries, 1)
-    if len(x) <= n_rows:
-        return _project_rows(decoder, RowLosses(network, x), code, n_steps, visit)
-    return torch.cat(
-        [
-            _project_rows(decoder, RowLosses(network, rows), start, n_steps, visit)
-            for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True)
-        ]
-    )
+
+    def __init__(self, network: Autoencoder):
+        self._network, self._loss = network, loss_of_link(network.link)
+        self._decoder = decoder_tangents(network)
+
+    def __call__(self, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore) -> Tensor:
+        """Codes after a number of steps from the best of `code`, PCA's code and all anchors.
+
+        Each has a loss as low as that of `code`, or lower. `visit` is called with all codes at
+        which the decoder is evaluated.
+        """
+        return self._in_blocks(self._from_best_start, x, code, n_steps, visit)
+
+    def from_codes(self, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore) -> Tensor:
+        """Codes after a number of steps from `code`."""
+        return self._in_blocks(self._from_start, x, code, n_steps, visit)
+
+    @torch.no_grad()
+    def _in_blocks(
+        self, project: Project, x: Tensor, code: Tensor, n_steps: int, visit: Visit
+    ) -> Tensor:
+        n_values = self._decoder.n_tangent_values * code.shape[1]
+        n_rows = max(MAX_TANGENT_ENTRIES // n_values, 1)
+        if len(x) <= n_rows:
+            return project(RowLosses(self._loss, x), code, n_steps, visit) if len(x) else code
+        blocks = zip(x.split(n_rows), code.split(n_rows), strict=True)
+        return torch.cat(
+            [project(RowLosses(self._loss, rows), start, n_steps, visit) for rows, start in blocks]
+        )
+
+    def _from_start(self, losses: "RowLosses", code: Tensor, n_steps: int, visit: Visit) -> Tensor:
+        visit(code)
+        values = self._decoder.values(code)
+        return _steps(self._decoder, losses, values, losses(values[-1]), n_steps, visit)
+
+    def _from_best_start(
+        self, losses: "RowLosses", code: Tensor, n_steps: int, visit: Visit
+    ) -> Tensor:
+        starts = [code]
+        if (pca_code := self._network.pca_code(losses.x)) is not None:
+            starts.append(pca_code)
+        if len(anchors := self._network.anchors):
+            starts.append(anchors[self._anchor_losses.nearest(losses)])
+            visit(anchors)
+        if len(starts) == 1:
+            return self._from_start(losses, code, n_steps, visit)
+        codes = torch.cat(starts)
+        visit(codes)
+        values, loss = self._best_values(losses, codes)
+        return _steps(self._decoder, losses, values, loss, n_steps, visit)
+
+    def _best_values(self, losses: "RowLosses", starts: Tensor) -> tuple[Values, Tensor]:
+        """The values of the decoder and the loss at the best of the starts of each row."""
+        values, n_samples = self._decoder.values(starts), len(losses.x)
+        all_losses = losses(values[-1].unflatten(0, (-1, n_samples)))  # (n_starts, n_samples)
+        loss, best = all_losses.nan_to_num(torch.inf).min(0)
+        if n_samples == 1:
+            best = int(best)
+            return [v[best : best + 1] for v in values], all_losses[best]
+        index = best * n_samples + torch.arange(n_samples, device=best.device)
+        return [v[index] for v in values], loss
+
+    @cached_property
+    def _anchor_losses(self) -> "AnchorLosses":
+        return AnchorLosses(self._loss, self._network.decode(self._network.anchors))
 
 
-@torch.no_grad()
-def start_codes(network: Autoencoder, x: Tensor, code: Tensor, visit: Visit = ignore) -> Tensor:
-    """The best of `code`, PCA's code and the code of the anchor with the nearest reconstruction.
-
-    `visit` is called with the codes of PCA and the anchors.
-    """
-    losses, pca_code = RowLosses(network, x), network.pca_code(x)
-    candidates = []
-    if pca_code is not None:
-        visit(pca_code)
-        candidates.append((pca_code, losses(network.decode(pca_code))))
-    if len(network.anchors):
-        visit(network.anchors)
-        raw = network.decode(network.anchors)
-        nearest = loss_of_link(network.link).pairwise(raw, x).argmin(1)
-        candidates.append((network.anchors[nearest], losses(raw[nearest])))
-    loss = losses(network.decode(code)) if candidates else None
-    for candidate, candidate_loss in candidates:
-        lower = candidate_loss < loss
-        code = torch.where(lower[:, None], candidate, code)
-        loss = torch.where(lower, candidate_loss, loss)
-    return code
+def project(network: Autoencoder, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
+    """The codes after a number of steps; see `Projection`."""
+    return Projection(network)(x, code, n_steps)
 
 
 def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
@@ -87,9 +118,8 @@ def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
     In training it is one step, and the result replaces the oldest anchors.
     """
     with full_precision(x.device.type):
-        start = start_codes(network, x, code.detach())
         n_steps = 1 if network.training else network.n_projection_steps
-        code = project(network, x, start, n_steps)
+        code = Projection(network)(x, code.detach(), n_steps)
         if network.training:
             network.replace_anchors(code)
     return code
@@ -98,43 +128,66 @@ def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
 class RowLosses:
     """The loss of some rows as a function of their raw reconstructions."""
 
-    def __init__(self, network: Autoencoder, x: Tensor):
-        self._loss = loss_of_link(network.link)
+    def __init__(self, loss: ReconstructionLoss, x: Tensor):
+        self._loss, self.x = loss, x
         missing = x.isnan()
         any_missing = bool(missing.any())
-        self._x = x.masked_fill(missing, 0.0) if any_missing else x
-        self._observed = (~missing).to(x.dtype) if any_missing else None
-        self._squared = type(self._loss) is SquaredError
+        self.filled = x.masked_fill(missing, 0.0) if any_missing else x
+        self.observed = (~missing).to(x.dtype) if any_missing else None
+        self._squared = type(loss) is SquaredError
         self.is_unweighted = self._squared and not any_missing
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """The loss of each row, (n_samples,)."""
-        losses = self._loss.pointwise(raw, self._x)
-        return self._masked(losses).sum(1)
+        """The loss of each row, (n_samples,), or (n, n_samples) for n reconstructions of each."""
+        return self._masked(self._loss.pointwise(raw, self.filled)).sum(-1)
 
     def descent(self, raw: Tensor) -> Tensor:
         """The negative derivative of the loss of each entry; half of it for the squared error."""
         if self._squared:
-            return self._masked(self._x - raw)
-        return self._masked(self._loss.gradient(raw, self._x)).neg()
+            return self._masked(self.filled - raw)
+        return self._masked(self._loss.gradient(raw, self.filled)).neg()
 
     def curvature(self, raw: Tensor) -> Tensor | None:
         """The second derivative, or half of it; None if it is one everywhere."""
         if self._squared:
-            return self._observed
-        return self._masked(self._loss.curvature(raw, self._x))
+            return self.observed
+        return self._masked(self._loss.curvature(raw, self.filled))
 
     def _masked(self, values: Tensor) -> Tensor:
-        return values if self._observed is None else values * self._observed
+        return values if self.observed is None else values * self.observed
 
 
-def _project_rows(
-    decoder: DecoderTangents, losses: RowLosses, code: Tensor, n_steps: int, visit: Visit
+class AnchorLosses:
+    """The losses of any rows at the reconstructions of all anchors, (n_anchors, n_features)."""
+
+    def __init__(self, loss: ReconstructionLoss, raw: Tensor):
+        self._loss, self._raw, self._terms = loss, raw, loss.bilinear_terms(raw)
+        self._constant = None if self._terms is None else self._terms[0].sum(1)
+
+    def nearest(self, rows: RowLosses) -> Tensor:
+        """The index of the anchor with the lowest loss for each row."""
+        return self.pairwise(rows).argmin(1)
+
+    def pairwise(self, rows: RowLosses) -> Tensor:
+        """The losses up to a term of the row, (n_samples, n_anchors)."""
+        if self._terms is None:
+            return torch.stack([rows(raw) for raw in self._raw], dim=1)
+        constant, slope = self._terms
+        if rows.observed is None:
+            return torch.addmm(self._constant, rows.filled, slope.mT)
+        return torch.addmm(rows.observed @ constant.mT, rows.filled, slope.mT)
+
+
+def _steps(
+    decoder: DecoderTangents,
+    losses: RowLosses,
+    values: Values,
+    loss: Tensor,
+    n_steps: int,
+    visit: Visit,
 ) -> Tensor:
-    visit(code)
-    equations = _equations(decoder, losses, len(code))
-    values = decoder.values(code)
-    loss = losses(values[-1])
+    """The codes after a number of steps, from values of the decoder and the losses there."""
+    equations = _equations(decoder, losses, len(loss))
     damping = torch.full_like(loss, START_DAMPING)[:, None]
     for step in range(n_steps):
         change = _solve_damped(*equations(values), damping)

@@ -117,7 +117,7 @@ def _not_exportable(module: nn.Module) -> TypeError:
 
 
 def project_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
-    """Add the operations of `start_codes` and `project` to a graph."""
+    """Add the operations of a `Projection` to a graph."""
     decoder, n_steps = DecoderGraph(graph, network), network.n_projection_steps
     k, loss = decoder.size, decoder.loss
     code = _start_graph(network, graph, x, code)
@@ -172,7 +172,7 @@ def _solve_damped_graph(graph: Graph, gram: str, right: str, damping: Operand, k
 
 
 def _start_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
-    """Add the operations of `start_codes` to a graph."""
+    """Add the choice of the best start to a graph."""
     loss = loss_of_link(network.link)
     candidates: list[tuple[str, str]] = []  # codes and their raw rows
     path = network.pca_path
@@ -197,7 +197,7 @@ def _start_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
 
 
 def _pairwise_graph(network: Autoencoder, graph: Graph, x: str, raw: Tensor) -> str:
-    """Add the operations of `pairwise` to a graph."""
+    """Add the losses of all rows at all anchors to a graph."""
     loss = loss_of_link(network.link)
     if (terms := loss.bilinear_terms(raw)) is None:
         columns = []

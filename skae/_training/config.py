@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 # Defaults in steps, so that small data get many epochs, with a minimum of epochs for large data.
 # Measured, with the other defaults, by `benchmarks/never_worse.py`: at most 2000 steps raise the
 # error by 2 %; a patience of 600 steps lowers it by 0.4 % and takes half as long again.
-DEFAULT_STEPS, DEFAULT_EPOCHS = 3000, 15
+DEFAULT_STEPS, DEFAULT_EPOCHS = 1500, 15
 PATIENCE_STEPS, PATIENCE_EPOCHS = 300, 3
 
 

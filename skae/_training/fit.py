@@ -93,6 +93,7 @@ def train_network(
         history = train(
             network,
             _stages(network, parameters, data),
+            partial(_held_out_errors, network, data),
             lambda: data.train[torch.randperm(len(data.train), generator=order).to(data.device)],
             data.config,
             data.group.callback(callback),
@@ -109,7 +110,7 @@ def continue_training(
 ) -> tuple[FittedAutoencoder, History, dict[str, Any]]:
     """One pass over all rows; `optimizer_state` comes from the pass before it."""
     network = training_copy(fitted.network, data)
-    loss_scale = _held_out_errors(network, data, data.objective).mean().item() or 1.0
+    loss_scale = _held_out_errors(network, data).mean().item() or 1.0
     schedule = warmup_inverse_sqrt(data.config.learning_rate)
     optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
     if optimizer_state:
@@ -164,17 +165,14 @@ def training_copy(network: Autoencoder, data: FitData) -> Autoencoder:
 def _stages(network: Autoencoder, parameters: NetworkParameters, data: FitData) -> list[Stage]:
     """The epochs with the faster objective, if there is one, and those with the objective."""
     n_epochs, n_steps = data.config.max_epochs, data.config.n_steps(len(data.train))
-    objectives = [(n_epochs, data.objective)]
-    if (warm_up := data.objective.warm_up(network)) is not None:
-        objectives.insert(0, (int(WARM_UP * n_epochs), warm_up))
+    objectives, n_warm_up = [data.objective], 0
+    if (warm_up := data.objective.warm_up(network)) is not None and n_epochs > 1:
+        objectives.insert(0, warm_up)
+        n_warm_up = max(int(WARM_UP * n_epochs), 1)
     return [
-        Stage(
-            last_epoch,
-            _gradient(network, parameters, data, objective, n_steps),
-            partial(_held_out_errors, network, data, objective),
-        )
-        for last_epoch, objective in objectives
-    ]
+        Stage(n_stage, _gradient(network, parameters, data, objective, n_steps))
+        for objective, n_stage in zip(objectives[::-1], (n_epochs - n_warm_up, n_warm_up))
+    ][::-1]
 
 
 def _gradient(
@@ -216,10 +214,10 @@ def _global_rng_for_user_modules(parameters: NetworkParameters, data: FitData) -
         yield
 
 
-def _held_out_errors(network: Autoencoder, data: FitData, objective: Objective) -> Tensor:
-    """An objective for each held-out row, with the same random numbers each time."""
+def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
+    """The objective for each held-out row, with the same random numbers each time."""
     network.eval()
-    rng, rows = data.rng(data.device), data.held_out_rows
+    rng, rows, objective = data.rng(data.device), data.held_out_rows, data.objective
     own, start = torch.empty(len(rows.local_index(data.held_out)), device=data.device), 0
     with torch.no_grad():
         for index in data.held_out.split(max(BLOCK_ENTRIES // data.X.shape[1], 1)):

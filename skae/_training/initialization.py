@@ -54,11 +54,13 @@ def make_parts(
     *,
     residual_to_pca: bool,
     n_heads: int = 1,
+    clipped: bool = True,
 ) -> NetworkParts:
     """The encoder and the decoder that the parameters describe, a PCA path, and scales.
 
     With `residual_to_pca` the PCA path is active, and encoder and decoder start at zero. The
-    encoder has `n_heads` outputs for each component.
+    encoder has `n_heads` outputs for each component. If `clipped`, the inputs of dense layers are
+    limited softly.
     """
     images = parameters.image_shape is not None
     dense = parameters.network is None and not parameters.tied_weights and not images
@@ -69,7 +71,7 @@ def make_parts(
     path = make_pca_path(data, pca, active=residual_to_pca)
     sizes = (pca.components.shape[1], *parameters.hidden_layer_sizes, n_components)
     options = {"residual_to_pca": residual_to_pca, "n_heads": n_heads}
-    pair = _encoder_decoder(parameters, sizes, data.seeds.weights, whitening, options)
+    pair = _encoder_decoder(parameters, sizes, data.seeds.weights, whitening, options, clipped)
     return NetworkParts(*pair, path, scales)
 
 
@@ -111,6 +113,7 @@ def _encoder_decoder(
     seed: int,
     whitening: np.ndarray | None,
     options: dict[str, Any],
+    clipped: bool,
 ) -> tuple[Module, Module]:
     n_features, *hidden, n_components = sizes
     activation = parameters.activation
@@ -128,7 +131,7 @@ def _encoder_decoder(
         )
     if parameters.tied_weights:
         return tied_encoder_decoder(sizes, activation, generator(seed), **options)
-    options = options | {"layer_scale": parameters.pretraining is not None}
+    options |= {"layer_scale": parameters.pretraining is not None, "clipped": clipped}
     white = None if whitening is None else torch.from_numpy(whitening)
     return mlp_encoder_decoder(sizes, activation, generator(seed), whitening=white, **options)
 

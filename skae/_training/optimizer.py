@@ -139,6 +139,11 @@ class Optimizer:
         self._gradient.mul_(clipped / (norm.clamp_min(1e-30) * self.loss_scale))
         self.running_norm = torch.lerp(self.running_norm, clipped, 0.05)
 
+    def continue_at(self, n_steps: int) -> None:
+        """Continue from changed weights, at this step of the schedule."""
+        self.average.copy_(self.weights)
+        self.n_steps = n_steps
+
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
         """The network has its averaged weights within this context."""
