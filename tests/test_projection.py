@@ -6,7 +6,7 @@ from networks import N_COMPONENTS, N_FEATURES, make_autoencoder, make_rng, rando
 from skae._losses.reconstruction import LOSSES
 from skae._nn import projection
 from skae._nn.decoder_tangents import decoder_tangents
-from skae._nn.projection import RowLosses, project, start_codes
+from skae._nn.projection import AnchorLosses, Projection, RowLosses
 
 
 def make_network(seed=0, loss="squared_error", *, fade=True, **options):
@@ -33,6 +33,10 @@ def make_rows(network, seed=0, n_rows=40):
 def with_gaps(x, seed=0):
     gaps = torch.rand(x.shape, generator=make_rng(seed)) < 0.2
     return x.masked_fill(gaps, torch.nan)
+
+
+def project(network, x, code, n_steps):
+    return Projection(network).from_codes(x, code, n_steps)
 
 
 def losses_of(network, x, code):
@@ -135,7 +139,7 @@ def test_factors_of_the_jacobian_give_the_same_equations(global_random_seed, mon
     for active in (True, False):
         network = make_network(global_random_seed, active=active)
         x, code = make_rows(network, global_random_seed)
-        decoder, losses = decoder_tangents(network), RowLosses(network, x)
+        decoder, losses = decoder_tangents(network), RowLosses(LOSSES["squared_error"], x)
         values = decoder.values(code)
         expected, found = (
             monkeypatch.setattr(projection, "_pays", lambda *_, pays=pays: pays)
@@ -175,7 +179,7 @@ def test_codes_that_are_not_finite_stay():
 def test_zero_steps_and_no_rows_change_nothing():
     network = make_network()
     x, start = make_rows(network)
-    assert project(network, x, start, 0) is start
+    assert project(network, x, start, 0).equal(start)
     assert project(network, x[:0], start[:0], 3).shape == (0, N_COMPONENTS)
 
 
@@ -190,12 +194,12 @@ def test_a_start_is_the_best_of_the_code_and_pca_and_all_anchors(
     x = with_gaps(x) if gaps else x
     candidates = [code] if (pca_code := network.pca_code(x)) is None else [code, pca_code]
     expected = torch.stack([losses_of(network, x, c) for c in candidates]).amin(0)
-    found = losses_of(network, x, start_codes(network, x, code))
+    found = losses_of(network, x, Projection(network)(x, code, 0))
     torch.testing.assert_close(found, expected)
     network.anchors = torch.randn(30, N_COMPONENTS, generator=make_rng(global_random_seed)).double()
     candidates += [anchor.expand_as(code) for anchor in network.anchors]
     expected = torch.stack([losses_of(network, x, c) for c in candidates]).amin(0)
-    found = losses_of(network, x, start_codes(network, x, code))
+    found = losses_of(network, x, Projection(network)(x, code, 0))
     torch.testing.assert_close(found, expected)
     assert 0 < (found < losses_of(network, x, code)).double().mean() < 1
 
@@ -208,3 +212,26 @@ def test_the_projection_records_no_gradient(global_random_seed):
     with torch.inference_mode():
         inside = project(network, x.clone(), start.detach().clone(), 2)
     np.testing.assert_array_equal(inside.numpy(), code.numpy())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("gaps", [False, True])
+def test_losses_at_anchors_are_those_of_the_rows_up_to_a_term_of_each(
+    loss, gaps, global_random_seed
+):
+    network = make_network(global_random_seed, loss)
+    x, code = make_rows(network, global_random_seed)
+    raw = network.decode(code[:5]).detach()
+    rows = RowLosses(LOSSES[loss], with_gaps(x) if gaps else x)
+    expected = torch.stack([rows(row) for row in raw], dim=1)
+    found = AnchorLosses(LOSSES[loss], raw).pairwise(rows)
+    torch.testing.assert_close(found - found[:, :1], expected - expected[:, :1])
+
+
+def test_a_projection_of_one_row_is_that_of_many(global_random_seed):
+    network = make_network(global_random_seed)
+    x, code = make_rows(network, global_random_seed)
+    network.anchors = torch.randn(30, N_COMPONENTS, generator=make_rng(global_random_seed)).double()
+    projection = Projection(network)
+    alone = torch.cat([projection(x[i : i + 1], code[i : i + 1], 2) for i in range(len(x))])
+    torch.testing.assert_close(alone, projection(x, code, 2), rtol=1e-6, atol=1e-6)

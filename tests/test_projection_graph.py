@@ -11,7 +11,7 @@ from skae._graph.graph import Graph
 from skae._graph.numpy_runtime import OPERATIONS
 from skae._losses.reconstruction import LOSSES
 from skae._nn.layers import ACTIVATIONS, LAYERS
-from skae._nn.projection import project, start_codes
+from skae._nn.projection import Projection
 from skae._nn.projection_graph import project_graph
 
 
@@ -24,7 +24,7 @@ def run(graph, output, **inputs):
 
 def assert_same_projection(network, x, code, n_steps):
     network.n_projection_steps = n_steps
-    expected = project(network, x, start_codes(network, x, code), n_steps)
+    expected = Projection(network)(x, code, n_steps)
     graph = Graph()
     found = run(graph, project_graph(network, graph, "x", "code"), x=x, code=code)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6, atol=1e-6)

@@ -56,11 +56,7 @@ class ReconstructionLoss(ABC):
 
     @abstractmethod
     def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
-        """A positive second derivative of the loss of each entry in its raw output.
-
-        Of the negative log-likelihoods it is the Fisher information. That of the absolute error is
-        the curvature of a parabola that touches the loss at the residual and is nowhere below it.
-        """
+        """The Fisher information of each entry; that of a parabola above the absolute error."""
 
     @abstractmethod
     def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:

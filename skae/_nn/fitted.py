@@ -166,11 +166,12 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
 
 
 class Snapshot:
-    """The tensors of a network, to find out whether they have changed."""
+    """The parts of a network, to find out whether they have changed."""
 
     def __init__(self, network: nn.Module):
+        self._network, self._training = network, network.training
         self._tensors = [
-            (named, name, tensor, tensor._version)
+            (named, name, tensor, _version(tensor))
             for part in network.modules()
             for named in (part._parameters, part._buffers)
             for name, tensor in named.items()
@@ -184,10 +185,19 @@ class Snapshot:
 
     def is_current(self) -> bool:
         """Whether no tensor and no module was replaced or changed in place."""
-        return all(
-            named.get(name) is tensor and tensor._version == version
-            for named, name, tensor, version in self._tensors
-        ) and all(named.get(name) is child for named, name, child in self._modules)
+        return (
+            self._network.training == self._training
+            and all(
+                named.get(name) is tensor and _version(tensor) == version
+                for named, name, tensor, version in self._tensors
+            )
+            and all(named.get(name) is child for named, name, child in self._modules)
+        )
+
+
+def _version(tensor: Tensor) -> int:
+    """The number of changes in place; tensors of inference mode have none."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 # As for the copies: a projection of one row takes less time than what it has to prepare.

@@ -97,19 +97,14 @@ class Projection:
         all_losses = losses(values[-1].unflatten(0, (-1, n_samples)))  # (n_starts, n_samples)
         loss, best = all_losses.nan_to_num(torch.inf).min(0)
         if n_samples == 1:
-            best = int(best)
-            return [v[best : best + 1] for v in values], all_losses[best]
+            row = int(best)
+            return [v[row : row + 1] for v in values], all_losses[row]
         index = best * n_samples + torch.arange(n_samples, device=best.device)
         return [v[index] for v in values], loss
 
     @cached_property
     def _anchor_losses(self) -> "AnchorLosses":
         return AnchorLosses(self._loss, self._network.decode(self._network.anchors))
-
-
-def project(network: Autoencoder, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
-    """The codes after a number of steps; see `Projection`."""
-    return Projection(network)(x, code, n_steps)
 
 
 def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
@@ -162,7 +157,7 @@ class AnchorLosses:
 
     def __init__(self, loss: ReconstructionLoss, raw: Tensor):
         self._loss, self._raw, self._terms = loss, raw, loss.bilinear_terms(raw)
-        self._constant = None if self._terms is None else self._terms[0].sum(1)
+        self._constant = torch.zeros(()) if self._terms is None else self._terms[0].sum(1)
 
     def nearest(self, rows: RowLosses) -> Tensor:
         """The index of the anchor with the lowest loss for each row."""
