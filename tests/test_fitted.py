@@ -9,7 +9,12 @@ import pytest
 import torch
 from networks import make_autoencoder, make_rng, randomize
 
-from skae._nn.fitted import FittedAutoencoder, RotatedAutoencoder, cached_cast
+from skae._nn.fitted import (
+    FittedAutoencoder,
+    RotatedAutoencoder,
+    cached_cast,
+    cached_projection,
+)
 
 
 @pytest.fixture(params=[FittedAutoencoder, RotatedAutoencoder])
@@ -92,3 +97,62 @@ def test_a_cast_is_deleted_with_its_original(fitted):
     del original
     gc.collect()
     assert cast() is None
+
+
+def change_weight(network):
+    with torch.no_grad():
+        network.decoder[1].weight.mul_(1.5)
+
+
+def replace_weight(network):
+    network.decoder[1].weight = torch.nn.Parameter(1.5 * network.decoder[1].weight.detach())
+
+
+def replace_layer(network):
+    network.decoder[2] = torch.nn.Tanh()
+
+
+def change_anchors(network):
+    network.anchors = network.anchors.new_zeros(3, network.anchors.shape[1])
+
+
+def change_distance(network):
+    network.max_train_distance.fill_(0.01)
+
+
+@pytest.mark.parametrize(
+    "change", [change_weight, replace_weight, replace_layer, change_anchors, change_distance]
+)
+def test_a_projection_is_made_once_and_again_after_a_change(fitted, x, change):
+    network = fitted.eval().network
+    network.n_projection_steps = 3
+    fitted.encode(x)
+    made = cached_projection(fitted)
+    assert cached_projection(fitted) is made
+    change(network)
+    for rows in (x, x[3:4]):
+        torch.testing.assert_close(fitted.encode(rows), copy.deepcopy(fitted).encode(rows))
+    assert cached_projection(fitted) is not made
+
+
+def test_a_projection_is_deleted_with_its_network(fitted, x):
+    other = copy.deepcopy(fitted).eval()
+    other.network.n_projection_steps = 1
+    other.encode(x)
+    references = weakref.ref(other), weakref.ref(other.network)
+    del other
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_a_network_without_steps_gives_the_codes_of_the_encoder(fitted, x):
+    expected = fitted.from_network_code(fitted.network.encode((x - fitted.shift) / fitted.scale))
+    assert fitted.encode(x).equal(expected)
+    fitted.eval().network.n_projection_steps = 2
+    assert not fitted.encode(x).equal(expected)
+
+
+def test_one_row_is_projected_as_many_are(fitted, x):
+    fitted.eval().network.n_projection_steps = 2
+    alone = torch.cat([fitted.encode(row[None]) for row in x])
+    torch.testing.assert_close(alone, fitted.encode(x), rtol=1e-6, atol=1e-6)

@@ -58,6 +58,7 @@ class LayeredDecoder(DecoderTangents):
         self._link_derivative = loss.link_derivative if has_link else None
         self.layers = layers = layers_of(network.decoder)
         known = [_is_known(layer) for layer in layers]
+        self.has_closed_form = all(known)
         self._forward = [_function(*pair) for pair in zip(layers, known, strict=True)]
         start = _start_of_affine_tail(layers, known)
         hidden, tail = list(zip(layers, known, strict=True))[:start], layers[start:]

@@ -1,7 +1,7 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
-from typing import Any, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .._graph.graph import Graph
 from .projection import Projection, Visit, ignore
 from .projection_graph import project_graph
+from .row_projection import RowProjection, row_projection
 
 # Up to this number of entries are decoded at once for the Jacobian.
 MAX_DECODED_ENTRIES = 2**18
@@ -38,7 +39,11 @@ class FittedAutoencoder(nn.Module):
         x = (x - self.shift) / self.scale
         code = self.network.encode(x)
         if n_steps := self.network.n_projection_steps:
-            code = cached_projection(self)(x, code, n_steps, visit)
+            projection = cached_projection(self)
+            if projection.of_row is not None and len(x) == 1 and visit is ignore:
+                code = projection.of_row(x, code, n_steps)
+            else:
+                code = projection.of_rows(x, code, n_steps, visit)
         return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:
@@ -166,21 +171,20 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
 
 
 class Snapshot:
-    """The parts of a network, to find out whether they have changed."""
+    """The parts of a decoder, to find out whether they have changed."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: Any):
         self._network, self._training = network, network.training
+        parts = [network, network.scales, network.pca_path, *network.decoder.modules()]
         self._tensors = [
             (named, name, tensor, _version(tensor))
-            for part in network.modules()
+            for part in parts
             for named in (part._parameters, part._buffers)
             for name, tensor in named.items()
             if tensor is not None
         ]
         self._modules = [
-            (part._modules, name, child)
-            for part in network.modules()
-            for name, child in part._modules.items()
+            (part._modules, name, child) for part in parts for name, child in part._modules.items()
         ]
 
     def is_current(self) -> bool:
@@ -201,13 +205,21 @@ def _version(tensor: Tensor) -> int:
 
 
 # As for the copies: a projection of one row takes less time than what it has to prepare.
-_PROJECTIONS: WeakKeyDictionary[nn.Module, tuple[Snapshot, Projection]] = WeakKeyDictionary()
+_PROJECTIONS: WeakKeyDictionary[nn.Module, "CachedProjection"] = WeakKeyDictionary()
 
 
-def cached_projection(fitted: FittedAutoencoder) -> Projection:
+class CachedProjection(NamedTuple):
+    """The projection of a network."""
+
+    network: Snapshot
+    of_rows: Projection
+    of_row: RowProjection | None
+
+
+def cached_projection(fitted: FittedAutoencoder) -> CachedProjection:
     """The projection of a network, made again if the network has changed."""
-    cached = _PROJECTIONS.get(fitted)
-    if cached is None or not cached[0].is_current():
-        cached = Snapshot(fitted.network), Projection(fitted.network)
+    cached, network = _PROJECTIONS.get(fitted), fitted.network
+    if cached is None or not cached.network.is_current():
+        cached = CachedProjection(Snapshot(network), Projection(network), row_projection(network))
         _PROJECTIONS[fitted] = cached
-    return cached[1]
+    return cached
