@@ -3,16 +3,27 @@
 import math
 from typing import Literal, NamedTuple, Protocol
 
-# Defaults in steps, so that small data get many epochs, with a minimum of epochs for large data.
-# Measured, with the other defaults, by `benchmarks/never_worse.py`: at most 2000 steps raise the
-# error by 2 %; a patience of 600 steps lowers it by 0.4 % and takes half as long again.
-DEFAULT_STEPS, DEFAULT_EPOCHS = 1500, 15
 PATIENCE_STEPS, PATIENCE_EPOCHS = 300, 3
+
+
+class DefaultSteps(NamedTuple):
+    """The default number of steps: small data get many epochs, large data a minimum of epochs."""
+
+    least: int
+    per_row: float
+    most: int
+    min_epochs: int
+
+    def n_epochs(self, n_rows: int, batch_size: int) -> int:
+        """The number of epochs for so many rows."""
+        n_steps = min(max(self.per_row * n_rows, self.least), self.most)
+        return max(math.ceil(n_steps / math.ceil(n_rows / batch_size)), self.min_epochs)
 
 
 class TrainingParameters(Protocol):
     """The parameters of an estimator that configure its training."""
 
+    _default_steps: DefaultSteps
     batch_size: int | Literal["auto"]
     max_iter: int | None
     n_iter_no_change: int | None
@@ -45,11 +56,10 @@ class TrainingConfig(NamedTuple):
         given = parameters.batch_size
         batch_size = min(128, max(16, n_rows // 8)) if isinstance(given, str) else given
         steps_per_epoch = math.ceil(n_rows / batch_size)
-        default_epochs = max(math.ceil(DEFAULT_STEPS / steps_per_epoch), DEFAULT_EPOCHS)
         default_patience = max(math.ceil(PATIENCE_STEPS / steps_per_epoch), PATIENCE_EPOCHS)
         return cls(
             min(batch_size, n_rows),
-            parameters.max_iter or default_epochs,
+            parameters.max_iter or parameters._default_steps.n_epochs(n_rows, batch_size),
             parameters.n_iter_no_change or default_patience,
             parameters.tol,
             parameters.solver,
