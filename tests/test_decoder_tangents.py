@@ -6,7 +6,7 @@ from torch import nn
 from skae._losses.reconstruction import LOSSES
 from skae._nn.autoencoder import Autoencoder
 from skae._nn.convolutional import convolutional_encoder_decoder
-from skae._nn.decoder_tangents import LayeredDecoder, decoder_tangents
+from skae._nn.decoder_tangents import LayeredDecoder, decoder_tangents, tangents_by_autograd
 from skae._nn.layers import ACTIVATIONS, LAYERS
 from skae._nn.mlp import tied_encoder_decoder
 from skae._nn.user_network import user_encoder_decoder
@@ -187,3 +187,15 @@ def test_a_linear_part_is_the_layer_without_its_value_at_zero(layer, global_rand
     expected = layer(x.flatten(0, 1)) - layer(torch.zeros_like(x.flatten(0, 1)))
     found = LAYERS[type(layer)].linear_part(layer, x).flatten(0, 1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tangents_of_attention_are_those_of_autograd(global_random_seed):
+    class Attention(nn.Module):
+        def forward(self, x):
+            tokens = x.view(-1, 1, 3, 4)
+            return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens).flatten(1)
+
+    code = torch.randn(5, 12, generator=make_rng(global_random_seed), dtype=torch.float64)
+    axes = torch.eye(12, dtype=torch.float64)[None]
+    found = tangents_by_autograd(Attention(), code, axes)
+    torch.testing.assert_close(found, jacobian_by_autograd(Attention(), code))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import linear
 
 from .._losses.reconstruction import SquaredError, loss_of_link
@@ -194,7 +195,8 @@ def tangents_by_autograd(
     but torch then imports decompositions for a second, and fewer functions have it.
     """
     n_samples, n_components = len(x), tangents.shape[1]
-    with torch.inference_mode(False), torch.enable_grad():
+    # Only this implementation of attention has second derivatives.
+    with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         # Copies, because autograd cannot use tensors of inference mode.
         rows = x.repeat_interleave(n_components, dim=0).requires_grad_()
         directions = tangents.expand(n_samples, *tangents.shape[1:]).flatten(0, 1).clone()
