@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._graph.graph import Graph
+from .decoder_tangents import tangents_by_autograd
 from .projection import Projection, Visit, ignore
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
@@ -77,14 +78,11 @@ class FittedAutoencoder(nn.Module):
 
     def decoder_jacobian(self) -> Tensor:
         """The derivative of `decode` at the code zero, (n_components, n_features)."""
-        # One row for each feature: the gradient of feature j in the code of row j is the Jacobian.
-        columns = []
-        n_rows = max(MAX_DECODED_ENTRIES // len(self.shift), 1)
-        for feature in torch.arange(len(self.shift)).split(n_rows):
-            code = self.shift.new_zeros(len(feature), self.n_components, requires_grad=True)
-            total = self.decode(code)[torch.arange(len(feature)), feature].sum()
-            columns.append(torch.autograd.grad(total, code)[0])
-        return torch.cat(columns).T
+        code = self.shift.new_zeros(1, self.n_components)
+        axes = torch.diag(torch.ones_like(code[0]))
+        n_axes = max(MAX_DECODED_ENTRIES // len(self.shift), 1)
+        blocks = [tangents_by_autograd(self.decode, code, b[None])[0] for b in axes.split(n_axes)]
+        return torch.cat(blocks)
 
     def standardize_graph(self, graph: Graph, x: str) -> str:
         """Add rows in the network's units to a graph."""
