@@ -17,6 +17,8 @@ import skae
 from skae import (
     VAE,
     AutoencoderTransformer,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
     SparseAutoencoder,
     export_numpy,
     register_onnx_converters,
@@ -42,6 +44,8 @@ VARIANTS = {
     "absolute": {"loss": "absolute_error"},
     "binary": {"loss": "log_loss"},
     "counts": {"loss": "poisson"},
+    "projected": {"transform_max_iter": 3},
+    "not projected": {"transform_max_iter": 0},
 }
 IMAGE_VARIANTS = {
     "images": IMAGES,
@@ -63,6 +67,7 @@ PARAMETERS = VARIANTS | IMAGE_VARIANTS | SPARSE_VARIANTS
 CASES = [
     *((AutoencoderTransformer, variant) for variant in VARIANTS | IMAGE_VARIANTS),
     *((VAE, variant) for variant in ("deep and tied", "absolute", "binary", "counts", "images")),
+    *((cls, "projected") for cls in (VAE, ContractiveAutoencoder, DenoisingAutoencoder)),
     *((SparseAutoencoder, variant) for variant in (*SPARSE_VARIANTS, "tied images")),
     *((cls, "dense") for cls in AUTOENCODERS if cls is not AutoencoderTransformer),
 ]

@@ -79,10 +79,11 @@ def test_eight_threads_transform_at_once(fitted, digits):
 
 
 def test_codes_of_float32_rows_equal_those_of_float64_rows(fitted, digits):
-    # float32 has 7 digits, of which a few layers lose one or two.
-    np.testing.assert_allclose(
-        fitted.transform(digits.astype(np.float32)), fitted.transform(digits), atol=1e-3
-    )
+    # float32 has 7 digits, of which a few layers lose one or two. A step of a projection that
+    # changes the loss by less than that may be taken in one precision only.
+    atol = 2e-2 if fitted.network_.network.n_projection_steps else 1e-3
+    single, double = fitted.transform(digits.astype(np.float32)), fitted.transform(digits)
+    np.testing.assert_allclose(single, double, atol=atol)
 
 
 @pytest.mark.parametrize("method", ["transform", "score", "score_samples", "reconstruct"])
@@ -104,7 +105,7 @@ def test_methods_before_fit_raise_not_fitted_error(autoencoder, digits):
 
 def test_the_encoder_replaces_a_missing_value_by_the_mean(fitted, digits):
     fitted = copy.deepcopy(fitted)
-    fitted.network_.n_projection_steps = 0
+    fitted.network_.network.n_projection_steps = 0
     missing, filled = digits.copy(), digits.copy()
     missing[:, 10], filled[:, 10] = np.nan, fitted.mean_[10]
     np.testing.assert_allclose(fitted.transform(missing), fitted.transform(filled), atol=1e-9)

@@ -137,3 +137,33 @@ def test_the_limit_is_exact():
         torch.zeros(1).expand(MAX_ENTRIES + 1).add(1)
     with _SizeLimit(MAX_ENTRIES):
         torch.zeros(1).expand(MAX_ENTRIES)
+
+
+def set_value(cls, name, value):
+    def change(header, arrays):
+        for values in layers(header, cls):
+            values[:] = [[key, value if key == name else old] for key, old in values]
+
+    return change
+
+
+@pytest.fixture
+def dense_path(tmp_path, digits, small):
+    path = tmp_path / "dense.skae"
+    save(small(AutoencoderTransformer, max_iter=1).fit(digits), path)
+    return path
+
+
+def test_a_file_is_read_in_the_time_of_one_step_of_a_projection(dense_path):
+    rewrite(dense_path, set_value("Autoencoder", "n_projection_steps", 10**9))
+    assert load(dense_path).network_.network.n_projection_steps == 10**9
+
+
+def test_anchors_of_another_shape_are_refused(dense_path):
+    def change(header, arrays):
+        (name,) = [name for name in arrays if name.endswith("anchors")]
+        return arrays | {name: np.zeros((3, 2))}
+
+    rewrite(dense_path, change)
+    with pytest.raises(ValueError, match="must be a whole file"):
+        load(dense_path)

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from .._autoencoders.base import BaseAutoencoder
 from .._nn.fitted import FittedAutoencoder
+from .._nn.projection import Projection
 
 # A layer may compute this many numbers from one row, and this many more per feature of the row: 64
 # channels of an image, unfolded for kernels of 3 x 3, are 576 a pixel in a quarter of the pixels.
@@ -26,7 +27,11 @@ def check_network(estimator: BaseAutoencoder) -> None:
         raise ValueError(f"its network is a {type(fitted).__name__}")
     limit = MAX_ENTRIES + MAX_ENTRIES_PER_FEATURE * len(fitted.shift)
     with torch.inference_mode(), _SizeLimit(limit):
-        code = fitted.encode(fitted.shift[None])
+        row = torch.zeros_like(fitted.shift)[None]
+        code = fitted.network.encode(row)
+        if fitted.network.n_projection_steps:  # of which one takes as much memory as many
+            code = Projection(fitted.network)(row, code, 1)
+        code = fitted.from_network_code(code)
         row = fitted.decode(code)
     expected = (1, estimator.n_components_), (1, estimator.n_features_in_)
     if (code.shape, row.shape) != expected:
