@@ -26,6 +26,9 @@ from .base import BaseAutoencoder
 # The number of codes from which a projection may start besides that of the encoder. With 128
 # the error at two components is 2 % higher, with eight it is the same.
 N_ANCHORS = 256
+# Training at projected codes lowers the error by 15 % with two components, where the encoder's code
+# of a row is often far from the nearest one, and by nothing measurable with four and more.
+MAX_TRAINED_COMPONENTS = 3
 
 
 @dataclass
@@ -158,14 +161,17 @@ class ProjectedReconstruction(Reconstruction):
         network.anchors = code.new_zeros(min(N_ANCHORS, n_rows), code.shape[1])
         network.replace_anchors(code)
 
-    def warm_up(self, network: Autoencoder) -> Objective | None:
-        """The loss at the encoder's code: most of the training needs no projection."""
-        return Reconstruction(self.loss) if network.n_projection_steps else None
+    def stages(self, network: Autoencoder) -> tuple[Objective, ...]:
+        """The loss at the encoder's code, and with few components this objective afterwards."""
+        if not network.n_projection_steps:
+            return (Reconstruction(self.loss),)
+        few = len(network.scales.inverse_code_scale) <= MAX_TRAINED_COMPONENTS
+        return (Reconstruction(self.loss), self if few else Reconstruction(self.loss))
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
         """The gradient of the mean of `per_row`: hand-written for the squared error."""
         if not network.n_projection_steps:
-            return Reconstruction(self.loss).gradient(network, source)
+            return super().gradient(network, source)
         return self._manual_gradient(network, source, ProjectedGradient)
 
 

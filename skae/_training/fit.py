@@ -22,9 +22,10 @@ from .loop import EpochCallback, History, Stage, divergence_message, train, trai
 from .objective import Gradient, Objective, Regularized, TrainingSource, losses_of_rows
 from .optimizer import Optimizer, warmup_inverse_sqrt
 from .result import FitResult, TrainedNetwork
+from .row_space import training_space
 
-# The share of the epochs with the objective that is faster, if there is one.
-WARM_UP = 0.8
+# The share of the epochs in the second stage, if there are two.
+LAST_STAGE = 0.1
 
 
 def train_autoencoder(
@@ -35,10 +36,11 @@ def train_autoencoder(
     summarize: Callable[[TrainedNetwork], FitResult],
 ) -> FitResult:
     """Train a copy of the initial network until the held-out error stops falling."""
-    network = training_copy(initial.fitted.network, data)
+    space = training_space(initial.fitted.network, data)
+    network = training_copy(space.reduce(initial.fitted.network), data)
 
     def finish(network: Autoencoder, history: History) -> FitResult:
-        trained = initial.fitted.with_trained_layers(network).eval()
+        trained = initial.fitted.with_trained_layers(space.expand(network)).eval()
         trained.to(data.device, inference_dtype(data.X.dtype, data.device))
         data.objective.calibrate(trained, data)
         history = _in_data_units(history, data)
@@ -49,7 +51,8 @@ def train_autoencoder(
         trained.load_state_dict(weights)
         return finish(trained, history)
 
-    history = train_network(network, parameters, data, callbacks.epochs(data, result_with))
+    callback = callbacks.epochs(data, result_with)
+    history = train_network(network, parameters, space.data, callback)
     if history.diverged and history.best_epoch == 0 and not network.pca_path.active:
         raise ValueError(divergence_message(data.config.learning_rate))
     return finish(network, history)
@@ -117,7 +120,8 @@ def continue_training(
         optimizer.load_state_dict(optimizer_state)
     order = torch.randperm(len(data.rows), generator=generator(data.seeds.order)).to(data.device)
     with _global_rng_for_user_modules(parameters, data):
-        gradient = _gradient(network, parameters, data, data.objective, n_steps=0)
+        objective = data.objective.stages(network)[-1]
+        gradient = _gradient(network, parameters, data, objective, n_steps=0)
         loss = train_epoch(optimizer, gradient, order, data.config.batch_size)
     if not np.isfinite(loss):
         raise ValueError(divergence_message(data.config.learning_rate))
@@ -163,16 +167,15 @@ def training_copy(network: Autoencoder, data: FitData) -> Autoencoder:
 
 
 def _stages(network: Autoencoder, parameters: NetworkParameters, data: FitData) -> list[Stage]:
-    """The epochs with the faster objective, if there is one, and those with the objective."""
+    """The epochs of each stage of the objective."""
     n_epochs, n_steps = data.config.max_epochs, data.config.n_steps(len(data.train))
-    objectives, n_warm_up = [data.objective], 0
-    if (warm_up := data.objective.warm_up(network)) is not None and n_epochs > 1:
-        objectives.insert(0, warm_up)
-        n_warm_up = max(int(WARM_UP * n_epochs), 1)
+    objectives = data.objective.stages(network)[-n_epochs:]
+    n_last = max(round(LAST_STAGE * n_epochs), 1) if len(objectives) > 1 else n_epochs
+    sizes = [n_epochs - n_last, n_last][-len(objectives) :]
     return [
-        Stage(n_stage, _gradient(network, parameters, data, objective, n_steps))
-        for objective, n_stage in zip(objectives[::-1], (n_epochs - n_warm_up, n_warm_up))
-    ][::-1]
+        Stage(size, _gradient(network, parameters, data, objective, n_steps))
+        for size, objective in zip(sizes, objectives, strict=True)
+    ]
 
 
 def _gradient(

@@ -93,7 +93,7 @@ class Objective(ABC):
         """Give a new equation the defaults, in place of what belongs to that of a base class."""
         super().__init_subclass__(**kwargs)
         equation = defined_at(cls, "per_row")
-        for name in ("gradient", "is_reconstruction", "minimised_by_pca", "warm_up"):
+        for name in ("gradient", "is_reconstruction", "minimised_by_pca", "stages"):
             if defined_at(cls, name) > equation:
                 setattr(cls, name, vars(Objective)[name])
 
@@ -140,8 +140,10 @@ class Objective(ABC):
         """Whether PCA is the optimum among linear autoencoders."""
         return False
 
-    def warm_up(self, network: Autoencoder) -> "Objective | None":
-        """An objective that is faster and trained first, or None.
+    def stages(self, network: Autoencoder) -> "tuple[Objective, ...]":
+        """The objectives that are trained one after the other: this one, or a faster one before it.
+
+        Held-out rows are evaluated by this one in all stages.
 
         Parameters
         ----------
@@ -150,9 +152,10 @@ class Objective(ABC):
 
         Returns
         -------
-        objective : Objective or None
+        objectives : tuple of Objective
+            One, or two: the second has the last tenth of the epochs.
         """
-        return None
+        return (self,)
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
         """The gradient of the mean of :meth:`per_row`, here by autograd.
