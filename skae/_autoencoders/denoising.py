@@ -115,6 +115,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
     If the training rows are as noisy as the rows to be cleaned, use a level of about 1 and a larger
     `alpha`, so that their noise is not learned.
 
+    The encoder ignores noise, the decoder does not. So `transform_max_iter` is 0 here: steps
+    towards the nearest reconstruction follow the noise, too. Two steps lowered the error of rows
+    without noise by 10 to 80 %, but raised that of rows with salt-and-pepper noise up to six times.
+
     References
     ----------
     .. [1] P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and composing robust

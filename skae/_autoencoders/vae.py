@@ -143,7 +143,8 @@ class VAE(BaseAutoencoder, VAEAttributes):
     rotated: a rotation would make the posteriors correlated. `transform` returns the posterior
     mean, whose variance is less than one; `explained_variance_` is the variance of `X` that a
     component explains. The reconstruction error may exceed that of PCA, as details are dropped
-    whose KL divergence exceeds their gain in likelihood.
+    whose KL divergence exceeds their gain in likelihood. With `transform_max_iter` above 0 codes
+    are moved towards the largest likelihood: they are no posterior means any more.
 
     Parameters
     ----------
