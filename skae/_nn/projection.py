@@ -100,7 +100,7 @@ class Projection:
             row = int(best)
             return [v[row : row + 1] for v in values], all_losses[row]
         index = best * n_samples + torch.arange(n_samples, device=best.device)
-        return [v[index] for v in values], loss
+        return [v.index_select(0, index) for v in values], loss
 
     @cached_property
     def _anchor_losses(self) -> "AnchorLosses":
