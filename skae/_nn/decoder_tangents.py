@@ -202,6 +202,7 @@ def tangents_by_autograd(
         directions = tangents.expand(n_samples, *tangents.shape[1:]).flatten(0, 1).clone()
         y = function(rows)
         cotangent = torch.zeros_like(y, requires_grad=True)
-        (gradient,) = torch.autograd.grad(y, rows, cotangent, create_graph=True)
-        (result,) = torch.autograd.grad(gradient, cotangent, directions)
+        # Gradients of numbers, since torch imports SymPy for those of tensors.
+        (gradient,) = torch.autograd.grad((y * cotangent).sum(), rows, create_graph=True)
+        (result,) = torch.autograd.grad((gradient * directions).sum(), cotangent)
     return result.unflatten(0, (n_samples, n_components))
