@@ -198,6 +198,17 @@ def test_a_frozen_autoencoder_is_not_changed(labelled, small):
     np.testing.assert_array_equal(cloned.predict_proba(X_test), first.predict_proba(X_test))
 
 
+def test_codes_are_those_of_the_fine_tuned_encoder(autoencoder, labelled, small):
+    # A projection would return codes of the decoder, which is not fine-tuned.
+    X, X_test, y, _ = labelled
+    classifier = small(autoencoder(8, max_iter=3, random_state=0)).fit(X, keep_first(y, 60))
+    network = classifier.encoder_.network_
+    x = torch.from_numpy(X_test - network.shift.numpy()) / network.scale
+    with torch.no_grad():
+        codes = network.from_network_code(network.network.encode(x))
+    np.testing.assert_allclose(classifier.transform(X_test), codes)
+
+
 def test_validation_rows_and_groups_are_those_of_the_pretraining(labelled, small):
     X, X_val, y, _ = labelled
     few = keep_first(y, 60)

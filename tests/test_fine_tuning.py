@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from skae import AutoencoderTransformer
 from skae._data.dataset import make_dataset
 from skae._data.device import as_array
+from skae._nn.custom_layers import SoftClip
+from skae._nn.mlp import INPUT_LIMIT
 from skae._semi_supervised.fine_tuning import (
     LABELED_FRACTION,
     MIN_DEFAULT_EPOCHS,
@@ -17,6 +21,8 @@ from skae._semi_supervised.fine_tuning import (
     enlarge_delta_scale,
     epoch_rows,
     fine_tune,
+    limit_inputs,
+    prepare_encoder,
 )
 
 
@@ -47,6 +53,33 @@ def test_the_delta_scale_has_a_minimum_and_is_not_reduced(fitted):
     enlarge_delta_scale(scales)
     torch.testing.assert_close(scales.delta_scale[0], 10 * code_scale[0])
     torch.testing.assert_close(scales.delta_scale[1:], MIN_DELTA_SCALE * code_scale[1:])
+
+
+@pytest.mark.parametrize("n_hidden", [0, 1, 2])
+@pytest.mark.parametrize("n_steps", [0, 2])
+def test_the_inputs_of_hidden_layers_are_limited_once(
+    n_hidden, n_steps, digits, small, global_random_seed
+):
+    options = {"hidden_layer_sizes": n_hidden * (16,), "transform_max_iter": n_steps}
+    encoder = small(AutoencoderTransformer, max_iter=2, **options).fit(digits).network_.network
+    encoder = encoder.encoder.float()
+    before = copy.deepcopy(encoder)
+    limit_inputs(encoder)
+    limit_inputs(encoder)
+    x = torch.randn(20, 64, generator=torch.Generator().manual_seed(global_random_seed))
+    torch.testing.assert_close(encoder(x.clamp(-2, 2)), before(x.clamp(-2, 2)))
+    limited = torch.nn.Sequential(SoftClip(INPUT_LIMIT), before)
+    expected = limited if n_hidden and n_steps else before
+    torch.testing.assert_close(encoder(5 * x), expected(5 * x))
+
+
+def test_codes_are_not_projected_onto_the_decoder_that_is_not_fine_tuned(digits, small):
+    fitted = small(AutoencoderTransformer).fit(digits).network_
+    assert fitted.network.n_projection_steps > 0
+    prepare_encoder(fitted.network)
+    x = torch.tensor(digits)
+    code = fitted.network.encode((x - fitted.shift) / fitted.scale)
+    torch.testing.assert_close(fitted.encode(x), fitted.from_network_code(code))
 
 
 def test_scores_are_zero_initially_and_linear_in_the_codes(digits, fitted, global_random_seed):

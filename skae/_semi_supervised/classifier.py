@@ -43,9 +43,9 @@ from .fine_tuning import (
     EncoderClassifier,
     FineTuningConfig,
     default_n_epochs,
-    enlarge_delta_scale,
     epoch_rows,
     fine_tune,
+    prepare_encoder,
 )
 from .label_spreading import encode_labels, spread_labels
 
@@ -315,7 +315,7 @@ class AutoencoderClassifier(
         """Train the encoder, and a softmax on its codes, with labels and pseudo-labels."""
         fitted = self.encoder_.network_
         scale, device = fitted.scale.item(), fitted.shift.device
-        enlarge_delta_scale(fitted.network.scales)
+        prepare_encoder(fitted.network)
         code_std = float(np.sqrt(codes.var(axis=0).mean())) or 1.0
         network = EncoderClassifier(fitted, code_std, len(self.classes_))
         dataset = make_dataset(X, as_array(fitted.shift), scale, device)

@@ -11,9 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from .._data.dataset import Dataset
 from .._data.device import as_array
-from .._nn.autoencoder import Scales, reciprocal
+from .._nn.autoencoder import Autoencoder, Scales, reciprocal
+from .._nn.custom_layers import SoftClip
 from .._nn.fitted import FittedAutoencoder
-from .._nn.mlp import skip_init
+from .._nn.mlp import INPUT_LIMIT, skip_init
 from .._training.loop import by_autograd, train_epoch
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 
@@ -54,6 +55,26 @@ class EncoderClassifier(nn.Module):
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases of the softmax, for codes as `transform` returns them."""
         return as_array(self.head.weight) / self.code_std, as_array(self.head.bias)
+
+
+def prepare_encoder(network: Autoencoder) -> None:
+    """Prepare a pre-trained network, in place, for fine-tuning of its encoder alone."""
+    network.n_projection_steps = 0  # the codes would be those of the pre-trained decoder
+    enlarge_delta_scale(network.scales)
+    limit_inputs(network.encoder)
+
+
+def limit_inputs(encoder: nn.Module) -> None:
+    """Limit the inputs of hidden dense layers softly; those of a projection have no limit.
+
+    Without it the encoder fits the noise of fine-tuning: with 100 labels of the digits 85 % of the
+    predictions are correct, with it 91 %.
+    """
+    if not isinstance(encoder, nn.Sequential):
+        return
+    kinds = [type(layer) for layer in encoder]
+    if kinds.count(nn.Linear) > 1 and SoftClip not in kinds[: kinds.index(nn.Linear)]:
+        encoder.insert(kinds.index(nn.Linear), SoftClip(INPUT_LIMIT))
 
 
 def enlarge_delta_scale(scales: Scales) -> None:
