@@ -1,23 +1,56 @@
-"""The default batch size, number of epochs and patience."""
+"""The default batch size, number of steps and patience."""
 
 import math
 
 import pytest
 
 from skae import AutoencoderTransformer
-from skae._training.config import TrainingConfig
+from skae._training.config import DefaultSteps, TrainingConfig
+
+N_ROWS = [2, 10, 800, 5000, 7500, 15_000, 60_000, 1_000_000]
+
+
+def config_for(cls, n_rows, **parameters):
+    """The configuration of training, and its number of steps in an epoch."""
+    config = TrainingConfig.from_params(cls(**parameters), n_rows)
+    return config, math.ceil(n_rows / config.batch_size)
+
+
+@pytest.mark.parametrize("n_rows", N_ROWS)
+def test_the_default_is_the_fewest_epochs_that_have_the_default_steps(autoencoder, n_rows):
+    config, n_steps_per_epoch = config_for(autoencoder, n_rows)
+    least, per_row, most, min_epochs = autoencoder._default_steps
+    n_steps = min(max(least, per_row * n_rows), most)
+    assert config.n_steps(n_rows) >= n_steps
+    assert config.max_epochs >= min_epochs
+    if config.max_epochs > min_epochs:
+        assert config.n_steps(n_rows) - n_steps_per_epoch < n_steps
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "batch_size", "max_epochs"),
-    [(10, 10, 3000), (800, 100, 375), (5000, 128, 75)],
+    ("n_rows", "batch_size", "n_steps"),
+    [(10, 10, 1500), (800, 100, 1504), (5000, 128, 1520), (15_000, 128, 4602)],
 )
-def test_the_default_is_about_3000_steps(n_rows, batch_size, max_epochs):
-    found = TrainingConfig.from_params(AutoencoderTransformer(), n_rows)
-    assert (found.batch_size, found.max_epochs) == (batch_size, max_epochs)
-    assert 3000 <= max_epochs * math.ceil(n_rows / batch_size) < 3000 + n_rows / batch_size + 1
+def test_the_transformer_trains_for_1500_to_4500_steps(n_rows, batch_size, n_steps):
+    config, _ = config_for(AutoencoderTransformer, n_rows)
+    assert (config.batch_size, config.n_steps(n_rows)) == (batch_size, n_steps)
 
 
-def test_large_data_are_trained_for_15_epochs_with_a_patience_of_3():
-    found = TrainingConfig.from_params(AutoencoderTransformer(), 60_000)
-    assert (found.batch_size, found.max_epochs, found.patience) == (128, 15, 3)
+def test_large_data_are_trained_for_the_minimum_of_epochs_with_a_patience_of_3(autoencoder):
+    config, _ = config_for(autoencoder, 1_000_000)
+    assert (config.batch_size, config.patience) == (128, 3)
+    assert config.max_epochs == autoencoder._default_steps.min_epochs
+
+
+def test_the_number_of_steps_grows_between_its_limits_with_the_number_of_rows():
+    steps = DefaultSteps(100, 0.5, 400, min_epochs=2)
+    assert [steps.n_epochs(n_rows, 10) * n_rows // 10 for n_rows in (100, 200, 400, 800, 1600)] == [
+        100, 100, 200, 400, 480,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_rows", N_ROWS)
+def test_max_iter_is_the_number_of_epochs(autoencoder, n_rows):
+    config, n_steps_per_epoch = config_for(autoencoder, n_rows, max_iter=7)
+    assert config.max_epochs == 7
+    assert config.n_steps(n_rows) == 7 * n_steps_per_epoch

@@ -52,10 +52,14 @@ def test_without_early_stopping_the_training_rows_select_the_epoch(digits, small
     assert error == pytest.approx(min(fitted.validation_curve_), rel=1e-4)
 
 
-def test_training_without_progress_stops_after_n_iter_no_change_epochs(small, global_random_seed):
+@pytest.mark.parametrize(("transform_max_iter", "n_stages"), [(0, 1), (2, 2)])
+def test_stages_without_progress_stop_after_n_iter_no_change_epochs(
+    transform_max_iter, n_stages, small, global_random_seed
+):
     X = np.random.RandomState(global_random_seed).normal(size=(200, 10))
-    fitted = small(AutoencoderTransformer, max_iter=500, n_iter_no_change=5, tol=0.5).fit(X)
-    assert fitted.n_iter_ == 5
+    stopping = {"max_iter": 500, "n_iter_no_change": 5, "tol": 1.0}
+    fitted = small(AutoencoderTransformer, transform_max_iter=transform_max_iter, **stopping).fit(X)
+    assert fitted.n_iter_ == 5 * n_stages
 
 
 def test_weight_penalties_shrink_the_weights(digits, small):

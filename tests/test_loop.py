@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -12,13 +13,14 @@ from point import Point, gradient_of, make_rows
 from skae._training.config import TrainingConfig
 from skae._training.loop import (
     EpochCallback,
+    Stage,
     by_autograd,
     significantly_better,
     split_batches,
     train,
     train_epoch,
 )
-from skae._training.optimizer import SOLVERS, Optimizer
+from skae._training.optimizer import SOLVERS, Optimizer, WarmupLinearDecay
 
 
 @pytest.fixture
@@ -32,14 +34,15 @@ def learn(rows, global_random_seed):
     """A function that trains a point."""
     rng = torch.Generator().manual_seed(global_random_seed + 1)
 
-    def learn(point, config, held_out=rows[300:], callback=None, loss=None):
+    def learn(point, config, held_out=rows[300:], callback=None, loss=None, stages=None):
         def held_out_errors():
             with torch.no_grad():
                 return point.loss(held_out)
 
+        gradient = by_autograd(loss) if loss else gradient_of(point, rows)
         return train(
             point,
-            by_autograd(loss) if loss else gradient_of(point, rows),
+            stages or [Stage(config.max_epochs, gradient)],
             held_out_errors,
             lambda: torch.randperm(300, generator=rng),
             config,
@@ -117,6 +120,93 @@ def test_patience_counts_epochs_without_enough_progress(learn):
     point = Point()
     history = learn(point, config(tol=10.0, patience=3))
     assert len(history.training) == 3
+
+
+def learn_in_stages(learn, rows, n_epochs, config, losses, **options):
+    """Train with one loss after the other; returns the point at each batch and the history."""
+    point, seen = Point(), [[] for _ in losses]
+
+    def gradient_and_record(loss, at):
+        gradient = by_autograd(lambda index: loss(point, rows[index]))
+
+        def recorded(index):
+            at.append(point.at.detach().clone())
+            return gradient(index)
+
+        return recorded
+
+    stages = [
+        Stage(n, gradient_and_record(loss, at))
+        for n, loss, at in zip(n_epochs, losses, seen, strict=True)
+    ]
+    history = learn(point, config, stages=stages, **options)
+    return point, seen, history
+
+
+def away(point, x):
+    """A loss that leads away from the optimum of the held-out error."""
+    return point.loss(-x)
+
+
+N_BATCHES = 10  # 300 rows in batches of 32
+
+
+def test_each_stage_has_its_epochs(rows, learn):
+    _, seen, history = learn_in_stages(
+        learn, rows, (7, 3), config(max_epochs=10), (Point.loss, Point.loss)
+    )
+    assert [len(at) for at in seen] == [7 * N_BATCHES, 3 * N_BATCHES]
+    assert len(history.training) == 10
+
+
+def test_a_stage_begins_with_the_best_weights_of_the_one_before_it(rows, learn):
+    weights = []
+
+    class Recording(EpochCallback):
+        def on_epoch_end(self, history, best_so_far):
+            weights.append(best_so_far()[0]["at"])
+
+    class Wandering:
+        """Learns for three epochs, and then to go away from the optimum."""
+
+        n_steps = 0
+
+        def __call__(self, point, x):
+            self.n_steps += 1
+            return (point.loss if self.n_steps <= 3 * N_BATCHES else partial(away, point))(x)
+
+    learned = partial(learn_in_stages, learn, rows, (20, 5), config(max_epochs=25))
+    _, seen, history = learned((Wandering(), away), callback=Recording())
+    # The averaged weights lag behind: they improve for some more epochs.
+    assert 3 <= history.best_epoch < 20
+    assert torch.equal(seen[1][0], weights[history.best_epoch - 1])
+    assert not torch.equal(seen[0][-1], seen[1][0])
+
+
+def test_a_stage_without_progress_is_followed_by_the_next_one(rows, learn):
+    _, seen, history = learn_in_stages(
+        learn, rows, (40, 20), config(patience=3), (away, Point.loss)
+    )
+    assert torch.equal(seen[1][0], torch.zeros(3))  # each step led away
+    assert [len(at) for at in seen] == [3 * N_BATCHES, 20 * N_BATCHES]
+    assert history.best_epoch > 3
+
+
+def test_the_learning_rate_of_a_stage_does_not_depend_on_the_end_of_the_one_before_it(rows, learn):
+    rates = []
+
+    class Recording(WarmupLinearDecay):
+        def __call__(self, step):
+            rates.append(super().__call__(step))
+            return rates[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skae._training.loop.WarmupLinearDecay", Recording)
+        for patience in (3, 60):
+            learn_in_stages(learn, rows, (40, 20), config(patience=patience), (away, Point.loss))
+    early, planned = rates[: 23 * N_BATCHES], rates[23 * N_BATCHES :]
+    assert len(planned) == 60 * N_BATCHES
+    assert early[3 * N_BATCHES :] == planned[40 * N_BATCHES :]
 
 
 def test_a_loss_that_is_not_finite_ends_at_the_best_epoch(rows, learn):

@@ -112,6 +112,34 @@ def divergence_message(learning_rate: float) -> str:
     )
 
 
+class _Best:
+    """The history of a training, and the best weights so far."""
+
+    def __init__(self, network: nn.Module, errors: Tensor):
+        self._network, self._before, self._errors = network, errors, errors
+        self.history = History([], [errors.mean().item()], 0)
+        self._initial = self.weights = _snapshot(network)
+
+    def add_epoch(self, loss: float, errors: Tensor) -> bool:
+        """Record an epoch with the present weights; return whether its losses are finite."""
+        history, error = self.history, errors.mean().item()
+        if not math.isfinite(loss + error):
+            self.history = history._replace(diverged=True)
+            return False
+        if error < min(history.validation):
+            self._errors, self.weights = errors, _snapshot(self._network)
+            self.history = history._replace(best_epoch=len(history.validation))
+        history.training.append(loss)
+        history.validation.append(error)
+        return True
+
+    def so_far(self) -> tuple[dict[str, Tensor], History]:
+        """The best weights if they are significantly better, else the initial ones."""
+        if significantly_better(self._errors, self._before):
+            return self.weights, self.history
+        return self._initial, self.history._replace(best_epoch=0)
+
+
 def train(
     network: nn.Module,
     stages: Sequence[Stage],
@@ -139,52 +167,38 @@ def train(
     permutations : callable
         Returns the next order of the training rows.
     """
-    before = best_errors = held_out_errors()
-    history = History([], [before.mean().item()], 0, interrupted=False, diverged=False)
-    margin = config.tol * history.validation[0]
-    threshold, last_progress = history.validation[0] - margin, 0
+    best = _Best(network, held_out_errors())
+    initial_error = best.history.validation[0]
+    margin = config.tol * initial_error
+    threshold, last_progress = initial_error - margin, 0
     position, began = 0, 0  # of the current stage
     permutation = permutations()
     n_steps = math.ceil(len(permutation) / config.batch_size)
     schedule = WarmupLinearDecay(config.learning_rate, config.n_steps(len(permutation)))
-    optimizer = Optimizer(network, config.solver, schedule, history.validation[0] or 1.0)
-    initial = best = _snapshot(network)
-
-    def best_so_far() -> tuple[dict[str, Tensor], History]:
-        if significantly_better(best_errors, before):
-            return best, history
-        return initial, history._replace(best_epoch=0)
-
+    optimizer = Optimizer(network, config.solver, schedule, initial_error or 1.0)
     try:
         for epoch in range(1, config.max_epochs + 1):
             callback.on_epoch_begin()
             stage = stages[position]
             loss = RUN_EPOCH.get()(optimizer, stage.gradient, permutation, config.batch_size)
             with optimizer.ema_weights():
-                errors = held_out_errors()
-                error = errors.mean().item()
-                if error < min(history.validation):
-                    best_errors, best = errors, _snapshot(network)
-                    history = history._replace(best_epoch=epoch)
-            if not math.isfinite(loss + error):
-                history = history._replace(diverged=True)
+                is_finite = best.add_epoch(loss, held_out_errors())
+            if not is_finite:
                 break
-            history.training.append(loss)
-            history.validation.append(error)
-            if error < threshold:
+            if (error := best.history.validation[-1]) < threshold:
                 threshold, last_progress = error - margin, epoch
-            if callback.on_epoch_end(history, best_so_far):
+            if callback.on_epoch_end(best.history, best.so_far):
                 break
             if epoch - last_progress >= config.patience or epoch - began >= stage.n_epochs:
                 if stage is stages[-1]:
                     break
-                network.load_state_dict(best)
+                network.load_state_dict(best.weights)
                 optimizer.continue_at(n_steps * sum(s.n_epochs for s in stages[: position + 1]))
                 position, began, last_progress = position + 1, epoch, epoch
             permutation = permutations()
     except KeyboardInterrupt:
-        history = history._replace(interrupted=True)
-    weights, history = best_so_far()
+        best.history = best.history._replace(interrupted=True)
+    weights, history = best.so_far()
     network.load_state_dict(weights)
     optimizer.release()
     return history
