@@ -43,7 +43,7 @@ from .._training.result import (
     rotate_codes,
 )
 from .._training.rotation import CodeMoments, principal_axes
-from .checks import check_same_fit, check_streamable, code_size
+from .checks import check_same_fit, check_streamable, check_user_network, code_size
 from .inference import FittedAutoencoderMixin
 from .loss_method import LossMethodMixin
 
@@ -157,16 +157,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
     def _check_parameters(self) -> None:
         """Raise a TypeError or ValueError unless the parameters are valid."""
         check_parameters(self)
-        for name, value in {
-            "tied_weights": False,
-            "image_shape": None,
-            "pretraining": None,
-        }.items():
-            if self.network is not None and (given := getattr(self, name)) != value:
-                raise ValueError(
-                    f"`{name}` must be {value} with a `network` of your own, got {given!r}: build "
-                    "that into its modules instead."
-                )
+        check_user_network(self)
 
     def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
         """Train on the rows of `X`.

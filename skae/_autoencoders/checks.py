@@ -84,3 +84,15 @@ def code_size(
             f"{given}; here n_samples = {n_samples}, n_features = {n_features}."
         )
     return int(given)
+
+
+def check_user_network(parameters: SharedParameters) -> None:
+    """Refuse parameters that describe the layers where `network` returns them."""
+    if parameters.network is None:
+        return
+    for name, value in {"tied_weights": False, "image_shape": None, "pretraining": None}.items():
+        if (given := getattr(parameters, name)) != value:
+            raise ValueError(
+                f"`{name}` must be {value} with a `network` of your own, got {given!r}: build "
+                "that into its modules instead."
+            )
