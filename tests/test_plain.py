@@ -6,6 +6,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
+from tables import GROUPS, TABLES
 from torch import nn
 
 from skae import AutoencoderTransformer
@@ -60,11 +61,40 @@ def test_never_worse_than_pca_on_the_training_rows(load, seed):
     assert fitted.score(X) >= expected - 1e-9
 
 
-def test_for_pure_noise_pca_is_kept(global_random_seed):
-    X = np.random.RandomState(global_random_seed).normal(size=(300, 20))
-    fitted = AutoencoderTransformer(2, max_iter=60, random_state=global_random_seed).fit(X)
-    assert fitted.best_iter_ == 0
-    assert fitted.score(X) == pytest.approx(fitted.pca_score_)
+def squared_error(X, reconstruction):
+    return np.square(X - reconstruction).sum()
+
+
+def pca_error(n_components, X, X_test):
+    """The error of exact PCA on unseen rows."""
+    pca = PCA(n_components, svd_solver="full").fit(X)
+    return squared_error(X_test, pca.inverse_transform(pca.transform(X_test)))
+
+
+def test_for_pure_noise_unseen_rows_have_an_error_no_larger_than_with_pca(global_random_seed):
+    # Without a projection PCA is optimal. The decoder of a projection can fill more of the space.
+    rng = np.random.RandomState(global_random_seed)
+    X, X_test = rng.normal(size=(300, 20)), rng.normal(size=(300, 20))
+    fitted = AutoencoderTransformer(2, random_state=global_random_seed).fit(X)
+    error = squared_error(X_test, fitted.reconstruct(X_test))
+    assert error <= 1.0005 * pca_error(2, X, X_test)
+
+
+# A column with most of the variance.
+@pytest.mark.filterwarnings("ignore:.* of the variance, and the others are hardly:UserWarning")
+@pytest.mark.parametrize("n_components", [2, 4])
+@pytest.mark.parametrize("table", TABLES)
+def test_unseen_rows_of_no_table_have_a_larger_error_than_with_pca(
+    table, n_components, global_random_seed
+):
+    X, X_test = TABLES[table](np.random.RandomState(global_random_seed))
+    if n_components >= X.shape[1]:
+        pytest.skip("PCA has no error")
+    groups = GROUPS if table == "groups_of_rows" else None
+    fitted = AutoencoderTransformer(n_components, random_state=global_random_seed)
+    error = squared_error(X_test, fitted.fit(X, groups=groups).reconstruct(X_test))
+    # The last digit is for the precision of the training, and for rows that PCA reconstructs well.
+    assert error <= 1.0005 * pca_error(n_components, X, X_test)
 
 
 def test_one_component_explains_a_curve(curve, global_random_seed):
