@@ -83,9 +83,21 @@ def test_a_share_of_variance_gives_as_many_components_as_in_scikit_learn(digits)
 
 @pytest.mark.parametrize("shape", [(40, 90), (700, 600), (601, 3000)])
 def test_components_explain_the_most_variance_for_every_shape(shape, global_random_seed):
-    # Wide, square and tall: three solvers.
     X = falling_spectrum(*shape, global_random_seed)
-    found = principal_components(X, moments(X), 3, seed=global_random_seed)
+    assert_leading(X, global_random_seed)
+
+
+@pytest.mark.parametrize("shape", [(90, 40), (501, 600)])
+def test_components_of_large_data_explain_the_most_variance(shape, monkeypatch, global_random_seed):
+    # As if both the rows and the features were too many for a matrix of their products.
+    monkeypatch.setattr(pca, "COVARIANCE_FEATURES", 30)
+    X = falling_spectrum(*shape, global_random_seed)
+    assert_leading(X, global_random_seed)
+
+
+def assert_leading(X, seed):
+    """The first three components explain as much variance as those of an exact method."""
+    found = principal_components(X, moments(X), 3, seed=seed)
     explained = PCA(3, svd_solver="full").fit(X).explained_variance_ratio_.sum()
     residual = (found.residual_std**2).sum()
     share = 1 - residual / (residual + (found.code_std**2).sum())
@@ -140,6 +152,55 @@ def test_whitening_gives_uncorrelated_components_of_damped_variance(
     variances = PCA(20).fit(X / stats.rms_std).explained_variance_ * 0.99  # of 100 rows, not 99
     damped = variances / (variances + WHITENING_DAMPING * variances.mean())
     np.testing.assert_allclose(covariance, np.diag(damped), atol=1e-12)
+
+
+def wide(seed, n_features=300):
+    rng = np.random.RandomState(seed)
+    return rng.normal(size=(20, 20)) @ rng.normal(size=(20, n_features)) + 5
+
+
+def test_few_rows_have_coordinates_along_all_their_components(global_random_seed):
+    X = wide(global_random_seed)
+    stats = moments(X)
+    found = principal_components(X, stats, 3, seed=0)
+    exact = PCA(19).fit((X - stats.mean) / stats.rms_std)
+    scores = exact.transform((X - stats.mean) / stats.rms_std)
+    np.testing.assert_allclose(np.abs(found.coordinates), np.abs(scores), atol=1e-8)
+    np.testing.assert_allclose(found.components, exact.components_[:3], atol=1e-8)
+    assert found.truncate(2).coordinates is found.coordinates
+
+
+def test_few_rows_are_whitened_along_all_their_components(global_random_seed):
+    X = wide(global_random_seed)
+    stats = moments(X)
+    whitening = principal_components(X, stats, 2, seed=0).whitening
+    covariance = np.cov((X - stats.mean) / stats.rms_std @ whitening, rowvar=False, bias=True)
+    variances = PCA(19).fit(X / stats.rms_std).explained_variance_ * 0.95  # of 20 rows, not 19
+    damped = variances / (variances + WHITENING_DAMPING * variances.mean())
+    np.testing.assert_allclose(covariance, np.diag(damped), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, torch.from_numpy])
+def test_few_rows_have_the_same_components_in_every_form(kind, global_random_seed, monkeypatch):
+    monkeypatch.setattr(pca, "BLOCK_ENTRIES", 40)  # eight features at a time
+    X = wide(global_random_seed)
+    X[X < 5] = 0.0
+    X[1, 2] = X[3, 4] = np.nan
+    stats = moments(X)
+    expected, found = (principal_components(rows, stats, 2, seed=0) for rows in (X, kind(X)))
+    for values in zip(found[:-2], expected[:-2], strict=True):
+        np.testing.assert_allclose(*values, atol=1e-10)
+    filled = np.where(np.isnan(X), stats.mean, X)
+    np.testing.assert_allclose(found.components, PCA(2).fit(filled).components_, atol=1e-8)
+    assert found.coordinates is None
+
+
+def test_components_beyond_the_rank_are_orthonormal(global_random_seed):
+    X = np.repeat(wide(global_random_seed)[:4], 3, axis=0)  # of rank three
+    found = principal_components(X, moments(X), 6, seed=0)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(6), atol=1e-12)
+    assert found.coordinates.shape == (12, 3)
+    assert found.is_exact
 
 
 def test_narrow_data_are_not_whitened(digits):

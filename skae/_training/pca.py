@@ -4,7 +4,7 @@
 on its device, by operations that NumPy and torch share; results are small NumPy arrays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .._data.array_api import as_numpy, empty_like
-from .._data.dataset import Rows, dense_block, row_blocks, stored_width
+from .._data.dataset import BLOCK_ENTRIES, Rows, dense_block, row_blocks, stored_width
 from .._data.device import as_tensor, inference_dtype, max_float_dtype
 from .._data.moments import Moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
@@ -21,7 +21,8 @@ from .._data.process_group import SINGLE_PROCESS, SingleProcess
 # Up to this many entries (128 MB) the components are computed in float64.
 DOUBLE_PRECISION_ENTRIES = 2**24
 
-# Up to this many features the covariance and its eigenvectors cost little beside a fit.
+# Up to this many features the covariance and its eigenvectors cost little beside a fit. Of fewer
+# rows than features, up to this many, the matrix of the products of the rows is used instead.
 COVARIANCE_FEATURES = 2000
 
 # Where no process has all rows, only the covariance can be used: at this width it takes a minute.
@@ -37,6 +38,9 @@ NEGLIGIBLE_SHARE = 1e-10
 # Below this share of the variance the residual is computed row by row: as a difference of variances
 # it would consist of their rounding errors.
 SMALL_SHARE = 1e-4
+
+# Smaller eigenvalues, relative to the largest, are regarded as rounding errors in float64.
+MIN_EIGENVALUE = 1e-10
 
 # An encoder of more features reads this many leading principal components instead. Fashion-MNIST
 # (784 features) loses nothing by it; data of 20 to 170 features neither gained nor lost.
@@ -54,17 +58,18 @@ class PrincipalComponents(NamedTuple):
     code_std: np.ndarray  # (n_components,)
     residual_std: np.ndarray  # (n_features,), of the part that the components do not explain
     complete: bool  # whether no value was missing
-    whitening: np.ndarray | None = None  # (n_features, WHITENED_FEATURES), for wide data
+    whitening: np.ndarray | None = None  # (n_features, at most WHITENED_FEATURES), for wide data
+    # (n_samples, rank), of fewer complete rows than features: the coordinates of all rows along all
+    # principal components that they have
+    coordinates: np.ndarray | None = None
 
     def truncate(self, n_components: int) -> "PrincipalComponents":
         """Keep the first components; the others become part of the residual."""
         dropped = self.components[n_components:] * self.code_std[n_components:, None]
-        return PrincipalComponents(
-            self.components[:n_components],
-            self.code_std[:n_components],
-            np.sqrt(self.residual_std**2 + (dropped**2).sum(axis=0)),
-            self.complete,
-            self.whitening,
+        return self._replace(
+            components=self.components[:n_components],
+            code_std=self.code_std[:n_components],
+            residual_std=np.sqrt(self.residual_std**2 + (dropped**2).sum(axis=0)),
         )
 
     @property
@@ -84,13 +89,15 @@ def principal_components(
     """PCA of all rows, with NaN replaced by the mean.
 
     If `n_components` is a float, it is the share of variance to be explained. Rows of few features
-    are decomposed by their covariance. With more features than rows, or very many features,
-    scikit-learn's solvers are used, which need a copy of all rows in one process; if a copy is too
-    large, LOBPCG, which needs passes over the rows only.
+    are decomposed by their covariance, few rows of more features by their products. For many rows
+    of very many features scikit-learn's solvers are used, which need a copy of all rows in one
+    process; if a copy is too large, LOBPCG, which needs passes over the rows only.
     """
     n_rows, n_features = sum(group.gather(X.shape[0])), X.shape[1]
     if n_features <= min(n_rows, COVARIANCE_FEATURES):
         return _from_covariance(X, moments, n_components, group)
+    if group.size == 1 and n_rows <= COVARIANCE_FEATURES:
+        return _from_products_of_rows(X, moments, n_components)
     if group.size > 1:
         if n_features > SHARED_COVARIANCE_FEATURES:
             raise ValueError(
@@ -167,15 +174,9 @@ def _from_covariance(
 ) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
     covariance = _covariance(X, moments, group)
-    variances, vectors = np.linalg.eigh(covariance)
-    variances, vectors = variances[::-1].clip(min=0.0), vectors[:, ::-1]
-    if n_components < 1:
-        shares = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
-        n_components = int(np.searchsorted(shares, n_components, side="right")) + 1
-        n_components = min(n_components, len(variances))
-    components, explained = vectors.T[:n_components].copy(), variances[:n_components]
-    largest = np.abs(components).argmax(axis=1)  # positive, as in scikit-learn's PCA
-    components *= np.sign(components[np.arange(n_components), largest])[:, None]
+    variances, vectors = _eigh(covariance)
+    n_components = _number_of_components(variances, n_components)
+    components, explained = _with_signs(vectors.T[:n_components]), variances[:n_components]
     whitening = _whitening(variances, vectors) if X.shape[1] > WHITENED_FEATURES else None
     residual = np.diag(covariance) - explained @ components**2
     if moments.n_missing or residual.sum() <= SMALL_SHARE * variances.sum():
@@ -185,6 +186,59 @@ def _from_covariance(
     return PrincipalComponents(
         components, np.sqrt(explained), np.sqrt(residual.clip(min=0.0)), True, whitening
     )
+
+
+def _from_products_of_rows(
+    X: Rows, moments: Moments, n_components: int | float
+) -> PrincipalComponents:
+    """Principal components in two passes over the columns, a block at a time.
+
+    The matrix of the products of all rows is ``U diag(s**2) U'``, where s are the singular values
+    of the rows and U are their left singular vectors.
+    """
+    _, asarray = _namespace(X)
+    products = asarray(np.zeros((X.shape[0], X.shape[0])))
+    for _, block in _standard_columns(X, moments):
+        products += block @ block.T
+    squares, left = _eigh(as_numpy(products))
+    n_components = _number_of_components(squares, n_components)
+    rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
+    n_whitened = min(rank, WHITENED_FEATURES) if X.shape[1] > WHITENED_FEATURES else 0
+    n_directions = max(n_components, n_whitened)
+    directions = np.empty((X.shape[1], n_directions))
+    factor = asarray(left[:, :n_directions].copy())
+    for columns, block in _standard_columns(X, moments):
+        directions[columns] = as_numpy(block.T @ factor)
+    whitening = None
+    if n_whitened:
+        vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
+        whitening = _whitening(squares[:n_whitened] / len(squares), vectors)
+    # Orthonormal also if the rank is smaller.
+    components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
+    statistics = _row_by_row(X, moments, components, SINGLE_PROCESS)
+    coordinates = None if moments.n_missing else left[:, :rank] * np.sqrt(squares[:rank])
+    return PrincipalComponents(components, *statistics, whitening, coordinates)
+
+
+def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, largest first, and eigenvectors of a matrix of sums of products."""
+    values, vectors = np.linalg.eigh(matrix)
+    return values[::-1].clip(min=0.0), vectors[:, ::-1]
+
+
+def _number_of_components(variances: np.ndarray, n_components: int | float) -> int:
+    """The number of components that explain a share of the variance; others are numbers already."""
+    if n_components >= 1:
+        return int(n_components)
+    shares = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
+    n_components = int(np.searchsorted(shares, n_components, side="right")) + 1
+    return min(n_components, len(variances))
+
+
+def _with_signs(components: np.ndarray) -> np.ndarray:
+    """The components with a positive largest entry, as in scikit-learn's PCA."""
+    largest = np.abs(components).argmax(axis=1)
+    return components * np.sign(components[np.arange(len(components)), largest])[:, None]
 
 
 def _whitening(variances: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -251,6 +305,20 @@ def _standard_rows(X: Rows, rows: slice, moments: Moments) -> Any:
     """Some rows in standard units, with NaN, as an array or, of a tensor, a tensor."""
     _, asarray = _namespace(X)
     return (dense_block(X, rows) - asarray(moments.mean)) / moments.rms_std
+
+
+def _standard_columns(X: Rows, moments: Moments) -> Iterator[tuple[slice, Any]]:
+    """Blocks of columns in standard units, with zeros for NaN, and their slices."""
+    xp, asarray = _namespace(X)
+    mean = asarray(moments.mean)
+    by_columns: Any = sparse.csc_array(X) if sparse.issparse(X) else X
+    size = max(4 * BLOCK_ENTRIES // X.shape[0], 1)
+    for start in range(0, X.shape[1], size):
+        columns = slice(start, start + size)
+        block = by_columns[:, columns]
+        block = block.toarray() if sparse.issparse(block) else block
+        standard = (block - mean[columns]) / moments.rms_std
+        yield columns, xp.nan_to_num(standard) if moments.n_missing else standard
 
 
 def _standard(X: Rows, moments: Moments) -> np.ndarray | Tensor:
