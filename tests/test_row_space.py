@@ -64,6 +64,8 @@ def test_a_trained_network_has_the_same_codes(reduced):
     network, space, expanded, data = reduced
     codes = network.encode(torch.from_numpy(space.data.X))
     torch.testing.assert_close(expanded.encode(rows_of(data)), codes)
+    assert len(network.anchors)
+    assert expanded.anchors.equal(network.anchors)
 
 
 def test_a_trained_network_has_the_same_reconstructions(reduced):
