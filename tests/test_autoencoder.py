@@ -3,8 +3,10 @@
 import pytest
 import torch
 from networks import make_autoencoder, make_rng, randomize
+from test_projection_graph import run
 
-from skae._nn.autoencoder import PCAPath, reciprocal
+from skae._graph.graph import Graph
+from skae._nn.autoencoder import PROJECTED_FADE_WIDTH, PCAPath, reciprocal
 
 
 def make_x(seed, n_rows=4):
@@ -52,6 +54,34 @@ def test_codes_far_from_the_training_rows_are_decoded_by_pca(global_random_seed)
         torch.testing.assert_close(network.decode(code), linear + factor * (decoded - linear))
     network.max_train_distance.fill_(distance[0, 0] / 1.25)  # a quarter beyond it
     torch.testing.assert_close(network.decode(code[:1]), linear[:1] + 0.75 * (decoded - linear)[:1])
+
+
+@pytest.mark.parametrize("n_steps", [0, 1, 2])
+def test_networks_whose_codes_are_projected_fade_over_a_wider_range(n_steps, global_random_seed):
+    network = randomize(make_autoencoder(global_random_seed))
+    network.project_codes(2)  # the width is that of the last call
+    network.project_codes(n_steps)
+    width = PROJECTED_FADE_WIDTH if n_steps else 1.0
+    assert network.n_projection_steps == n_steps
+    network.max_train_distance.fill_(2.0)
+    direction = torch.nn.functional.normalize(make_x(global_random_seed, 1)[:, :2])
+    beyond = torch.tensor([-0.1, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 100.0])[:, None]
+    fade = network.fade(2 * (1 + width * beyond.double()) * direction)
+    torch.testing.assert_close(fade, (1 - beyond).clamp(0, 1).double())
+
+
+@pytest.mark.parametrize("n_steps", [0, 2])
+def test_the_graph_of_a_decoder_has_its_fade(n_steps, global_random_seed):
+    network = randomize(make_autoencoder(global_random_seed))
+    network.project_codes(n_steps)
+    code = 3 * make_x(global_random_seed, 200)[:, :2]
+    network.max_train_distance.fill_(network.distance(code).quantile(0.2))
+    graph = Graph()
+    found = run(graph, network.decode_graph(graph, "code"), code=code)
+    fade = network.fade(code * network.scales.inverse_code_scale)
+    assert fade.min() < fade.max() == 1
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), network.decode(code))
 
 
 def test_only_the_encoder_and_the_decoder_have_parameters():

@@ -1,7 +1,11 @@
-"""The plain autoencoder: PCA as a special case, and the gain over PCA."""
+"""The plain autoencoder: PCA as a special case, the gain over PCA, training at projected codes."""
+
+import copy
 
 import numpy as np
 import pytest
+import torch
+from fitting import make_data
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
@@ -10,6 +14,15 @@ from tables import GROUPS, TABLES
 from torch import nn
 
 from skae import AutoencoderTransformer
+from skae._autoencoders.plain import (
+    MAX_TRAINED_COMPONENTS,
+    N_ANCHORS,
+    ProjectedReconstruction,
+    Reconstruction,
+)
+from skae._nn.projection import Projection
+from skae._training.fit import LAST_STAGE, _stages, training_copy
+from skae.base import LOSSES
 
 
 def test_a_linear_autoencoder_is_pca(digits, global_random_seed):
@@ -189,3 +202,117 @@ def test_a_user_network_of_the_wrong_shape_is_refused(digits, network, error, me
 def test_an_absent_device_is_refused(digits, device, small):
     with pytest.raises(ValueError, match="`device` must be 'auto' or a torch device present here"):
         small(AutoencoderTransformer, device=device).fit(digits)
+
+
+def start_of_training(estimator, X):
+    """The data and the network of a fit, with random weights in place of those of PCA."""
+    data = make_data(estimator, X)
+    initial = estimator._initialize(data, estimator.n_components)
+    network = training_copy(initial.fitted.network, data).train()
+    rng = torch.Generator().manual_seed(estimator.random_state)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng))
+    return data, network
+
+
+def gradients(network):
+    return torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_held_out_error_is_that_of_projected_codes(loss, digits, small):
+    # Rows that are held out and trained, as the decoder changes beyond the training rows only.
+    X = digits / 16
+    fitted = small(AutoencoderTransformer, loss=loss, max_iter=40).fit(X, X_val=X)
+    projected = -fitted.score_samples(X).mean()
+    fitted.network_.network.n_projection_steps = 0
+    encoded = -fitted.score_samples(X).mean()
+    # The network is trained in float32, and projections depend on its last digits.
+    assert abs(min(fitted.validation_curve_) - projected) < 0.1 * (encoded - projected)
+
+
+def test_in_training_the_loss_is_the_mean_of_those_at_both_codes(digits, small):
+    data, network = start_of_training(small(AutoencoderTransformer, 3), digits)
+    x, loss = data.rows[data.train[:50]], data.loss
+    code = network.encode(x)
+    nearest = Projection(network)(x, code.detach(), 1)
+    at_nearest, at_code = (loss.loss(network.decode(c), x) for c in (nearest, code))
+    assert (at_nearest < at_code).double().mean() > 0.8
+    found = data.objective.per_row(network, x, data.rng())
+    torch.testing.assert_close(found, (at_nearest + at_code) / 2)
+
+
+@pytest.mark.parametrize("n_components", [MAX_TRAINED_COMPONENTS, MAX_TRAINED_COMPONENTS + 1])
+def test_only_the_last_epochs_of_few_components_are_at_projected_codes(n_components, digits, small):
+    estimator = small(AutoencoderTransformer, n_components, max_iter=50)
+    data, network = start_of_training(estimator, digits)
+    found = []
+    for stage in _stages(network, estimator, data):
+        loss = stage.gradient(data.train[:20])
+        found.append((stage.n_epochs, loss.item(), gradients(network).clone()))
+    assert [n for n, _, _ in found] == [50 - round(LAST_STAGE * 50), round(LAST_STAGE * 50)]
+    at_codes = Reconstruction(data.loss).per_row(network, data.rows[data.train[:20]], data.rng())
+    at_codes.mean().backward()  # adds the gradient to that of the last stage
+    expected = gradients(network) - found[1][2]
+    assert found[0][1] == pytest.approx(at_codes.mean().item())
+    torch.testing.assert_close(found[0][2], expected, rtol=1e-3, atol=1e-3)
+    is_projected = found[1][1] < 0.99 * found[0][1]
+    assert is_projected == (n_components <= MAX_TRAINED_COMPONENTS)
+
+
+@pytest.mark.parametrize("n_rows", [40, 300, 900])
+def test_anchors_are_initially_codes_of_training_rows(n_rows, small):
+    X = load_digits().data[:n_rows]
+    data = make_data(small(AutoencoderTransformer), X)
+    initial = small(AutoencoderTransformer)._initialize(data, 4)
+    network = training_copy(initial.fitted.network, data)
+    codes = network.encode(data.rows[data.train])
+    distances = (network.anchors[:, None] - codes).norm(dim=2)
+    assert len(network.anchors) == min(N_ANCHORS, len(data.train))
+    assert distances.argmin(1).unique().numel() == len(network.anchors)
+    assert distances.min(1).values.max() < 1e-5 * codes.std()  # in float32
+
+
+def test_each_step_at_projected_codes_replaces_the_oldest_anchors_by_them(digits, small):
+    data, network = start_of_training(small(AutoencoderTransformer, 3), digits)
+    x, before = data.rows[data.train[:50]], network.anchors.clone()
+    nearest = Projection(network)(x, network.encode(x).detach(), 1)
+    data.objective.per_row(network, x, data.rng())
+    torch.testing.assert_close(network.anchors, torch.cat([nearest, before[:-50]]))
+    # Not by held-out rows.
+    data.objective.per_row(network.eval(), data.held_out_rows[data.held_out], data.rng())
+    torch.testing.assert_close(network.anchors[:50], nearest)
+
+
+@pytest.mark.parametrize("n_components", [2, 8])
+def test_anchors_of_a_fit_are_finite_codes_of_the_network(n_components, digits, small):
+    network = small(AutoencoderTransformer, n_components).fit(digits).network_.network
+    assert network.anchors.shape == (250, n_components)  # 50 rows are held out
+    assert network.anchors.isfinite().all()
+    assert network.distance(network.anchors).max() <= network.max_train_distance
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_without_a_projection_the_reconstruction_is_trained(loss, digits, small):
+    class Reconstructing(AutoencoderTransformer):
+        def _objective(self, data):
+            return Reconstruction(data.loss)
+
+    options = {"transform_max_iter": 0, "loss": loss}
+    fitted, expected = (
+        small(cls, **options).fit(digits / 16) for cls in (AutoencoderTransformer, Reconstructing)
+    )
+    assert fitted.loss_curve_ == expected.loss_curve_
+    np.testing.assert_array_equal(fitted.transform(digits), expected.transform(digits))
+    assert len(fitted.network_.network.anchors) == 0
+
+
+def test_the_objective_of_a_network_without_a_projection_is_the_reconstruction(digits, small):
+    data, network = start_of_training(small(AutoencoderTransformer, transform_max_iter=0), digits)
+    x, objective = data.rows[data.train[:50]], ProjectedReconstruction(data.loss)
+    for mode in (network.train(), network.eval()):
+        found = objective.per_row(mode, x, data.rng())
+        expected = Reconstruction(data.loss).per_row(copy.deepcopy(mode), x, data.rng())
+        torch.testing.assert_close(found, expected)

@@ -46,7 +46,7 @@ def test_codes_farther_than_all_training_codes_are_decoded_linearly(digits, smal
     assert distance <= fitted.network_.network.max_train_distance
 
 
-def test_the_largest_distance_is_that_of_the_encoder_and_of_all_steps(digits, small):
+def test_the_largest_distance_is_that_of_the_anchors_the_starts_and_all_steps(digits, small):
     def check(n_steps):
         fitted = small(AutoencoderTransformer, transform_max_iter=n_steps).fit(digits).network_
         distances = []
@@ -54,7 +54,7 @@ def test_the_largest_distance_is_that_of_the_encoder_and_of_all_steps(digits, sm
             torch.tensor(digits),
             lambda code: distances.append(fitted.network.distance(code).max()),
         )
-        assert len(distances) == n_steps + 1
+        assert len(distances) == n_steps + 2  # the anchors, the starts and each step
         torch.testing.assert_close(max(distances), fitted.network.max_train_distance)
 
     check(1)
