@@ -50,7 +50,8 @@ class ContractiveAutoencoder(BaseAutoencoder):
     As in :class:`AutoencoderTransformer`, training starts at PCA, and PCA is kept unless the
     held-out rows have a lower objective. As this includes the norm of the Jacobian, the
     reconstruction error may be above that of PCA. With ``contraction=0`` the results are bitwise
-    those of :class:`AutoencoderTransformer`.
+    those of :class:`AutoencoderTransformer` with ``transform_max_iter=0`` and the same `max_iter`
+    and `learning_rate_init`.
 
     Parameters
     ----------

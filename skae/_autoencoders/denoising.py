@@ -79,7 +79,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     one fixed draw of the noise, so noisy rows are reconstructed as well as by PCA or better. Rows
     without noise, which `score` and `pca_score_` refer to, may be reconstructed worse if the noise
     was strong. With ``corruption_level=0`` the results are bitwise those of
-    :class:`AutoencoderTransformer`.
+    :class:`AutoencoderTransformer` with ``transform_max_iter=0`` and the same `max_iter` and
+    `learning_rate_init`.
 
     Parameters
     ----------

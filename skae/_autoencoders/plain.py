@@ -12,6 +12,7 @@ from .._data.validation import StrOptions, integer, parameter, positive
 from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
 from .._nn.projection import nearest_codes
+from .._training.acceptance import Acceptance
 from .._training.config import DefaultSteps
 from .._training.fit_data import FitData, generator
 from .._training.manual_backward import (
@@ -168,6 +169,13 @@ class ProjectedReconstruction(Reconstruction):
         few = len(network.scales.inverse_code_scale) <= MAX_TRAINED_COMPONENTS
         return (Reconstruction(self.loss), self if few else Reconstruction(self.loss))
 
+    def acceptance(self, network: Autoencoder) -> Acceptance:
+        """Less evidence than for codes of an encoder, which can be far from the nearest ones."""
+        if not network.n_projection_steps:
+            return super().acceptance(network)
+        factors = (1.0, 0.75, 0.5, 0.25) if network.pca_path.active else (1.0,)
+        return Acceptance(1.0, 1.0, factors)
+
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
         """The gradient of the mean of `per_row`: hand-written for the squared error."""
         if not network.n_projection_steps:
@@ -193,6 +201,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     training starts at PCA, and keeps PCA unless held-out rows are reconstructed better: the error
     is that of PCA or lower. The codes have mean zero, are uncorrelated, and are sorted by explained
     variance.
+
+    As PCA projects rows onto a plane, `transform` projects them onto the image of the decoder: it
+    continues from the encoder's code to one whose reconstruction is nearer to the row. Held-out
+    rows are compared at such codes.
 
     Parameters
     ----------
