@@ -5,6 +5,7 @@ An encoder only approximates the best code of a row. From its code, a few damped
 Each row has its own damping, and a step that does not lower its loss is not taken.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 
@@ -27,7 +28,8 @@ MAX_TANGENT_ENTRIES = 2**19
 
 
 Visit = Callable[[Tensor], None]  # of codes, (n_samples, n_components)
-Project = Callable[["RowLosses", Tensor, int, Visit], Tensor]  # some rows, from their codes
+# Some rows, from their codes.
+Project = Callable[["RowLosses", Tensor, "NormalEquations", int, Visit], Tensor]
 
 
 def ignore(code: Tensor) -> None:
@@ -38,12 +40,18 @@ class Projection:
     """The projection of rows, with what does not depend on the rows.
 
     The rows, (n_samples, n_features), are in the network's units; entries that are NaN have no
-    influence. The loss is the one whose link the network has.
+    influence. The loss is the one whose link the network has. `n_rows` is the number of rows that
+    are projected with the present weights.
     """
 
-    def __init__(self, network: Autoencoder):
+    def __init__(self, network: Autoencoder, n_rows: float = math.inf):
         self._network, self._loss = network, loss_of_link(network.link)
-        self._decoder = decoder_tangents(network)
+        self._decoder = decoder = decoder_tangents(network)
+        self._equations = NormalEquations(decoder)
+        self._equations_of_complete_rows = self._equations
+        if type(self._loss) is SquaredError and isinstance(decoder, LayeredDecoder):  # noqa: SIM102
+            if decoder.matrix is not None and _pays(decoder.matrix, decoder, n_rows):
+                self._equations_of_complete_rows = FactoredEquations(decoder, decoder.matrix)
 
     def __call__(self, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore) -> Tensor:
         """Codes after a number of steps from the best of `code`, PCA's code and all anchors.
@@ -61,22 +69,36 @@ class Projection:
     def _in_blocks(
         self, project: Project, x: Tensor, code: Tensor, n_steps: int, visit: Visit
     ) -> Tensor:
-        n_values = self._decoder.n_tangent_values * code.shape[1]
-        n_rows = max(MAX_TANGENT_ENTRIES // n_values, 1)
-        if len(x) <= n_rows:
-            return project(RowLosses(self._loss, x), code, n_steps, visit) if len(x) else code
-        blocks = zip(x.split(n_rows), code.split(n_rows), strict=True)
-        return torch.cat(
-            [project(RowLosses(self._loss, rows), start, n_steps, visit) for rows, start in blocks]
-        )
+        equations = self._equations_of_complete_rows
+        if equations is not self._equations and x.isnan().any():
+            equations = self._equations
+        n_rows = max(MAX_TANGENT_ENTRIES // equations.n_values, 1)
+        codes = [
+            project(RowLosses(self._loss, rows), start, equations, n_steps, visit)
+            for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True)
+            if len(x)
+        ]
+        return torch.cat(codes) if codes else code
 
-    def _from_start(self, losses: "RowLosses", code: Tensor, n_steps: int, visit: Visit) -> Tensor:
+    def _from_start(
+        self,
+        losses: "RowLosses",
+        code: Tensor,
+        equations: "NormalEquations",
+        n_steps: int,
+        visit: Visit,
+    ) -> Tensor:
         visit(code)
         values = self._decoder.values(code)
-        return _steps(self._decoder, losses, values, losses(values[-1]), n_steps, visit)
+        return _steps(equations, losses, values, losses(values[-1]), n_steps, visit)
 
     def _from_best_start(
-        self, losses: "RowLosses", code: Tensor, n_steps: int, visit: Visit
+        self,
+        losses: "RowLosses",
+        code: Tensor,
+        equations: "NormalEquations",
+        n_steps: int,
+        visit: Visit,
     ) -> Tensor:
         starts = [code]
         if (pca_code := self._network.pca_code(losses.x)) is not None:
@@ -85,11 +107,11 @@ class Projection:
             starts.append(anchors[self._anchor_losses.nearest(losses)])
             visit(anchors)
         if len(starts) == 1:
-            return self._from_start(losses, code, n_steps, visit)
+            return self._from_start(losses, code, equations, n_steps, visit)
         codes = torch.cat(starts)
         visit(codes)
         values, loss = self._best_values(losses, codes)
-        return _steps(self._decoder, losses, values, loss, n_steps, visit)
+        return _steps(equations, losses, values, loss, n_steps, visit)
 
     def _best_values(self, losses: "RowLosses", starts: Tensor) -> tuple[Values, Tensor]:
         """The values of the decoder and the loss at the best of the starts of each row."""
@@ -114,7 +136,7 @@ def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
     """
     with full_precision(x.device.type):
         n_steps = 1 if network.training else network.n_projection_steps
-        code = Projection(network)(x, code.detach(), n_steps)
+        code = Projection(network, len(x))(x, code.detach(), n_steps)
         if network.training:
             network.replace_anchors(code)
     return code
@@ -130,7 +152,6 @@ class RowLosses:
         self.filled = x.masked_fill(missing, 0.0) if any_missing else x
         self.observed = (~missing).to(x.dtype) if any_missing else None
         self._squared = type(loss) is SquaredError
-        self.is_unweighted = self._squared and not any_missing
 
     def __call__(self, raw: Tensor) -> Tensor:
         """The loss of each row, (n_samples,), or (n, n_samples) for n reconstructions of each."""
@@ -174,7 +195,7 @@ class AnchorLosses:
 
 
 def _steps(
-    decoder: DecoderTangents,
+    equations: "NormalEquations",
     losses: RowLosses,
     values: Values,
     loss: Tensor,
@@ -182,10 +203,10 @@ def _steps(
     visit: Visit,
 ) -> Tensor:
     """The codes after a number of steps, from values of the decoder and the losses there."""
-    equations = _equations(decoder, losses, len(loss))
+    decoder = equations.decoder
     damping = torch.full_like(loss, START_DAMPING)[:, None]
     for step in range(n_steps):
-        change = _solve_damped(*equations(values), damping)
+        change = _solve_damped(*equations(losses, values), damping)
         longest = (change * decoder.inverse_code_scale).abs().amax(1, keepdim=True)
         trial = decoder.values(values[0] + change * (MAX_STEP / longest).clamp_max_(1.0))
         visit(trial[0])
@@ -206,53 +227,60 @@ def _where_rows(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return torch.where(condition.view(-1, *(1,) * (no.ndim - 1)), yes, no)
 
 
-Equations = Callable[[Values], tuple[Tensor, Tensor]]  # Gram matrices and right-hand sides
+class NormalEquations:
+    """The Gram matrices and right-hand sides of Gauss-Newton steps, from the Jacobian."""
 
+    def __init__(self, decoder: DecoderTangents):
+        self.decoder = decoder
+        # The largest number of values that are computed for a row.
+        self.n_values = decoder.n_tangent_values * len(decoder.inverse_code_scale)
 
-def _equations(decoder: DecoderTangents, losses: RowLosses, n_rows: int) -> Equations:
-    """The normal equations of a Gauss-Newton step for so many rows."""
-    if losses.is_unweighted and isinstance(decoder, LayeredDecoder):  # noqa: SIM102
-        if decoder.matrix is not None and _pays(decoder.matrix, decoder, n_rows):
-            return _factored_equations(decoder, losses)
-
-    def equations(values: Values) -> tuple[Tensor, Tensor]:
-        jacobian, raw = decoder.jacobian(values), values[-1]
+    def __call__(self, losses: RowLosses, values: Values) -> tuple[Tensor, Tensor]:
+        """Those of some rows at values of the decoder."""
+        jacobian, raw = self.decoder.jacobian(values), values[-1]
         right = (jacobian @ losses.descent(raw)[:, :, None]).squeeze(2)
         curvature = losses.curvature(raw)
         if curvature is not None:
             jacobian = jacobian.mul_(curvature.sqrt_()[:, None])
         return jacobian @ jacobian.mT, right
 
-    return equations
+
+class FactoredEquations(NormalEquations):
+    """The same from ``J = components + tangents @ matrix``, without J.
+
+    For the squared error of rows without missing entries. The `matrix` is that of the decoder.
+    """
+
+    decoder: LayeredDecoder
+
+    def __init__(self, decoder: LayeredDecoder, matrix: Tensor):
+        super().__init__(decoder)
+        n_hidden, n_features = matrix.shape
+        n_components, components = len(decoder.inverse_code_scale), decoder.components
+        self.n_values = max(n_components * n_hidden, n_features)
+        self._matrix = matrix = matrix.detach()
+        self._inner = matrix @ matrix.mT  # (n_hidden, n_hidden)
+        if components is not None:
+            self._cross = components @ matrix.mT  # (n_components, n_hidden)
+            self._outer = components @ components.mT
+
+    def __call__(self, losses: RowLosses, values: Values) -> tuple[Tensor, Tensor]:
+        """Those of some rows at values of the decoder."""
+        tangents, residual = self.decoder.tangents(values), losses.descent(values[-1])
+        right = (tangents @ (residual @ self._matrix.mT)[:, :, None]).squeeze(2)
+        if self.decoder.components is None:
+            return (tangents @ self._inner) @ tangents.mT, right
+        left = (tangents @ self._inner).add_(self._cross)
+        gram = torch.baddbmm(tangents @ self._cross.mT, left, tangents.mT).add_(self._outer)
+        return gram, right.add_(residual @ self.decoder.components.mT)
 
 
-def _pays(matrix: Tensor, decoder: DecoderTangents, n_rows: int) -> bool:
+def _pays(matrix: Tensor, decoder: DecoderTangents, n_rows: float) -> bool:
     """Whether factors of the Jacobian need fewer multiplications than the Jacobian."""
     (n_hidden, n_features), k = matrix.shape, len(decoder.inverse_code_scale)
     once = n_hidden * n_features * (n_hidden + k)
     per_row = k * n_hidden * (n_hidden + 3 * k) + n_hidden * n_features
-    return once + n_rows * per_row < n_rows * k * n_features * (n_hidden + k + 1)
-
-
-def _factored_equations(decoder: LayeredDecoder, losses: RowLosses) -> Equations:
-    """The same from ``J = components + tangents @ matrix``, without J, for unit curvature."""
-    matrix, components = decoder.matrix, decoder.components
-    assert matrix is not None
-    inner = matrix @ matrix.mT  # (n_hidden, n_hidden)
-    if components is not None:
-        cross = components @ matrix.mT  # (n_components, n_hidden)
-        outer = components @ components.mT
-
-    def equations(values: Values) -> tuple[Tensor, Tensor]:
-        tangents, residual = decoder.tangents(values), losses.descent(values[-1])
-        right = (tangents @ (residual @ matrix.mT)[:, :, None]).squeeze(2)
-        if components is None:
-            return (tangents @ inner) @ tangents.mT, right
-        left = (tangents @ inner).add_(cross)
-        gram = torch.baddbmm(tangents @ cross.mT, left, tangents.mT).add_(outer)
-        return gram, right.add_(residual @ components.mT)
-
-    return equations
+    return once / max(n_rows, 1) + per_row < k * n_features * (n_hidden + k + 1)
 
 
 def _solve_damped(gram: Tensor, right: Tensor, damping: Tensor) -> Tensor:
