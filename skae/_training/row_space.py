@@ -54,32 +54,35 @@ class RowSpace(FeatureSpace):
         self._dual = self._tensor(coordinates) / (len(coordinates) * self._variances)
 
     def reduce(self, network: Autoencoder) -> Autoencoder:
-        """The network for rows in the coordinates of `data`."""
-        scales, (decoder, outputs) = network.scales, _split_decoder(network)
-        first, *encoder = layers_of(network.encoder)
+        """The network for rows in the coordinates of `data`; the decoders of both are zero."""
+        (first, *encoder), (*decoder, last) = map(layers_of, (network.encoder, network.decoder))
         assert isinstance(first, Whitening)
-        components = self._to_coordinates(network.pca_path.components.mT).mT
-        zeros = torch.zeros_like(self._variances)
+        assert isinstance(last, nn.Linear)
+        path, scales = network.pca_path, network.scales
+        vectors = self._to_coordinates(torch.column_stack([path.components.mT, first.matrix]))
+        components, whitening = vectors.tensor_split([len(path.components)], dim=1)
         residual = torch.linalg.vector_norm(scales.output_scale)
-        # Test error with one scale for all coordinates instead: 2 % higher.
-        output_scale = self._variances.sqrt().clamp_max(residual)
+        zeros = torch.zeros_like(self._variances)
         return _autoencoder(
             network,
-            [Whitening(self._to_coordinates(first.matrix)), *encoder],
-            [*decoder, _linear(self._to_coordinates(outputs) / output_scale[:, None])],
-            PCAPath(zeros, components, active=network.pca_path.active),
+            [Whitening(whitening), *encoder],
+            [*decoder, _linear(last.weight.new_zeros(len(zeros), last.in_features + 1))],
+            PCAPath(zeros, components.mT.contiguous(), active=path.active),
             Scales(
                 zeros + scales.inverse_input_scale[0],
                 scales.inverse_code_scale,
                 scales.delta_scale,
-                output_scale,
+                # Test error with one scale for all coordinates instead: 2 % higher.
+                self._variances.sqrt().clamp_max(residual),
             ),
         )
 
     def expand(self, network: Autoencoder) -> Autoencoder:
         """The network for rows of all features, from that for rows in these coordinates."""
-        decoder, outputs = _split_decoder(network)
-        initial, (_, *encoder) = self._initial, layers_of(network.encoder)
+        (_, *encoder), (*decoder, last) = map(layers_of, (network.encoder, network.decoder))
+        assert isinstance(last, nn.Linear)
+        initial, output_scale = self._initial, network.scales.output_scale
+        outputs = torch.column_stack([last.weight, last.bias]) * output_scale[:, None]
         weights = self._to_features(outputs) * reciprocal(initial.scales.output_scale)[:, None]
         return _autoencoder(
             network,
@@ -130,14 +133,6 @@ def training_space(network: Autoencoder, data: FitData) -> FeatureSpace:
     if not isinstance(first, Whitening) or not starts_at_zero:
         return FeatureSpace(data)
     return RowSpace(data, network, coordinates)
-
-
-def _split_decoder(network: Autoencoder) -> tuple[list[nn.Module], Tensor]:
-    """The layers before the last, and the weights and the bias of the last in units of the rows."""
-    *layers, last = layers_of(network.decoder)
-    assert isinstance(last, nn.Linear)
-    weights = torch.column_stack([last.weight.detach(), last.bias.detach()])
-    return layers, weights * network.scales.output_scale[:, None]
 
 
 def _linear(weights: Tensor) -> nn.Linear:
