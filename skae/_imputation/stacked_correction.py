@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .._data.groups import RowGroups
 from .._nn.autoencoder import reciprocal
-from .._training.loop import gains_in_standard_errors
+from .._training.acceptance import gains, in_standard_errors
 from .correction_networks import CorrectionConfig, CorrectionNetworks, batch_size, fit_networks
 from .masking import N_FOLDS, Folds, Gaussian, MaskedCells
 from .nearest_neighbors import (
@@ -221,7 +221,7 @@ def _is_significant_gain(before: Tensor, after: Tensor) -> bool:
     three: in some tables a few outlying rows carry most of the error, and either all other rows or
     only these may gain.
     """
-    mean_gain, relative_gain = gains_in_standard_errors(after, before)
+    mean_gain, relative_gain = map(in_standard_errors, gains(after, before))
     return mean_gain > 2 or (mean_gain > 1 and relative_gain > 3)
 
 

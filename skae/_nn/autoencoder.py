@@ -169,6 +169,11 @@ class Autoencoder(nn.Module):
         # networks may follow rows that are further out.
         self.fade_width = PROJECTED_FADE_WIDTH if n_steps else 1.0
 
+    def shrink(self, factor: float) -> None:
+        """Multiply all that the networks add to PCA."""
+        self.scales.output_scale.mul_(factor)
+        self.scales.delta_scale.mul_(factor)
+
     def replace_anchors(self, code: Tensor) -> None:
         """Replace the oldest anchors by these codes."""
         anchors = torch.cat([code, self.anchors])[: len(self.anchors)]

@@ -41,6 +41,7 @@ def train_autoencoder(
 
     def finish(network: Autoencoder, history: History) -> FitResult:
         trained = initial.fitted.with_trained_layers(space.expand(network)).eval()
+        trained.network.shrink(history.shrinkage)
         trained.to(data.device, inference_dtype(data.X.dtype, data.device))
         data.objective.calibrate(trained, data)
         history = _in_data_units(history, data)
@@ -97,6 +98,7 @@ def train_network(
             network,
             _stages(network, parameters, data),
             partial(_held_out_errors, network, data),
+            data.objective.acceptance(network),
             lambda: data.train[torch.randperm(len(data.train), generator=order).to(data.device)],
             data.config,
             data.group.callback(callback),
@@ -218,7 +220,11 @@ def _global_rng_for_user_modules(parameters: NetworkParameters, data: FitData) -
 
 
 def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
-    """The objective for each held-out row, with the same random numbers each time."""
+    """The objective for each held-out row, with the same random numbers each time.
+
+    Rows of a group are not independent: if groups are held out, the sum over each group, divided by
+    the mean size of a group.
+    """
     network.eval()
     rng, rows, objective = data.rng(data.device), data.held_out_rows, data.objective
     own, start = torch.empty(len(rows.local_index(data.held_out)), device=data.device), 0
@@ -229,7 +235,12 @@ def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
                 own[start : start + n_here] = losses
                 start += n_here
     network.train()
-    return rows.all_gather_values(data.held_out, own)
+    errors = rows.all_gather_values(data.held_out, own)
+    if data.held_out_groups is None:
+        return errors
+    n_groups = int(data.held_out_groups.max()) + 1
+    totals = errors.new_zeros(n_groups).index_add_(0, data.held_out_groups, errors)
+    return totals * (n_groups / len(errors))
 
 
 def _in_data_units(history: History, data: FitData) -> History:

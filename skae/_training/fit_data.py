@@ -73,6 +73,8 @@ class FitData:
         The processes that train one model together.
     fitted : FittedAutoencoder or None
         The network of an earlier fit that is continued.
+    held_out_groups : torch.Tensor or None
+        The group of each held-out row, numbered from 0, if groups of rows are held out together.
     """
 
     X: Any
@@ -90,6 +92,7 @@ class FitData:
     device: torch.device
     group: SingleProcess = SINGLE_PROCESS
     fitted: FittedAutoencoder | None = None
+    held_out_groups: Tensor | None = None
     objective: Objective = None  # type: ignore[assignment]  # made from all else, and set then
     _components: PrincipalComponents | None = None
 
@@ -137,6 +140,7 @@ def make_fit_data(
     device = resolve_device(parameters.device, X_input)
     rows = held_out_rows = group.shard(make_dataset(X, shift, scale, device))
     train = held_out = torch.arange(len(rows))
+    held_out_groups = None
     if X_val is not None:
         held_out_rows = group.shard(make_dataset(to_native(X_val), shift, scale, device))
         held_out = torch.arange(len(held_out_rows))
@@ -145,15 +149,18 @@ def make_fit_data(
             groups = RowGroups.concatenate(group.gather(groups))
         n_held_out = _n_held_out(parameters.validation_fraction, len(rows))
         train, held_out = _split(len(rows), n_held_out, groups, seeds.split)
+        if groups is not None:
+            _, position = np.unique(groups.of_row[held_out.numpy()], return_inverse=True)
+            held_out_groups = torch.from_numpy(position).to(device)
     return FitData(
         X, X_input, rows, train.to(device), held_out_rows, held_out.to(device),
-        shift, scale, stats, loss, config, seeds, device, group, fitted,
+        shift, scale, stats, loss, config, seeds, device, group, fitted, held_out_groups,
     )  # fmt: skip
 
 
 def _n_held_out(fraction: float | str, n_rows: int) -> int:
     if isinstance(fraction, str):
-        # With fewer than 50 rows few improvements are significant, see `significantly_better`.
+        # With fewer than 50 rows few improvements are significant, see `Acceptance`.
         n_held_out = min(max(0.1 * n_rows, 50), 0.25 * n_rows)
     else:
         n_held_out = fraction * n_rows

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._data.process_group import Callback
+from .acceptance import Acceptance
 from .config import TrainingConfig
 from .optimizer import Optimizer, WarmupLinearDecay
 
@@ -21,6 +22,7 @@ class History(NamedTuple):
     best_epoch: int
     interrupted: bool = False
     diverged: bool = False
+    shrinkage: float = 1.0  # multiplies the network that was trained; see `Acceptance`
 
 
 # Returns the weights and the history that training would keep if it ended now.
@@ -76,34 +78,6 @@ def train_epoch(
 RUN_EPOCH: ContextVar[Callable[..., float]] = ContextVar("RUN_EPOCH", default=train_epoch)
 
 
-# Standard errors by which the mean error of a row, and its mean relative error, must fall.
-MIN_GAINS = 0.5, 1.0
-
-
-def significantly_better(after: Tensor, before: Tensor) -> bool:
-    """Whether the errors of rows fell, in the mean and in the typical row.
-
-    There are few held-out rows, and in unscaled data a few of them account for most of the error,
-    so that the mean error alone is unreliable. The relative change of each row is in [-1, 1]: its
-    mean is reliable, but insensitive to these few rows.
-    """
-    if len(before) < 2:
-        return False
-    gains = gains_in_standard_errors(after, before)
-    return all(gain > least for gain, least in zip(gains, MIN_GAINS, strict=True))
-
-
-def gains_in_standard_errors(after: Tensor, before: Tensor) -> tuple[float, float]:
-    """How far the errors of rows fell, in the mean and relative to each row's own errors."""
-    gain = before - after
-    relative = gain / (before + after).clamp_min(1e-30)
-    return _in_standard_errors(gain), _in_standard_errors(relative)
-
-
-def _in_standard_errors(change: Tensor) -> float:
-    return (change.mean() / (change.std() / math.sqrt(len(change))).clamp_min(1e-30)).item()
-
-
 def divergence_message(learning_rate: float) -> str:
     """The message when a loss is not finite."""
     return (
@@ -115,19 +89,22 @@ def divergence_message(learning_rate: float) -> str:
 class _Best:
     """The history of a training, and the best weights so far."""
 
-    def __init__(self, network: nn.Module, errors: Tensor):
-        self._network, self._before, self._errors = network, errors, errors
-        self.history = History([], [errors.mean().item()], 0)
+    def __init__(
+        self, network: nn.Module, held_out_errors: Callable[[], Tensor], acceptance: Acceptance
+    ):
+        self._network, self._held_out_errors, self._acceptance = network, held_out_errors, acceptance
+        self._before = held_out_errors()
+        self.history = History([], [self._before.mean().item()], 0)
         self._initial = self.weights = _snapshot(network)
 
-    def add_epoch(self, loss: float, errors: Tensor) -> bool:
+    def add_epoch(self, loss: float) -> bool:
         """Record an epoch with the present weights; return whether its losses are finite."""
-        history, error = self.history, errors.mean().item()
+        history, error = self.history, self._held_out_errors().mean().item()
         if not math.isfinite(loss + error):
             self.history = history._replace(diverged=True)
             return False
         if error < min(history.validation):
-            self._errors, self.weights = errors, _snapshot(self._network)
+            self.weights = _snapshot(self._network)
             self.history = history._replace(best_epoch=len(history.validation))
         history.training.append(loss)
         history.validation.append(error)
@@ -135,15 +112,31 @@ class _Best:
 
     def so_far(self) -> tuple[dict[str, Tensor], History]:
         """The best weights if they are significantly better, else the initial ones."""
-        if significantly_better(self._errors, self._before):
-            return self.weights, self.history
+        factor = 0.0
+        if self.history.best_epoch:
+            current = _snapshot(self._network)
+            self._network.load_state_dict(self.weights)
+            factor = self._acceptance.best_factor(self._shrunk_errors, self._before)
+            self._network.load_state_dict(current)
+        if factor:
+            return self.weights, self.history._replace(shrinkage=factor)
         return self._initial, self.history._replace(best_epoch=0)
+
+    def _shrunk_errors(self, factor: float) -> Tensor:
+        if factor == 1:
+            return self._held_out_errors()
+        current = _snapshot(self._network)
+        self._network.shrink(factor)  # type: ignore[operator]  # an Autoencoder
+        errors = self._held_out_errors()
+        self._network.load_state_dict(current)
+        return errors
 
 
 def train(
     network: nn.Module,
     stages: Sequence[Stage],
     held_out_errors: Callable[[], Tensor],
+    acceptance: Acceptance,
     permutations: Callable[[], Tensor],
     config: TrainingConfig,
     callback: Callback,
@@ -164,10 +157,12 @@ def train(
         the learning rate is that of the plan.
     held_out_errors : callable
         Returns the error of each held-out row.
+    acceptance : Acceptance
+        The evidence with which the initial weights are replaced.
     permutations : callable
         Returns the next order of the training rows.
     """
-    best = _Best(network, held_out_errors())
+    best = _Best(network, held_out_errors, acceptance)
     initial_error = best.history.validation[0]
     margin = config.tol * initial_error
     threshold, last_progress = initial_error - margin, 0
@@ -182,7 +177,7 @@ def train(
             stage = stages[position]
             loss = RUN_EPOCH.get()(optimizer, stage.gradient, permutation, config.batch_size)
             with optimizer.ema_weights():
-                is_finite = best.add_epoch(loss, held_out_errors())
+                is_finite = best.add_epoch(loss)
             if not is_finite:
                 break
             if (error := best.history.validation[-1]) < threshold:

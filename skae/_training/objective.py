@@ -14,6 +14,7 @@ from .._data.dataset import Dataset
 from .._losses.penalties import elastic_net
 from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
+from .acceptance import Acceptance
 from .loop import by_autograd
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Objective(ABC):
         """Give a new equation the defaults, in place of what belongs to that of a base class."""
         super().__init_subclass__(**kwargs)
         equation = defined_at(cls, "per_row")
-        for name in ("gradient", "is_reconstruction", "minimised_by_pca", "stages"):
+        for name in ("gradient", "is_reconstruction", "minimised_by_pca", "stages", "acceptance"):
             if defined_at(cls, name) > equation:
                 setattr(cls, name, vars(Objective)[name])
 
@@ -156,6 +157,20 @@ class Objective(ABC):
             One, or two: the second has the last tenth of the epochs.
         """
         return (self,)
+
+    def acceptance(self, network: Autoencoder) -> Acceptance:
+        """The evidence of held-out rows with which the initial weights are replaced.
+
+        Parameters
+        ----------
+        network : Autoencoder
+            The network before training.
+
+        Returns
+        -------
+        acceptance : Acceptance
+        """
+        return Acceptance()
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
         """The gradient of the mean of :meth:`per_row`, here by autograd.

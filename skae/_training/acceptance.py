@@ -1,0 +1,60 @@
+"""The evidence of held-out rows that a trained network is better than its initial weights."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Acceptance(NamedTuple):
+    """How far the errors of held-out rows must fall, and how far the network may be shrunk.
+
+    There are few held-out rows, and in unscaled data a few of them account for most of the error,
+    so that the mean error alone is unreliable. The relative change of each row is in [-1, 1]: its
+    mean is reliable, but insensitive to these few rows. Both must be larger than these numbers of
+    standard errors.
+
+    A factor multiplies all that is added to PCA: zero is PCA, one is the network as trained. A
+    network that overfits is often better than PCA if it is shrunk.
+    """
+
+    min_mean_gain: float = 2.0
+    min_relative_gain: float = 3.0
+    factors: tuple[float, ...] = (1.0,)
+
+    def best_factor(self, errors: Callable[[float], Tensor], before: Tensor) -> float:
+        """The factor with the largest lower limit of the gain; zero if none has the evidence.
+
+        Parameters
+        ----------
+        errors : callable
+            ``errors(factor)`` is the error of each held-out row.
+        before : Tensor of shape (n_held_out,)
+            The errors with the initial weights.
+
+        Returns
+        -------
+        factor : float
+        """
+        best, highest = 0.0, -math.inf
+        for factor in self.factors if len(before) > 1 else ():
+            gain, relative = gains(errors(factor), before)
+            mean_gain, relative_gain = in_standard_errors(gain), in_standard_errors(relative)
+            if mean_gain > self.min_mean_gain and relative_gain > self.min_relative_gain:
+                # The mean minus its standard error.
+                lower_limit = gain.mean().item() * (1 - 1 / mean_gain)
+                if lower_limit > highest:
+                    best, highest = factor, lower_limit
+        return best
+
+
+def gains(after: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the error of each row fell, absolutely and relative to its errors."""
+    gain = before - after
+    return gain, gain / (before + after).clamp_min(1e-30)
+
+
+def in_standard_errors(change: Tensor) -> float:
+    """The mean of a change of each row over its standard error."""
+    return (change.mean() / (change.std() / math.sqrt(len(change))).clamp_min(1e-30)).item()
