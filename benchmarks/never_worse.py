@@ -203,14 +203,15 @@ is the test set, PCA is exact, and below 1 is better.
 4. The last tenth of the planned epochs is a second stage, which begins with the best weights so far
    and has a tenth of the largest learning rate or less; the first stage ends early if there is no
    progress.
-5. PCA is replaced by the best epoch only if the mean error of the held-out rows falls by more than
-   0.5 standard errors of the paired differences, and the mean of the relative changes,
-   (before - after) / (before + after), by more than one; the former is what is claimed, and the
-   latter does not depend on a few rows with large errors.
+5. PCA is replaced by the network of this epoch only if the mean error of the held-out rows falls by
+   more than one standard error of the paired differences, and the mean of the relative changes,
+   (before - after) / (before + after), by more than one of theirs; of all that the network adds to
+   PCA, the whole, 3/4, 1/2 and 1/4 are tried, and the share with the largest mean gain minus its
+   standard error is kept.
 6. Rows of a group are not independent: with `groups` these are the sums of the errors of each
    group, and the standard errors are those of groups.
 7. PCA is computed from all rows, also the held-out ones, which favours PCA in this comparison; the
-   best of many epochs is judged by the rows that selected it, which favours the network.
+   best of many epochs and shares is judged by the rows that selected it, which favours the network.
 8. The nonlinear part of the decoder is multiplied by a factor that is one up to the largest
    distance of a training code from the mean, in standard deviations, and falls linearly to zero at
    eight times this distance; further away the reconstruction is that of PCA.
