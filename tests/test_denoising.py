@@ -17,6 +17,7 @@ from skae._training.loop import Optimizer
     "parameters", [{}, {"loss": "absolute_error"}, {"hidden_layer_sizes": ()}], ids=str
 )
 def test_denoising_at_level_zero_is_a_plain_autoencoder(digits, corruption, parameters, small):
+    parameters = parameters | {"learning_rate_init": 0.01}  # the defaults differ
     plain = small(AutoencoderTransformer, transform_max_iter=0, **parameters).fit(digits)
     level_zero = {"corruption": corruption, "corruption_level": 0}
     denoising = small(DenoisingAutoencoder, **level_zero, **parameters).fit(digits)
