@@ -7,6 +7,7 @@ import pytest
 import torch
 from fitting import make_data
 from networks import randomize
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from torch import nn
 
@@ -99,6 +100,15 @@ def test_the_order_of_the_features_has_no_influence(X, global_random_seed):
     )
     # Training in float32 multiplies differences by rounding.
     np.testing.assert_allclose(ordered, given[:, order], atol=1e-3 * X.std())
+
+
+def test_sparse_rows_give_the_same_reconstructions(X, global_random_seed):
+    X[X < 5] = 0.0
+    sparse, dense = (
+        estimator_for(global_random_seed).fit(kind(X)).reconstruct(X)
+        for kind in (csr_array, np.asarray)
+    )
+    np.testing.assert_allclose(sparse, dense, atol=1e-3 * X.std())
 
 
 def test_training_lowers_the_error(X, global_random_seed):

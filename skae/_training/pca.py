@@ -198,7 +198,7 @@ def _from_products_of_rows(
     """
     _, asarray = _namespace(X)
     products = asarray(np.zeros((X.shape[0], X.shape[0])))
-    for _, block in _standard_columns(X, moments):
+    for _, block in standard_columns(X, moments):
         products += block @ block.T
     squares, left = _eigh(as_numpy(products))
     n_components = _number_of_components(squares, n_components)
@@ -207,7 +207,7 @@ def _from_products_of_rows(
     n_directions = max(n_components, n_whitened)
     directions = np.empty((X.shape[1], n_directions))
     factor = asarray(left[:, :n_directions].copy())
-    for columns, block in _standard_columns(X, moments):
+    for columns, block in standard_columns(X, moments):
         directions[columns] = as_numpy(block.T @ factor)
     whitening = None
     if n_whitened:
@@ -307,7 +307,7 @@ def _standard_rows(X: Rows, rows: slice, moments: Moments) -> Any:
     return (dense_block(X, rows) - asarray(moments.mean)) / moments.rms_std
 
 
-def _standard_columns(X: Rows, moments: Moments) -> Iterator[tuple[slice, Any]]:
+def standard_columns(X: Rows, moments: Moments) -> Iterator[tuple[slice, Any]]:
     """Blocks of columns in standard units, with zeros for NaN, and their slices."""
     xp, asarray = _namespace(X)
     mean = asarray(moments.mean)

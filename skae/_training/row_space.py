@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._data.dataset import make_dataset, tensor_blocks
-from .._data.device import max_float_dtype
+from .._data.dataset import make_dataset
+from .._data.device import as_tensor, max_float_dtype
 from .._nn.autoencoder import Autoencoder, PCAPath, Scales, reciprocal
 from .._nn.custom_layers import Whitening
 from .._nn.mlp import skip_init
 from .fit_data import FitData
 from .manual_backward import has_manual_backward, layers_of
+from .pca import standard_columns
 
 
 class FeatureSpace:
@@ -95,21 +96,20 @@ class RowSpace(FeatureSpace):
     @torch.no_grad()
     def _to_coordinates(self, vectors: Tensor) -> Tensor:
         """The products of the axes and vectors, (n_features, n_vectors)."""
-        vectors = vectors.to(self._dual)
-        return reduce(torch.add, (dual.mT @ (rows @ vectors) for dual, rows in self._blocks()))
+        products = (rows @ vectors[columns].to(rows) for columns, rows in self._columns())
+        return self._dual.mT @ reduce(torch.add, products)
 
     @torch.no_grad()
     def _to_features(self, vectors: Tensor) -> Tensor:
         """The vectors with these coordinates, (n_coordinates, n_vectors)."""
-        vectors = vectors.to(self._dual)
-        return reduce(torch.add, (rows.mT @ (dual @ vectors) for dual, rows in self._blocks()))
+        products = self._dual @ vectors.to(self._dual)
+        return torch.cat([rows.mT @ products for _, rows in self._columns()])
 
-    def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Blocks of the dual vectors and of the centred rows."""
-        data, shift, start = self._all_features, self._tensor(self._all_features.shift), 0
-        for x in tensor_blocks(data.X, shift.dtype, data.device, times=4):
-            yield self._dual[start : start + len(x)], (x - shift) / data.scale
-            start += len(x)
+    def _columns(self) -> Iterator[tuple[slice, Tensor]]:
+        """Blocks of columns of all rows; standard units are those of the network here."""
+        data, dual = self._all_features, self._dual
+        for columns, rows in standard_columns(data.X, data.moments):
+            yield columns, as_tensor(rows, dual.dtype, dual.device)
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         device = self._all_features.device
