@@ -214,7 +214,7 @@ is the test set, PCA is exact, and below 1 is better.
    best of many epochs and shares is judged by the rows that selected it, which favours the network.
 8. The nonlinear part of the decoder is multiplied by a factor that is one up to the largest
    distance of a training code from the mean, in standard deviations, and falls linearly to zero at
-   eight times this distance; further away the reconstruction is that of PCA.
+   four times this distance; further away the reconstruction is that of PCA.
 9. The projection of a row may start from PCA's code of the row, too, so that an encoder that is
    wrong far from the training rows does no harm.
 10. This is a test, not a proof: its limits were chosen on public sets, many of which are in the
