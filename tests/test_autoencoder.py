@@ -56,6 +56,19 @@ def test_codes_far_from_the_training_rows_are_decoded_by_pca(global_random_seed)
     torch.testing.assert_close(network.decode(code[:1]), linear[:1] + 0.75 * (decoded - linear)[:1])
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.25, 1.0])
+def test_a_shrunk_network_is_between_pca_and_itself(factor, global_random_seed):
+    network, x = randomize(make_autoencoder(global_random_seed)), make_x(global_random_seed)
+    code = make_x(global_random_seed, 5)[:, :2]
+    linear = network.pca_code(x), network.pca_path.decode(code)
+    trained = network.encode(x), network.decode(code)
+    network.shrink(factor)
+    for found, pca, before in zip(
+        (network.encode(x), network.decode(code)), linear, trained, strict=True
+    ):
+        torch.testing.assert_close(found, torch.lerp(pca, before, factor))
+
+
 @pytest.mark.parametrize("n_steps", [0, 1, 2])
 def test_networks_whose_codes_are_projected_fade_over_a_wider_range(n_steps, global_random_seed):
     network = randomize(make_autoencoder(global_random_seed))

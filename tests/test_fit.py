@@ -5,10 +5,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from fitting import make_data
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from skae import AutoencoderTransformer
+from skae._training.acceptance import Acceptance
+from skae._training.fit import _held_out_errors, training_copy
 from skae._training.loop import Optimizer
 
 
@@ -22,6 +25,57 @@ def test_a_share_of_variance_selects_the_fewest_components_that_explain_it(digit
     smaller = small(AutoencoderTransformer, n_components=size - 1, max_iter=60).fit(digits)
     assert smaller.score(digits) < 0.8
     assert f"n_components={size}: score 0." in capsys.readouterr().out
+
+
+def test_each_group_of_held_out_rows_has_one_error(digits, small, global_random_seed):
+    # Rows of a group are not independent: the acceptance counts groups, the mean is over rows.
+    groups = np.random.RandomState(global_random_seed).randint(30, size=300) ** 2
+    estimator = small(AutoencoderTransformer)
+    of_rows = held_out_errors(estimator, make_data(estimator, digits))
+    assert len(of_rows) == 50
+    data = make_data(estimator, digits, groups=groups)
+    found = held_out_errors(estimator, data)
+    labels = groups[data.held_out]
+    assert len(found) == len(set(labels)) > 1
+    # One group for each row.
+    data.held_out_groups = None
+    errors = held_out_errors(estimator, data)
+    sums = [errors[torch.from_numpy(labels == label)].sum() for label in set(labels)]
+    expected = torch.stack(sums) * len(sums) / len(errors)
+    torch.testing.assert_close(found.sort().values, expected.sort().values)
+    assert found.mean().item() == pytest.approx(errors.mean().item())
+
+
+def held_out_errors(estimator, data):
+    network = estimator._initialize(data, 4).fitted.network
+    return _held_out_errors(training_copy(network, data), data)
+
+
+class Shrunken(AutoencoderTransformer):
+    """An autoencoder of which this share is kept."""
+
+    factor = 1.0
+
+    def _objective(self, data):
+        objective = super()._objective(data)
+        objective.acceptance = lambda network: Acceptance(0.0, 0.0, (self.factor,))
+        return objective
+
+
+def test_the_network_is_shrunk_by_the_factor_with_the_best_evidence(digits, small):
+    def fit_with(factor):
+        estimator = small(Shrunken)
+        estimator.factor = factor
+        return estimator.fit(digits)
+
+    full, half = fit_with(1.0), fit_with(0.5)
+    assert half.score(digits) < full.score(digits)
+    x = (torch.tensor(digits) - full.network_.shift) / full.network_.scale
+    network, shrunk = full.network_.network, half.network_.network
+    network.shrink(0.5)
+    torch.testing.assert_close(shrunk.encode(x), network.encode(x))
+    torch.testing.assert_close(shrunk.decode(network.encode(x)), network.decode(network.encode(x)))
+    assert half.loss_curve_ == full.loss_curve_
 
 
 def test_the_validation_curve_starts_with_the_error_of_pca(digits, small):
