@@ -33,7 +33,7 @@ ERROR_SETS = [
     "digits", "isolet5", "wine_quality", "letter", "california_housing", "spam", "6_cardio",
     "breast_cancer",
 ]  # fmt: skip
-FEATURE_SETS = ["digits", "isolet5", "wine_quality"]
+FEATURE_SETS = ["digits", "isolet5", "wine_quality", "breast_cancer"]
 OBJECTIVE_SETS = ["digits", "letter", "wine_quality"]
 SIZES, STEPS, SEEDS = (2, 8, 32), (0, 1, 2, 4, 8), (0, 1)
 MAX_ROWS = 3000
