@@ -59,7 +59,7 @@ RETIRED = {
     "LONG_GRADIENT": "CLIP_RATIO",
     "RiseAndFall": "WarmupLinearDecay",
     "rise_and_fade": "warmup_inverse_sqrt",
-    "better_than_chance": "significantly_better",
+    "better_than_chance": "Acceptance.best_factor",
     "Watch": "FitCallbackContext",
     "WrittenOut": "ManualGradient",
     "can_write_out": "has_manual_backward",
