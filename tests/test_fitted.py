@@ -9,6 +9,7 @@ import pytest
 import torch
 from networks import make_autoencoder, make_rng, randomize
 
+from skae._losses.reconstruction import LOSSES
 from skae._nn.fitted import (
     FittedAutoencoder,
     RotatedAutoencoder,
@@ -61,14 +62,19 @@ def test_a_rotation_changes_codes_and_no_reconstruction(rotated, x):
         torch.testing.assert_close(rotated.decode(rotated.encode(x)), reconstruction)
 
 
-def test_the_decoder_jacobian_is_that_of_autograd(fitted, monkeypatch):
-    monkeypatch.setattr("skae._nn.fitted.MAX_DECODED_ENTRIES", 6)  # one component at a time
+def test_the_decoder_jacobian_is_that_of_autograd(fitted):
     if isinstance(fitted, RotatedAutoencoder):
         fitted.rotate(np.array([0.1, 0.2]), np.array([[2.0, 1.0], [0.0, 1.0]]))
     jacobian = torch.autograd.functional.jacobian(
         lambda code: fitted.decode(code[None])[0], torch.zeros(2, dtype=torch.float64)
     )
     torch.testing.assert_close(fitted.decoder_jacobian(), jacobian.T)
+
+
+def test_the_decoder_jacobian_is_finite_where_a_link_is_not(fitted):
+    fitted.network.link = LOSSES["log_loss"].link
+    fitted.network.pca_path.mean[:2] = torch.tensor([0.0, 1.0])
+    assert fitted.decoder_jacobian().isfinite().all()
 
 
 def test_trained_layers_replace_those_of_a_copy(fitted):

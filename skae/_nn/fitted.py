@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .._graph.graph import Graph
-from .decoder_tangents import tangents_by_autograd
+from .decoder_tangents import decoder_tangents, tangents_by_autograd
 from .projection import Projection, Visit, ignore
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
-
-# Up to this number of entries are decoded at once for the Jacobian.
-MAX_DECODED_ENTRIES = 2**18
 
 
 class FittedAutoencoder(nn.Module):
@@ -79,10 +76,13 @@ class FittedAutoencoder(nn.Module):
     def decoder_jacobian(self) -> Tensor:
         """The derivative of `decode` at the code zero, (n_components, n_features)."""
         code = self.shift.new_zeros(1, self.n_components)
-        axes = torch.diag(torch.ones_like(code[0]))
-        n_axes = max(MAX_DECODED_ENTRIES // len(self.shift), 1)
-        blocks = [tangents_by_autograd(self.decode, code, b[None])[0] for b in axes.split(n_axes)]
-        return torch.cat(blocks)
+        axes = torch.diag(torch.ones_like(code[0]))[None]
+        with torch.no_grad():
+            # (n_components, components of the network): a constant, since the map is affine
+            directions = tangents_by_autograd(self.to_network_code, code, axes)[0]
+            decoder = decoder_tangents(self.network)
+            jacobian = decoder.jacobian(decoder.values(self.to_network_code(code)))[0]
+            return self.scale * (directions @ jacobian)
 
     def standardize_graph(self, graph: Graph, x: str) -> str:
         """Add rows in the network's units to a graph."""
