@@ -35,7 +35,8 @@ ERROR_SETS = [
 ]  # fmt: skip
 FEATURE_SETS = ["digits", "isolet5", "wine_quality", "breast_cancer"]
 OBJECTIVE_SETS = ["digits", "letter", "wine_quality"]
-SIZES, STEPS, SEEDS = (2, 8, 32), (0, 1, 2, 4, 8), (0, 1)
+SIZES, STEPS = (2, 8, 32), (0, 1, 2, 4, 8)
+SEEDS = {"error": (0,), "features": (0, 1)}
 MAX_ROWS = 3000
 N_ROWS, N_FEATURES = 10_000, 50  # for the times
 REPETITIONS = {1: 2000, N_ROWS: 20}  # by the number of rows
@@ -193,7 +194,7 @@ def error_table(records: dict) -> list[str]:
         lines.append((name, k, *means))
     for k in filter(logs.get, SIZES):
         lines.append(("geometric mean", k, *np.exp(np.log(logs[k]).mean(axis=0)).tolist()))
-    return markdown_table(("set", "components", *(f"{n} steps" for n in STEPS)), lines)
+    return markdown_table(("set", "components", *map(str, STEPS)), lines)
 
 
 def feature_table(records: dict) -> list[str]:
@@ -262,11 +263,11 @@ def cases(part: str, options: dict) -> dict[str, Callable[[], dict]]:
     """The cases of a part by name."""
     found: dict[str, Callable[[], dict]] = {}
     if part == "error":
-        for name, k, seed in product(present(ERROR_SETS), SIZES, SEEDS):
+        for name, k, seed in product(present(ERROR_SETS), SIZES, SEEDS[part]):
             if k < rows(name, seed)[0].shape[1]:
                 found[f"{name}/{k}/{seed}"] = lambda c=(name, k, seed): error_case(*c, options)
     elif part == "features":
-        for name, k, seed in product(available(FEATURE_SETS), SIZES[:2], SEEDS):
+        for name, k, seed in product(available(FEATURE_SETS), SIZES[:2], SEEDS[part]):
             found[f"{name}/{k}/{seed}"] = lambda c=(name, k, seed): feature_case(*c, options)
     elif part == "objectives":
         for objective, k in product(OBJECTIVES, SIZES[:2]):
@@ -283,11 +284,14 @@ def cases(part: str, options: dict) -> dict[str, Callable[[], dict]]:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--parts", nargs="+", choices=TABLES, default=list(TABLES), metavar="NAME")
+    options.add_argument("--sets", nargs="+", help="of the first two parts", metavar="NAME")
     arguments = options.parse_args()
     results = Results("projection", quick=arguments.quick)
     warnings.filterwarnings("ignore", category=UserWarning, module="skae")
     for part in arguments.parts:
         found = cases(part, {"max_iter": 1} if arguments.quick else {})
+        if arguments.sets:
+            found = {key: f for key, f in found.items() if key.split("/")[0] in arguments.sets}
         for key in list(found)[: 1 if arguments.quick else None]:
             results.save(f"{part}/{key}", result=found[key]())
     text = write_tables(PAGE.read_text(encoding="utf-8"), results.records)
