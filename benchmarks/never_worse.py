@@ -212,7 +212,7 @@ is the test set, PCA is exact, and below 1 is better.
    group, and the standard errors are those of groups.
 7. PCA is computed from all rows, also the held-out ones, which favours PCA in this comparison; the
    best of many epochs and shares is judged by the rows that selected it, which favours the network.
-8. The nonlinear part of the decoder is multiplied by a factor that is one up to the largest
+8. The nonlinear part of the decoder is multiplied by a factor that is one up to the second largest
    distance of a training code from the mean, in standard deviations, and falls linearly to zero at
    four times this distance; further away the reconstruction is that of PCA.
 9. The projection of a row may start from PCA's code of the row, too, so that an encoder that is
