@@ -60,8 +60,8 @@ class PrincipalComponents(NamedTuple):
     complete: bool  # whether no value was missing
     whitening: np.ndarray | None = None  # (n_features, at most WHITENED_FEATURES), for wide data
     # (n_samples, rank), of fewer complete rows than features: the coordinates of all rows along all
-    # principal components that they have
-    coordinates: np.ndarray | None = None
+    # principal components that they have; a tensor if the rows are
+    coordinates: Any = None
 
     def truncate(self, n_components: int) -> "PrincipalComponents":
         """Keep the first components; the others become part of the residual."""
@@ -174,7 +174,7 @@ def _from_covariance(
 ) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
     covariance = _covariance(X, moments, group)
-    variances, vectors = _eigh(covariance)
+    variances, vectors = _eigh(covariance, np)
     n_components = _number_of_components(variances, n_components)
     components, explained = _with_signs(vectors.T[:n_components]), variances[:n_components]
     whitening = _whitening(variances, vectors) if X.shape[1] > WHITENED_FEATURES else None
@@ -196,34 +196,36 @@ def _from_products_of_rows(
     The matrix of the products of all rows is ``U diag(s**2) U'``, where s are the singular values
     of the rows and U are their left singular vectors.
     """
-    _, asarray = _namespace(X)
+    xp, asarray = _namespace(X)
     products = asarray(np.zeros((X.shape[0], X.shape[0])))
     for _, block in standard_columns(X, moments):
         products += block @ block.T
-    squares, left = _eigh(as_numpy(products))
+    squares, left = _eigh(products, xp)
+    squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
     n_whitened = min(rank, WHITENED_FEATURES) if X.shape[1] > WHITENED_FEATURES else 0
     n_directions = max(n_components, n_whitened)
-    directions = np.empty((X.shape[1], n_directions))
-    factor = asarray(left[:, :n_directions].copy())
+    directions = np.empty((n_directions, X.shape[1]))
     for columns, block in standard_columns(X, moments):
-        directions[columns] = as_numpy(block.T @ factor)
+        directions[:, columns] = as_numpy(left[:, :n_directions].T @ block)
     whitening = None
     if n_whitened:
-        vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
+        vectors = directions[:n_whitened].T / np.sqrt(squares[:n_whitened])
         whitening = _whitening(squares[:n_whitened] / len(squares), vectors)
     # Orthonormal also if the rank is smaller.
-    components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
+    components = _with_signs(np.linalg.qr(directions[:n_components].T)[0].T)
     statistics = _row_by_row(X, moments, components, SINGLE_PROCESS)
-    coordinates = None if moments.n_missing else left[:, :rank] * np.sqrt(squares[:rank])
+    coordinates = None
+    if not moments.n_missing:
+        coordinates = left[:, :rank] * asarray(np.sqrt(squares[:rank]))
     return PrincipalComponents(components, *statistics, whitening, coordinates)
 
 
-def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _eigh(matrix: Any, xp: Any) -> tuple[Any, Any]:
     """Eigenvalues, largest first, and eigenvectors of a matrix of sums of products."""
-    values, vectors = np.linalg.eigh(matrix)
-    return values[::-1].clip(min=0.0), vectors[:, ::-1]
+    values, vectors = xp.linalg.eigh(matrix)
+    return xp.flip(values, (0,)).clip(min=0.0), xp.flip(vectors, (1,))
 
 
 def _number_of_components(variances: np.ndarray, n_components: int | float) -> int:

@@ -9,6 +9,7 @@ to the rows.
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,13 +47,14 @@ class RowSpace(FeatureSpace):
     The axes are as large as all rows and are not stored: they are ``dual.T @ rows``.
     """
 
-    def __init__(self, all_features: FitData, initial: Autoencoder, coordinates: np.ndarray):
+    def __init__(self, all_features: FitData, initial: Autoencoder, coordinates: Any):
         device = all_features.device
         rows = make_dataset(coordinates, np.zeros(coordinates.shape[1]), 1.0, device)
         super().__init__(replace(all_features, X=coordinates, rows=rows, held_out_rows=rows))
         self._all_features, self._initial = all_features, initial
-        self._variances = self._tensor(np.square(coordinates).mean(axis=0))
-        self._dual = self._tensor(coordinates) / (len(coordinates) * self._variances)
+        values = as_tensor(coordinates, max_float_dtype(device), device)
+        self._variances = values.square().mean(0)
+        self._dual = values / (len(values) * self._variances)
 
     def reduce(self, network: Autoencoder) -> Autoencoder:
         """The network for rows in the coordinates of `data`; the decoders of both are zero."""
@@ -110,10 +112,6 @@ class RowSpace(FeatureSpace):
         data, dual = self._all_features, self._dual
         for columns, rows in standard_columns(data.X, data.moments):
             yield columns, as_tensor(rows, dual.dtype, dual.device)
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        device = self._all_features.device
-        return torch.from_numpy(values).to(device, max_float_dtype(device))
 
 
 def training_space(network: Autoencoder, data: FitData) -> FeatureSpace:
