@@ -125,7 +125,7 @@ class Autoencoder(nn.Module):
 
     pca_path: PCAPath
     scales: Scales
-    max_train_distance: Tensor  # the largest `distance` of a training row; infinite in training
+    max_train_distance: Tensor  # the largest `distance` that is not far; infinite in training
     anchors: Tensor  # (n_anchors, n_components): codes from which a projection may start
     # Gauss-Newton steps with which the code of the encoder is projected; see `projection.py`.
     n_projection_steps = 0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._graph.graph import Graph
 from .decoder_tangents import decoder_tangents, tangents_by_autograd
-from .projection import Projection, Visit, ignore
+from .projection import Projection
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
 
@@ -29,19 +29,16 @@ class FittedAutoencoder(nn.Module):
         self.register_buffer("shift", shift)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
-    def encode(self, x: Tensor, visit: Visit = ignore) -> Tensor:
-        """Rows in the units of `X` to codes, (n_samples, n_components).
-
-        `visit` is called with all codes of the network at which a projection evaluates the decoder.
-        """
+    def encode(self, x: Tensor) -> Tensor:
+        """Rows in the units of `X` to codes, (n_samples, n_components)."""
         x = (x - self.shift) / self.scale
         code = self.network.encode(x)
         if n_steps := self.network.n_projection_steps:
             projection = cached_projection(self)
-            if projection.of_row is not None and len(x) == 1 and visit is ignore:
+            if projection.of_row is not None and len(x) == 1:
                 code = projection.of_row(x, code, n_steps)
             else:
-                code = projection.of_rows(x, code, n_steps, visit)
+                code = projection.of_rows(x, code, n_steps)
         return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:

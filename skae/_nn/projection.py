@@ -27,13 +27,8 @@ MIN_DAMPING = 1e-30
 MAX_TANGENT_ENTRIES = 2**19
 
 
-Visit = Callable[[Tensor], None]  # of codes, (n_samples, n_components)
 # Some rows, from their codes.
-Project = Callable[["RowLosses", Tensor, "NormalEquations", int, Visit], Tensor]
-
-
-def ignore(code: Tensor) -> None:
-    """Do nothing with the codes of a step."""
+Project = Callable[["RowLosses", Tensor, "NormalEquations", int], Tensor]
 
 
 class Projection:
@@ -53,28 +48,25 @@ class Projection:
             if decoder.matrix is not None and _pays(decoder.matrix, decoder, n_rows):
                 self._equations_of_complete_rows = FactoredEquations(decoder, decoder.matrix)
 
-    def __call__(self, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore) -> Tensor:
+    def __call__(self, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
         """Codes after a number of steps from the best of `code`, PCA's code and all anchors.
 
-        Each has a loss as low as that of `code`, or lower. `visit` is called with all codes at
-        which the decoder is evaluated.
+        Each has a loss as low as that of `code`, or lower.
         """
-        return self._in_blocks(self._from_best_start, x, code, n_steps, visit)
+        return self._in_blocks(self._from_best_start, x, code, n_steps)
 
-    def from_codes(self, x: Tensor, code: Tensor, n_steps: int, visit: Visit = ignore) -> Tensor:
+    def from_codes(self, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
         """Codes after a number of steps from `code`."""
-        return self._in_blocks(self._from_start, x, code, n_steps, visit)
+        return self._in_blocks(self._from_start, x, code, n_steps)
 
     @torch.no_grad()
-    def _in_blocks(
-        self, project: Project, x: Tensor, code: Tensor, n_steps: int, visit: Visit
-    ) -> Tensor:
+    def _in_blocks(self, project: Project, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
         equations = self._equations_of_complete_rows
         if equations is not self._equations and x.isnan().any():
             equations = self._equations
         n_rows = max(MAX_TANGENT_ENTRIES // equations.n_values, 1)
         codes = [
-            project(RowLosses(self._loss, rows), start, equations, n_steps, visit)
+            project(RowLosses(self._loss, rows), start, equations, n_steps)
             for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True)
             if len(x)
         ]
@@ -86,11 +78,9 @@ class Projection:
         code: Tensor,
         equations: "NormalEquations",
         n_steps: int,
-        visit: Visit,
     ) -> Tensor:
-        visit(code)
         values = self._decoder.values(code)
-        return _steps(equations, losses, values, losses(values[-1]), n_steps, visit)
+        return _steps(equations, losses, values, losses(values[-1]), n_steps)
 
     def _from_best_start(
         self,
@@ -98,20 +88,17 @@ class Projection:
         code: Tensor,
         equations: "NormalEquations",
         n_steps: int,
-        visit: Visit,
     ) -> Tensor:
         starts = [code]
         if (pca_code := self._network.pca_code(losses.x)) is not None:
             starts.append(pca_code)
         if len(anchors := self._network.anchors):
             starts.append(anchors[self._anchor_losses.nearest(losses)])
-            visit(anchors)
         if len(starts) == 1:
-            return self._from_start(losses, code, equations, n_steps, visit)
+            return self._from_start(losses, code, equations, n_steps)
         codes = torch.cat(starts)
-        visit(codes)
         values, loss = self._best_values(losses, codes)
-        return _steps(equations, losses, values, loss, n_steps, visit)
+        return _steps(equations, losses, values, loss, n_steps)
 
     def _best_values(self, losses: "RowLosses", starts: Tensor) -> tuple[Values, Tensor]:
         """The values of the decoder and the loss at the best of the starts of each row."""
@@ -200,7 +187,6 @@ def _steps(
     values: Values,
     loss: Tensor,
     n_steps: int,
-    visit: Visit,
 ) -> Tensor:
     """The codes after a number of steps, from values of the decoder and the losses there."""
     decoder = equations.decoder
@@ -209,7 +195,6 @@ def _steps(
         change = _solve_damped(*equations(losses, values), damping)
         longest = (change * decoder.inverse_code_scale).abs().amax(1, keepdim=True)
         trial = decoder.values(values[0] + change * (MAX_STEP / longest).clamp_max_(1.0))
-        visit(trial[0])
         trial_loss = losses(trial[-1])
         lower = trial_loss < loss  # not where a loss is NaN
         if step == n_steps - 1:

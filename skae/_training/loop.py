@@ -92,7 +92,11 @@ class _Best:
     def __init__(
         self, network: nn.Module, held_out_errors: Callable[[], Tensor], acceptance: Acceptance
     ):
-        self._network, self._held_out_errors, self._acceptance = network, held_out_errors, acceptance
+        self._network, self._held_out_errors, self._acceptance = (
+            network,
+            held_out_errors,
+            acceptance,
+        )
         self._before = held_out_errors()
         self.history = History([], [self._before.mean().item()], 0)
         self._initial = self.weights = _snapshot(network)

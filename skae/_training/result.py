@@ -1,6 +1,7 @@
 """The result of a fit: statistics of the codes of all training rows, and the final code basis."""
 
 from functools import reduce
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +11,16 @@ from torch import Tensor
 from .._data.dataset import tensor_blocks
 from .._data.device import as_array, inference_dtype
 from .._losses.reconstruction import ReconstructionLoss
-from .._nn.autoencoder import PCAPath
+from .._nn.autoencoder import Autoencoder, PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .fit_data import FitData
 from .loop import History
 from .objective import input_of_network
 from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs
+
+# The distance from which a code is far is that of all training rows but so many. A single row at
+# 200 standard deviations made other rows that are nearly as far worse than by PCA.
+N_FAR_ROWS = 1
 
 
 class Diagnostic(NamedTuple):
@@ -74,6 +79,8 @@ def code_statistics(
     """
     fitted = trained.fitted
     fitted.eval().to(data.device, inference_dtype(data.X.dtype, data.device))
+    if fitted.network.n_projection_steps:
+        return _statistics_of_projections(trained, data, kind)
     distance_before = fitted.network.max_train_distance.clone()
     fitted.network.max_train_distance.fill_(torch.inf)
     codes, distance = _statistics_of_rows(trained, data, kind)
@@ -83,6 +90,41 @@ def code_statistics(
         # Not zero, so that constant data do not divide by it.
         fitted.network.max_train_distance.copy_(distance.clamp_min(1e-30))
     return codes
+
+
+def _statistics_of_projections(
+    trained: TrainedNetwork, data: FitData, kind: type[CodeStatistics]
+) -> CodeStatistics:
+    """The same if codes are projected, for which the distance has to be known before."""
+    network = trained.fitted.network
+    if network.pca_path.active:
+        distance = _distance_of_most(network, data)
+        before = network.max_train_distance
+        continues = trained.seen is not None and before.isfinite()
+        network.max_train_distance.fill_(max(distance, before.item()) if continues else distance)
+    codes, _ = _statistics_of_rows(trained, data, kind)
+    return codes if trained.seen is None else trained.seen.merge(codes)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _distance_of_most(network: Autoencoder, data: FitData) -> float:
+    """The distance that the codes of all but a few training rows have.
+
+    These are the codes of the encoder, and the anchors. Networks beside PCA can follow rows at such
+    distances, but a single row is no evidence for others that are as far.
+    """
+    scale = network.scales.inverse_code_scale
+    n_largest = N_FAR_ROWS + 1
+    farthest: list[float] = []
+    for x in tensor_blocks(data.X, scale.dtype, data.device):
+        standard = (x - torch.from_numpy(data.shift).to(x)) / data.scale
+        distance = network.distance(network.encode(standard))[:, 0]
+        largest = distance.topk(min(n_largest, len(x))).values.tolist()
+        farthest = sorted(farthest + largest, reverse=True)[:n_largest]
+    rows = sorted(chain(*data.group.gather(farthest)), reverse=True)[:n_largest]
+    anchors = network.distance(network.anchors)[:, 0].sort(descending=True).values[:n_largest]
+    # Not zero, so that constant data do not divide by it.
+    return max([rows[-1], *anchors[-1:].tolist(), 1e-30])
 
 
 def rotate_codes(
@@ -104,10 +146,7 @@ def rotate_codes(
 def _statistics_of_rows(
     trained: TrainedNetwork, data: FitData, kind: type[CodeStatistics]
 ) -> tuple[CodeStatistics, Tensor]:
-    """Statistics of the codes, and the largest distance of a code from the mean code.
-
-    With a projection also of the codes of the encoder and of all steps.
-    """
+    """Statistics of the codes, and the largest distance of a code from the mean code."""
     fitted, pca, objective = trained.fitted, trained.pca.to(trained.fitted.shift), data.objective
     mean = torch.from_numpy(data.moments.mean).to(fitted.shift)
     rng = data.rng(data.device)
@@ -115,19 +154,15 @@ def _statistics_of_rows(
     codes: Any = None
     distance = fitted.shift.new_zeros(())
 
-    def visit(code: Tensor) -> None:
-        # Also codes of steps that are not taken: the decoder must not change where they decide.
-        nonlocal distance
-        distance = torch.maximum(distance, fitted.network.distance(code).max())
-
     with torch.no_grad():
         for x in tensor_blocks(data.X, fitted.shift.dtype, data.device):
-            code = fitted.encode(x, visit)
+            code = fitted.encode(x)
             distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
             if objective.corrupts_input:
                 corrupted = input_of_network(objective, fitted.network, standard, rng)
-                visit(fitted.network.encode(corrupted))
+                far = fitted.network.distance(fitted.network.encode(corrupted)).max()
+                distance = torch.maximum(distance, far)
             pca_raw = fitted.shift + fitted.scale * data.loss.link(pca.reconstruct(standard))
             totals = _deviances(data.loss, x, fitted.decode(code), pca_raw, mean)
             part = kind.from_codes(code, **totals)
