@@ -48,7 +48,7 @@ SAME_STEPS = {
     "sparse rows": (small(skae.AutoencoderTransformer, 4), sparse.csr_array(WITH_GAPS)),
     "share of variance": (small(skae.AutoencoderTransformer, 0.5), WITH_GAPS),
     "more columns than rows": (
-        small(skae.AutoencoderTransformer, 3), np.hstack([WITH_GAPS] * 5)[:90]
+        small(skae.AutoencoderTransformer, 4), np.hstack([WITH_GAPS] * 3)[:90]
     ),
     "layerwise": (
         small(
@@ -65,6 +65,8 @@ SAME_STEPS = {
 # Fits that depend on noise or on the rounding of sums.
 SAME_SCORE = {
     "plain": (small(skae.AutoencoderTransformer, 4), ROWS),
+    # Each rank replaces anchors by codes of its own rows.
+    "trained at projected codes": (small(skae.AutoencoderTransformer, 2), ROWS),
     "denoising": (small(skae.DenoisingAutoencoder, 4), ROWS),
     "contractive": (small(skae.ContractiveAutoencoder, 4), ROWS),
     "vae": (small(skae.VAE, 4), ROWS),

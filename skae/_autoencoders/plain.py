@@ -153,14 +153,12 @@ class ProjectedReconstruction(Reconstruction):
         """Set the anchors to codes of random training rows."""
         if not network.n_projection_steps:
             return
-        n_rows = len(data.train)
-        order = torch.randperm(n_rows, generator=generator(data.seeds.order))
-        rows = data.rows[data.train[order[:N_ANCHORS].to(data.train.device)]]
+        order = torch.randperm(len(data.train), generator=generator(data.seeds.order))
+        index = data.train[order[:N_ANCHORS].to(data.train.device)]
+        rows = data.rows.all_gather_rows(index)
         with torch.no_grad():  # the layers have another precision than the rest of the network
-            code = copy.deepcopy(network).to(rows).encode(rows).to(network.anchors)
-        # Zeros, the mean code, for rows that another process has.
-        network.anchors = code.new_zeros(min(N_ANCHORS, n_rows), code.shape[1])
-        network.replace_anchors(code)
+            code = copy.deepcopy(network).to(rows).eval().encode(rows)
+        network.anchors = code.to(network.anchors)
 
     def stages(self, network: Autoencoder) -> tuple[Objective, ...]:
         """The loss at the encoder's code, and with few components this objective afterwards."""
