@@ -61,7 +61,9 @@ def test_collapsed_codes_raise_a_warning(digits, small):
     def network(n_features, n_components):
         return OneCode(n_features, n_components), nn.Linear(n_components, n_features)
 
-    estimator = small(AutoencoderTransformer, 3, network=network, init="random")
+    # A projection would use the other components of the decoder.
+    options = {"network": network, "init": "random", "transform_max_iter": 0}
+    estimator = small(AutoencoderTransformer, 3, **options)
     with pytest.warns(ConvergenceWarning, match="2 of 3 components are constant over the rows"):
         fitted = estimator.fit(digits)
     assert (fitted.explained_variance_ > 1e-6).tolist() == [True, False, False]
@@ -76,9 +78,9 @@ def test_the_rank_of_rows_in_a_subspace_is_reported(digits, small):
 
 
 def test_overfitting_is_reported(digits, small):
-    few = small(
-        AutoencoderTransformer, max_iter=300, n_iter_no_change=300, learning_rate_init=0.01
-    ).fit(digits[:100], X_val=digits[100:])
+    # One stage: a second one begins with the best weights of the first.
+    options = {"max_iter": 300, "n_iter_no_change": 300, "transform_max_iter": 0}
+    few = small(AutoencoderTransformer, **options).fit(digits[:100], X_val=digits[100:])
     held_out, best = np.array(few.validation_curve_), few.best_iter_
     (text,) = few.diagnosis_
     lost = (held_out[-1] - held_out[best]) / (held_out[0] - held_out[best])
