@@ -22,6 +22,7 @@ from skae._autoencoders.plain import (
 )
 from skae._nn.projection import Projection
 from skae._training.fit import LAST_STAGE, _stages, training_copy
+from skae._training.result import N_FAR_ROWS
 from skae.base import LOSSES
 
 
@@ -291,7 +292,8 @@ def test_anchors_of_a_fit_are_finite_codes_of_the_network(n_components, digits, 
     network = small(AutoencoderTransformer, n_components).fit(digits).network_.network
     assert network.anchors.shape == (250, n_components)  # 50 rows are held out
     assert network.anchors.isfinite().all()
-    assert network.distance(network.anchors).max() <= network.max_train_distance
+    distances = network.distance(network.anchors).flatten()
+    assert (distances > network.max_train_distance).sum() <= N_FAR_ROWS
 
 
 @pytest.mark.parametrize("loss", LOSSES)
