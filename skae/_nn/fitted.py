@@ -1,7 +1,8 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from functools import cached_property
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,7 +36,7 @@ class FittedAutoencoder(nn.Module):
         code = self.network.encode(x)
         if n_steps := self.network.n_projection_steps:
             projection = cached_projection(self)
-            if projection.of_row is not None and len(x) == 1:
+            if len(x) == 1 and projection.of_row is not None:
                 code = projection.of_row(x, code, n_steps)
             else:
                 code = projection.of_rows(x, code, n_steps)
@@ -203,18 +204,26 @@ def _version(tensor: Tensor) -> int:
 _PROJECTIONS: WeakKeyDictionary[nn.Module, "CachedProjection"] = WeakKeyDictionary()
 
 
-class CachedProjection(NamedTuple):
+class CachedProjection:
     """The projection of a network."""
 
-    network: Snapshot
-    of_rows: Projection
-    of_row: RowProjection | None
+    def __init__(self, network: Any):
+        self._network, self._snapshot = network, Snapshot(network)
+        self.of_rows = Projection(network)
+
+    @cached_property
+    def of_row(self) -> RowProjection | None:
+        """The projection of a single row, if there is a faster one."""
+        return row_projection(self._network)
+
+    def is_current(self) -> bool:
+        """Whether the network has not changed."""
+        return self._snapshot.is_current()
 
 
 def cached_projection(fitted: FittedAutoencoder) -> CachedProjection:
     """The projection of a network, made again if the network has changed."""
     cached, network = _PROJECTIONS.get(fitted), fitted.network
-    if cached is None or not cached.network.is_current():
-        cached = CachedProjection(Snapshot(network), Projection(network), row_projection(network))
-        _PROJECTIONS[fitted] = cached
+    if cached is None or not cached.is_current():
+        cached = _PROJECTIONS[fitted] = CachedProjection(network)
     return cached
