@@ -150,7 +150,8 @@ def make_fit_data(
         n_held_out = _n_held_out(parameters.validation_fraction, len(rows))
         train, held_out = _split(len(rows), n_held_out, groups, seeds.split)
         if groups is not None:
-            _, position = np.unique(groups.of_row[held_out.numpy()], return_inverse=True)
+            of_row = groups.of_row[held_out.numpy()]  # the rows of a group follow each other
+            position = np.cumsum(np.append(False, of_row[1:] != of_row[:-1]))
             held_out_groups = torch.from_numpy(position).to(device)
     return FitData(
         X, X_input, rows, train.to(device), held_out_rows, held_out.to(device),
