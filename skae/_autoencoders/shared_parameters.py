@@ -29,7 +29,6 @@ from .._nn.layers import ACTIVATIONS, ActivationName
 from .._training.config import DefaultSteps
 from .._training.optimizer import SOLVERS
 
-
 # Steps after the encoder; each takes about as long as decoding `n_components` + 1 rows.
 AUTO_STEPS = 2
 MAX_AUTO_COMPONENTS = 64
