@@ -10,8 +10,8 @@ import torch
 from conftest import AUTOENCODERS
 from point import Point, gradient_of, make_rows
 
-from skae._training.config import TrainingConfig
 from skae._training.acceptance import Acceptance
+from skae._training.config import TrainingConfig
 from skae._training.loop import (
     EpochCallback,
     Stage,
