@@ -234,6 +234,7 @@ GROUPS = {
 def page(results: list[dict]) -> str:
     """The results as a page of documentation."""
     with_plain = [result for result in results if "plain" in result]
+    not_run = sorted(set(dense_sets()) - {result["set"] for result in results})
     lines = [
         *HEAD.splitlines(),
         "",
@@ -241,6 +242,7 @@ def page(results: list[dict]) -> str:
         "",
         # Seconds depend on what else the machine does.
         *(f"- {n}: {_figure(v)}" for n, v in summary(results).items() if "seconds" not in n),
+        *(f"- not run: {name}" for name in not_run),
         "",
         "Geometric means by number of training rows:",
         "",
