@@ -55,12 +55,14 @@ def test_a_linear_autoencoder_learns_the_principal_subspace_from_random_weights(
         hidden_layer_sizes=(),
         init="random",
         early_stopping=False,
+        max_iter=150,
+        n_iter_no_change=150,  # the error stays nearly constant near saddle points
         random_state=global_random_seed,
     ).fit(X)
     pca = PCA(3).fit(X)
-    assert linear.score(X) == pytest.approx(pca.explained_variance_ratio_.sum(), abs=1e-3)
+    assert linear.score(X) == pytest.approx(pca.explained_variance_ratio_.sum(), abs=1e-6)
     cosines = np.linalg.svd(np.linalg.qr(linear.components_.T)[0].T @ pca.components_.T)[1]
-    assert cosines.min() > 0.99
+    assert cosines.min() > 0.9999
 
 
 # Two columns of the breast cancer data carry nearly all of the variance.
