@@ -253,6 +253,7 @@ def test_a_subclass_is_trained_on_the_objective_that_it_returns(
     X = digits[:, digits.std(axis=0) > 1]  # a network reconstructs constant columns by their mean
     fitted = estimator.fit(X)
     assert fitted.validation_curve_[fitted.best_iter_] < 0.1 * fitted.validation_curve_[0]
+    fitted.network_.network.n_projection_steps = 0  # leads from these reconstructions to the rows
     target = fitted.mean_ + np.sqrt(X.var(axis=0).mean())
     error = np.square(fitted.reconstruct(X) - target).mean()
     assert error < 0.2 * np.square(X - target).mean()
