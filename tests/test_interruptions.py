@@ -1,5 +1,6 @@
 """A fit that an error ends keeps the previous fit or leaves a complete new one."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -93,10 +94,11 @@ def test_an_error_in_a_search_pretraining_or_partial_fit_keeps_the_old_fit(kind,
     if kind == "pretraining":
         fitted.set_params(pretraining="layerwise", hidden_layer_sizes=(8, 8))
     before, codes = dict(vars(fitted)), fitted.transform(digits[:, 20:30])
-    learn = fitted.partial_fit if kind == "stream" else fitted.fit
+    method = "partial_fit" if kind == "stream" else "fit"
+    learn = getattr(fitted, method)
     rows = digits[:, 20:30] if kind == "stream" else digits[:, 20:32]
     counter = Counter()
-    counter.run(clone(fitted).fit, rows)
+    counter.run(getattr(copy.deepcopy(fitted), method), rows)
     for share in (0.05, 0.3, 0.5):
         with pytest.raises(RuntimeError, match="a fault"):
             Counter(int(share * counter.n_calls), RuntimeError("a fault")).run(learn, rows)
