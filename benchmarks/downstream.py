@@ -297,7 +297,7 @@ def page(records: dict) -> str:
         "## Two components",
         "",
         "Of test rows: trustworthiness, the share of the five neighbours in two dimensions that",
-        "are neighbours in all columns too, over all sets; and the accuracy of five nearest",
+        "are neighbours in the columns, too, over all sets; and the accuracy of five nearest",
         "neighbours, over the sets with classes.",
         "",
         *maps_table(records),

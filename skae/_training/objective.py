@@ -144,7 +144,7 @@ class Objective(ABC):
     def stages(self, network: Autoencoder) -> "tuple[Objective, ...]":
         """The objectives that are trained one after the other: this one, or a faster one before it.
 
-        Held-out rows are evaluated by this one in all stages.
+        Held-out rows are evaluated by this one in every stage.
 
         Parameters
         ----------
