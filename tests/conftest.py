@@ -74,14 +74,14 @@ def global_random_seed(request):
     return getattr(request, "param", SEEDS[0])
 
 
-def make_small(cls, n_components=4, *, max_iter=20, **parameters):
+def make_small(cls, n_components=4, *, max_iter=20, random_state=0, **parameters):
     """An estimator of any class of the package that is fitted within a fraction of a second."""
     defaults = {
         "n_components": n_components,
         "hidden_layer_sizes": (32,),
         "max_iter": max_iter,
         "n_steps": max_iter,
-        "random_state": 0,
+        "random_state": random_state,
     }
     if cls not in AUTOENCODERS:
         defaults["estimator"] = make_small(skae.AutoencoderTransformer, n_components, max_iter=2)

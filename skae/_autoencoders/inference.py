@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from .._data.array_api import (
 )
 from .._data.dataset import dense_block, tensor_blocks
 from .._data.device import TORCH_DTYPES, as_tensor, halve_on_oom, inference_dtype
-from .._data.validation import validate_rows
+from .._data.rows import validate_codes, validate_rows
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.fitted import FittedAutoencoder, cached_cast
 from .._nn.pickling import ModulePickleMixin
@@ -118,9 +118,7 @@ class FittedAutoencoderMixin(
             If the codes have another number of columns.
         """
         check_is_fitted(self)
-        codes = check_array(
-            X, accept_sparse="csr", dtype=float_dtypes(X), input_name="X", estimator=self
-        )
+        codes = validate_codes(X, dtype=float_dtypes(X), input_name="X", estimator=self)
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "

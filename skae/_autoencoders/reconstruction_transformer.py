@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags, get_tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._data.fit_params import accepted_fit_params
+from .._data.rows import validate_rows
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .plain import AutoencoderTransformer
 
@@ -126,12 +127,11 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEsti
 
     def _validated(self, X, *, reset: bool = False):
         tags = self.__sklearn_tags__().input_tags
-        return validate_data(
+        return validate_rows(
             self,
             X,
             reset=reset,
             accept_sparse="csr" if tags.sparse else False,
-            dtype=[np.float64, np.float32],
             ensure_all_finite="allow-nan" if tags.allow_nan else True,
         )
 

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
-
-from .device import TORCH_DTYPES
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -307,16 +304,6 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
         return
     error = ValueError if typed else TypeError
     raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {value!r}.")
-
-
-def validate_rows(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
-    """Validate rows of floats as `validate_data` does; NaN and CSR matrices are allowed."""
-    defaults = {
-        "accept_sparse": "csr",
-        "dtype": list(TORCH_DTYPES),
-        "ensure_all_finite": "allow-nan",
-    }
-    return validate_data(estimator, X, **(defaults | options))
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._data.device import grad_mode
 from .._data.groups import RowGroups
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
+from .._data.rows import validate_rows
 from .._data.threads import threads_for
 from .._data.validation import (
     BOOLEAN,
@@ -311,11 +312,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         return torch.Generator().manual_seed(int(seed))
 
     def _validate(self, X, *, reset: bool = False) -> np.ndarray:
-        return validate_data(
+        return validate_rows(
             self,
             X,
             reset=reset,
-            dtype=[np.float64, np.float32],
+            accept_sparse=False,
             ensure_all_finite="allow-nan" if self._nan_is_missing else True,
         )
 

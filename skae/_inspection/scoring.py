@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array
 
 from .._data.array_api import ArrayLike
+from .._data.rows import validate_codes
 from .protocols import Reducer
 
 
@@ -122,7 +122,7 @@ def as_reconstruction(reconstruction: ArrayLike, shape: tuple[int, ...]) -> np.n
 
 def as_numbers(X: ArrayLike) -> np.ndarray | sparse.csr_array:
     """Return `X` as float64, dense or CSR."""
-    return check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite="allow-nan")
+    return validate_codes(X, dtype=[np.float64], ensure_all_finite="allow-nan")
 
 
 def dense(X: ArrayLike) -> np.ndarray:

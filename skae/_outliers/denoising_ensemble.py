@@ -15,6 +15,7 @@ from .._data.dataset import Rows, dense_block, make_dataset, tensor_blocks
 from .._data.device import as_array, as_tensor, grad_mode, inference_dtype, resolve_device
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
+from .._data.rows import validate_rows
 from .._data.threads import threads_for
 from .._data.validation import (
     RANDOM_STATE,
@@ -27,7 +28,6 @@ from .._data.validation import (
     positive_integers,
     positive_numbers,
     restore_on_error,
-    validate_rows,
 )
 from .._nn.batched_linear import BatchedLinear
 from .._nn.fitted import cached_cast

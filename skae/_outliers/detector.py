@@ -14,6 +14,7 @@ from .._data.dataset import Rows
 from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
+from .._data.rows import validate_rows
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -24,7 +25,6 @@ from .._data.validation import (
     instance_of,
     parameter,
     restore_on_error,
-    validate_rows,
 )
 from .denoising_ensemble import DenoisingEnsemble
 

@@ -26,6 +26,7 @@ from .._data.dataset import Rows, dense_block, make_dataset
 from .._data.device import as_array, grad_mode
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
+from .._data.rows import validate_rows
 from .._data.threads import threads_for
 from .._data.validation import (
     NONE,
@@ -37,7 +38,6 @@ from .._data.validation import (
     parameter,
     positive,
     restore_on_error,
-    validate_rows,
 )
 from .fine_tuning import (
     EncoderClassifier,
