@@ -39,7 +39,7 @@ def add(name, value):
 
 
 def use_twice(header, arrays):
-    state(header).append(["copy_", attribute(header, "mean_")])
+    state(header).append(["network", attribute(header, "mean_")])
 
 
 def structure(header):
@@ -75,7 +75,8 @@ def network_of_class(cls):
 
     parts = {"values": table(), "parameters": [], "buffers": [], "modules": table()}
     described = table(**{"class": cls}, **parts)
-    return add("x_", {"kind": "network", "value": [["structure", described], ["arrays", table()]]})
+    value = [["structure", described], ["arrays", table()]]
+    return add("network", {"kind": "network", "value": value})
 
 
 def random_state(position):
@@ -95,7 +96,7 @@ def random_state(position):
 
 def strings(**changes):
     value = {"kind": "strings", "dtype": "<U3", "shape": [1], "value": ["abc"]}
-    return add("names_", value | changes)
+    return add("network", value | changes)
 
 
 TAMPERINGS = {
@@ -113,7 +114,7 @@ TAMPERINGS = {
     "class attribute": add("_doc_link_template", "javascript:alert(1)"),
     "no array": add("mean_", {"kind": "array", "value": "none"}),
     "array used twice": use_twice,
-    "dtype": add("x_", {"kind": "dtype", "value": "V1000000000"}),
+    "dtype": add("network", {"kind": "dtype", "value": "V1000000000"}),
     "strings of bytes": strings(dtype="S1000000000"),
     "wide strings": strings(dtype="<U1000000000"),
     "many empty strings": strings(dtype="<U256", shape=[10**5], value=[""] * 10**5),
@@ -122,7 +123,7 @@ TAMPERINGS = {
         {"kind": "estimator", "class": "PCA", "value": [["_sklearn_version", sklearn.__version__]]}
     ),
     "strings of numbers": strings(dtype="|O", value=[{"kind": "float"}]),
-    "record": add("x", {"kind": "record", "class": "Q", "value": []}),
+    "record": add("network", {"kind": "record", "class": "Q", "value": []}),
     "random state before its words": random_state(-1),
     "random state after its words": random_state(625),
     "network": add("network_", 3),
@@ -130,7 +131,7 @@ TAMPERINGS = {
     "layer": change_value("Linear", "in_features", 10**9),
     "layer on a device": change_value("Linear", "device", "cpu"),
     "class of a layer": lambda h, a: structure(h)["value"].append(["class", "Hardtanh"]),
-    "depth": add("x", nested(900)),
+    "depth": add("network", nested(900)),
     "width": add("n_features_in_", 63),
     "tensor": lambda h, a: {
         name: a[name][..., :-1].copy() if "decoder" in name and "weight" in name else a[name]
@@ -199,11 +200,11 @@ def test_strings_that_no_file_may_hold_are_refused_on_saving(path):
 def test_arrays_of_strings_share_their_allowance(path):
     n = 1000
     width = MAX_MORE_CHARACTERS // n + MAX_PADDING
-    save(LabelEncoder(), path)
+    save(AutoencoderTransformer(), path)
     value = {"kind": "strings", "dtype": f"<U{width}", "shape": [n], "value": [""] * n}
-    rewrite(path, add("a_", value))
+    rewrite(path, add("network", value))
     load(path)
-    rewrite(path, add("b_", value))
+    rewrite(path, add("loss", value))
     with pytest.raises(ValueError, match="an array of strings would need too much memory"):
         load(path)
 
@@ -211,7 +212,7 @@ def test_arrays_of_strings_share_their_allowance(path):
 def test_loading_takes_little_more_memory_than_the_file(saved):
     """The peak of a process that loads, beyond that of one that loads nothing, per byte of it."""
     rewrite(saved, lambda header, arrays: arrays.update(more=np.zeros(2**21)))
-    rewrite(saved, add("more_", {"kind": "array", "value": "more", "order": "C"}))
+    rewrite(saved, add("network", {"kind": "array", "value": "more", "order": "C"}))
     program = """
         import resource, sys, skae
         skae.load(sys.argv[1])

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.fit_params import accepted_fit_params
 from .._data.rows import validate_rows
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
+from .._nn.pickling import VersionPickleMixin
 from .plain import AutoencoderTransformer
 
 MAX_COMPONENTS = 64
@@ -19,7 +20,7 @@ REDUCER = estimator_with("fit", "transform", "inverse_transform")
 
 
 @dataclass(eq=False, repr=False)
-class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin):
     """Replace rows by their reconstructions from the codes of a reducer.
 
     A small code keeps the structure that many rows have in common and loses the rest, such as

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
-from .._nn.pickling import ModulePickleMixin, PackedModule, is_known, make_record
+from .._nn.pickling import VERSION, ModulePickleMixin, PackedModule, is_known, make_record
 from .custom_objects import (
     WITH_DEF,
     CustomObject,
@@ -20,7 +21,10 @@ from .custom_objects import (
     known_classes,
     public_base,
 )
-from .network_check import NetworkTooLargeError, check_network
+from .estimator_check import check_estimator
+from .fitted_state import MAX_INTEGER, check_state, set_missing_parameters
+from .module_state import check_module
+from .network_check import NetworkTooLargeError
 
 # Little endian, as the arrays in a file are.
 DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {
@@ -30,7 +34,7 @@ DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} 
 # memory. The arrays of a file may have this many times the characters of their strings, each with a
 # separator, and together so many characters more.
 MAX_PADDING, MAX_MORE_CHARACTERS = 4, 2**23
-MT19937_WORDS = 624
+MT19937, MT19937_WORDS = "MT19937", 624
 JOBLIB = "use joblib.dump, whose files can run code: load them only from where you trust"
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -61,7 +65,8 @@ class Encoder:
         self.custom = custom
         self.classes = set(known_classes().values())
         self.arrays: dict[str, np.ndarray] = {}
-        self.used: set[str] = set()  # names of custom objects
+        self.used: dict[str, CustomObject] = {}  # custom objects, by name
+        self.n_renamed = 0
         self.allowance = _StringAllowance()
 
     def knows(self, cls: type) -> bool:
@@ -71,8 +76,12 @@ class Encoder:
     def encode(self, value: Any, place: str = "") -> Json:
         """Encode a value; `place` is its name in messages and of its array."""
         cls = type(value)
-        if value is None or cls in (bool, int, str) or (cls is float and isfinite(value)):
+        if value is None or cls in (bool, str) or (cls is float and isfinite(value)):
             return value
+        if cls is int and abs(value) <= MAX_INTEGER:
+            return value
+        if cls is np.str_:
+            return str(value)
         if cls is list:
             return self._entries(value, place)
         if cls is float:
@@ -84,8 +93,7 @@ class Encoder:
         if value in self.custom:
             return {"kind": "custom", "name": self._use(value)}
         if cls is np.random.RandomState:
-            state = value.get_state(legacy=False)
-            return {"kind": "RandomState", "value": self._table(state, place)}
+            return self._random_state(value, place)
         if cls is PackedModule:
             return self._network(value, place)
         if self.knows(cls):
@@ -105,13 +113,31 @@ class Encoder:
     def _entries(self, items: Iterable[Any], place: str) -> Json:
         return [self.encode(item, f"{place}.{i}") for i, item in enumerate(items)]
 
+    def _random_state(self, value: np.random.RandomState, place: str) -> Json:
+        state = value.get_state(legacy=False)
+        if state["bit_generator"] != MT19937:
+            raise TypeError(
+                f"`{place}` cannot be saved: it must be a RandomState of {MT19937}, as "
+                f"np.random.RandomState(0) is, got one of {state['bit_generator']}; {JOBLIB}."
+            )
+        return {"kind": "RandomState", "value": self._table(state, place)}
+
     def _array(self, value: np.ndarray | np.generic, place: str) -> Json:
-        self.arrays[place] = np.array(value, value.dtype.newbyteorder("<"), order="C")
+        name = self._new_name(place)
+        self.arrays[name] = np.array(value, value.dtype.newbyteorder("<"), order="C")
         if not isinstance(value, np.ndarray):
-            return {"kind": "scalar", "value": place}
+            return {"kind": "scalar", "value": name}
         # The order in memory, too: a sum in another order may differ in the last bit.
         order = "C" if value.flags.c_contiguous else "F"
-        return {"kind": "array", "value": place, "order": order}
+        return {"kind": "array", "value": name, "order": order}
+
+    def _new_name(self, place: str) -> str:
+        """A name that no other array has: the key and the value of an entry have one place."""
+        name = place = place.encode("ascii", "backslashreplace").decode()
+        while name in self.arrays:
+            self.n_renamed += 1
+            name = f"{place}~{self.n_renamed}"
+        return name
 
     def _strings(self, value: np.ndarray, place: str) -> Json:
         shape, strings = list(value.shape), value.ravel().tolist()
@@ -144,12 +170,16 @@ class Encoder:
                 f"`{place}` cannot be saved without code: it has layers of {', '.join(names)}; "
                 f"list their classes in `custom_objects`, in `save` and in `load`, or {JOBLIB}."
             )
-        self.used |= packed.class_names() & self.custom.modules.keys()
+        for name in packed.class_names() & self.custom.modules.keys():
+            self._use(self.custom.modules[name])
         return {"kind": "network", "value": self._table(packed._asdict(), place)}
 
     def _state(self, estimator: BaseEstimator) -> dict[str, Any]:
         state = dict(estimator.__getstate__())
         state.pop("_skl_callbacks", None)  # code of the process that fits
+        state.pop(VERSION, None)  # the header of the file has it
+        if type(estimator) is Pipeline:
+            state["memory"] = None  # a folder of this machine
         if isinstance(estimator, ModulePickleMixin):
             name = estimator._module_name
             if isinstance(module := vars(estimator).get(name), nn.Module):
@@ -162,8 +192,13 @@ class Encoder:
         )
 
     def _use(self, thing: CustomObject) -> str:
-        self.used.add(thing.__name__)
-        return thing.__name__
+        name = thing.__name__
+        if self.used.setdefault(name, thing) is not thing:
+            raise TypeError(
+                f"`estimator` cannot be saved: it has two classes or functions named {name!r}, and "
+                f"a file refers to them by name; {JOBLIB}."
+            )
+        return name
 
 
 def _are_strings(value: np.ndarray) -> bool:
@@ -196,6 +231,8 @@ class Decoder:
         if isinstance(value, list):
             return [self.decode(entry) for entry in value]
         if not isinstance(value, dict):
+            if isinstance(value, int) and abs(value) > MAX_INTEGER:
+                raise ValueError("an integer is out of range")
             return value
         return DECODERS[value["kind"]](self, value)
 
@@ -207,6 +244,12 @@ class Decoder:
 
     def _scalar(self, value: dict[str, Any]) -> Any:
         return self.unused.pop(value["value"])[()]
+
+    def _float(self, value: dict[str, Any]) -> float:
+        return float(value["value"])
+
+    def _tuple(self, value: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(self.decode(value["value"]))
 
     def _dtype(self, value: dict[str, Any]) -> np.dtype:
         dtype = np.dtype(value["value"])
@@ -226,7 +269,17 @@ class Decoder:
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
         state = self._table(value)
-        if not 0 <= state["state"]["pos"] <= MT19937_WORDS:  # NumPy reads there unchecked
+        words = state["state"]
+        key, position = words["key"], words["pos"]
+        # NumPy reads at the position, and draws its words, unchecked.
+        if (
+            state["bit_generator"] != MT19937
+            or (key.dtype, key.shape) != (np.uint32, (MT19937_WORDS,))
+            or type(position) is not int
+            or not 0 <= position <= MT19937_WORDS
+            or state["has_gauss"] not in (0, 1)
+            or not isfinite(state["gauss"])
+        ):
             raise ValueError("a random state is out of range")
         random_state = np.random.RandomState()
         random_state.set_state(state)
@@ -258,17 +311,24 @@ class Decoder:
 
     def _estimator(self, cls: type[BaseEstimator], value: dict[str, Any]) -> BaseEstimator:
         state = self._table(value)
-        for name in state:
-            if not _may_be_attribute(name, cls):
-                raise ValueError(f"{cls.__name__} cannot have {name!r} of its own")
         estimator = object.__new__(cls)
         estimator.__setstate__(state)
-        if isinstance(estimator, BaseAutoencoder) and estimator.__sklearn_is_fitted__():
-            classes = {type(part) for part in estimator.network_.modules()}
-            custom = classes & set(self.custom.modules.values())
-            with _naming_layers({cls.__name__ for cls in custom}):
-                check_network(estimator)
+        if cls is Pipeline:
+            estimator.memory = None  # a file must not choose a folder, whose pickles `fit` reads
+        set_missing_parameters(estimator)
+        check_state(estimator, is_custom=not self._is_known(cls))
+        custom = set()
+        for module in vars(estimator).values():
+            if isinstance(module, nn.Module):
+                check_module(module, self.custom.modules)
+                custom |= {type(part) for part in module.modules()}
+        custom &= set(self.custom.modules.values())
+        with _naming_layers({layer.__name__ for layer in custom}):
+            check_estimator(estimator, self._is_known)
         return estimator
+
+    def _is_known(self, cls: type) -> bool:
+        return cls in self.classes.values()
 
 
 @contextmanager
@@ -286,19 +346,6 @@ def _naming_layers(names: set[str]) -> Iterator[None]:
         ) from error
 
 
-def _may_be_attribute(name: str, cls: type[BaseEstimator]) -> bool:
-    """Whether the attribute is a parameter, or is not defined by a class."""
-    if name in cls._get_param_names():
-        return True
-    defined = getattr(cls, name, None)
-    ours = [
-        base for base in cls.__mro__ if base.__module__.partition(".")[0] in ("skae", "sklearn")
-    ]
-    return not (
-        name.startswith("__") or callable(defined) or any(name in vars(base) for base in ours)
-    )
-
-
 DECODERS: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = {
     "array": Decoder._array,
     "custom": Decoder._custom,
@@ -306,11 +353,11 @@ DECODERS: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = {
     "dict": Decoder._table,
     "dtype": Decoder._dtype,
     "estimator": Decoder._known_estimator,
-    "float": lambda decoder, value: float(value["value"]),
+    "float": Decoder._float,
     "network": Decoder._network,
     "RandomState": Decoder._random_state,
     "record": Decoder._record,  # in files of version 0.1.0
     "scalar": Decoder._scalar,
     "strings": Decoder._strings,
-    "tuple": lambda decoder, value: tuple(decoder.decode(value["value"])),
+    "tuple": Decoder._tuple,
 }

@@ -1,6 +1,7 @@
 """Fitted autoencoders for machines without torch: as ONNX models or as NumPy packages."""
 
 import inspect
+import io
 import json
 import os
 import warnings
@@ -18,6 +19,7 @@ from .._graph.graph import Node
 from .._nn.old_names import REMOVED_IN
 from .custom_objects import autoencoder_classes
 from .methods import METHODS, Program, program
+from .replacement import replace_files
 
 # Operators of this set are understood by onnxruntime 1.12 (2022) and later.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
@@ -196,10 +198,10 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
             for node in made.graph.nodes
         ]
         programs[method] = {"n_columns": made.n_columns, "nodes": nodes, "output": made.output}
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "model.npz", programs=np.array(json.dumps(programs)), **arrays)
-    (folder / "__init__.py").write_text(inspect.getsource(numpy_runtime), encoding="utf-8")
+    model = io.BytesIO()
+    np.savez(model, programs=np.array(json.dumps(programs)), **arrays)
+    source = inspect.getsource(numpy_runtime).encode()
+    _write_folder(Path(folder), {"model.npz": model.getvalue(), "__init__.py": source})
 
 
 def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
@@ -220,6 +222,19 @@ register_onnx_converters.__module__ = to_onnx.__module__ = "skae"
 
 def _key(array: np.ndarray) -> tuple[Any, ...]:
     return array.dtype.str, array.shape, array.tobytes()
+
+
+def _write_folder(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write the files of a folder, or none of them; then new folders are removed."""
+    above = [folder, *folder.parents]
+    new = [place for place in above if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        replace_files({folder / name: raw for name, raw in contents.items()})
+    except BaseException:
+        for place in new:
+            place.rmdir()
+        raise
 
 
 def _optional(name: str) -> Any:

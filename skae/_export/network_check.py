@@ -26,7 +26,7 @@ def check_network(estimator: BaseAutoencoder) -> None:
     if not isinstance(fitted, FittedAutoencoder):
         raise ValueError(f"its network is a {type(fitted).__name__}")
     limit = MAX_ENTRIES + MAX_ENTRIES_PER_FEATURE * len(fitted.shift)
-    with torch.inference_mode(), _SizeLimit(limit):
+    with torch.inference_mode(), SizeLimit(limit):
         row = torch.zeros_like(fitted.shift)[None]
         code = fitted.network.encode(row)
         if fitted.network.n_projection_steps:  # of which one takes as much memory as many
@@ -45,7 +45,7 @@ class NetworkTooLargeError(ValueError):
     """A function of the network would make a tensor that is too large."""
 
 
-class _SizeLimit(TorchFunctionMode):
+class SizeLimit(TorchFunctionMode):
     """Raises an error before a function of torch makes a tensor that is too large.
 
     A few numbers in a file can stand for a large result: the padding of a convolution, or the

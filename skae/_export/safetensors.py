@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import uuid
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 from .custom_objects import CustomObject, CustomObjects, CustomObjectsError, known_classes
 from .encoding import Decoder, Encoder
+from .replacement import replace_files
 
 # The format that is written. It changes when an older version cannot read new files.
 FORMAT = 2
@@ -91,7 +92,14 @@ def save(
         "custom_objects": sorted(encoder.used),
         "content": content,
     }
-    _write_atomically(Path(path), _to_bytes(json.dumps(header, allow_nan=False), encoder.arrays))
+    raw = _to_bytes(json.dumps(header, allow_nan=False), encoder.arrays)
+    try:
+        _read(raw, CustomObjects(encoder.used.values()))
+    except Exception as error:
+        raise TypeError(
+            f"`estimator` cannot be saved, because `load` would refuse the file: {_reason(error)}."
+        ) from error
+    replace_files({Path(path): raw})
 
 
 def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject] = ()) -> Any:
@@ -134,35 +142,37 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     ...     skae.load(path)
     AutoencoderTransformer(n_components=8)
     """
-    custom = CustomObjects(custom_objects)
-    raw = Path(path).read_bytes()
-    library = _safetensors()
+    raw, custom = Path(path).read_bytes(), CustomObjects(custom_objects)
+    _safetensors()
     try:
-        arrays = library.load(raw)
-        header = _checked_header(raw, arrays)
-        missing = custom.missing(_custom_names(header))
-        estimator = None if missing else Decoder(arrays, custom).decode(header["content"])
+        return _read(raw, custom)
+    except _MissingObjectsError as error:
+        names = ", ".join(error.names)
+        raise ValueError(
+            f"`custom_objects` must have what the file {os.fspath(path)!r} refers to by name: "
+            f"{names}. Define or import it and call skae.load(path, custom_objects=[{names}])."
+        ) from error
     except CustomObjectsError as error:
         raise ValueError(
             f"`custom_objects` must match the file {os.fspath(path)!r}: {error}."
         ) from error
     except Exception as error:  # a file from anywhere can be wrong in any way
+        reason = _PICKLE if _is_pickle(raw, error) else _reason(error)
         raise ValueError(
             f"`path` must be a whole file that skae.save has written, got {os.fspath(path)!r}: "
-            f"{_reason(raw, error)}."
+            f"{reason}{_other_version(raw)}."
         ) from error
-    if missing:
-        names = ", ".join(missing)
-        raise ValueError(
-            f"`custom_objects` must have what the file {os.fspath(path)!r} refers to by name: "
-            f"{names}. Define or import it and call skae.load(path, custom_objects=[{names}])."
-        )
-    if not isinstance(estimator, BaseEstimator):
-        raise ValueError(f"`path` must be a file of an estimator, got a {type(estimator)}.")
-    return estimator
 
 
 save.__module__ = load.__module__ = "skae"  # where users import them
+
+
+class _MissingObjectsError(Exception):
+    """A file refers to objects by names that `custom_objects` does not have."""
+
+    def __init__(self, names: list[str]):
+        super().__init__(names)
+        self.names = names
 
 
 def _version() -> str:
@@ -201,10 +211,10 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _checked_header(raw: bytes, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The part of the header that `save` has written, if this version can read it."""
-    # The library reads metadata from files only. A header is JSON after 8 bytes with its length.
-    metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+def _read(raw: bytes, custom: CustomObjects) -> BaseEstimator:
+    """The estimator in a file. Any exception can be raised if `save` has not written it."""
+    arrays = _safetensors().load(raw)
+    metadata = _metadata(raw)
     header = json.loads(metadata["skae"])
     if header["format"] not in READABLE_FORMATS:
         raise ValueError(
@@ -213,7 +223,19 @@ def _checked_header(raw: bytes, arrays: dict[str, np.ndarray]) -> dict[str, Any]
         )
     if _digest(metadata["skae"], arrays) != metadata["sha256"]:
         raise ValueError("its contents have changed since it was written")
-    return header
+    if missing := custom.missing(_custom_names(header)):
+        raise _MissingObjectsError(missing)
+    # The surroundings of the program do not matter.
+    with torch.inference_mode(False), torch.device("cpu"), torch.autocast("cpu", enabled=False):
+        estimator = Decoder(arrays, custom).decode(header["content"])
+    if not isinstance(estimator, BaseEstimator):
+        raise ValueError(f"it holds a {type(estimator).__name__} instead of an estimator")
+    return estimator
+
+
+def _metadata(raw: bytes) -> dict[str, str]:
+    # The library reads metadata from files only. A header is JSON after 8 bytes with its length.
+    return json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
 
 
 def _custom_names(header: dict[str, Any]) -> list[str]:
@@ -224,26 +246,30 @@ def _custom_names(header: dict[str, Any]) -> list[str]:
     return names
 
 
-def _reason(raw: bytes, error: Exception) -> str:
+def _is_pickle(raw: bytes, error: Exception) -> bool:
     # Only if the library cannot read it: the length of a header may begin with these bytes, too.
     is_unreadable = isinstance(error, _safetensors_error())
-    if is_unreadable and (raw[:1] == b"\x80" or raw[:2] == b"PK"):
-        return "it looks like a pickle or an archive, which are not read because they can run code"
+    return is_unreadable and (raw[:1] == b"\x80" or raw[:2] == b"PK")
+
+
+_PICKLE = "it looks like a pickle or an archive, which are not read because they can run code"
+
+
+def _reason(error: Exception) -> str:
     try:
         text = str(error)
     except Exception:  # it may show an object from the file, which may be incomplete
         text = ""
-    return text or type(error).__name__
+    return text.rstrip(".") or type(error).__name__
 
 
-def _write_atomically(path: Path, raw: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _other_version(raw: bytes) -> str:
+    """The version that wrote the file, for messages, if it is not this one."""
     try:
-        with open(temporary, "xb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        written = json.loads(_metadata(raw)["skae"])["versions"]["skae"]
+        is_version = re.fullmatch(r"[\w.+]{1,40}", written) is not None
+    except Exception:  # the file is damaged there
+        return ""
+    if not is_version or written == _version():
+        return ""
+    return f"; skae {written} wrote it, and this is skae {_version()}"

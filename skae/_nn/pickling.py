@@ -1,6 +1,7 @@
 """Networks as plain values and arrays: the form that they have in pickles and files."""
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self, TypedDict
@@ -8,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.utils.fixes import parse_version
 from torch import Tensor, nn
 
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
@@ -20,6 +22,7 @@ TORCH_MODULES: dict[type[nn.Module], tuple[str, ...]] = {
 }
 EVERY_MODULE_HAS = frozenset(vars(nn.Module()))
 PLAIN = (type(None), bool, int, float, str)
+VERSION = "_skae_version"  # in the state of an estimator that is pickled
 
 # A module in plain values. A layer of torch that is not in TORCH_MODULES is in it as a module.
 Structure = TypedDict(
@@ -75,7 +78,42 @@ class PackedModule(NamedTuple):
         return [part for part in _parts(self.structure) if isinstance(part, nn.Module)]
 
 
-class ModulePickleMixin(BaseEstimator):
+class VersionPickleMixin(BaseEstimator):
+    """An estimator whose pickles carry the version of this package.
+
+    It warns about a pickle of a newer version, and names both versions if it cannot be read.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(super().__getstate__()) | {VERSION: _version()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        written, current = state.pop(VERSION, None), _version()
+        if written is None or written == current:  # none in pickles of version 0.1
+            self._set_state(state)
+            return
+        name = type(self).__name__
+        if parse_version(written) > parse_version(current):
+            warnings.warn(
+                f"This {name} was pickled by skae {written}, which is newer than the skae "
+                f"{current} that reads it: it may not work, or give other results.",
+                UserWarning,
+                stacklevel=2,
+            )
+        try:
+            self._set_state(state)
+        except Exception as error:
+            raise ValueError(
+                f"skae {current} cannot read this {name}, which was pickled by skae {written}: "
+                "use that version, or fit again."
+            ) from error
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+
+
+class ModulePickleMixin(VersionPickleMixin):
     """An estimator with a network, which is packed in pickles and files.
 
     The arrays are on the host: a machine without the device can load them, and ``joblib.hash`` is
@@ -98,14 +136,20 @@ class ModulePickleMixin(BaseEstimator):
             state |= {name: record._asdict() for name, record in records.items()}
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def _set_state(self, state: dict[str, Any]) -> None:
         state = _with_new_names(state, new_attribute_names(type(self)))
         for name, class_name in state.pop("_records", {}).items():
             state[name] = make_record(class_name, state[name])
         packed = state.get(self._module_name)
         if isinstance(packed, dict | PackedModule):  # the latter in pickles of version 0.1.0
             state[self._module_name] = PackedModule(*_values(packed)).unpack()
-        super().__setstate__(state)
+        super()._set_state(state)
+
+
+def _version() -> str:
+    import skae  # not before all of its modules are there
+
+    return skae.__version__
 
 
 def _parts(structure: Structure | nn.Module) -> Iterator[Structure | nn.Module]:

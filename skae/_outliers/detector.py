@@ -5,7 +5,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,6 +26,7 @@ from .._data.validation import (
     parameter,
     restore_on_error,
 )
+from .._nn.pickling import VersionPickleMixin
 from .denoising_ensemble import DenoisingEnsemble
 
 # Noise levels and training steps of the default ensemble if `fit` may see outliers, chosen with
@@ -38,7 +39,7 @@ SCORERS = (BaseAutoencoder, DenoisingEnsemble)
 
 
 @dataclass(eq=False, repr=False)
-class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     """Outlier detection by the reconstruction error of an autoencoder.
 
     An autoencoder reconstructs rows that are similar to most of its training rows with a small

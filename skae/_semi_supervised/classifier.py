@@ -39,6 +39,7 @@ from .._data.validation import (
     positive,
     restore_on_error,
 )
+from .._nn.pickling import VersionPickleMixin
 from .fine_tuning import (
     EncoderClassifier,
     FineTuningConfig,
@@ -55,7 +56,7 @@ N_COMPONENTS = 64
 
 @dataclass(eq=False, repr=False)
 class AutoencoderClassifier(
-    ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, VersionPickleMixin
 ):
     """Semi-supervised classifier for data with few labels.
 

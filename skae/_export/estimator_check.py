@@ -1,0 +1,160 @@
+"""A check that an estimator from a file works: its methods return what their shapes promise."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from .._autoencoders.base import BaseAutoencoder
+from .fitted_state import check_is_complete
+from .network_check import MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE, SizeLimit, check_network
+
+# Methods of rows. `score_samples` and the like are finite at the typical row of a fitted estimator.
+ROW_METHODS = (
+    *("transform", "reconstruct", "predict", "predict_proba", "decision_function"),
+    *("score_samples", "feature_contributions", "posterior"),
+)
+# Attributes that hold the means of the columns, or numbers like them.
+TYPICAL_VALUES = ("mean_", "statistics_", "center_", "data_min_")
+
+
+def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) -> None:
+    """Check a fitted estimator: its attributes are all there, and its methods return numbers.
+
+    Of a custom class only the network is checked. Any exception can be raised if the file was not
+    written by `save`.
+    """
+    if not _is_fitted(estimator):
+        return
+    check_is_complete(estimator)
+    if isinstance(estimator, BaseAutoencoder):
+        check_network(estimator)
+    if not all(is_known(type(part)) for part in _estimators_in(estimator)):
+        return
+    probe = _without_names(estimator)
+    # Settings of the program do not matter here.
+    with (
+        config_context(transform_output="default", array_api_dispatch=False),
+        np.errstate(all="ignore"),
+    ):
+        if isinstance(probe, Pipeline):
+            _check_widths(probe)
+        elif isinstance(probe, LabelEncoder | LabelBinarizer):
+            probe.inverse_transform(probe.transform(probe.classes_))
+        elif (n_entries := sum(_sizes_of_arrays(probe))) > 0:
+            width = probe.n_features_in_
+            if width > n_entries:
+                raise ValueError(f"{width} columns are more than its arrays have entries")
+            with SizeLimit(MAX_ENTRIES + n_entries + MAX_ENTRIES_PER_FEATURE * width):
+                _check_methods(probe, _typical_row(probe)[None])
+
+
+def _check_methods(estimator: Any, row: np.ndarray) -> None:
+    samples = [row, np.repeat(row, 2, axis=0)]
+    if hasattr(estimator, "missing_values") and row.size > 1:
+        samples[1][1, ::2] = estimator.missing_values
+    for X in samples:
+        for name in ROW_METHODS:
+            if hasattr(estimator, name):
+                results = getattr(estimator, name)(X)
+                for result in results if isinstance(results, tuple) else (results,):
+                    _check_result(name, result, len(X))
+        if hasattr(estimator, "inverse_transform") and not hasattr(estimator, "missing_values"):
+            restored = estimator.inverse_transform(estimator.transform(X))
+            _check_result("inverse_transform", restored, len(X))
+    if hasattr(estimator, "sample"):
+        _check_result("sample", estimator.sample(2), 2)
+    if is_classifier(estimator):
+        shape = estimator.predict_proba(row).shape
+        if shape != (1, len(estimator.classes_)):
+            raise ValueError(f"its probabilities of one row have the shape {shape}")
+
+
+def _check_result(name: str, result: Any, n_rows: int) -> None:
+    values = result.toarray() if hasattr(result, "toarray") else np.asarray(result)
+    if len(values) != n_rows:
+        raise ValueError(f"its `{name}` returns {len(values)} rows for {n_rows}")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"its `{name}` returns numbers that are not finite")
+
+
+def _check_widths(pipeline: Pipeline) -> None:
+    """Check that each step takes rows of the width that the step before it returns."""
+    width = None
+    for _, step in pipeline.steps:
+        if step in (None, "passthrough"):
+            continue
+        expected = getattr(step, "n_features_in_", None)
+        if None not in (width, expected) and width != expected:
+            raise ValueError(f"a step takes {expected} columns, the one before returns {width}")
+        width = None
+        if _is_fitted(step) and hasattr(step, "transform"):
+            width = step.transform(_typical_row(step)[None]).shape[1]
+
+
+def _typical_row(estimator: Any) -> np.ndarray:
+    """A row that is in the domain of a fitted estimator, such as the mean."""
+    n_features = estimator.n_features_in_
+    for name in ("estimator_", "encoder_", "initial_imputer_"):
+        if isinstance(inner := getattr(estimator, name, None), BaseEstimator):
+            return _typical_row(inner)
+    for name in TYPICAL_VALUES:
+        if isinstance(values := getattr(estimator, name, None), np.ndarray):
+            return values if values.dtype.kind != "f" else np.nan_to_num(values)
+    if denoisers := getattr(estimator, "denoisers_", None):
+        return denoisers.shift.numpy()
+    return np.zeros(n_features)
+
+
+def _is_fitted(estimator: BaseEstimator) -> bool:
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _estimators_in(value: Any) -> Iterator[BaseEstimator]:
+    """An estimator and those in it."""
+    if isinstance(value, BaseEstimator):
+        yield value
+        value = list(vars(value).values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _estimators_in(entry)
+
+
+def _sizes_of_arrays(estimator: BaseEstimator) -> Iterator[int]:
+    for part in _estimators_in(estimator):
+        for value in vars(part).values():
+            if isinstance(value, np.ndarray):
+                yield value.size
+            elif isinstance(value, nn.Module):
+                yield from (tensor.numel() for tensor in value.parameters())
+                yield from (tensor.numel() for tensor in value.buffers())
+
+
+def _without_names(value: Any) -> Any:
+    """A copy that shares all arrays, without what leads to warnings or to other containers.
+
+    It has a random state of its own, so that that of the estimator is as it was saved.
+    """
+    if isinstance(value, list | tuple) and any(True for _ in _estimators_in(value)):
+        return type(value)(map(_without_names, value))
+    if not isinstance(value, BaseEstimator):
+        return value
+    copied = object.__new__(type(value))
+    state = {name: _without_names(part) for name, part in vars(value).items()}
+    for name in ("feature_names_in_", "_sklearn_output_config"):
+        state.pop(name, None)
+    if "random_state" in state:
+        state["random_state"] = 0
+    vars(copied).update(state)
+    return copied

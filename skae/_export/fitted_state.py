@@ -1,0 +1,311 @@
+"""The state that an estimator may have: the names of its attributes, their types and shapes.
+
+A file can set these attributes only. Add an attribute here in the commit that adds it to its class:
+`save` refuses an estimator that has others.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from torch import nn
+
+Sizes = dict[str, int]  # of the axes of arrays, by name
+Rule = Callable[[Any, Sizes], bool]
+
+MAX_INTEGER = 2**63 - 1
+REAL = "fiu"
+LABELS = "biufUO"
+
+
+def either(*rules: Rule) -> Rule:
+    """Values that follow one of the rules."""
+    return lambda value, sizes: any(rule(value, sizes) for rule in rules)
+
+
+def array(kinds: str, *axes: str) -> Rule:
+    """Arrays of these kinds of dtype and these axes; axes of one name have one size."""
+
+    def rule(value: Any, sizes: Sizes) -> bool:
+        return (
+            isinstance(value, np.ndarray)
+            and value.dtype.kind in kinds
+            and value.ndim == len(axes)
+            and all(
+                sizes.setdefault(axis, n) == n for axis, n in zip(axes, value.shape, strict=True)
+            )
+        )
+
+    return rule
+
+
+def all_of(container: type[list] | type[tuple], entry: Rule) -> Rule:
+    """Lists, or tuples, whose entries follow a rule."""
+    return lambda value, sizes: type(value) is container and all(entry(v, sizes) for v in value)
+
+
+def named(*names: str) -> Rule:
+    """Objects of the classes of this package that have one of the names, or None among them."""
+    return lambda value, sizes: (
+        type(value).__name__ in names and type(value).__module__.split(".")[0] == "skae"
+    )
+
+
+def module(*names: str) -> Rule:
+    """Networks of the classes that have one of the names."""
+    is_named = named(*names)
+    return lambda value, sizes: isinstance(value, nn.Module) and is_named(value, sizes)
+
+
+def none(value: Any, sizes: Sizes) -> bool:
+    """None."""
+    return value is None
+
+
+def number(value: Any, sizes: Sizes) -> bool:
+    """Numbers, Python's or NumPy's."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def count(value: Any, sizes: Sizes) -> bool:
+    """Numbers of things."""
+    return isinstance(value, int | np.integer) and type(value) is not bool and bool(value >= 0)
+
+
+def flag(value: Any, sizes: Sizes) -> bool:
+    """True and False."""
+    return isinstance(value, bool)
+
+
+def text(value: Any, sizes: Sizes) -> bool:
+    """Strings."""
+    return isinstance(value, str)
+
+
+def dtype(value: Any, sizes: Sizes) -> bool:
+    """The dtypes of arrays."""
+    return isinstance(value, np.dtype)
+
+
+def estimator(value: Any, sizes: Sizes) -> bool:
+    """Estimators, which are checked themselves, for rows of the same width."""
+    width = getattr(value, "n_features_in_", None)
+    return isinstance(value, BaseEstimator) and width in (None, sizes.get("n_features_in_", width))
+
+
+def record(*names: str) -> Rule:
+    """Statistics of the codes: named tuples of numbers and arrays."""
+    is_named = named(*names)
+
+    def rule(value: Any, sizes: Sizes) -> bool:
+        return is_named(value, sizes) and all(
+            _statistic(getattr(value, name), sizes)
+            if field is np.ndarray
+            else number(getattr(value, name), sizes)
+            for name, field in type(value).__annotations__.items()
+        )
+
+    return rule
+
+
+def names_of_features(value: Any, sizes: Sizes) -> bool:
+    """The names of the columns."""
+    return array("O", "n_features_in_")(value, sizes) and all(type(v) is str for v in value)
+
+
+def container_config(value: Any, sizes: Sizes) -> bool:
+    """What `set_output` has set."""
+    return isinstance(value, dict) and all(
+        key == "transform" and kind in ("default", "pandas", "polars")
+        for key, kind in value.items()
+    )
+
+
+def steps(value: Any, sizes: Sizes) -> bool:
+    """The steps of a pipeline."""
+    return isinstance(value, list) and all(
+        isinstance(step, tuple)
+        and len(step) == 2
+        and isinstance(step[0], str)
+        and (step[1] in (None, "passthrough") or isinstance(step[1], BaseEstimator))
+        for step in value
+    )
+
+
+_curve = all_of(list, number)
+_of_features = array(REAL, "n_features_in_")
+_of_components = array(REAL, "n_components_")
+_statistic = either(_of_components, array(REAL, "n_components_", "n_components_"))
+_column_statistics = either(none, _of_features)
+
+_EVERY_ESTIMATOR: dict[str, Rule] = {
+    "n_features_in_": count,
+    "feature_names_in_": names_of_features,
+    "_sklearn_output_config": container_config,
+}
+_LABEL_CODER: dict[str, Rule] = {
+    "classes_": array(LABELS, "n_classes"),
+    "y_type_": text,
+    "sparse_input_": flag,
+}
+
+# Class name -> the attributes that it adds to those of its base classes.
+STATE: dict[str, dict[str, Rule]] = {
+    "BaseEstimator": _EVERY_ESTIMATOR,
+    "BaseAutoencoder": {
+        "_codes": record("CodeMoments", "UnitActivity"),
+        "_optimizer_state": none,
+        "best_iter_": count,
+        "components_": array(REAL, "n_components_", "n_features_in_"),
+        "diagnosis_": all_of(tuple, text),
+        "explained_variance_": _of_components,
+        "explained_variance_ratio_": _of_components,
+        "loss_curve_": _curve,
+        "mean_": _of_features,
+        "n_components_": count,
+        "n_iter_": count,
+        "n_samples_seen_": count,
+        "network_": module("FittedAutoencoder", "RotatedAutoencoder"),
+        "pca_score_": number,
+        "validation_curve_": _curve,
+    },
+    "SparseAutoencoder": {
+        "_codes": record("UnitActivity"),
+        "activation_frequency_": _of_components,
+    },
+    "VAE": {"_noise_seed": count, "active_components_": array("b", "n_components_")},
+    "AutoencoderClassifier": {
+        "classes_": array(LABELS, "n_classes"),
+        "coef_": array("f", "n_classes", "n_codes"),
+        "encoder_": estimator,
+        "intercept_": array("f", "n_classes"),
+        "loss_curve_": _curve,
+        "n_iter_": count,
+    },
+    "AutoencoderImputer": {
+        "_correction": either(none, module("StackedCorrection"), array("f", "n_kept")),
+        "_gaussian": all_of(
+            tuple, either(array("f", "n_kept"), array("f", "n_kept", "n_kept or factors"))
+        ),
+        "_max": array("f", "n_kept"),
+        "_mean": array("f", "n_kept"),
+        "_min": array("f", "n_kept"),
+        "_std": array("f", "n_kept"),
+        "error_ratio_": array("f", "n_kept"),
+        "estimator_": either(none, estimator),
+        "indicator_": none,
+        "initial_imputer_": estimator,
+    },
+    "AutoencoderOutlierDetector": {"estimator_": estimator, "offset_": number},
+    "DenoisingEnsemble": {"denoisers_": module("Denoisers")},
+    "ReconstructionTransformer": {"estimator_": estimator},
+    "FrozenEstimator": {"estimator": estimator},
+    "LabelBinarizer": _LABEL_CODER,
+    "LabelEncoder": _LABEL_CODER,
+    "LogisticRegression": {
+        "classes_": array(LABELS, "n_classes"),
+        "coef_": array("f", "n_scores", "n_features_in_"),
+        "intercept_": array("f", "n_scores"),
+        "multi_class": text,  # a parameter of earlier versions
+        "n_iter_": array("iu", "n_fits"),
+    },
+    "MaxAbsScaler": {
+        "max_abs_": _of_features,
+        "n_samples_seen_": count,
+        "scale_": _of_features,
+    },
+    "MinMaxScaler": {
+        "data_max_": _of_features,
+        "data_min_": _of_features,
+        "data_range_": _of_features,
+        "min_": _of_features,
+        "n_samples_seen_": count,
+        "scale_": _of_features,
+    },
+    "PCA": {
+        "_fit_svd_solver": text,
+        "components_": array("f", "n_components_", "n_features_in_"),
+        "explained_variance_": _of_components,
+        "explained_variance_ratio_": _of_components,
+        "mean_": _of_features,
+        "n_components_": count,
+        "n_samples_": count,
+        "noise_variance_": number,
+        "singular_values_": _of_components,
+    },
+    "Pipeline": {"steps": steps},
+    "RobustScaler": {"center_": _column_statistics, "scale_": _column_statistics},
+    "SimpleImputer": {
+        "_fill_dtype": either(none, dtype),
+        "_fit_dtype": dtype,
+        "indicator_": none,
+        "statistics_": array(LABELS, "n_features_in_"),
+    },
+    "StandardScaler": {
+        "mean_": _column_statistics,
+        "n_samples_seen_": either(number, _of_features),
+        "scale_": _column_statistics,
+        "var_": _column_statistics,
+    },
+}
+
+
+def rules_of(cls: type) -> dict[str, Rule]:
+    """The rules of the attributes of a class, also those of its bases."""
+    rules: dict[str, Rule] = {}
+    for base in reversed(cls.__mro__):
+        rules |= STATE.get(base.__name__, {})
+    return rules
+
+
+def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
+    """Check that an estimator has no attributes that its class does not have, and their values.
+
+    A custom class may have attributes of any name that no class defines.
+    """
+    cls, state = type(estimator), vars(estimator)
+    parameters, rules = set(cls._get_param_names()), rules_of(cls)
+    sizes: Sizes = {
+        name: size
+        for name in ("n_features_in_", "n_components_")
+        if name in rules and count(size := state.get(name), {})
+    }
+    for name, value in state.items():
+        if name in rules:
+            if not rules[name](value, sizes):
+                raise ValueError(f"{cls.__name__} has another kind of {name!r}")
+        elif name not in parameters and not (is_custom and _is_free(name, cls)):
+            raise ValueError(f"{cls.__name__} cannot have {name!r} of its own")
+
+
+def check_is_complete(estimator: BaseEstimator) -> None:
+    """Check that a fitted estimator of this package has all attributes of its class."""
+    classes = [c for c in type(estimator).__mro__ if c.__module__.partition(".")[0] == "skae"]
+    for name in (name for cls in classes for name in STATE.get(cls.__name__, ())):
+        if not hasattr(estimator, name):
+            raise ValueError(f"{type(estimator).__name__} has no {name!r}")
+
+
+def set_missing_parameters(estimator: BaseEstimator) -> None:
+    """Give an estimator that an earlier version has saved the default of each new parameter."""
+    for name, parameter in inspect.signature(type(estimator)).parameters.items():
+        if not hasattr(estimator, name):
+            if parameter.default is parameter.empty:
+                raise ValueError(f"{type(estimator).__name__} has no {name!r}")
+            setattr(estimator, name, parameter.default)
+
+
+def _is_free(name: str, cls: type) -> bool:
+    """Whether no class defines an attribute of this name."""
+    defined = getattr(cls, name, None)
+    ours = [
+        base for base in cls.__mro__ if base.__module__.partition(".")[0] in ("skae", "sklearn")
+    ]
+    return (
+        name.isidentifier()
+        and not name.startswith("__")
+        and not callable(defined)
+        and not any(name in vars(base) for base in ours)
+    )

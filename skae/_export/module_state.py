@@ -1,0 +1,86 @@
+"""The state that a network from a file may have: the types and sizes of values of its layers."""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+from torch import nn
+
+from .._nn.layers import LAYERS
+from .._nn.pickling import EVERY_MODULE_HAS
+
+Rule = Callable[[Any], bool]
+
+# Of a projection or a pursuit in `transform`: a file must not choose how long that takes.
+MAX_STEPS = 1000
+
+
+def _integer(low: int, high: int) -> Rule:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and isfinite(value)
+
+
+def _hidden(cls: type[nn.Module]) -> Rule:
+    """A layer in a tuple, so that it is no part of the one that refers to it."""
+    return lambda value: type(value) is tuple and len(value) == 1 and isinstance(value[0], cls)
+
+
+def _nothing(value: Any) -> bool:
+    return value is None
+
+
+def _flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _small_integers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_integer(0, 64), value))
+
+
+_size, _steps = _integer(0, 2**31), _integer(0, MAX_STEPS)
+
+# Attribute of a layer of this package -> what it may be. Tensors and other layers are not here,
+# unless they may be None.
+VALUES: dict[str, Rule] = {
+    "_convolution": _hidden(nn.Conv2d),
+    "_linear": _hidden(nn.Linear),
+    "_output_padding": _small_integers,
+    "active": _flag,
+    "anneal_steps": _number,
+    "fade_width": _number,
+    "input_mean": _nothing,
+    "limit": _number,
+    "link": callable,
+    "log_min_scale": _number,
+    "max_inactive_rows": _number,
+    "n_components": _size,
+    "n_neighbors": _size,
+    "n_nonzero": _size,
+    "n_projection_steps": _steps,
+    "n_pursuit_steps": _steps,
+    "n_steps": _size,
+    "posterior_means": _nothing,
+    "receptive_fields": _nothing,
+    "rows_per_activation": _number,
+    "tied": _flag,
+}
+
+
+def check_module(module: nn.Module, custom: Mapping[str, type[nn.Module]]) -> None:
+    """Check the values of all layers of this package, and that all weights have one precision."""
+    for part in module.modules():
+        if type(part) in custom.values() or _is_of_torch(part):
+            continue
+        for name, value in vars(part).items():
+            if name not in EVERY_MODULE_HAS and not (name in VALUES and VALUES[name](value)):
+                raise ValueError(f"{type(part).__name__} has another kind of {name!r}")
+    tensors = [*module.parameters(), *module.buffers()]
+    if len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) > 1:
+        raise ValueError("the tensors of its network have different precisions")
+
+
+def _is_of_torch(part: nn.Module) -> bool:
+    return type(part) in LAYERS and LAYERS[type(part)].arguments is not None
