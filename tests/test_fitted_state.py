@@ -1,0 +1,121 @@
+"""Files set only attributes that a class has, to values that these can have."""
+
+import copy
+
+import numpy as np
+import pytest
+from conftest import ESTIMATORS
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import LabelBinarizer, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.utils.validation import check_is_fitted
+from tampering import rewrite, state
+
+import skae
+from skae import load, save
+from skae._export.custom_objects import SCIKIT_LEARN
+from skae._export.fitted_state import STATE, rules_of
+
+OTHERS = (PCA, LogisticRegression, SimpleImputer, StandardScaler, MinMaxScaler, RobustScaler)
+OTHER_KINDS = ([[None]], "\N{SNOWMAN}", -1.5j, np.zeros((1, 1, 1, 1, 1)))
+
+
+def fit(cls, X, small):
+    estimator = small(cls) if cls in ESTIMATORS else cls()
+    if cls is LogisticRegression:
+        estimator.set_params(max_iter=5000)
+    return estimator.fit(X, np.arange(len(X)) % 3)
+
+
+@pytest.fixture(params=[*ESTIMATORS, *OTHERS], ids=lambda cls: cls.__name__)
+def fitted(request, digits, small):
+    return fit(request.param, digits[:60, 10:20], small)
+
+
+def attributes(estimator):
+    """The attributes that are saved and are no parameters."""
+    parameters = estimator.get_params(deep=False)
+    return sorted(vars(estimator).keys() - parameters.keys() - {"_optimizer_state"})
+
+
+def test_an_attribute_of_another_kind_is_refused(fitted, tmp_path):
+    for name in attributes(fitted):
+        for other in OTHER_KINDS:
+            if isinstance(vars(fitted)[name], str) and isinstance(other, str):
+                continue
+            changed = copy.copy(fitted)
+            vars(changed)[name] = other
+            with pytest.raises(TypeError):
+                save(changed, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_attribute_that_the_class_does_not_have_is_refused(fitted, tmp_path):
+    path = tmp_path / "model"
+    for name in ("note_", "_doc_link_template", "transform", "fit", "__class__", "_sklearn_tags"):
+        save(fitted, path)
+        rewrite(path, lambda header, arrays, name=name: state(header).append([name, "text"]))
+        with pytest.raises(ValueError, match=f"cannot have '{name}' of its own"):
+            load(path)
+    fitted.note_ = "text"
+    with pytest.raises(TypeError, match=r"`load` would refuse the file: .* cannot have 'note_'"):
+        save(fitted, path)
+
+
+def test_a_fitted_attribute_that_is_missing_is_noticed(fitted, tmp_path):
+    path = tmp_path / "model"
+    for name in sorted(rules_of(type(fitted)).keys() & vars(fitted).keys()):
+        save(fitted, path)
+        rewrite(
+            path,
+            lambda header, arrays, name=name: header["content"].update(
+                value=[entry for entry in state(header) if entry[0] != name]
+            ),
+        )
+        try:
+            loaded = load(path)
+        except ValueError:
+            continue
+        if type(fitted) in ESTIMATORS:
+            with pytest.raises(NotFittedError):
+                check_is_fitted(loaded)
+
+
+def test_an_array_of_another_size_is_refused(fitted, tmp_path):
+    path = tmp_path / "model"
+    save(fitted, path)
+    whole = path.read_bytes()
+    for name, value in vars(fitted).items():
+        if not (isinstance(value, np.ndarray) and value.ndim and len(value) > 1):
+            continue
+        if name == "n_iter_":  # one number for each fit of a solver, of which nothing depends
+            continue
+        for changed in (value[:-1], value[None], np.r_[value, value[:1]]):
+            path.write_bytes(whole)
+            rewrite(
+                path,
+                lambda header, arrays, name=name, changed=changed: (
+                    arrays | {name: np.array(changed)}
+                ),
+            )
+            with pytest.raises(ValueError, match="must be a whole file"):
+                load(path)
+
+
+def test_every_class_that_files_may_hold_has_rules():
+    for cls in (*ESTIMATORS, *SCIKIT_LEARN):
+        assert any(base.__name__ in STATE for base in cls.__mro__)
+
+
+def forget_parameters(header, arrays):
+    state(header)[:] = [entry for entry in state(header) if entry[0] == "_sklearn_version"]
+
+
+def test_a_parameter_that_an_old_file_does_not_have_gets_its_default(tmp_path):
+    path = tmp_path / "model"
+    for estimator in (StandardScaler(), skae.VAE(), LabelBinarizer()):
+        save(estimator, path)
+        rewrite(path, forget_parameters)
+        assert load(path).get_params() == estimator.get_params()
