@@ -1,6 +1,7 @@
 """The plain autoencoder."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from .._data.dataset import MAX_CACHED_ENTRIES
-from .._data.validation import StrOptions, integer, parameter, positive
+from .._data.validation import StrOptions, integer, parameter, positive, positive_integers
 from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
 from .._nn.projection import nearest_codes
@@ -206,17 +207,21 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
+    hidden_layer_sizes : sequence of int, default=(96, 96, 96)
+        Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
+        is a linear autoencoder, which spans the same subspace as PCA.
+
     transform_max_iter : int or "auto", default="auto"
         Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
         from the encoder's code of a row towards the code whose reconstruction is nearest to the
         row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
         is 2 for up to 64 components, else 0.
 
-    learning_rate_init : float, default=0.01
+    learning_rate_init : float, default=0.0125
         The largest learning rate; it rises over the first steps and then decays linearly to zero.
 
     max_iter : int or None, default=None
-        Largest number of epochs (passes over the training rows). None is 1500 steps for up to 5000
+        Largest number of epochs (passes over the training rows). None is 1000 steps for up to 3300
         rows, 4500 steps from 15,000 rows on, and at least 6 epochs.
 
     {shared_parameters}
@@ -253,10 +258,11 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     __module__ = "skae"
 
-    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1500, 0.3, 4500, min_epochs=6)
+    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1000, 0.3, 4500, min_epochs=6)
 
+    hidden_layer_sizes: Sequence[int] = parameter((96, 96, 96), positive_integers())
     transform_max_iter: int | Literal["auto"] = parameter("auto", integer(0), StrOptions(["auto"]))
-    learning_rate_init: float = parameter(0.01, positive())
+    learning_rate_init: float = parameter(0.0125, positive())
 
     def _objective(self, data: FitData) -> Objective:
         return ProjectedReconstruction(LOSSES[self.loss])

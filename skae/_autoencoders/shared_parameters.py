@@ -105,8 +105,9 @@ SHARED_PARAMETERS = f"""
         The largest learning rate; it rises over the first steps and then decays linearly to zero.
 
     batch_size : int or "auto", default="auto"
-        Rows in a step, of all processes together if there are several; "auto" is an eighth of the
-        rows, within 16 and 128. The last rows of an epoch are distributed over its batches.
+        Rows in a step, of all processes together if there are several; "auto" is three
+        times the square root of their number, within 16 and 128. The last rows of an epoch are
+        distributed over its batches.
 
     max_iter : int or None, default=None
         Largest number of epochs (passes over the training rows). None is about 3000 steps, and at
@@ -126,7 +127,7 @@ SHARED_PARAMETERS = f"""
 
     validation_fraction : float in (0, 1) or "auto", default="auto"
         Share of the rows held out, unless ``fit`` has `X_val`. "auto" is a tenth, but at least 50
-        rows as long as that is at most a quarter.
+        rows as long as that is at most a quarter, and at most 5000 rows.
 
     warm_start : bool, default=False
         Whether `fit` continues from the weights of the last fit, with its units and its linear
@@ -169,7 +170,8 @@ SHARED_ATTRIBUTES = """
     loss_curve_ : list of float
         Mean training loss of a row in each epoch, in the units of `score_samples`.
     validation_curve_ : list of float
-        Mean loss of a held-out row before training and after each epoch.
+        Mean loss of a held-out row before training and after each epoch. With few rows only every
+        second, third, ... epoch is evaluated, and those between repeat the last loss.
     n_iter_ : int
         Number of epochs run. Zero if PCA was already the optimum.
     best_iter_ : int

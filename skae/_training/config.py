@@ -20,6 +20,11 @@ class DefaultSteps(NamedTuple):
         return max(math.ceil(n_steps / math.ceil(n_rows / batch_size)), self.min_epochs)
 
 
+def default_batch_size(n_rows: int) -> int:
+    """The batch size "auto": larger batches of few rows overfit them less."""
+    return min(max(int(3 * math.sqrt(n_rows)), 16), 128)
+
+
 class TrainingParameters(Protocol):
     """The parameters of an estimator that configure its training."""
 
@@ -54,7 +59,7 @@ class TrainingConfig(NamedTuple):
     def from_params(cls, parameters: TrainingParameters, n_rows: int) -> "TrainingConfig":
         """The configuration for the parameters of an estimator and a number of training rows."""
         given = parameters.batch_size
-        batch_size = min(128, max(16, n_rows // 8)) if isinstance(given, str) else given
+        batch_size = default_batch_size(n_rows) if isinstance(given, str) else given
         steps_per_epoch = math.ceil(n_rows / batch_size)
         default_patience = max(math.ceil(PATIENCE_STEPS / steps_per_epoch), PATIENCE_EPOCHS)
         return cls(

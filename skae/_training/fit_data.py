@@ -161,8 +161,9 @@ def make_fit_data(
 
 def _n_held_out(fraction: float | str, n_rows: int) -> int:
     if isinstance(fraction, str):
-        # With fewer than 50 rows few improvements are significant, see `Acceptance`.
-        n_held_out = min(max(0.1 * n_rows, 50), 0.25 * n_rows)
+        # With fewer than 50 rows few improvements are significant, see `Acceptance`; more than
+        # 5000 are no better evidence, and take time after each epoch.
+        n_held_out = min(max(0.1 * n_rows, 50), 0.25 * n_rows, 5000)
     else:
         n_held_out = fraction * n_rows
     return min(max(round(n_held_out), 1), n_rows - 1)

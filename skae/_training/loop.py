@@ -25,6 +25,10 @@ class History(NamedTuple):
     shrinkage: float = 1.0  # multiplies the network that was trained; see `Acceptance`
 
 
+# Held-out rows are evaluated after this number of steps at the earliest: for a few rows, an
+# evaluation takes as long as three steps.
+MIN_STEPS_BETWEEN_EVALUATIONS = 10
+
 # Returns the weights and the history that training would keep if it ended now.
 BestSoFar = Callable[[], tuple[dict[str, Tensor], History]]
 
@@ -101,9 +105,13 @@ class _Best:
         self.history = History([], [self._before.mean().item()], 0)
         self._initial = self.weights = _snapshot(network)
 
-    def add_epoch(self, loss: float) -> bool:
-        """Record an epoch with the present weights; return whether its losses are finite."""
-        history, error = self.history, self._held_out_errors().mean().item()
+    def add_epoch(self, loss: float, *, evaluate: bool) -> bool:
+        """Record an epoch with the present weights; return whether its losses are finite.
+
+        If the weights are not evaluated, the held-out error of the epoch before is repeated.
+        """
+        history = self.history
+        error = self._held_out_errors().mean().item() if evaluate else history.validation[-1]
         if not math.isfinite(loss + error):
             self.history = history._replace(diverged=True)
             return False
@@ -148,9 +156,10 @@ def train(
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
     The held-out error of an epoch is that of the moving average of the weights, which is also what
-    is kept. The weights before the first step are epoch 0; they are replaced only by a significant
-    improvement. A KeyboardInterrupt, the callback, or a loss that is not finite ends the training
-    at the best epoch so far.
+    is kept. With few steps in an epoch, only every second, third, ... epoch is evaluated, and the
+    epochs between repeat the last error. The weights before the first step are epoch 0; they are
+    replaced only by a significant improvement. A KeyboardInterrupt, the callback, or a loss that is
+    not finite ends the training at the best epoch so far.
 
     Parameters
     ----------
@@ -173,6 +182,7 @@ def train(
     position, began = 0, 0  # of the current stage
     permutation = permutations()
     n_steps = math.ceil(len(permutation) / config.batch_size)
+    interval = min(math.ceil(MIN_STEPS_BETWEEN_EVALUATIONS / n_steps), config.patience)
     schedule = WarmupLinearDecay(config.learning_rate, config.n_steps(len(permutation)))
     optimizer = Optimizer(network, config.solver, schedule, initial_error or 1.0)
     try:
@@ -180,15 +190,16 @@ def train(
             callback.on_epoch_begin()
             stage = stages[position]
             loss = RUN_EPOCH.get()(optimizer, stage.gradient, permutation, config.batch_size)
+            ends_stage = epoch - began >= stage.n_epochs or epoch == config.max_epochs
             with optimizer.ema_weights():
-                is_finite = best.add_epoch(loss)
+                is_finite = best.add_epoch(loss, evaluate=ends_stage or epoch % interval == 0)
             if not is_finite:
                 break
             if (error := best.history.validation[-1]) < threshold:
                 threshold, last_progress = error - margin, epoch
             if callback.on_epoch_end(best.history, best.so_far):
                 break
-            if epoch - last_progress >= config.patience or epoch - began >= stage.n_epochs:
+            if epoch - last_progress >= config.patience or ends_stage:
                 if stage is stages[-1]:
                     break
                 network.load_state_dict(best.weights)
