@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skae._training.acceptance import Acceptance
+from skae._training.acceptance import Acceptance, in_standard_errors, quantile_of_t
 
 STRICT, LENIENT = Acceptance(), Acceptance(1.0, 1.0, (1.0, 0.75, 0.5, 0.25))
 
@@ -64,3 +64,14 @@ def test_a_smaller_factor_is_preferred_if_its_gain_is_more_certain(global_random
         return before - 0.2 - 0.01 * factor - (0.8 if factor == 1 else 0.08) * noise
 
     assert LENIENT.best_factor(errors, before) == 0.75
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 5, 50])
+def test_chance_is_taken_for_evidence_as_seldom_with_few_rows_as_with_many(
+    n_rows, global_random_seed
+):
+    rng = torch.Generator().manual_seed(global_random_seed)
+    gains = torch.randn(4000, n_rows, generator=rng)
+    limit = quantile_of_t(1.0, n_rows)
+    share = sum(in_standard_errors(gain) > limit for gain in gains) / len(gains)
+    assert share == pytest.approx(0.1587, abs=0.03)  # of a normal distribution, above 1

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 
@@ -13,7 +14,7 @@ class Acceptance(NamedTuple):
     There are few held-out rows, and in unscaled data a few of them account for most of the error,
     so that the mean error alone is unreliable. The relative change of each row is in [-1, 1]: its
     mean is reliable, but insensitive to these few rows. Both must be larger than these numbers of
-    standard errors.
+    standard errors; with few rows, or groups of rows, more are needed for the same evidence.
 
     A factor multiplies all that is added to PCA: zero is PCA, one is the network as trained. A
     network that overfits is often better than PCA if it is shrunk.
@@ -38,10 +39,12 @@ class Acceptance(NamedTuple):
         factor : float
         """
         best, highest = 0.0, -math.inf
+        min_mean_gain = quantile_of_t(self.min_mean_gain, len(before))
+        min_relative_gain = quantile_of_t(self.min_relative_gain, len(before))
         for factor in self.factors if len(before) > 1 else ():
             gain, relative = gains(errors(factor), before)
             mean_gain, relative_gain = in_standard_errors(gain), in_standard_errors(relative)
-            if mean_gain > self.min_mean_gain and relative_gain > self.min_relative_gain:
+            if mean_gain > min_mean_gain and relative_gain > min_relative_gain:
                 # The mean minus its standard error.
                 lower_limit = gain.mean().item() * (1 - 1 / mean_gain)
                 if lower_limit > highest:
@@ -53,6 +56,11 @@ def gains(after: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """How far the error of each row fell, absolutely and relative to its errors."""
     gain = before - after
     return gain, gain / (before + after).clamp_min(1e-30)
+
+
+def quantile_of_t(n_standard_errors: float, n: int) -> float:
+    """The quantile of Student's t, for a mean of n values, that is as probable as a normal one."""
+    return float(stdtrit(max(n - 1, 1), ndtr(n_standard_errors)))
 
 
 def in_standard_errors(change: Tensor) -> float:
