@@ -77,3 +77,18 @@ def test_a_missing_value_is_left_out_of_the_density(global_random_seed, linear):
     expected = normal.log_prob(torch.from_numpy(X)).numpy()
     np.testing.assert_allclose(vae.score_samples(X), expected.sum(axis=1))
     np.testing.assert_allclose(vae.score_samples(X_missing), expected[:, [0, 1, 3]].sum(axis=1))
+
+
+def test_rows_that_are_drawn_depend_on_the_seed_alone(densities):
+    _, vae = densities("squared_error")
+    for seed in (0, 7):
+        rows = vae.sample(5, random_state=seed)
+        np.testing.assert_array_equal(rows, vae.sample(5, random_state=seed))
+        generator = np.random.RandomState(seed)
+        np.testing.assert_array_equal(rows, vae.sample(5, random_state=generator))
+        assert not np.array_equal(rows, vae.sample(5, random_state=generator))
+    assert not np.array_equal(rows, vae.sample(5, random_state=8))
+    own = vae.sample(5, random_state=vae.random_state)
+    np.testing.assert_array_equal(own, vae.sample(5))
+    with pytest.raises((TypeError, ValueError), match="`random_state` must be"):
+        vae.sample(5, random_state="seed")

@@ -12,9 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from .._data.array_api import to_namespace_of
-from .._data.dataset import BLOCK_ENTRIES
 from .._data.device import as_array
-from .._data.validation import BOOLEAN, Interval, check_value, integer, parameter
+from .._data.validation import BOOLEAN, RANDOM_STATE, Interval, check_value, integer, parameter
 from .._losses.importance_weighted import (
     antithetic_normal,
     importance_bound,
@@ -42,7 +41,7 @@ from .._training.result import (
 )
 from .._training.rotation import CodeMoments, sorted_axes
 from .base import BaseAutoencoder
-from .vae_density import evidence_lower_bound, log_density
+from .vae_density import draw_rows, evidence_lower_bound, log_density
 from .vae_init import MIN_NOISE_SCALE, make_variational_autoencoder
 
 # A component is inactive if the variance of its posterior mean over the rows is below this value
@@ -217,7 +216,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
     kl_warmup: float = parameter(0.0, Interval(Real, 0, 1))
     binarize: bool = parameter(False, BOOLEAN)
 
-    def sample(self, n_samples=1) -> np.ndarray:
+    def sample(self, n_samples=1, *, random_state=None) -> np.ndarray:
         """Draw new rows from the learned density.
 
         They include the noise of the likelihood; ``inverse_transform`` of normal numbers does not.
@@ -226,12 +225,14 @@ class VAE(BaseAutoencoder, VAEAttributes):
         ----------
         n_samples : int, default=1
             Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the rows; None means the parameter `random_state` of the estimator. With an
+            integer the same rows in each call, as for scikit-learn's densities.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features_in_)
-            In the units and the dtype of the training data. With an integer `random_state` the same
-            rows in each call, as for scikit-learn's densities.
+            In the units and the dtype of the training data.
 
         Raises
         ------
@@ -240,17 +241,12 @@ class VAE(BaseAutoencoder, VAEAttributes):
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))
-        fitted, loss = self.network_, self._reconstruction_loss
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        rng = torch.Generator(fitted.shift.device).manual_seed(int(seed))
-        log_scale = fitted.network.decoder.log_scale + fitted.scale.log()
-        codes = standard_normal((n_samples, self.n_components_), fitted.shift, rng)
-        with torch.inference_mode():
-            parts = [
-                loss.sample(fitted.decode(code), log_scale, rng)
-                for code in codes.split(max(BLOCK_ENTRIES // self.n_features_in_, 1))
-            ]
-        return to_namespace_of(self.mean_, torch.cat(parts))
+        check_value("random_state", random_state, RANDOM_STATE)
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        seed, loss = int(rng.randint(2**31 - 1)), self._reconstruction_loss
+        return to_namespace_of(
+            self.mean_, draw_rows(self.network_, n_samples, loss=loss, seed=seed)
+        )
 
     def posterior(self, X) -> tuple[np.ndarray, np.ndarray]:
         """The distribution of the code of each row: normal and independent over components.

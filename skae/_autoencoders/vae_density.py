@@ -1,11 +1,12 @@
-"""Estimates of the log-density of rows by a fitted variational autoencoder."""
+"""The density that a variational autoencoder has learned: its logarithm, and rows from it."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from .._losses.importance_weighted import log_ratio
+from .._data.dataset import BLOCK_ENTRIES
+from .._losses.importance_weighted import log_ratio, standard_normal
 from .._losses.penalties import gaussian_kl
 from .._losses.reconstruction import ReconstructionLoss
 from .._nn.fitted import FittedAutoencoder
@@ -44,6 +45,21 @@ def log_density(
         nats = _negative_log_likelihood(fitted, code, standard, loss)
         total = torch.logaddexp(total, log_ratio(code, sample, log_var) - nats)
     return (total - math.log(len(noise)))[:, None]
+
+
+def draw_rows(
+    fitted: FittedAutoencoder, n_samples: int, *, loss: ReconstructionLoss, seed: int
+) -> Tensor:
+    """Rows from the density, in the units of `X`, (n_samples, n_features)."""
+    rng = torch.Generator(fitted.shift.device).manual_seed(seed)
+    log_scale = fitted.network.decoder.log_scale + fitted.scale.log()
+    codes = standard_normal((n_samples, fitted.n_components), fitted.shift, rng)
+    with torch.inference_mode():
+        rows = [
+            loss.sample(fitted.decode(code), log_scale, rng)
+            for code in codes.split(max(BLOCK_ENTRIES // len(fitted.shift), 1))
+        ]
+    return torch.cat(rows)
 
 
 def _negative_log_likelihood(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -261,6 +262,21 @@ class AutoencoderClassifier(
             pseudo-labels were wrong.
         """
         return softmax(self._scores(X), copy=False)
+
+    def predict_log_proba(self, X) -> np.ndarray:
+        """Logarithms of the probabilities of the classes, also of those that round to 0.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN marks missing values.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return log_softmax(self._scores(X), axis=1)
 
     def predict(self, X) -> np.ndarray:
         """Predict the most probable class of each row.
