@@ -1,16 +1,21 @@
 """Exported models give the results of the estimators."""
 
+import builtins
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import AUTOENCODERS, make_small
+from conftest import AUTOENCODERS, ESTIMATORS, make_small
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 import skae
@@ -336,3 +341,72 @@ def test_a_missing_package_is_named(digits, monkeypatch):
     for call in (lambda: to_onnx(estimator), register_onnx_converters):
         with pytest.raises(ImportError, match=r"pip install skae\[onnx\]"):
             call()
+
+
+def composites(digits, small):
+    """The estimators that are no autoencoders, fitted."""
+    y = np.arange(60) % 3
+    others = [cls for cls in ESTIMATORS if cls not in AUTOENCODERS]
+    return [small(cls, max_iter=1).fit(digits[:60, 10:20], y) for cls in others]
+
+
+def test_an_estimator_without_an_onnx_form_is_refused_with_a_remedy(digits, small):
+    for estimator in composites(digits, small):
+        for wrapped in (estimator, make_pipeline(StandardScaler(), estimator)):
+            if wrapped is not estimator:
+                wrapped.fit(digits[:60, 10:20], np.arange(60) % 3)
+            name = type(estimator).__name__
+            with pytest.raises(TypeError, match=rf"`estimator` .* {name} has no converter; \w+ "):
+                to_onnx(wrapped)
+
+
+def test_other_errors_of_skl2onnx_are_explained(digits, small):
+    frame = pd.DataFrame(digits[:, 10:13], columns=list("abc"))
+    named = ColumnTransformer([("scale", StandardScaler(), ["a", "c"])]).fit(frame)
+    with pytest.raises(TypeError, match=r"columns by names, .* call skae.register_onnx_conv"):
+        to_onnx(named)
+    register_onnx_converters()
+    model = pytest.importorskip("skl2onnx").to_onnx(named, frame[:1])  # as the message says
+    assert [value.name for value in model.graph.input] == ["a", "b", "c"]
+    logarithm = make_pipeline(FunctionTransformer(np.log1p)).fit(digits)
+    with pytest.raises(TypeError, match="skl2onnx says: FunctionTransformer is not supported"):
+        to_onnx(logarithm)
+    with pytest.raises(NotFittedError):
+        to_onnx(make_pipeline(StandardScaler(), small(AutoencoderTransformer)))
+    for wrong in (3, AutoencoderTransformer):
+        with pytest.raises(TypeError, match="`estimator` must be a fitted estimator, got"):
+            to_onnx(wrong)
+    with pytest.raises(TypeError, match="`dtype` must be float32 or float64, got 'x'"):
+        to_onnx(named, dtype="x")
+
+
+@pytest.mark.parametrize("name", ["open", "replace", "fsync", "savez"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_export_that_fails_leaves_the_folder_as_it_was(
+    name, count, digits, small, tmp_path, monkeypatch
+):
+    fitted = small(AutoencoderTransformer, max_iter=1).fit(digits)
+    folder = tmp_path / "new" / "folder"
+    module = {"open": builtins, "replace": os, "fsync": os, "savez": np}[name]
+    calls = []
+
+    def failing(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == min(count, 1 if name == "savez" else 2):
+            raise OSError(28, "No space left on device")
+        return original(*args, **kwargs)
+
+    original = getattr(module, name)
+    for exists in (False, True):
+        if exists:
+            export_numpy(small(AutoencoderTransformer, 2, max_iter=1).fit(digits), folder)
+            (folder / "other.txt").write_text("kept")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, failing)
+            with pytest.raises(OSError, match="No space left"):
+                export_numpy(fitted, folder)
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+        assert folder.exists() == exists

@@ -4,6 +4,7 @@ import inspect
 import io
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._graph import numpy_runtime
@@ -58,7 +60,8 @@ def to_onnx(
     sklearn.exceptions.NotFittedError
         Before `fit`.
     TypeError
-        If the network has a layer without an ONNX form, such as some of a user's own.
+        If the network has a layer without an ONNX form, such as some of a user's own; if a step of
+        a pipeline has no ONNX form, or selects columns by their names.
 
     See Also
     --------
@@ -76,7 +79,11 @@ def to_onnx(
     ['transform']
     """
     onnx = _optional("onnx")
-    if (dtype := np.dtype(dtype)) not in (np.float32, np.float64):
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"`dtype` must be float32 or float64, got {dtype!r}.") from error
+    if dtype not in (np.float32, np.float64):
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype}.")
     if not isinstance(estimator, BaseAutoencoder):
         if method is not None:
@@ -285,6 +292,11 @@ def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
     skl2onnx = _optional("skl2onnx")
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
+    if not isinstance(pipeline, BaseEstimator):
+        raise TypeError(f"`estimator` must be a fitted estimator, got {pipeline!r}.")
+    check_is_fitted(pipeline)
+    if not hasattr(pipeline, "n_features_in_"):
+        raise TypeError(f"`estimator` must be fitted to rows of numbers to be exported; {DIRECTLY}")
     register_onnx_converters()
     rows = (FloatTensorType if dtype == np.float32 else DoubleTensorType)(
         [None, pipeline.n_features_in_]
@@ -292,9 +304,41 @@ def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
     # Probabilities as one array, not as one dictionary per row.
     options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
     opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
-    return skl2onnx.to_onnx(
-        pipeline, initial_types=[("X", rows)], options=options, target_opset=opsets
-    )
+    try:
+        return skl2onnx.to_onnx(
+            pipeline, initial_types=[("X", rows)], options=options, target_opset=opsets
+        )
+    except Exception as error:
+        raise TypeError(_explanation(error)) from error
+
+
+DIRECTLY = (
+    "call skae.register_onnx_converters(), then skl2onnx.to_onnx(estimator, X[:1]) with rows as in "
+    "`fit`: the model has one input for each column of a data frame."
+)
+# What to export instead of an estimator without a converter.
+INSTEAD = {
+    "AutoencoderClassifier": "export its `encoder_`, and apply `coef_` and `intercept_` to codes",
+    "AutoencoderImputer": "write it with skae.save",
+    "AutoencoderOutlierDetector": (
+        "export its `estimator_` with method='score_samples' if that is an autoencoder, or write "
+        "it with skae.save"
+    ),
+    "DenoisingEnsemble": "write it with skae.save",
+    "ReconstructionTransformer": "export its `estimator_` with method='reconstruct'",
+}
+
+
+def _explanation(error: Exception) -> str:
+    """What an error of skl2onnx means for a user of `to_onnx`."""
+    text = str(error)
+    if "Unable to find column name" in text:
+        return f"`estimator` selects columns by names, which an array does not have; {DIRECTLY}"
+    if without := re.search(r"for type '<class '([\w.<>]+)'>'", text):
+        name = without.group(1).rpartition(".")[2]
+        remedy = INSTEAD.get(name, "register one with skl2onnx.update_registered_converter")
+        return f"`estimator` cannot be exported to ONNX: {name} has no converter; {remedy}."
+    return f"`estimator` cannot be exported to ONNX; skl2onnx says: {text}"
 
 
 def _output_shapes(operator: Any) -> None:
