@@ -5,12 +5,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS
+from conftest import AUTOENCODERS, ESTIMATORS
 from torch import nn
 
+import skae
 from skae import AutoencoderTransformer, SparseAutoencoder
 from skae._nn.custom_layers import LayerScale, SoftClip, TransposedLinear
-from skae._nn.pickling import PackedModule
+from skae._nn.pickling import VERSION, PackedModule
 
 VARIANTS = {
     "dense": {},
@@ -182,3 +183,34 @@ def test_a_structure_cannot_replace_a_method():
     packed = PackedModule.pack(SoftClip(2.0))
     with pytest.raises(ValueError, match="'forward' of its own"):
         change(packed, values={"forward": 1}).unpack()
+
+
+def as_of_version(estimator, version):
+    """The reconstruction of an estimator from a state of another version."""
+    state = estimator.__getstate__() | {VERSION: version}
+    again = type(estimator)()
+    again.__setstate__(state)
+    return again
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_pickles_carry_the_version(cls, recwarn):
+    estimator = cls()
+    assert estimator.__getstate__()[VERSION] == skae.__version__
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_equal(vars(again), vars(estimator))
+    as_of_version(estimator, "0.1.0")
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=f"This {cls.__name__} was pickled by skae 99.0, which"):
+        as_of_version(estimator, "99.0")
+
+
+def test_a_pickle_that_cannot_be_read_names_both_versions(digits, small):
+    estimator = small(AutoencoderTransformer, max_iter=1).fit(digits)
+    state = estimator.__getstate__() | {VERSION: "0.1.5", "network_": {"structure": 3}}
+    expected = f"skae {skae.__version__} cannot read .* was pickled by skae 0.1.5"
+    with pytest.raises(ValueError, match=expected):
+        AutoencoderTransformer().__setstate__(state)
+    state[VERSION] = skae.__version__
+    with pytest.raises(KeyError):
+        AutoencoderTransformer().__setstate__(state)

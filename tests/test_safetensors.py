@@ -5,6 +5,7 @@ import errno
 import os
 import pickle
 import pickletools
+import re
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tampering import rewrite
 from torch import nn
 
 import skae
@@ -318,3 +320,67 @@ def test_a_missing_package_is_named(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(ImportError, match=r"pip install skae\[save\]"):
         save(AutoencoderTransformer(), path)
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "99.0"])
+def test_a_file_that_cannot_be_read_names_the_version_that_wrote_it(version, saved):
+    def change(header, arrays):
+        header["versions"]["skae"] = version
+        header["content"]["class"] = "AutoencoderOfTheFuture"
+
+    rewrite(saved, change)
+    expected = rf"; skae {re.escape(version)} wrote it, and this is skae {skae.__version__}[.]$"
+    with pytest.raises(ValueError, match=expected):
+        load(saved)
+
+
+@pytest.mark.parametrize("version", [None, 3, "<b>", "1" * 1000, ["1.0"]])
+def test_a_version_that_is_none_is_not_shown(version, saved):
+    def change(header, arrays):
+        header["versions"]["skae"] = version
+        header["content"]["class"] = "AutoencoderOfTheFuture"
+
+    rewrite(saved, change)
+    with pytest.raises(ValueError, match="must be a whole file") as raised:
+        load(saved)
+    assert "wrote it" not in str(raised.value)
+
+
+VALUES = {
+    "keys and values of NumPy": dict(zip(np.arange(3), np.array([0.5, 1.0, 2.5]), strict=True)),
+    "equal names": {0: np.array([1.0]), "0": np.array([2.0]), "0~1": np.array([3.0])},
+    "dots": {"a.b": np.array([1.0]), "a": {"b": np.array([2.0])}},
+    "lists": [np.array([1.0]), {"0": np.array([2.0])}, [np.array([3.0])]],
+    "surrogates": {"\ud800": np.array([1.0]), "\N{SNOWMAN}": np.array([2.0]), "": np.array([3.0])},
+    "reserved": {"__metadata__": np.array([1.0])},
+    "string of NumPy": np.str_("relu"),
+    "long integer": 2**62,
+}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_any_value_comes_back_as_it_was(value, path):
+    again = saved_and_loaded(LogisticRegression(class_weight=value), path).class_weight
+    np.testing.assert_equal(again, value)
+    assert repr(again) == repr(str(value) if isinstance(value, str) else value)
+
+
+UNREADABLE = {
+    "generator": np.random.default_rng(0),
+    "other bit generator": np.random.RandomState(np.random.PCG64(0)),
+    "longer integer": 2**64,
+    "set": {1, 2},
+    "complex": 1j,
+    "objects": np.array([1, None], dtype=object),
+    "dates": np.array(["2020-01-01"], dtype="datetime64[D]"),
+    "class": PCA,
+    "function": np.mean,
+}
+
+
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_loaded_is_not_saved(value, path):
+    for estimator in (AutoencoderTransformer(random_state=value), LogisticRegression(C=value)):
+        with pytest.raises(TypeError, match="cannot be saved"):
+            save(estimator, path)
+    assert not path.exists()
