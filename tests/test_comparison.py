@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -69,3 +70,12 @@ def test_to_frame_without_pandas_is_an_import_error_that_names_it(monkeypatch, X
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="`to_frame` needs pandas"):
         comparison.to_frame()
+
+
+def test_the_view_in_notebooks_has_the_cells_of_the_table(X, y):
+    comparison = compare_reducers({"<b>1</b>": PCA(1), "two": PCA(2)}, X, y, random_state=0)
+    table, _, notes = comparison._repr_html_().partition("<small>")
+    rows = [[cell.text for cell in row] for row in ElementTree.fromstring(table).iter("tr")]
+    lines = repr(comparison).splitlines()
+    assert [" ".join(row).split() for row in rows] == [line.split() for line in lines[:-1]]
+    assert notes == f"{lines[-1]}</small>"

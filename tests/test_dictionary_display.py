@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from drawing import close_figures, image, pixel_table  # noqa: F401
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, KernelPCA
 
 from skae import AutoencoderTransformer, DictionaryDisplay
 
@@ -32,5 +32,5 @@ def test_components_of_a_table_are_one_image(digits, small):
 
 
 def test_an_estimator_without_components_is_an_error():
-    with pytest.raises(TypeError, match=r"must have `components_`, .*got PCA"):
-        DictionaryDisplay.from_estimator(PCA())
+    with pytest.raises(TypeError, match=r"must have `components_`, .*got KernelPCA"):
+        DictionaryDisplay.from_estimator(KernelPCA().fit(np.eye(3)))

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from drawing import LIGHTNESS, close_figures, labels  # noqa: F401
+from sklearn.exceptions import NotFittedError
+from sklearn.manifold import TSNE
 
 from skae import AutoencoderTransformer, LatentSpaceDisplay
 
@@ -55,3 +57,14 @@ def test_wrong_arguments_are_named(fitted, digits):
         LatentSpaceDisplay.from_estimator(fitted, digits, components=(0, 4))
     with pytest.raises(ValueError, match="`y` must have one entry for each of the 300 rows"):
         LatentSpaceDisplay.from_estimator(fitted, digits, [1, 2])
+
+
+def test_an_embedding_without_transform_is_drawn(digits):
+    tsne = TSNE(perplexity=5, init="random", max_iter=250, random_state=0).fit(digits[:30])
+    display = LatentSpaceDisplay.from_estimator(tsne, digits[:30], np.arange(30) % 2)
+    drawn = np.concatenate([points.get_offsets() for points in display.points_])
+    np.testing.assert_array_equal(drawn, tsne.embedding_[np.r_[0:30:2, 1:30:2]])
+    with pytest.raises(ValueError, match=r"`X` must be the 30 rows .* a TSNE cannot .* got 31"):
+        LatentSpaceDisplay.from_estimator(tsne, digits[:31])
+    with pytest.raises(NotFittedError):
+        LatentSpaceDisplay.from_estimator(TSNE(), digits[:30])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from drawing import close_figures, labels  # noqa: F401
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 
 from skae import AutoencoderTransformer, LossCurveDisplay
 
@@ -62,4 +63,18 @@ def test_a_fit_without_training_has_a_text_instead(digits, small):
 
 def test_an_estimator_without_curves_is_an_error():
     with pytest.raises(TypeError, match=r"must have `loss_curve_`, .*got PCA"):
-        LossCurveDisplay.from_estimator(PCA())
+        LossCurveDisplay.from_estimator(PCA().fit(np.eye(3)))
+
+
+def test_an_unfitted_estimator_is_an_error_of_its_own():
+    with pytest.raises(NotFittedError, match="AutoencoderTransformer instance is not fitted"):
+        LossCurveDisplay.from_estimator(AutoencoderTransformer())
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 3, 7, 1000])
+def test_ticks_are_at_whole_epochs(n_epochs):
+    curve = np.linspace(1, 0, n_epochs + 1)
+    display = LossCurveDisplay(training=curve[1:], held_out=curve).plot()
+    display.figure_.canvas.draw()
+    ticks = display.ax_.get_xticks()
+    np.testing.assert_array_equal(ticks, ticks.round())

@@ -26,6 +26,7 @@ from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
+from .labels import as_labels
 from .protocols import Predictor, UnfittedTransformer
 from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
 
@@ -91,7 +92,8 @@ def compare_reducers(
         The target to predict from the codes. As in a pipeline, it is passed to `fit` of each
         reducer. It holds classes or numbers by :func:`sklearn.utils.multiclass.type_of_target`
         (whole numbers are classes, even as floats), and always numbers if `downstream` is a
-        regressor.
+        regressor. In an array of strings and the number -1, -1 means "no label": reducers get these
+        rows, the scores of the codes do not.
 
     groups : array-like of shape (n_samples,), default=None
         Labels of rows that belong together, such as the patient of each row: rows with equal
@@ -156,12 +158,13 @@ def compare_reducers(
     group = None if groups is None else RowGroups.from_labels(groups, X.shape[0]).of_row
     if downstream is not None and y is None:
         raise ValueError("`downstream` is scored against `y`: pass `y` too, got None.")
-    classes = _holds_classes(y, downstream)
+    labels = None if y is None else as_labels(y)[0]
+    classes = _holds_classes(labels, downstream)
     knn = _knn_model(y, classes, n_neighbors)
 
     folds: dict[str, list[ReducerScores]] = {name: [] for name in reducers}
     n_test_rows = []
-    for train, test in _splits(cv, X, y, group, classes, random_state):
+    for train, test in _splits(cv, X, labels, group, classes, random_state):
         fold = _make_fold(X, y, group, train, test)
         n_test_rows.append(fold.X_test.shape[0])
         _check_enough_rows(n_neighbors, n_test_rows[-1])
@@ -265,9 +268,14 @@ def _score_codes(
     model: Predictor | None, train_codes: np.ndarray, codes: np.ndarray, fold: _Fold
 ) -> float:
     """Score of a clone of `model` fitted to the codes and `y`, NaN without a model."""
-    if model is None:
+    if model is None or fold.y_train is None or fold.y_test is None:
         return np.nan
-    return float(clone(model).fit(train_codes, fold.y_train).score(codes, fold.y_test))
+    y_train, in_train = as_labels(fold.y_train)
+    y_test, in_test = as_labels(fold.y_test)
+    if not (in_train.any() and in_test.any()):
+        return np.nan
+    fitted = clone(model).fit(train_codes[in_train], y_train[in_train])
+    return float(fitted.score(codes[in_test], y_test[in_test]))
 
 
 def _splits(

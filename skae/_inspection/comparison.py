@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -143,6 +144,22 @@ class ReducerComparison:
         ).plot(ax)
 
     def __repr__(self) -> str:
+        return "\n".join([*_aligned(self._columns()), *self._footnotes()])
+
+    def _repr_html_(self) -> str:
+        """The table in notebooks."""
+        head, *rows = zip(*self._columns(), strict=True)
+        header = "".join(f"<th>{escape(label)}</th>" for label in head)
+        body = "".join(
+            f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>"
+            for name, *cells in rows
+        )
+        notes = "<br>".join(map(escape, self._footnotes()))
+        table = f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+        return f"{table}<small>{notes}</small>"
+
+    def _columns(self) -> list[list[str]]:
+        """The columns of the table, each with its heading."""
         mean, std = self.mean(), self.std()
         columns = [["reducer", *self.folds]]
         for field, label in self._labels().items():
@@ -150,7 +167,7 @@ class ReducerComparison:
             # Measures that need a `y` or a `downstream`, if none was given, have no column.
             if field not in ("knn_score", "downstream_score") or set(cells) != {"-"}:
                 columns.append([label, *cells])
-        return "\n".join([*_aligned(columns), *self._footnotes()])
+        return columns
 
     def _labels(self) -> dict[str, str]:
         """Column headings by field."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
 from .._data.array_api import ArrayLike
-from .plotting import COLOURS, MARKERS, make_axes
-from .protocols import Transformer
+from .labels import as_labels
+from .plotting import COLOURS, MARKERS, check_has_attributes, make_axes
+from .protocols import Embedding, Transformer
 from .scoring import dense
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class LatentSpaceDisplay:
     codes : ndarray of shape (n_samples, n_components)
         From `transform`.
     y : array-like of shape (n_samples,) or None, default=None
-        Classes or numbers.
+        Classes or numbers; in an array of strings, the number -1 is drawn as the class "-1".
     components : tuple of two int, default=(0, 1)
         The codes to draw.
 
@@ -67,7 +68,7 @@ class LatentSpaceDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Transformer,
+        estimator: Transformer | Embedding,
         X: ArrayLike,
         y: ArrayLike = None,
         *,
@@ -79,7 +80,8 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         estimator : transformer
-            Fitted; pipelines too.
+            Fitted; pipelines too. Of an estimator without `transform`, such as
+            :class:`sklearn.manifold.TSNE`, the `embedding_` of the rows that it was fitted to.
         X : array-like of shape (n_samples, n_features)
             Rows, as `transform` takes them.
         y : array-like of shape (n_samples,), default=None
@@ -96,11 +98,14 @@ class LatentSpaceDisplay:
         Raises
         ------
         ValueError
-            If there are no such components, or `y` has another length.
+            If there are no such components, or `y` has another length; if the estimator has no
+            `transform`, and `X` another length than the rows that it was fitted to.
+        TypeError
+            If the estimator has neither `transform` nor `embedding_`.
         ImportError
             If matplotlib is not installed.
         """
-        codes = dense(estimator.transform(X))
+        codes = dense(_codes(estimator, X))
         return cls(codes=codes, y=y, components=components).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -116,7 +121,7 @@ class LatentSpaceDisplay:
         self : LatentSpaceDisplay
         """
         positions = self._positions()
-        y = None if self.y is None else np.asarray(self.y).ravel()
+        y = None if self.y is None else as_labels(np.asarray(self.y).ravel())[0]
         if y is not None and len(y) != len(positions):
             raise ValueError(
                 f"`y` must have one entry for each of the {len(positions)} rows, got {len(y)}."
@@ -147,6 +152,20 @@ class LatentSpaceDisplay:
                 f"{self.components!r}."
             )
         return codes[:, chosen]
+
+
+def _codes(estimator: Any, X: ArrayLike) -> Any:
+    """The codes of rows."""
+    if hasattr(estimator, "transform"):
+        return estimator.transform(X)
+    check_has_attributes(estimator, "embedding_")
+    codes = estimator.embedding_
+    if len(codes) != (n_rows := X.shape[0] if hasattr(X, "shape") else len(X)):
+        raise ValueError(
+            f"`X` must be the {len(codes)} rows that the estimator was fitted to, because a "
+            f"{type(estimator).__name__} cannot transform others, got {n_rows}."
+        )
+    return codes
 
 
 def _is_numeric(y: np.ndarray) -> bool:

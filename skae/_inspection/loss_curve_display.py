@@ -78,6 +78,8 @@ class LossCurveDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
         TypeError
             If the estimator has no `loss_curve_`.
         ImportError
@@ -119,6 +121,7 @@ class LossCurveDisplay:
                 mfc="none", mec="black", label=f"kept: epoch {self.best_epoch}",
             )  # fmt: skip
         ax.set(xlabel="epoch", ylabel="mean loss of a row")
+        ax.locator_params(axis="x", integer=True)
         if len(self.training):
             ax.legend()
         else:

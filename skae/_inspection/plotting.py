@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,13 +142,16 @@ def mean_and_std(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_has_attributes(estimator: object, *attributes: str) -> None:
-    """Raise a TypeError unless the estimator has the fitted attributes that a display draws."""
+    """Raise an error unless the estimator has the fitted attributes that a display draws."""
     missing = [name for name in attributes if not hasattr(estimator, name)]
-    if missing:
-        raise TypeError(
-            f"`estimator` must have {', '.join(f'`{name}`' for name in missing)}, as a fitted "
-            f"autoencoder has, got {estimator!r}. Of a pipeline, pass the step."
-        )
+    if not missing:
+        return
+    if isinstance(estimator, BaseEstimator):
+        check_is_fitted(estimator)
+    raise TypeError(
+        f"`estimator` must have {', '.join(f'`{name}`' for name in missing)}, as a fitted "
+        f"autoencoder has, got {estimator!r}. Of a pipeline, pass the step."
+    )
 
 
 def image_shape_of(estimator: object) -> Any:

@@ -16,6 +16,12 @@ class Transformer(Protocol):
         """The method from rows to codes; for type checkers a pipeline has no method."""
 
 
+class Embedding(Protocol):
+    """Has codes of the rows that it was fitted to, and of no others, once it is fitted."""
+
+    embedding_: Any
+
+
 class Reducer(Transformer, Protocol):
     """Encodes rows and decodes codes."""
 

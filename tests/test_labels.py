@@ -1,0 +1,66 @@
+"""Strings together with the number -1, which means "no label"."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+
+from skae import AutoencoderClassifier, LatentSpaceDisplay, compare_reducers
+from skae._inspection.labels import as_labels
+
+
+def mixed(y, has_label):
+    """Names of the classes, and the number -1."""
+    names = np.array(["none", "one", "two"], dtype=object)[y]
+    names[~has_label] = -1
+    return names
+
+
+@pytest.mark.parametrize("no_label", [-1, -1.0, np.int64(-1), np.float32(-1)])
+def test_the_number_is_no_class_among_strings(no_label):
+    labels, has_label = as_labels(np.array(["a", no_label, "b"], dtype=object))
+    assert has_label.tolist() == [True, False, True]
+    assert labels[has_label].tolist() == ["a", "b"]
+    assert np.unique(labels).size == 3
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([-1, 0, 1]),
+        np.array([-1, 0, 1], dtype=object),
+        np.array(["-1", "a"]),
+        np.array(["-1", "a"], dtype=object),
+        np.array([[-1.0, 2.0]]),
+    ],
+)
+def test_other_labels_are_returned_as_they_are(y):
+    labels, has_label = as_labels(y)
+    assert labels is y
+    assert has_label.all()
+
+
+def test_scores_of_codes_are_those_of_the_rows_with_labels(digits):
+    y = np.arange(len(digits)) % 3
+    train, test = np.arange(0, len(digits), 2), np.arange(1, len(digits), 2)
+    has_label = np.arange(len(digits)) % 5 < 2
+    options = {"cv": [(train, test)], "downstream": LogisticRegression(max_iter=2000)}
+    scores = compare_reducers({"pca": PCA(2)}, digits, mixed(y, has_label), **options)
+    codes = PCA(2).fit(digits[train]).transform(digits)
+    train, test = train[has_label[train]], test[has_label[test]]
+    model = options["downstream"].fit(codes[train], y[train])
+    assert scores.mean()["pca"].downstream_score == model.score(codes[test], y[test])
+
+
+def test_reducers_and_folds_take_rows_without_labels(digits, small):
+    y = mixed(np.arange(len(digits)) % 3, np.arange(len(digits)) % 5 < 2)
+    reducers = {"classifier": small(AutoencoderClassifier, max_iter=1)}
+    comparison = compare_reducers(reducers, digits, y, n_neighbors=3, random_state=0)
+    assert 0 <= comparison.mean()["classifier"].knn_score <= 1
+
+
+def test_a_display_has_a_marker_for_rows_without_a_label(digits):
+    y = mixed(np.arange(len(digits)) % 3, np.arange(len(digits)) % 5 < 2)
+    display = LatentSpaceDisplay.from_estimator(PCA(2).fit(digits), digits, y)
+    assert [points.get_label() for points in display.points_] == ["-1", "none", "one", "two"]
+    assert sum(len(points.get_offsets()) for points in display.points_) == len(digits)
