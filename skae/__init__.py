@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from ._data.forks import IMPORT_LOCK
 from ._nn import old_names
 
 __version__ = "0.2.0.dev0"
@@ -45,12 +46,14 @@ old_names.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "base":
-        return import_module(".base", __name__)
-    home = (_HOMES | _DEPRECATED).get(name)
+    home = "base" if name == "base" else (_HOMES | _DEPRECATED).get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    with IMPORT_LOCK:
+        module = import_module(f".{home}", __name__)
+    if name == "base":
+        return module
+    globals()[name] = getattr(module, name)
     return globals()[name]
 
 

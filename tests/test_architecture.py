@@ -30,7 +30,7 @@ DEPENDENCIES = {
     "_outliers": {"_data", "_nn", "_training", "_autoencoders"},
     "_semi_supervised": {"_data", "_nn", "_training", "_autoencoders"},
     "_inspection": {"_data"},
-    "_export": {"_graph", "_losses", "_nn", "_autoencoders"},
+    "_export": {"_graph", "_data", "_losses", "_nn", "_autoencoders"},
 }
 # SciPy, joblib and threadpoolctl are installed with scikit-learn.
 RUN_TIME = {"numpy", "sklearn", "torch", "scipy", "joblib", "threadpoolctl"}
@@ -99,7 +99,8 @@ RETIRED = {
     "HostRows": "ArrayDataset",
     "TensorRows": "TensorDataset",
     "StandardRows": "CachedDataset",
-    "plain_torch": "grad_mode",
+    "plain_torch": "training_mode",
+    "grad_mode": "training_mode",
     "on_host": "as_numpy",
     "in_pieces": "halve_on_oom",
     "_by_passes": "_lobpcg",

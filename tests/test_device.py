@@ -1,20 +1,12 @@
-"""Devices, gradient mode and conversion of arrays to tensors."""
+"""Devices and conversion of arrays to tensors."""
 
 import numpy as np
 import pytest
 import torch
 
-from skae._data.device import as_tensor, grad_mode, inference_dtype, resolve_device
+from skae._data.device import as_tensor, inference_dtype, resolve_device
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_grad_mode_enables_gradients_within_any_mode(mode):
-    with mode(), grad_mode():
-        x = torch.ones(1, requires_grad=True)
-        (2 * x).backward()
-        assert x.grad.item() == 2
 
 
 @pytest.mark.parametrize("layout", [lambda X: X, lambda X: X[::-1], np.asfortranarray])

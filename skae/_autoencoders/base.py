@@ -8,10 +8,10 @@ from typing import Any, Self
 import numpy as np
 
 from .._data.array_api import as_numpy, to_namespace_of
-from .._data.device import grad_mode
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, process_group
 from .._data.threads import threads_for
+from .._data.torch_defaults import training_mode
 from .._data.validation import check_parameters, restore_on_error
 from .._nn.autoencoder import Autoencoder
 from .._training.callbacks import (
@@ -197,7 +197,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             ConvergenceWarning says so; else the estimator is as before the call.
         """
         # Within: an error that a callback raises at its end undoes the fit as well.
-        with restore_on_error(self), grad_mode(), process_group() as group:
+        with restore_on_error(self), training_mode(), process_group() as group:
             history, diagnostics = self._fit(X, X_val, groups, group)
         warn_after_fit(history, diagnostics, self.learning_rate_init, verbose=bool(self.verbose))
         return self
@@ -258,7 +258,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with restore_on_error(self), grad_mode(), process_group() as group:
+        with restore_on_error(self), training_mode(), process_group() as group:
             with group.synchronize_errors():
                 self._check_parameters()
                 fitted = self.network_ if self.__sklearn_is_fitted__() else None

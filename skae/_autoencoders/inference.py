@@ -24,6 +24,7 @@ from .._data.array_api import (
 from .._data.dataset import dense_block, tensor_blocks
 from .._data.device import TORCH_DTYPES, as_tensor, halve_on_oom, inference_dtype
 from .._data.rows import validate_codes, validate_rows
+from .._data.torch_defaults import with_torch_defaults
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.fitted import FittedAutoencoder, cached_cast
 from .._nn.pickling import ModulePickleMixin
@@ -67,6 +68,7 @@ class FittedAutoencoderMixin(
     def _reconstruction_loss(self) -> ReconstructionLoss:
         return LOSSES[self.loss]
 
+    @with_torch_defaults
     def transform(self, X) -> np.ndarray:
         """Encode rows.
 
@@ -97,6 +99,7 @@ class FittedAutoencoderMixin(
 
         def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
+    @with_torch_defaults
     def inverse_transform(self, X) -> np.ndarray:
         """Decode codes.
 
@@ -126,6 +129,7 @@ class FittedAutoencoderMixin(
             )
         return self._apply(codes, self._decode, self.n_features_in_)
 
+    @with_torch_defaults
     def reconstruct(self, X) -> np.ndarray:
         """Encode and decode rows.
 
@@ -143,6 +147,7 @@ class FittedAutoencoderMixin(
         X = self._validated(X)
         return self._apply(X, self._reconstruct, X.shape[1])
 
+    @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
         """How well each row is reconstructed; higher is better.
 
@@ -164,6 +169,7 @@ class FittedAutoencoderMixin(
 
         return self._apply(self._checked_for_loss(X), negative_loss, 1)[:, 0]
 
+    @with_torch_defaults
     def score_features(self, X) -> np.ndarray:
         """How well each entry is reconstructed; higher is better.
 
@@ -187,6 +193,7 @@ class FittedAutoencoderMixin(
         X = self._checked_for_loss(X)
         return self._apply(X, negative_loss, X.shape[1])
 
+    @with_torch_defaults
     def score(self, X, y=None) -> float:
         """The share of the deviance that the reconstructions explain.
 
@@ -242,6 +249,7 @@ class FittedAutoencoderMixin(
             state["_optimizer_state"] = None  # not kept between processes
         return state
 
+    @with_torch_defaults
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_tensors" in state:
             state = dict(state)

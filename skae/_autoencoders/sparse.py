@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from .._data.array_api import as_numpy, to_namespace_of
 from .._data.dataset import row_blocks
 from .._data.device import as_array
+from .._data.torch_defaults import with_torch_defaults
 from .._data.validation import (
     BOOLEAN,
     FRACTION,
@@ -254,6 +255,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     _overcomplete: ClassVar[bool] = True
 
+    @with_torch_defaults
     def transform(self, X) -> np.ndarray | sparse.csr_array:
         """Encode rows.
 

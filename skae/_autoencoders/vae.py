@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from .._data.array_api import to_namespace_of
 from .._data.device import as_array
+from .._data.torch_defaults import with_torch_defaults
 from .._data.validation import BOOLEAN, RANDOM_STATE, Interval, check_value, integer, parameter
 from .._losses.importance_weighted import (
     antithetic_normal,
@@ -216,6 +217,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
     kl_warmup: float = parameter(0.0, Interval(Real, 0, 1))
     binarize: bool = parameter(False, BOOLEAN)
 
+    @with_torch_defaults
     def sample(self, n_samples=1, *, random_state=None) -> np.ndarray:
         """Draw new rows from the learned density.
 
@@ -248,6 +250,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
             self.mean_, draw_rows(self.network_, n_samples, loss=loss, seed=seed)
         )
 
+    @with_torch_defaults
     def posterior(self, X) -> tuple[np.ndarray, np.ndarray]:
         """The distribution of the code of each row: normal and independent over components.
 
@@ -280,6 +283,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         both = self._apply(self._validated(X), mean_and_std, 2 * self.n_components_)
         return both[:, : self.n_components_], both[:, self.n_components_ :]
 
+    @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
         """The evidence lower bound of each row, at beta one; higher is better.
 
@@ -306,6 +310,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         bound = partial(evidence_lower_bound, loss=self._reconstruction_loss, noise=noise)
         return self._apply(self._checked_for_loss(X), bound, 1)[:, 0]
 
+    @with_torch_defaults
     def log_likelihood(self, X, n_samples=100) -> np.ndarray:
         """The logarithm of the density of each row, estimated by importance sampling.
 

@@ -1,7 +1,6 @@
 """Devices, dtypes and conversion between NumPy arrays and torch tensors."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -64,13 +63,6 @@ def as_tensor(block: np.ndarray | Tensor, dtype: torch.dtype, device: torch.devi
 def as_array(x: Tensor) -> np.ndarray:
     """Convert a tensor to a float64 array in host memory."""
     return x.detach().cpu().double().numpy()
-
-
-@contextmanager
-def grad_mode() -> Iterator[None]:
-    """Enable gradients, even within the caller's `no_grad` or `inference_mode`."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 def halve_on_oom(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

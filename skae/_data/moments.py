@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .dataset import Rows, row_blocks, stored_width, tensor_blocks
 from .device import as_array, max_float_dtype
+from .forks import IMPORT_LOCK
 from .process_group import SINGLE_PROCESS, SingleProcess
 
 
@@ -68,7 +69,8 @@ def _merge(first: _ColumnMoments, second: _ColumnMoments) -> _ColumnMoments:
 
 def _of_array(X: np.ndarray | sparse.csr_array) -> _ColumnMoments:
     """Moments of an array or CSR matrix, in blocks: a single pass needs several times its size."""
-    from sklearn.preprocessing import StandardScaler  # here, as it would double the import's time
+    with IMPORT_LOCK:  # here, as it would double the import's time
+        from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(with_mean=not sparse.issparse(X))
     width = stored_width(X) if sparse.issparse(X) else None

@@ -13,12 +13,12 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._data.device import grad_mode
 from .._data.groups import RowGroups
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.threads import threads_for
+from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -178,7 +178,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with restore_on_error(self), grad_mode(), threads_for(0):
+        with restore_on_error(self), training_mode(), threads_for(0):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             cells = self._validate(X, reset=True)
@@ -198,6 +198,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
         def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
+    @with_torch_defaults
     def transform(self, X) -> np.ndarray:
         """Fill the missing cells of rows.
 

@@ -1,7 +1,6 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
-from functools import cached_property
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._data.forks import cached_attribute
 from .._graph.graph import Graph
 from .decoder_tangents import decoder_tangents, tangents_by_autograd
 from .projection import Projection
@@ -211,7 +211,7 @@ class CachedProjection:
         self._network, self._snapshot = network, Snapshot(network)
         self.of_rows = Projection(network)
 
-    @cached_property
+    @cached_attribute
     def of_row(self) -> RowProjection | None:
         """The projection of a single row, if there is a faster one."""
         return row_projection(self._network)

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.fixes import parse_version
 from torch import Tensor, nn
 
+from .._data.torch_defaults import with_torch_defaults
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .layers import LAYERS, has_hooks
 from .old_names import NEW_ATTRIBUTES, PACKAGE, RENAMED_CLASSES, new_attribute_names
@@ -84,9 +85,11 @@ class VersionPickleMixin(BaseEstimator):
     It warns about a pickle of a newer version, and names both versions if it cannot be read.
     """
 
+    @with_torch_defaults
     def __getstate__(self) -> dict[str, Any]:
         return dict(super().__getstate__()) | {VERSION: _version()}
 
+    @with_torch_defaults
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         written, current = state.pop(VERSION, None), _version()
@@ -123,6 +126,7 @@ class ModulePickleMixin(VersionPickleMixin):
 
     _module_name: ClassVar[str]  # the attribute that holds the fitted network
 
+    @with_torch_defaults
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if isinstance(module := state.get(self._module_name), nn.Module):

@@ -7,11 +7,11 @@ Each row has its own damping, and a step that does not lower its loss is not tak
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from .._data.forks import cached_attribute
 from .._losses.reconstruction import ReconstructionLoss, SquaredError, loss_of_link
 from .autoencoder import Autoencoder, full_precision
 from .decoder_tangents import DecoderTangents, LayeredDecoder, Values, decoder_tangents
@@ -111,7 +111,7 @@ class Projection:
         index = best * n_samples + torch.arange(n_samples, device=best.device)
         return [v.index_select(0, index) for v in values], loss
 
-    @cached_property
+    @cached_attribute
     def _anchor_losses(self) -> "AnchorLosses":
         return AnchorLosses(self._loss, self._network.decode(self._network.anchors))
 

@@ -12,11 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._data.dataset import Rows, dense_block, make_dataset, tensor_blocks
-from .._data.device import as_array, as_tensor, grad_mode, inference_dtype, resolve_device
+from .._data.device import as_array, as_tensor, inference_dtype, resolve_device
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.threads import threads_for
+from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
     RANDOM_STATE,
     StrOptions,
@@ -174,7 +175,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         """
-        with restore_on_error(self), grad_mode():
+        with restore_on_error(self), training_mode():
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             X = validate_rows(self, X, reset=True, ensure_min_samples=2)
@@ -251,6 +252,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         """
         return self.score_features(X).sum(axis=1)
 
+    @with_torch_defaults
     def score_features(self, X) -> np.ndarray:
         """Contribution of each feature to the score of a row.
 
@@ -266,6 +268,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         """
         return -self._apply(Denoisers.errors, X)
 
+    @with_torch_defaults
     def reconstruct(self, X) -> np.ndarray:
         """Mean of the denoised rows over all denoisers.
 

@@ -24,11 +24,12 @@ from sklearn.utils.validation import check_is_fitted
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
 from .._data.dataset import Rows, dense_block, make_dataset
-from .._data.device import as_array, grad_mode
+from .._data.device import as_array
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.threads import threads_for
+from .._data.torch_defaults import training_mode
 from .._data.validation import (
     NONE,
     RANDOM_STATE,
@@ -196,7 +197,7 @@ class AutoencoderClassifier(
         ValueError, TypeError
             If a parameter, `X` or `y` is not as documented; the message names it.
         """
-        with restore_on_error(self), grad_mode():
+        with restore_on_error(self), training_mode():
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             rows, y = validate_rows(self, X, y=y, ensure_min_samples=2)

@@ -11,6 +11,7 @@ from joblib import ParallelBackendBase, parallel_config
 from torch import Tensor
 
 from .._data.threads import MULTITHREADING_MIN_FLOPS
+from .._data.torch_defaults import torch_defaults
 from .batched_epochs import Epoch, EpochBatcher, can_be_batched
 from .loop import RUN_EPOCH, Optimizer, train_epoch
 from .manual_backward import ManualGradient
@@ -127,7 +128,7 @@ def run_interleaved(calls: Sequence["_InterleavedCall"]) -> None:
     n_threads = torch.get_num_threads()
     # The calls change the warning filters and the number of threads, and restore the values that
     # they found. As they end in another order than they began, both are restored here.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch_defaults():
         try:
             _run_epoch_by_epoch(calls)
         except BaseException:

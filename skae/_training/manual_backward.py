@@ -9,13 +9,14 @@ axis of networks: matrices of shape (n_networks, n_out, n_in), vectors of shape 
 
 import copy
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from .._data.forks import cached_attribute
 from .._nn.autoencoder import Autoencoder
 from .._nn.layers import LAYERS, has_hooks
 from .._nn.projection import nearest_codes
@@ -230,7 +231,7 @@ class ManualGradient:
         cached_inputs = CachedInputs(*columns.index_select(0, index).split(widths, 1))
         return self._squared_error(cached_inputs)
 
-    @cached_property
+    @cached_attribute
     def _cache(self) -> tuple[Tensor, list[int]] | None:
         """The cached inputs of all rows as one tensor, and the widths of its parts."""
         if self._rows is None or self._rows.dtype != self.dtype:  # dtypes of the parts would differ

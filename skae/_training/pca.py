@@ -15,6 +15,7 @@ from torch import Tensor
 from .._data.array_api import as_numpy, empty_like
 from .._data.dataset import BLOCK_ENTRIES, Rows, dense_block, row_blocks, stored_width
 from .._data.device import as_tensor, inference_dtype, max_float_dtype
+from .._data.forks import IMPORT_LOCK
 from .._data.moments import Moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
 
@@ -109,7 +110,8 @@ def principal_components(
     if few and np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES:
         components = _lobpcg(X, moments, int(n_components), seed)
         return PrincipalComponents(components, *_row_by_row(X, moments, components, group))
-    from sklearn.decomposition import PCA  # here, as it would triple the import's time
+    with IMPORT_LOCK:  # here, as it would triple the import's time
+        from sklearn.decomposition import PCA
 
     pca = PCA(
         n_components,

@@ -1,0 +1,123 @@
+"""What the caller has set in torch does not change any result."""
+
+import pickle
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import ESTIMATORS
+
+from skae._data.torch_defaults import torch_defaults, training_mode, with_torch_defaults
+
+# Methods that fit.
+FITTING = {"fit", "partial_fit", "fit_transform", "fit_predict"}
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+AMBIENT = {
+    "device": lambda: torch.device("meta"),
+    "float64": lambda: default_dtype(torch.float64),
+    "float16": lambda: default_dtype(torch.float16),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference_mode": torch.inference_mode,
+}
+
+
+def defaults():
+    return torch.get_default_dtype(), torch.empty(0).device, torch.is_autocast_enabled("cpu")
+
+
+def results(estimator, X):
+    """What all public methods of a fitted estimator return; those unknown here take rows."""
+    arguments = {
+        "inverse_transform": lambda: [estimator.transform(X)],
+        "sample": lambda: [3],
+        "score": lambda: [X, np.arange(len(X)) % 2],
+    }
+    found = {}
+    for name in dir(type(estimator)):
+        of_data = (
+            name[0].islower() and not name.startswith(("get_", "set_")) and name not in FITTING
+        )
+        if of_data and callable(method := getattr(estimator, name, None)):
+            found[name] = method(*arguments.get(name, lambda: [X])())
+    return found
+
+
+@pytest.mark.parametrize("ambient", AMBIENT.values(), ids=AMBIENT)
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_defaults_of_the_caller_change_no_result(cls, ambient, small, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X, y = rng.normal(size=(70, 2)) @ rng.normal(size=(2, 5)) + 0.1, np.arange(70) % 2
+    rows = np.where(rng.uniform(size=X.shape) < 0.1, np.nan, X)
+    if not cls().__sklearn_tags__().input_tags.allow_nan:
+        rows = X
+    alone = small(cls, 2).fit(rows, y)
+    expected = results(alone, rows)
+    with ambient():
+        within = pickle.loads(pickle.dumps(small(cls, 2).fit(rows, y)))
+        for fitted in (alone, within):
+            for name, values in results(fitted, rows).items():
+                np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_training_mode_enables_gradients_within_any_mode(mode):
+    with mode(), training_mode():
+        x = torch.ones(1, requires_grad=True)
+        (2 * x).backward()
+        assert x.grad.item() == 2
+
+
+@pytest.mark.parametrize("ambient", AMBIENT.values(), ids=AMBIENT)
+def test_the_defaults_of_the_caller_are_restored_after_an_error(ambient):
+    @with_torch_defaults
+    def fail():
+        made = torch.zeros(1) @ torch.zeros(1, 1)
+        assert (made.dtype, made.device.type) == (torch.float32, "cpu")
+        raise KeyError
+
+    with ambient():
+        before = (
+            torch.get_default_dtype(),
+            torch.empty(0).device,
+            torch.is_autocast_enabled("cpu"),
+        )
+        with pytest.raises(KeyError):
+            fail()
+        assert before == (
+            torch.get_default_dtype(),
+            torch.empty(0).device,
+            torch.is_autocast_enabled("cpu"),
+        )
+
+
+def test_the_dtype_is_that_of_torch_as_long_as_any_thread_is_within():
+    entered, left, seen = threading.Event(), threading.Event(), []
+
+    def work():
+        with torch_defaults():
+            entered.set()
+            left.wait(10)
+            seen.append(torch.get_default_dtype())
+
+    with default_dtype(torch.float64):
+        thread = threading.Thread(target=work)
+        with torch_defaults():
+            thread.start()
+            entered.wait(10)
+        left.set()
+        thread.join()
+        assert seen == [torch.float32]
+        assert torch.get_default_dtype() == torch.float64
