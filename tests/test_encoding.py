@@ -11,8 +11,8 @@ import sklearn
 from sklearn.preprocessing import LabelEncoder
 from tampering import attribute, rewrite, state
 
-from skae import AutoencoderTransformer, load, save
-from skae._export.encoding import MAX_MORE_CHARACTERS, MAX_PADDING
+from skae import VAE, AutoencoderTransformer, load, save
+from skae._export.encoding import MAX_DEPTH, MAX_MORE_CHARACTERS, MAX_PADDING
 
 
 @pytest.fixture
@@ -133,6 +133,7 @@ TAMPERINGS = {
     "class of a layer": lambda h, a: structure(h)["value"].append(["class", "Hardtanh"]),
     "depth": add("network", nested(900)),
     "width": add("n_features_in_", 63),
+    "codes of another width": change_value("RotatedAutoencoder", "n_components", 2**30),
     "tensor": lambda h, a: {
         name: a[name][..., :-1].copy() if "decoder" in name and "weight" in name else a[name]
         for name in a
@@ -142,6 +143,37 @@ TAMPERINGS = {
     "custom objects in a string": lambda h, a: h.update(custom_objects="abc"),
     "no custom objects": lambda h, a: h.update(custom_objects=None),
 }
+
+
+def nest(n_levels):
+    """A tampering that puts the estimator into others."""
+
+    def change(header, arrays):
+        for _ in range(n_levels):
+            entries = [["estimator", header["content"]], ["_sklearn_version", sklearn.__version__]]
+            kind = {"kind": "estimator", "class": "FrozenEstimator"}
+            header["content"] = kind | {"value": entries}
+
+    return change
+
+
+@pytest.mark.parametrize("n_levels", [MAX_DEPTH, 10 * MAX_DEPTH])
+def test_estimators_are_nested_a_few_levels_deep(n_levels, saved):
+    whole = saved.read_bytes()
+    rewrite(saved, nest(MAX_DEPTH - 1))
+    load(saved)
+    saved.write_bytes(whole)
+    rewrite(saved, nest(n_levels))
+    with pytest.raises(ValueError, match=f"nested more than {MAX_DEPTH} levels deep"):
+        load(saved)
+
+
+def test_bytes_that_are_no_booleans_are_refused(digits, path, small):
+    save(small(VAE, max_iter=1).fit(digits), path)
+    bad = np.full(4, 2, np.uint8).view(bool)
+    rewrite(path, lambda header, arrays: arrays | {"active_components_": bad})
+    with pytest.raises(ValueError, match="an array of booleans has other entries"):
+        load(path)
 
 
 @pytest.mark.parametrize("change", TAMPERINGS.values(), ids=TAMPERINGS)

@@ -16,11 +16,12 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from tampering import rewrite, state
 
 import skae
 from skae import load, save
 
-N_MUTATIONS = 20
+N_MUTATIONS = 10
 METHODS = (
     *("transform", "reconstruct", "predict", "predict_proba", "decision_function"),
     *("score_samples", "feature_contributions", "get_feature_names_out"),
@@ -135,7 +136,5 @@ def test_the_cache_of_a_pipeline_is_not_restored(digits, tmp_path):
     save(pipeline, tmp_path / "model")
     assert pipeline.memory == str(tmp_path / "cache")
     assert load(tmp_path / "model").memory is None
-    from tampering import rewrite, state
-
     rewrite(tmp_path / "model", lambda header, arrays: state(header).append(["memory", "cache"]))
     assert load(tmp_path / "model").memory is None

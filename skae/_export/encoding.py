@@ -34,6 +34,8 @@ DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} 
 # memory. The arrays of a file may have this many times the characters of their strings, each with a
 # separator, and together so many characters more.
 MAX_PADDING, MAX_MORE_CHARACTERS = 4, 2**23
+# Each level checks those below it again, and scikit-learn takes twice as long for each more.
+MAX_DEPTH = 6
 MT19937, MT19937_WORDS = "MT19937", 624
 JOBLIB = "use joblib.dump, whose files can run code: load them only from where you trust"
 
@@ -224,6 +226,7 @@ class Decoder:
         self.unused = dict(arrays)
         self.custom = custom
         self.classes = known_classes()
+        self.depth = 0
         self.allowance = _StringAllowance()
 
     def decode(self, value: Any) -> Any:
@@ -240,7 +243,10 @@ class Decoder:
         return {self.decode(k): self.decode(v) for k, v in value["value"]}
 
     def _array(self, value: dict[str, Any]) -> np.ndarray:
-        return np.array(self.unused.pop(value["value"]), order=value["order"])
+        array = self.unused.pop(value["value"])
+        if array.dtype == bool and (array.view(np.uint8) > 1).any():  # NumPy counts bytes
+            raise ValueError("an array of booleans has other entries")
+        return np.array(array, order=value["order"])
 
     def _scalar(self, value: dict[str, Any]) -> Any:
         return self.unused.pop(value["value"])[()]
@@ -310,7 +316,11 @@ class Decoder:
         return self._estimator(self.custom.estimator_class(value["class"], base), value)
 
     def _estimator(self, cls: type[BaseEstimator], value: dict[str, Any]) -> BaseEstimator:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"its estimators are nested more than {MAX_DEPTH} levels deep")
         state = self._table(value)
+        self.depth -= 1
         estimator = object.__new__(cls)
         estimator.__setstate__(state)
         if cls is Pipeline:

@@ -1,7 +1,7 @@
 """A check that an estimator from a file works: its methods return what their shapes promise."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
 from .fitted_state import check_is_complete
+from .module_state import one_step
 from .network_check import MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE, SizeLimit, check_network
 
 # Methods of rows. scikit-learn's `score_samples` can fail for fits that are sound.
@@ -38,11 +39,14 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
     if not all(is_known(type(part)) for part in _estimators_in(estimator)):
         return
     probe = _without_names(estimator)
-    # Settings of the program do not matter here.
-    with (
-        config_context(transform_output="default", array_api_dispatch=False),
-        np.errstate(all="ignore"),
-    ):
+    with ExitStack() as stack:
+        # Settings of the program do not matter here.
+        stack.enter_context(config_context(transform_output="default", array_api_dispatch=False))
+        stack.enter_context(np.errstate(all="ignore"))
+        for part in _estimators_in(probe):
+            for value in vars(part).values():
+                if isinstance(value, nn.Module):
+                    stack.enter_context(one_step(value))
         if isinstance(probe, Pipeline):
             _check_widths(probe)
         elif isinstance(probe, LabelEncoder | LabelBinarizer):

@@ -1,6 +1,7 @@
 """The state that a network from a file may have: the types and sizes of values of its layers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
@@ -13,6 +14,7 @@ Rule = Callable[[Any], bool]
 
 # Of a projection or a pursuit in `transform`: a file must not choose how long that takes.
 MAX_STEPS = 1000
+STEPS = ("n_projection_steps", "n_pursuit_steps")
 
 
 def _integer(low: int, high: int) -> Rule:
@@ -59,8 +61,7 @@ VALUES: dict[str, Rule] = {
     "n_components": _size,
     "n_neighbors": _size,
     "n_nonzero": _size,
-    "n_projection_steps": _steps,
-    "n_pursuit_steps": _steps,
+    **dict.fromkeys(STEPS, _steps),
     "n_steps": _size,
     "posterior_means": _nothing,
     "receptive_fields": _nothing,
@@ -80,6 +81,24 @@ def check_module(module: nn.Module, custom: Mapping[str, type[nn.Module]]) -> No
     tensors = [*module.parameters(), *module.buffers()]
     if len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) > 1:
         raise ValueError("the tensors of its network have different precisions")
+
+
+@contextmanager
+def one_step(module: nn.Module) -> Iterator[None]:
+    """Within it a projection or a pursuit takes one step, which takes as much memory as many."""
+    before = [
+        (part, name, vars(part)[name])
+        for part in module.modules()
+        for name in STEPS
+        if name in vars(part)
+    ]
+    for part, name, n_steps in before:
+        setattr(part, name, min(n_steps, 1))
+    try:
+        yield
+    finally:
+        for part, name, n_steps in before:
+            setattr(part, name, n_steps)
 
 
 def _is_of_torch(part: nn.Module) -> bool:

@@ -25,6 +25,8 @@ def check_network(estimator: BaseAutoencoder) -> None:
     fitted = estimator.network_
     if not isinstance(fitted, FittedAutoencoder):
         raise ValueError(f"its network is a {type(fitted).__name__}")
+    if fitted.n_components != estimator.n_components_:
+        raise ValueError(f"its network has {fitted.n_components} components")
     limit = MAX_ENTRIES + MAX_ENTRIES_PER_FEATURE * len(fitted.shift)
     with torch.inference_mode(), SizeLimit(limit):
         row = torch.zeros_like(fitted.shift)[None]

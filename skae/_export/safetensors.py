@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from .._data.torch_defaults import training_mode
 from .custom_objects import CustomObject, CustomObjects, CustomObjectsError, known_classes
 from .encoding import Decoder, Encoder
 from .replacement import replace_files
@@ -225,8 +226,7 @@ def _read(raw: bytes, custom: CustomObjects) -> BaseEstimator:
         raise ValueError("its contents have changed since it was written")
     if missing := custom.missing(_custom_names(header)):
         raise _MissingObjectsError(missing)
-    # The surroundings of the program do not matter.
-    with torch.inference_mode(False), torch.device("cpu"), torch.autocast("cpu", enabled=False):
+    with training_mode():  # whatever the caller has set
         estimator = Decoder(arrays, custom).decode(header["content"])
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"it holds a {type(estimator).__name__} instead of an estimator")
