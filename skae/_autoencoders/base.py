@@ -12,7 +12,7 @@ from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, process_group
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
-from .._data.validation import check_parameters, restore_on_error
+from .._data.validation import check_finite_results, check_parameters, restore_on_error
 from .._nn.autoencoder import Autoencoder
 from .._training.callbacks import (
     CallbackSupportMixin,
@@ -339,6 +339,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         self._optimizer_state = optimizer_state
         for name, value in self._fitted_attributes(result, data).items():
             setattr(self, name, value)
+        check_finite_results(self)
 
     def _fitted_attributes(self, result: FitResult, data: FitData) -> dict[str, Any]:
         """The fitted attributes, with arrays in the namespace of the training rows."""

@@ -1,7 +1,6 @@
 """Inference of a fitted autoencoder: codes, reconstructions, scores; validation and pickling."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,13 +20,14 @@ from .._data.array_api import (
     to_namespace_of,
     to_native,
 )
-from .._data.dataset import dense_block, tensor_blocks
-from .._data.device import TORCH_DTYPES, as_tensor, halve_on_oom, inference_dtype
+from .._data.dataset import Rows, dense_block, tensor_blocks
+from .._data.device import TORCH_DTYPES, as_tensor, inference_dtype, max_float_dtype
 from .._data.rows import validate_codes, validate_rows
 from .._data.torch_defaults import with_torch_defaults
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
-from .._nn.fitted import FittedAutoencoder, cached_cast
+from .._nn.fitted import FittedAutoencoder
 from .._nn.pickling import ModulePickleMixin
+from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.rotation import CodeStatistics, explained_share
 from .shared_parameters import SharedParameters
 
@@ -127,7 +127,7 @@ class FittedAutoencoderMixin(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
                 f"{codes.shape[1]}."
             )
-        return self._apply(codes, self._decode, self.n_features_in_)
+        return self._apply(codes, self._decode, self.n_features_in_, are_codes=True)
 
     @with_torch_defaults
     def reconstruct(self, X) -> np.ndarray:
@@ -184,14 +184,17 @@ class FittedAutoencoderMixin(
             The negative loss of each entry; for squared error, the squared difference.
         """
         check_is_fitted(self)
+        return self._feature_scores(self._checked_for_loss(X))
+
+    def _feature_scores(self, X, *, precise: bool = False) -> Any:
+        """`score_features` of validated rows; in float64 if `precise`."""
 
         def negative_loss(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
             raw = fitted.decode(fitted.encode(x))
             losses = self._reconstruction_loss.pointwise(raw, x.nan_to_num())
             return torch.where(torch.isnan(x), 0.0, -losses)
 
-        X = self._checked_for_loss(X)
-        return self._apply(X, negative_loss, X.shape[1])
+        return self._apply(X, negative_loss, X.shape[1], precise=precise)
 
     @with_torch_defaults
     def score(self, X, y=None) -> float:
@@ -223,7 +226,7 @@ class FittedAutoencoderMixin(
                 dim=1,
             )
 
-        per_row = self._apply(self._checked_for_loss(X), deviances, 2)
+        per_row = self._apply(self._checked_for_loss(X), deviances, 2, precise=True)
         return explained_share(*column_sums(to_native(per_row)))
 
     @property
@@ -259,25 +262,10 @@ class FittedAutoencoderMixin(
 
     def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
         """`X` as a float array of its namespace, or CSR matrix, of the width of `fit`."""
-        if not reset and ensure_min_samples == 1 and self._is_valid_already(X):
+        if not reset and ensure_min_samples == 1 and _is_valid_already(self, X):
             return X
         options = {"dtype": float_dtypes(X), "ensure_min_samples": ensure_min_samples}
         return validate_rows(self, X, reset=reset, **options)
-
-    def _is_valid_already(self, X) -> bool:
-        """Whether `X` is a small array that scikit-learn's checks would return unchanged.
-
-        For one row these checks take about as long as the network.
-        """
-        return (
-            type(X) is np.ndarray
-            and X.dtype in TORCH_DTYPES
-            and X.ndim == 2
-            and 0 < X.size <= FEW_ENTRIES
-            and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")  # scikit-learn warns of missing names
-            and not np.isinf(X).any()
-        )
 
     def _checked_for_loss(self, X, **options):
         """`X` as `_validated`, and within the domain of the loss."""
@@ -292,32 +280,88 @@ class FittedAutoencoderMixin(
     def _reconstruct(self, fitted: FittedAutoencoder, x: Tensor) -> Tensor:
         return self._decode(fitted, fitted.encode(x))
 
-    def _apply(self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int) -> Any:
-        """`apply` to the rows of `X`, in the precision and the array namespace of `X`."""
+    def _apply(
+        self,
+        X,
+        apply: Callable[[FittedAutoencoder, Tensor], Tensor],
+        width: int,
+        *,
+        are_codes: bool = False,
+        precise: bool = False,
+    ) -> Any:
+        """`apply` to the rows of `X`, or to codes, in the array namespace of `X`.
+
+        The result, (n_samples, width), has the precision of `X`, or float64 if `precise`.
+        """
         check_same_library(self, X, self.mean_)
-        return to_namespace_of(X, self._apply_to_native(to_native(X), apply, width))
+        options = {"are_codes": are_codes, "precise": precise}
+        return to_namespace_of(X, self._apply_to_native(to_native(X), apply, width, **options))
 
     def _apply_to_native(
-        self, X, apply: Callable[[FittedAutoencoder, Tensor], Tensor], width: int
+        self,
+        X,
+        apply: Callable[[FittedAutoencoder, Tensor], Tensor],
+        width: int,
+        *,
+        are_codes: bool = False,
+        precise: bool = False,
     ) -> np.ndarray | Tensor:
         """`apply` to the rows of a NumPy array, CSR matrix or tensor, a block at a time."""
         device = self.network_.shift.device
         if self.device == "auto" and isinstance(X, Tensor):
             device = X.device
-        dtype = inference_dtype(X.dtype, device)
-        fitted = cached_cast(self.network_, dtype, device)
+        out_dtype = max_float_dtype(device) if precise else inference_dtype(X.dtype, device)
+
+        def result_of(x: Tensor) -> Any:
+            result = apply_to_rows(self.network_, x, apply, are_codes=are_codes)
+            if result.dtype != out_dtype:
+                result = saturated(result, out_dtype)
+            return to_namespace_of(X, result)
+
+        dtype = precision(self.network_, X.dtype, device)
+        result = _empty_results(X, width, precise=precise)
         with torch.inference_mode():
-            if device.type == "cpu" and X.shape[0] * self.n_features_in_ <= FEW_ENTRIES:
-                x = as_tensor(dense_block(X, slice(None)), dtype, device)
-                # For one row what follows would take as long as a layer.
-                return to_namespace_of(X, apply(fitted, x))
-            start, result = 0, empty_like(X, (X.shape[0], width))
-            # Blocks of 1000 rows of 784 columns are fastest; 150 rows are a fifth slower. 2000 rows
-            # of 32 are a third faster than 30,000: outputs of hidden layers stay in the cache.
-            wide = max(self.n_features_in_, 512 if device.type == "cpu" else 0)
-            for x in tensor_blocks(X, dtype, device, width=wide, times=8):
-                result[start : start + len(x)] = to_namespace_of(
-                    X, halve_on_oom(partial(apply, fitted), x)
-                )
-                start += len(x)
-        return result
+            return _fill_by_blocks(result, X, result_of, dtype, device, self.n_features_in_)
+
+
+def _fill_by_blocks(
+    result: Any,
+    X: Rows,
+    result_of: Callable[[Tensor], Any],
+    dtype: torch.dtype,
+    device: torch.device,
+    n_features: int,
+) -> Any:
+    """The results of the rows of `X`, a block at a time; few rows are one block."""
+    if device.type == "cpu" and X.shape[0] * n_features <= FEW_ENTRIES:
+        # For one row what follows would take as long as a layer.
+        return result_of(as_tensor(dense_block(X, slice(None)), dtype, device))
+    # Blocks of 1000 rows of 784 columns are fastest; 150 rows are a fifth slower. 2000 rows of 32
+    # are a third faster than 30,000: outputs of hidden layers stay in the cache.
+    wide, start = max(n_features, 512 if device.type == "cpu" else 0), 0
+    for x in tensor_blocks(X, dtype, device, width=wide, times=8):
+        result[start : start + len(x)] = result_of(x)
+        start += len(x)
+    return result
+
+
+def _empty_results(X: Any, width: int, *, precise: bool) -> np.ndarray | Tensor:
+    """Memory for so many results of each row of `X`; in float64 if `precise`."""
+    dtype = max_float_dtype(X.device) if isinstance(X, Tensor) else np.float64
+    return empty_like(X, (X.shape[0], width), dtype if precise else None)
+
+
+def _is_valid_already(fitted: FittedAutoencoderMixin, X: Any) -> bool:
+    """Whether `X` is a small array that scikit-learn's checks would return unchanged.
+
+    For one row these checks take about as long as the network.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.dtype in TORCH_DTYPES
+        and X.ndim == 2
+        and 0 < X.size <= FEW_ENTRIES
+        and X.shape[1] == fitted.n_features_in_
+        and not hasattr(fitted, "feature_names_in_")  # scikit-learn warns of missing names
+        and not np.isinf(X).any()
+    )

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
@@ -279,9 +280,8 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         check_is_fitted(self)
         X = self._validated(X)
 
-        def codes(rows) -> Any:
-            return self._apply(rows, lambda fitted, x: fitted.encode(x), self.n_components_)
-
+        encode = lambda fitted, x: fitted.encode(x)  # noqa: E731
+        codes = partial(self._apply, apply=encode, width=self.n_components_)
         if not self.sparse_output:
             return codes(X)
         dense = (as_numpy(codes(X[rows])) for rows in row_blocks(X, self.n_components_, 8))

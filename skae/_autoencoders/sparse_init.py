@@ -157,12 +157,13 @@ def directions_to_rows(
     rows = torch.cat(drawn)[:n_components].to(data.device)
     deviations = torch.nan_to_num(data.rows.all_gather_rows(data.train[rows]).cpu().double() - mean)
     # Noise makes all directions different and none zero; constant columns have none.
-    noise = torch.randn(deviations.shape, generator=rng, dtype=deviations.dtype)
-    noise *= torch.from_numpy(data.moments.std)
+    normal = torch.randn(deviations.shape, generator=rng, dtype=deviations.dtype)
     if fields is not None:
-        deviations, noise = deviations * fields, noise * fields
-    deviations, noise = normalize(deviations, dim=1), normalize(noise, dim=1)
-    return normalize(deviations + noise * NOISE, dim=1)
+        deviations, normal = deviations * fields, normal * fields
+    noise = normalize(normal * torch.from_numpy(data.moments.std / data.moments.rms_std), dim=1)
+    directions = normalize(normalize(deviations, dim=1) + noise * NOISE, dim=1)
+    # Where all columns are constant any direction will do, except none.
+    return torch.where(directions.any(1, keepdim=True), directions, normalize(normal, dim=1))
 
 
 def best_code_scale(coder: SparseCoder, data: FitData) -> float:

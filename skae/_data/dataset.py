@@ -19,6 +19,10 @@ BLOCK_ENTRIES = 2**17
 MAX_CACHED_ENTRIES = 2**20
 
 # Rows as scikit-learn's validation returns them or, on an accelerator, as a tensor.
+# Standardised entries are limited to this number, whose square is finite in float32. No row of the
+# data from which the units come is as far; rows of `X_val` or of a later fit may be.
+MAX_STANDARD = 1e15
+
 Rows: TypeAlias = np.ndarray | sparse.csr_array | Tensor
 RowIndex: TypeAlias = slice | np.ndarray | Tensor
 
@@ -112,8 +116,8 @@ class ArrayDataset(Dataset):
     def __getitem__(self, index: Tensor) -> Tensor:
         batch = dense_block(self._X, index.cpu().numpy())
         # Centred in the precision of X: a float32 copy of 1e6 + noise would have lost the noise.
-        standard = ((batch - self._shift) / self._scale).astype(np.float32)
-        return torch.from_numpy(standard).to(self._device)
+        standard = np.clip((batch - self._shift) / self._scale, -MAX_STANDARD, MAX_STANDARD)
+        return torch.from_numpy(standard.astype(np.float32)).to(self._device)
 
 
 class TensorDataset(Dataset):
@@ -133,7 +137,8 @@ class TensorDataset(Dataset):
 
     def __getitem__(self, index: Tensor) -> Tensor:
         batch = self._X.index_select(0, index.to(self._X.device))
-        return ((batch - self._shift) / self._scale).to(self._device, torch.float32)
+        standard = ((batch - self._shift) / self._scale).clamp(-MAX_STANDARD, MAX_STANDARD)
+        return standard.to(self._device, torch.float32)
 
 
 class CachedDataset(Dataset):

@@ -43,8 +43,8 @@ def moments(X: Rows, group: SingleProcess = SINGLE_PROCESS) -> Moments:
     mean = np.where(never_observed, 0.0, mean)
     std = np.sqrt(np.where(never_observed, 0.0, variance))
     # The variance of a constant column of floats consists of rounding errors.
-    eps = torch.finfo(X.dtype).eps if isinstance(X, Tensor) else np.finfo(X.dtype).eps
-    std[std <= 8 * eps * np.abs(mean)] = 0.0
+    dtype = max_float_dtype(X.device) if isinstance(X, Tensor) else torch.float64  # of the sums
+    std[std <= 8 * torch.finfo(dtype).eps * np.abs(mean)] = 0.0
     rms_std = float(np.sqrt(np.mean(std**2)))
     n_missing = n_entries - int(np.broadcast_to(n_observed, len(mean)).sum())
     return Moments(mean, std, rms_std if rms_std > 0 else 1.0, n_missing)
@@ -76,7 +76,8 @@ def _of_array(X: np.ndarray | sparse.csr_array) -> _ColumnMoments:
     width = stored_width(X) if sparse.issparse(X) else None
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for rows in row_blocks(X, width, times=4):
-            scaler.partial_fit(X[rows])
+            # The statistics of CSR matrices have the precision of the matrix.
+            scaler.partial_fit(X[rows].astype(np.float64) if sparse.issparse(X) else X[rows])
     return _ColumnMoments(scaler.n_samples_seen_, scaler.mean_, scaler.var_)
 
 

@@ -22,15 +22,19 @@ def validate_rows(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
         "ensure_all_finite": "allow-nan",
     }
     options = defaults | options
+    with np.errstate(over="ignore", invalid="ignore"):  # scikit-learn adds up all values
+        checked = validate_data(estimator, X, **options)
     if "y" in options:
-        X, y = validate_data(estimator, X, **options)
+        X, y = checked
         return as_floats(X, options["dtype"]), y
-    return as_floats(validate_data(estimator, X, **options), options["dtype"])
+    return as_floats(checked, options["dtype"])
 
 
 def validate_codes(X: Any, **options: Any) -> Any:
     """Validate codes of floats, or a CSR matrix of them, as `check_array` does."""
-    return as_floats(check_array(X, accept_sparse="csr", **options), options["dtype"])
+    with np.errstate(over="ignore", invalid="ignore"):
+        checked = check_array(X, accept_sparse="csr", **options)
+    return as_floats(checked, options["dtype"])
 
 
 def as_floats(X: Any, dtypes: list[Any]) -> Any:

@@ -306,6 +306,19 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
     raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {value!r}.")
 
 
+def check_finite_results(estimator: BaseEstimator) -> None:
+    """Raise a ValueError if a number, or an array, that a fit has published is not finite."""
+    for name, value in vars(estimator).items():
+        if name.startswith("_") or not name.endswith("_"):
+            continue
+        if _is_float(value) and not np.isfinite(value).all():
+            raise ValueError(
+                f"`fit` ended with numbers in `{name}` that are not finite: the values of X differ "
+                "too much in size. Scale X first, with sklearn.preprocessing.StandardScaler or "
+                "RobustScaler for instance."
+            )
+
+
 @contextmanager
 def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Restore every attribute if the body raises, so that no estimator is left half fitted."""
@@ -316,3 +329,7 @@ def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")

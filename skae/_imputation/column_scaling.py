@@ -15,10 +15,11 @@ class ColumnScaling(NamedTuple):
 
     def standardize(self, cells: np.ndarray, missing: np.ndarray) -> Tensor:
         """Standardised cells; 0 where missing or in constant columns."""
-        centred = np.where(missing, self.mean, cells) - self.mean
-        return torch.from_numpy(
-            np.divide(centred, self.std, where=self.std > 0, out=np.zeros_like(centred))
-        )
+        with np.errstate(over="ignore"):  # the caller limits cells to the range of `fit`
+            centred = np.where(missing, self.mean, cells) - self.mean
+            return torch.from_numpy(
+                np.divide(centred, self.std, where=self.std > 0, out=np.zeros_like(centred))
+            )
 
     def to_data_units(self, x: Tensor) -> np.ndarray:
         """Standardised cells in the units of the data."""

@@ -23,6 +23,7 @@ from .._data.validation import (
     BOOLEAN,
     NONE,
     RANDOM_STATE,
+    check_finite_results,
     check_parameters,
     estimator_with,
     instance_of,
@@ -192,6 +193,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             x, missing = self._scaling.standardize(cells, is_missing), torch.from_numpy(is_missing)
             self._min, self._max = x.numpy().min(axis=0), x.numpy().max(axis=0)
             self._fit_fill(x, missing, groups)
+            check_finite_results(self)
         return self
 
     if TYPE_CHECKING:  # scikit-learn's method has no annotations

@@ -20,6 +20,10 @@ from .layers import layer_to_graph
 # row of spambase (raw, 2 components) at four times the distance makes it 2.5, else .73.
 PROJECTED_FADE_WIDTH = 3.0
 
+# Columns and components with a smaller standard deviation, in the network's units, are taken as
+# constant: its inverse would not be finite in float32, and they do not contribute to any error.
+MIN_STD = 1e-30
+
 
 def full_precision(device_type: str) -> AbstractContextManager:
     """Disable autocast where it is on; a context takes as long as a small layer."""
@@ -101,8 +105,8 @@ class Scales(nn.Module):
 
 
 def reciprocal(values: Tensor) -> Tensor:
-    """1 / value, and 0 for zero: from standard deviations to inverse scales or back."""
-    return torch.where(values > 0, 1 / values, 0.0)
+    """1 / value, and 0 for nearly zero: from standard deviations to inverse scales or back."""
+    return torch.where(values > MIN_STD, 1 / values, 0.0)
 
 
 class DecoderForm(NamedTuple):

@@ -61,6 +61,11 @@ class FittedAutoencoder(nn.Module):
         """The inverse of `from_network_code`."""
         return code / self.scale
 
+    def offsets(self) -> Tensor:
+        """The mean of each column in its standard deviations; 0 for constant columns."""
+        mean = self.shift.abs() / self.scale + self.network.pca_path.mean.abs()
+        return mean * self.network.scales.inverse_input_scale
+
     def with_trained_layers(self, network: Any) -> Self:
         """A copy with the encoder, the decoder and the anchors of `network`.
 

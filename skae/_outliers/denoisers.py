@@ -135,6 +135,10 @@ class Denoisers(nn.Module):
         """Rows in standard units."""
         return (x - self.shift) / self.scale
 
+    def offsets(self) -> Tensor:
+        """The mean of each column in its standard deviations."""
+        return self.shift.abs() / self.scale
+
     def residual(self, x: Tensor) -> Tensor:
         """Rows minus their denoised form, standardised, (n_denoisers, n_rows, n_features).
 

@@ -34,6 +34,7 @@ from .._nn.batched_linear import BatchedLinear
 from .._nn.fitted import cached_cast
 from .._nn.layers import ACTIVATIONS
 from .._nn.pickling import ModulePickleMixin
+from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.loop import by_autograd, divergence_message
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
@@ -183,7 +184,7 @@ class DenoisingEnsemble(ModulePickleMixin):
             denoisers = self._new_denoisers(X, seeds[0])
             with threads_for(3.0 * _n_weights(denoisers) * self.batch_size):
                 self._train(denoisers, X, seeds[1], seeds[2])
-                denoisers.to(inference_dtype(X.dtype, denoisers.shift.device))
+                denoisers.to(precision(denoisers, X.dtype, denoisers.shift.device))
                 self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
                 raise ValueError(divergence_message(self.learning_rate_init))
@@ -237,6 +238,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                 errors = [denoisers.network_errors(x) for x in self._blocks(denoisers, stored)]
                 denoisers.stored_errors.copy_(torch.cat(errors, 1))
 
+    @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
         """Outlier score of each row; lower is more abnormal, -1 is typical.
 
@@ -250,7 +252,11 @@ class DenoisingEnsemble(ModulePickleMixin):
         scores : ndarray of shape (n_samples,)
             The score of each row, at most 0.
         """
-        return self.score_features(X).sum(axis=1)
+        check_is_fitted(self)
+        X = validate_rows(self, X, reset=False)
+        scores = self._feature_scores(X, precise=True).sum(axis=1)
+        lowest = np.finfo(X.dtype).min  # of float64 the sum is finite
+        return scores.clip(min=lowest).astype(X.dtype, copy=False)
 
     @with_torch_defaults
     def score_features(self, X) -> np.ndarray:
@@ -266,7 +272,12 @@ class DenoisingEnsemble(ModulePickleMixin):
         scores : ndarray of shape (n_samples, n_features)
             Numbers of at most 0 that add up to `score_samples`.
         """
-        return -self._apply(Denoisers.errors, X)
+        check_is_fitted(self)
+        return self._feature_scores(validate_rows(self, X, reset=False))
+
+    def _feature_scores(self, X: Rows, *, precise: bool = False) -> np.ndarray:
+        """`score_features` of validated rows; in float64 if `precise`."""
+        return -self._apply(Denoisers.errors, X, precise=precise)
 
     @with_torch_defaults
     def reconstruct(self, X) -> np.ndarray:
@@ -287,17 +298,30 @@ class DenoisingEnsemble(ModulePickleMixin):
             standardized = denoisers.standardize(x).nan_to_num()
             return denoisers.denoise(standardized).mean(0) * denoisers.scale + denoisers.shift
 
-        return self._apply(mean_denoised, X)
-
-    def _apply(self, function: Callable[[Denoisers, Tensor], Tensor], X) -> np.ndarray:
-        """Apply a function to the rows of `X`, block by block, in the precision of `X`."""
         check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
+        return self._apply(mean_denoised, validate_rows(self, X, reset=False))
+
+    def _apply(
+        self,
+        function: Callable[[Denoisers, Tensor], Tensor],
+        X: Rows,
+        *,
+        precise: bool = False,
+    ) -> np.ndarray:
+        """Apply a function to the rows of `X`, block by block.
+
+        The result has the precision of `X`, or float64 if `precise`.
+        """
         device = self.denoisers_.shift.device
-        denoisers = cached_cast(self.denoisers_, inference_dtype(X.dtype, device), device)
+        dtype = precision(self.denoisers_, X.dtype, device)
+        out_dtype = torch.float64 if precise else inference_dtype(X.dtype, torch.device("cpu"))
+        denoisers = cached_cast(self.denoisers_, dtype, device)
         with torch.inference_mode():
-            results = [function(denoisers, x).cpu() for x in self._blocks(denoisers, X)]
-        return torch.cat(results).numpy().astype(X.dtype, copy=False)
+            results = [
+                saturated(apply_to_rows(self.denoisers_, x, function).cpu(), out_dtype)
+                for x in self._blocks(denoisers, X)
+            ]
+        return torch.cat(results).numpy()
 
     def _blocks(self, denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:
         width = len(denoisers.levels) * max(X.shape[1], *self.hidden_layer_sizes, 1)

@@ -21,6 +21,7 @@ from .._data.validation import (
     RANDOM_STATE,
     Interval,
     StrOptions,
+    check_finite_results,
     check_parameters,
     instance_of,
     parameter,
@@ -161,6 +162,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
                 own_groups = None if groups is None else groups[inliers]
                 self.estimator_ = _fit(unfitted, X[inliers], own_groups)
             self.offset_ = _offset(_scores(self.estimator_, X), self.contamination)
+            check_finite_results(self)
         return self
 
     def score_samples(self, X) -> np.ndarray:
@@ -227,7 +229,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         labels : ndarray of shape (n_samples,)
             1 for inliers, -1 for outliers.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def _new_estimator(self) -> Scorer:
         """An unfitted autoencoder, by the parameters."""
@@ -253,7 +255,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
 
 
 def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
-    return estimator.score_features(X).sum(axis=1, dtype=np.float64)
+    return estimator._feature_scores(X, precise=True).sum(axis=1)
 
 
 def _fit(unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:

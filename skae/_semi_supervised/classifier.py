@@ -34,6 +34,7 @@ from .._data.validation import (
     NONE,
     RANDOM_STATE,
     Interval,
+    check_finite_results,
     check_parameters,
     instance_of,
     integer,
@@ -51,6 +52,9 @@ from .fine_tuning import (
     prepare_encoder,
 )
 from .label_spreading import encode_labels, spread_labels
+
+# Scores are limited to this number: the exponential of its negative is zero in any precision.
+MAX_SCORE = 1e30
 
 # Components of the default autoencoder, if there are as many rows and columns.
 N_COMPONENTS = 64
@@ -204,11 +208,12 @@ class AutoencoderClassifier(
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.
-            autoencoder = self._pretrain(X, X_val, groups, rows.shape, rng.randint(2**31 - 1))
+            autoencoder = _pretrained(self, X, X_val, groups, rows.shape, rng.randint(2**31 - 1))
             codes = dense_block(autoencoder.transform(X), slice(None))
-            pseudo_labels = self._pseudo_label(codes, labels, rng)
+            pseudo_labels = _pseudo_label(self, codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
             self._fine_tune(rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
+            check_finite_results(self)
         return self
 
     if TYPE_CHECKING:  # scikit-learn's method has no annotations
@@ -297,35 +302,10 @@ class AutoencoderClassifier(
 
     def _scores(self, X) -> np.ndarray:
         codes = self.transform(X)
-        return codes @ self.coef_.T.astype(codes.dtype) + self.intercept_.astype(codes.dtype)
-
-    def _pretrain(self, X, X_val, groups, shape: tuple[int, int], seed: int) -> BaseAutoencoder:
-        if isinstance(self.estimator, FrozenEstimator):
-            if not isinstance(self.estimator.estimator, BaseAutoencoder):
-                raise TypeError(
-                    "`estimator` must be an autoencoder, a FrozenEstimator of one or None, got "
-                    f"{self.estimator!r}."
-                )
-            check_is_fitted(self.estimator.estimator)
-            return self.estimator.estimator
-        default = DenoisingAutoencoder(min(N_COMPONENTS, *shape), corruption_level=0.5)
-        autoencoder = default if self.estimator is None else clone(self.estimator)
-        if autoencoder.random_state is None:
-            autoencoder.set_params(random_state=seed)
-        return autoencoder.fit(X, X_val=X_val, groups=groups)
-
-    def _pseudo_label(
-        self, codes: np.ndarray, labels: np.ndarray, rng: np.random.RandomState
-    ) -> np.ndarray:
-        """Labels, and pseudo-labels of the other rows of the graph; else -1."""
-        labeled, unlabeled = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-        n_others = max(self.max_samples - len(labeled), 0)
-        in_graph = np.r_[labeled, rng.permutation(unlabeled)[:n_others]]
-        pseudo_labels = labels.copy()
-        if len(in_graph) > len(labeled):
-            spread = spread_labels(codes[in_graph], labels[in_graph], self.n_neighbors)
-            pseudo_labels[in_graph] = spread
-        return np.where(labels >= 0, labels, pseudo_labels)
+        # In float64: weights are of the order of one over the codes, and the codes of any size.
+        with np.errstate(over="ignore"):
+            scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
+        return scores.clip(-MAX_SCORE, MAX_SCORE).astype(codes.dtype)
 
     def _fine_tune(
         self, X: Rows, codes: np.ndarray, labels: np.ndarray, pseudo_labels: np.ndarray, seed: int
@@ -334,12 +314,13 @@ class AutoencoderClassifier(
         fitted = self.encoder_.network_
         scale, device = fitted.scale.item(), fitted.shift.device
         prepare_encoder(fitted.network)
-        code_std = float(np.sqrt(codes.var(axis=0).mean())) or 1.0
+        code_std = _root_mean_variance(codes)
         network = EncoderClassifier(fitted, code_std, len(self.classes_))
         dataset = make_dataset(X, as_array(fitted.shift), scale, device)
         epoch = epoch_rows(labels, pseudo_labels)
         config = FineTuningConfig(
-            noise_std=self.noise_level * moments(X).rms_std / scale,
+            # Not `rms_std`, which is one for constant rows: those have no noise.
+            noise_std=self.noise_level * float(np.sqrt(np.mean(moments(X).std ** 2))) / scale,
             learning_rate=self.learning_rate_init,
             batch_size=self.batch_size,
             n_epochs=self.max_iter or default_n_epochs(len(epoch), self.batch_size),
@@ -372,3 +353,49 @@ class AutoencoderClassifier(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _pretrained(
+    classifier: AutoencoderClassifier, X, X_val, groups, shape: tuple[int, int], seed: int
+) -> BaseAutoencoder:
+    """The frozen autoencoder, or one that is fitted to all rows."""
+    estimator: Any = classifier.estimator
+    if isinstance(estimator, FrozenEstimator):
+        if not isinstance(estimator.estimator, BaseAutoencoder):
+            raise TypeError(
+                "`estimator` must be an autoencoder, a FrozenEstimator of one or None, got "
+                f"{estimator!r}."
+            )
+        check_is_fitted(estimator.estimator)
+        return estimator.estimator
+    default = DenoisingAutoencoder(min(N_COMPONENTS, *shape), corruption_level=0.5)
+    autoencoder = default if estimator is None else clone(estimator)
+    if autoencoder.random_state is None:
+        autoencoder.set_params(random_state=seed)
+    return autoencoder.fit(X, X_val=X_val, groups=groups)
+
+
+def _pseudo_label(
+    classifier: AutoencoderClassifier,
+    codes: np.ndarray,
+    labels: np.ndarray,
+    rng: np.random.RandomState,
+) -> np.ndarray:
+    """Labels, and pseudo-labels of the other rows of the graph; else -1."""
+    labeled, unlabeled = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    n_others = max(classifier.max_samples - len(labeled), 0)
+    in_graph = np.r_[labeled, rng.permutation(unlabeled)[:n_others]]
+    pseudo_labels = labels.copy()
+    if len(in_graph) > len(labeled):
+        standard = codes[in_graph] / _root_mean_variance(codes)
+        pseudo_labels[in_graph] = spread_labels(standard, labels[in_graph], classifier.n_neighbors)
+    return np.where(labels >= 0, labels, pseudo_labels)
+
+
+def _root_mean_variance(codes: np.ndarray) -> float:
+    """The root mean square of the standard deviations of codes of any size; 1 if that is zero."""
+    largest = float(np.abs(codes).max())
+    if not largest:
+        return 1.0
+    relative = codes.astype(np.float64) / largest
+    return largest * float(np.sqrt(relative.var(axis=0).mean())) or 1.0

@@ -13,7 +13,7 @@ from .._data.dataset import Dataset
 from .._data.device import as_array
 from .._nn.autoencoder import Autoencoder, Scales, reciprocal
 from .._nn.custom_layers import SoftClip
-from .._nn.fitted import FittedAutoencoder
+from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.mlp import INPUT_LIMIT, skip_init
 from .._training.loop import by_autograd, train_epoch
 from .._training.optimizer import Optimizer, WarmupLinearDecay
@@ -41,7 +41,13 @@ class EncoderClassifier(nn.Module):
 
     def __init__(self, fitted: FittedAutoencoder, code_std: float, n_classes: int):
         super().__init__()
-        self.fitted, self.code_std = copy.deepcopy(fitted).float(), code_std
+        self.code_std = code_std
+        fitted = copy.deepcopy(fitted).double()
+        # Codes of standard deviation one: float32 may not have the units of the others.
+        self._unit = fitted.scale.item() / code_std
+        if isinstance(fitted, RotatedAutoencoder):
+            fitted.rotation = fitted.rotation / code_std
+        self.fitted = fitted.float()
         head = skip_init(nn.Linear, fitted.n_components, n_classes)
         self.head = head.to(fitted.shift.device)
         nn.init.zeros_(self.head.weight)
@@ -49,8 +55,10 @@ class EncoderClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores of rows in the network's units, (n_samples, n_classes)."""
-        code = self.fitted.from_network_code(self.fitted.network.encode(x))
-        return self.head(code / self.code_std)
+        code, fitted = self.fitted.network.encode(x), self.fitted
+        if isinstance(fitted, RotatedAutoencoder):
+            return self.head(fitted.from_network_code(code))
+        return self.head(code * self._unit)
 
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases of the softmax, for codes as `transform` returns them."""

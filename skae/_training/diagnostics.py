@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._data.array_api import column_sums, to_namespace_of
 from .._data.dataset import dense_block
+from .._data.device import max_float_dtype
 from .fit_data import FitData
 from .loop import History, divergence_message
 from .result import Diagnostic, FitResult
@@ -143,6 +144,7 @@ def _explained_shares(data: FitData, reconstruct: Callable[[Any], Any]) -> np.nd
     X = data.X
     some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], 1000)).astype(int)
     x = dense_block(X, some)
+    x = x.to(max_float_dtype(x.device)) if isinstance(x, Tensor) else x.astype(np.float64)
     mean = to_namespace_of(x, data.moments.mean)
     fill = torch.nan_to_num if isinstance(x, Tensor) else np.nan_to_num
     residual, total = (

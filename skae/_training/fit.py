@@ -11,14 +11,23 @@ import torch
 from torch import Tensor
 
 from .._data.dataset import BLOCK_ENTRIES
-from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions, inference_dtype
+from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions
 from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
+from .._nn.precision import precision
 from .callbacks import FitCallbackContext
 from .fit_data import FitData, generator
 from .initialization import Initialization, NetworkParameters, NetworkParts, flops_per_row, raw_stds
 from .layerwise import stages
-from .loop import EpochCallback, History, Stage, divergence_message, train, train_epoch
+from .loop import (
+    EpochCallback,
+    History,
+    Stage,
+    divergence_message,
+    loss_scale_of,
+    train,
+    train_epoch,
+)
 from .objective import Gradient, Objective, Regularized, TrainingSource, losses_of_rows
 from .optimizer import Optimizer, warmup_inverse_sqrt
 from .result import FitResult, TrainedNetwork
@@ -42,7 +51,7 @@ def train_autoencoder(
     def finish(network: Autoencoder, history: History) -> FitResult:
         trained = initial.fitted.with_trained_layers(space.expand(network)).eval()
         trained.network.shrink(history.shrinkage)
-        trained.to(data.device, inference_dtype(data.X.dtype, data.device))
+        trained.to(data.device, precision(trained, data.X.dtype, data.device))
         data.objective.calibrate(trained, data)
         history = _in_data_units(history, data)
         return summarize(TrainedNetwork(trained, initial.pca, history))
@@ -115,7 +124,7 @@ def continue_training(
 ) -> tuple[FittedAutoencoder, History, dict[str, Any]]:
     """One pass over all rows; `optimizer_state` comes from the pass before it."""
     network = training_copy(fitted.network, data)
-    loss_scale = _held_out_errors(network, data).mean().item() or 1.0
+    loss_scale = loss_scale_of(_held_out_errors(network, data).mean().item())
     schedule = warmup_inverse_sqrt(data.config.learning_rate)
     optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
     if optimizer_state:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import Module
 
-from .._nn.autoencoder import Autoencoder, PCAPath, Scales
+from .._nn.autoencoder import MIN_STD, Autoencoder, PCAPath, Scales
 from .._nn.convolutional import convolutional_encoder_decoder, multiply_adds
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.mlp import mlp_encoder_decoder, tied_encoder_decoder
@@ -107,6 +107,18 @@ def flops_per_row(parameters: NetworkParameters, n_features: int, n_components: 
     return 6.0 * sum(a * b for a, b in pairwise((n_features, *hidden, n_components)))
 
 
+def multiply_adds_of_projection(parameters: NetworkParameters, n_components: int) -> float:
+    """About the multiply-adds of a Gauss-Newton step for a row: tangents and Gram matrix."""
+    hidden = tuple(parameters.hidden_layer_sizes)
+    if parameters.network is not None or not hidden:
+        return 0.0  # not known, or negligible
+    if parameters.image_shape is not None:
+        image_shape = tuple(parameters.image_shape)
+        return float(n_components * multiply_adds(image_shape, hidden, n_components))
+    decoder = (n_components, *reversed(hidden), hidden[0])  # the last is the Gram matrix
+    return float(n_components * sum(a * b for a, b in pairwise(decoder)))
+
+
 def _encoder_decoder(
     parameters: NetworkParameters,
     sizes: tuple[int, ...],
@@ -159,5 +171,5 @@ def _scales(
 
 
 def _inverse(std: np.ndarray) -> np.ndarray:
-    """1 / std, and 0 for constant columns."""
-    return np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
+    """1 / std, and 0 for columns that are constant, or nearly so in the network's units."""
+    return np.divide(1.0, std, out=np.zeros_like(std), where=std > MIN_STD)

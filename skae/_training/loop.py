@@ -13,6 +13,9 @@ from .acceptance import Acceptance
 from .config import TrainingConfig
 from .optimizer import Optimizer, WarmupLinearDecay
 
+# A loss below this number, the square of the precision of float32, has nothing to be learned from.
+ROUNDING_ERROR = 1e-14
+
 
 class History(NamedTuple):
     """Losses of the epochs; `validation` also has the loss before training, as epoch 0."""
@@ -80,6 +83,11 @@ def train_epoch(
 
 # What runs an epoch; `fit_together` replaces it to run the epochs of several fits as one.
 RUN_EPOCH: ContextVar[Callable[..., float]] = ContextVar("RUN_EPOCH", default=train_epoch)
+
+
+def loss_scale_of(initial_error: float) -> float:
+    """The divisor of gradients: the initial loss, unless it consists of rounding errors."""
+    return initial_error if initial_error > ROUNDING_ERROR else 1.0
 
 
 def divergence_message(learning_rate: float) -> str:
@@ -184,7 +192,7 @@ def train(
     n_steps = math.ceil(len(permutation) / config.batch_size)
     interval = min(math.ceil(MIN_STEPS_BETWEEN_EVALUATIONS / n_steps), config.patience)
     schedule = WarmupLinearDecay(config.learning_rate, config.n_steps(len(permutation)))
-    optimizer = Optimizer(network, config.solver, schedule, initial_error or 1.0)
+    optimizer = Optimizer(network, config.solver, schedule, loss_scale_of(initial_error))
     try:
         for epoch in range(1, config.max_epochs + 1):
             callback.on_epoch_begin()

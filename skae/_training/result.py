@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from .._data.dataset import tensor_blocks
-from .._data.device import as_array, inference_dtype
+from .._data.device import as_array
 from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder, PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
+from .._nn.precision import precision
 from .fit_data import FitData
 from .loop import History
 from .objective import input_of_network
@@ -78,7 +79,7 @@ def code_statistics(
     Beyond `max_train_distance` the decoder falls back on its linear path.
     """
     fitted = trained.fitted
-    fitted.eval().to(data.device, inference_dtype(data.X.dtype, data.device))
+    fitted.eval().to(data.device, precision(fitted, data.X.dtype, data.device))
     if fitted.network.n_projection_steps:
         return _statistics_of_projections(trained, data, kind)
     distance_before = fitted.network.max_train_distance.clone()
