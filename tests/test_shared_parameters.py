@@ -3,9 +3,12 @@
 import re
 from dataclasses import MISSING, fields
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+
+from skae import AutoencoderTransformer
 
 
 def test_every_parameter_is_documented_with_its_default(autoencoder):
@@ -40,3 +43,16 @@ def test_the_error_for_a_bad_parameter_names_it(autoencoder, digits, bad):
 def test_init_does_not_validate_and_clone_keeps_every_parameter(autoencoder):
     invalid = autoencoder("seven", alpha=-1, device=3)
     assert clone(invalid).get_params() == invalid.get_params()
+
+
+@pytest.mark.parametrize(
+    ("n_components", "hidden_layer_sizes", "projects"),
+    [(2, (96, 96, 96), True), (33, (96,), True), (65, (8,), False), (33, (512, 128), False)],
+)
+def test_codes_are_projected_by_default_where_a_step_is_cheap(
+    n_components, hidden_layer_sizes, projects, global_random_seed
+):
+    X = np.random.RandomState(global_random_seed).normal(size=(70, 70))
+    options = {"hidden_layer_sizes": hidden_layer_sizes, "max_iter": 1}
+    fitted = AutoencoderTransformer(n_components, random_state=global_random_seed, **options).fit(X)
+    assert bool(fitted.network_.network.n_projection_steps) == projects

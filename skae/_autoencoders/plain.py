@@ -214,8 +214,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     transform_max_iter : int or "auto", default="auto"
         Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
         from the encoder's code of a row towards the code whose reconstruction is nearest to the
-        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
-        is 2 for up to 64 components, else 0.
+        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto" is 2,
+        or 0 for more than 64 components or where a step takes more than about five million
+        multiplications for a row, as with hidden layers of 512 units and 32 components.
 
     learning_rate_init : float, default=0.0125
         The largest learning rate; it rises over the first steps and then decays linearly to zero.
