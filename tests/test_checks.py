@@ -1,8 +1,12 @@
-"""The number of components, and fits that are refused because of it."""
+"""Parameters that a fit refuses, and those that a fitted estimator no longer reads."""
+
+import copy
 
 import numpy as np
 import pytest
+from conftest import ESTIMATORS
 
+import skae
 from skae import AutoencoderTransformer
 
 
@@ -39,3 +43,66 @@ def test_a_warm_start_keeps_the_number_of_components(digits, small):
         estimator.set_params(n_components=3).fit(digits)
     for same in (4, None, 0.9):
         assert estimator.set_params(n_components=same).fit(digits).n_components_ == 4
+
+
+# Parameters that describe the form of a result, or the random numbers in it, and not what was
+# fitted; scikit-learn reads such parameters at each call, too.
+OF_RESULTS = {"random_state", "sparse_output", "sample_posterior", "device"}
+ROWWISE = ("transform", "reconstruct", "score_samples", "score_features", "predict", "score")
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_parameters_changed_after_a_fit_do_not_change_what_was_fitted(cls, digits, small):
+    X, y = digits[:80, 20:28] / 16, np.arange(80) % 2
+    fitted = small(cls, 2, max_iter=3).fit(X, y)
+    names = [name for name in ROWWISE if hasattr(fitted, name)]
+
+    def results():
+        labels = {"score": [y]}
+        return [np.asarray(getattr(fitted, n)(X, *labels.get(n, []))) for n in names]
+
+    before = results()
+    for name in fitted.get_params(deep=False):
+        if name not in OF_RESULTS:
+            setattr(fitted, name, object())
+            for values, expected in zip(results(), before, strict=True):
+                np.testing.assert_array_equal(values, expected, err_msg=name)
+
+
+CHANGES = {
+    "hidden_layer_sizes": (7,),
+    "activation": "tanh",
+    "loss": "absolute_error",
+    "image_shape": (2, 4),
+    "tied_weights": True,
+    "init": "random",
+    "sparsity": "l1",
+    "with_mean": False,
+    "network": lambda n_features, n_components: None,
+}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_parameters_of_the_network_stay_while_training_continues(
+    autoencoder, name, method, digits, small
+):
+    if not hasattr(autoencoder(), name):
+        pytest.skip("no such parameter")
+    X = digits[:80, 20:28]
+    fitted = small(autoencoder, 2, max_iter=2, warm_start=True).fit(X)
+    getattr(fitted, method)(X)
+    # Equal values in another form are no change.
+    fitted.set_params(hidden_layer_sizes=[np.int64(32)])
+    getattr(copy.deepcopy(fitted), method)(X)
+    fitted.set_params(**{name: CHANGES[name]})
+    with pytest.raises(ValueError, match=f"`{name}` must stay .* while training continues"):
+        getattr(fitted, method)(X)
+
+
+def test_what_is_said_of_a_continued_fit_is_true(digits, small):
+    fitted = small(skae.AutoencoderTransformer, 2, max_iter=40, warm_start=True).fit(digits)
+    fitted.set_params(max_iter=1, learning_rate_init=10.0).fit(digits)
+    assert fitted.best_iter_ == 0
+    assert any("the network of the fit before is kept" in line for line in fitted.diagnosis_)
+    assert not any("principal components" in line for line in fitted.diagnosis_)

@@ -20,7 +20,7 @@ from .._training.callbacks import (
     with_callbacks,
 )
 from .._training.config import TrainingConfig
-from .._training.diagnostics import collapsed_codes, diagnose, warn_after_fit
+from .._training.diagnostics import collapsed_codes, diagnose, name_of_start, warn_after_fit
 from .._training.fit import continue_training, pretrain, search_size, train_autoencoder
 from .._training.fit_data import FitData, make_fit_data
 from .._training.initialization import (
@@ -43,7 +43,14 @@ from .._training.result import (
     rotate_codes,
 )
 from .._training.rotation import CodeMoments, principal_axes
-from .checks import check_same_fit, check_streamable, check_user_network, code_size
+from .checks import (
+    check_same_fit,
+    check_streamable,
+    check_user_network,
+    code_size,
+    network_parameters,
+    network_to_continue,
+)
 from .inference import FittedAutoencoderMixin
 from .loss_method import LossMethodMixin
 
@@ -198,19 +205,19 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         """
         # Within: an error that a callback raises at its end undoes the fit as well.
         with restore_on_error(self), training_mode(), process_group() as group:
-            history, diagnostics = self._fit(X, X_val, groups, group)
-        warn_after_fit(history, diagnostics, self.learning_rate_init, verbose=bool(self.verbose))
+            history, found, start = self._fit(X, X_val, groups, group)
+        warn_after_fit(history, found, start, self.learning_rate_init, verbose=bool(self.verbose))
         return self
 
     @with_callbacks
-    def _fit(self, X, X_val, groups, group: SingleProcess) -> tuple[History, list[Diagnostic]]:
-        """Fit without the final warnings."""
+    def _fit(self, X, X_val, groups, group: SingleProcess) -> tuple[History, list[Diagnostic], str]:
+        """Fit without the final warnings; also returns the name of epoch 0."""
         X_input = X
         with group.synchronize_errors():
             self._check_parameters()
-            fitted = self.network_ if self.warm_start and self.__sklearn_is_fitted__() else None
-            X = self._checked_for_loss(X, reset=fitted is None, ensure_min_samples=2)
-            X_val = None if X_val is None else self._checked_for_loss(X_val)
+            fitted = network_to_continue(self) if self.warm_start else None
+            X = self._checked_for_fit(X, reset=fitted is None, ensure_min_samples=2)
+            X_val = None if X_val is None else self._checked_for_fit(X_val)
             groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
         check_same_fit(self, group, X, X_val, groups, continues=fitted is not None)
         n_rows = sum(group.gather(X.shape[0]))
@@ -230,9 +237,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))
             reconstruct = partial(self._apply_to_native, apply=self._reconstruct, width=X.shape[1])
             diagnostics = diagnose(result, data, reconstruct, names)
-            self.diagnosis_ = tuple(diagnostic.text for diagnostic in diagnostics)
+            self.diagnosis_ = tuple(found.text for found in diagnostics)
             callbacks.end(fitted=True)
-        return result.history, diagnostics
+        return result.history, diagnostics, name_of_start(self.network_, fitted is not None)
 
     def partial_fit(self, X, y=None) -> Self:
         """Continue with one pass over the rows of `X`.
@@ -261,10 +268,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         with restore_on_error(self), training_mode(), process_group() as group:
             with group.synchronize_errors():
                 self._check_parameters()
-                fitted = self.network_ if self.__sklearn_is_fitted__() else None
-                X = self._checked_for_loss(
-                    X, reset=fitted is None, ensure_min_samples=2 if fitted is None else 1
-                )
+                fitted = network_to_continue(self)
+                is_first = fitted is None
+                X = self._checked_for_fit(X, reset=is_first, ensure_min_samples=1 + is_first)
             check_same_fit(self, group, X, continues=fitted is not None)
             n_rows = sum(group.gather(X.shape[0]))
             n_components = code_size(self, n_rows, X.shape[1], fitted)
@@ -337,6 +343,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         self, result: FitResult, data: FitData, optimizer_state: dict[str, Any] | None = None
     ) -> None:
         self._optimizer_state = optimizer_state
+        self._fit_parameters = network_parameters(self)
         for name, value in self._fitted_attributes(result, data).items():
             setattr(self, name, value)
         check_finite_results(self)

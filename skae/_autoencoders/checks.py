@@ -4,6 +4,8 @@ from math import prod
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
 from .._nn.fitted import FittedAutoencoder
@@ -37,6 +39,38 @@ def check_same_fit(
         "The callbacks": callback_names(estimator),
     }
     check_same_on_all_ranks(group, {"The estimator": type(estimator).__name__} | parameters | state)
+
+
+def network_parameters(estimator: SharedParameters) -> dict[str, str]:
+    """The parameters that a network was made by and keeps while its training continues, as text."""
+    return {name: _as_text(getattr(estimator, name)) for name in estimator._of_network}
+
+
+def network_to_continue(estimator: Any) -> FittedAutoencoder | None:
+    """The network of an earlier fit, unless there is none.
+
+    Raises an error if a parameter of the network has another value than in that fit.
+    """
+    if not estimator.__sklearn_is_fitted__():
+        return None
+    before = vars(estimator).get("_fit_parameters", {})  # absent in pickles of version 0.1
+    for name, text in network_parameters(estimator).items():
+        if (fitted := before.get(name, text)) != text:
+            raise ValueError(
+                f"`{name}` must stay {fitted} while training continues, got "
+                f"{getattr(estimator, name)!r}; use warm_start=False and fit to begin anew."
+            )
+    return estimator.network_
+
+
+def _as_text(value: Any) -> str:
+    """A parameter in a form in which equal numbers and sequences are equal."""
+    if value is None or isinstance(value, str):
+        return repr(value)
+    if callable(value):
+        return str(getattr(value, "__qualname__", type(value).__qualname__))
+    numbers = np.asarray(value)
+    return repr(tuple(numbers.tolist()) if numbers.ndim else numbers.item())
 
 
 def check_streamable(

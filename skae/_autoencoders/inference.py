@@ -24,7 +24,7 @@ from .._data.dataset import Rows, dense_block, tensor_blocks
 from .._data.device import TORCH_DTYPES, as_tensor, inference_dtype, max_float_dtype
 from .._data.rows import validate_codes, validate_rows
 from .._data.torch_defaults import with_torch_defaults
-from .._losses.reconstruction import LOSSES, ReconstructionLoss
+from .._losses.reconstruction import LOSSES, ReconstructionLoss, loss_of_link
 from .._nn.fitted import FittedAutoencoder
 from .._nn.pickling import ModulePickleMixin
 from .._nn.precision import apply_to_rows, precision, saturated
@@ -56,6 +56,7 @@ class FittedAutoencoderMixin(
     n_features_in_: int
     feature_names_in_: np.ndarray
     _codes: CodeStatistics
+    _fit_parameters: dict[str, str]
 
     _module_name = "network_"
 
@@ -66,7 +67,8 @@ class FittedAutoencoderMixin(
 
     @property
     def _reconstruction_loss(self) -> ReconstructionLoss:
-        return LOSSES[self.loss]
+        """The loss of the fit, even if the parameter was changed since."""
+        return loss_of_link(self.network_.network.link)
 
     @with_torch_defaults
     def transform(self, X) -> np.ndarray:
@@ -258,6 +260,8 @@ class FittedAutoencoderMixin(
             state = dict(state)
             # Copies, as what joblib maps into memory is read-only.
             state |= {name: torch.tensor(np.array(state[name])) for name in state.pop("_tensors")}
+        if "network_" in state:  # files and pickles of version 0.1 have no such parameters
+            state = {"_fit_parameters": {}} | state
         super().__setstate__(state)
 
     def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
@@ -267,11 +271,13 @@ class FittedAutoencoderMixin(
         options = {"dtype": float_dtypes(X), "ensure_min_samples": ensure_min_samples}
         return validate_rows(self, X, reset=reset, **options)
 
-    def _checked_for_loss(self, X, **options):
+    def _checked_for_loss(self, X):
         """`X` as `_validated`, and within the domain of the loss."""
-        X = self._validated(X, **options)
-        self._reconstruction_loss.check(X.data if sparse.issparse(X) else to_native(X))
-        return X
+        return _in_domain(self._validated(X), self._reconstruction_loss)
+
+    def _checked_for_fit(self, X, **options):
+        """The same for the loss of a new fit."""
+        return _in_domain(self._validated(X, **options), LOSSES[self.loss])
 
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""
@@ -365,3 +371,9 @@ def _is_valid_already(fitted: FittedAutoencoderMixin, X: Any) -> bool:
         and not hasattr(fitted, "feature_names_in_")  # scikit-learn warns of missing names
         and not np.isinf(X).any()
     )
+
+
+def _in_domain(X: Any, loss: ReconstructionLoss) -> Any:
+    """`X`, or an error if the loss is not defined for it."""
+    loss.check(X.data if sparse.issparse(X) else to_native(X))
+    return X

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
-from .._losses.reconstruction import ReconstructionLoss
+from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
 from .._training.objective import Objective, ObjectiveWrapper, defined_at
 
@@ -42,7 +42,7 @@ class LossMethodMixin:
 
     # The objective of the public estimator that such a class derives from.
     _inherited_objective: ClassVar[Callable[[Any, Any], Objective] | None] = None
-    _reconstruction_loss: ReconstructionLoss
+    loss: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,7 +74,7 @@ class LossMethodMixin:
     @property
     def _reconstruction(self) -> ReconstructionLoss:
         """The name of the reconstruction loss in such methods."""
-        return self._reconstruction_loss
+        return LOSSES[self.loss]
 
 
 def _defines_loss(cls: type) -> bool:

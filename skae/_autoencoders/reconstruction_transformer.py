@@ -92,7 +92,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
             check_parameters(self)
             X = self._validated(X, reset=True)
             reducer = default_reducer(X) if self.estimator is None else clone(self.estimator)
-            X_val = None if X_val is None else self._validated(X_val)
+            X_val = None if X_val is None else self._validated(X_val, in_fit=True)
             params = accepted_fit_params(reducer, X_val=X_val, groups=groups)
             self.estimator_ = reducer.fit(X, y, **params)
         return self
@@ -126,8 +126,9 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         reconstructed = self.estimator_.inverse_transform(self.estimator_.transform(X))
         return np.asarray(reconstructed, dtype=X.dtype)
 
-    def _validated(self, X, *, reset: bool = False):
-        tags = self.__sklearn_tags__().input_tags
+    def _validated(self, X, *, reset: bool = False, in_fit: bool = False):
+        reducer = self.estimator if reset or in_fit else self.estimator_
+        tags = self._with_tags_of(super().__sklearn_tags__(), reducer).input_tags
         return validate_rows(
             self,
             X,
@@ -138,8 +139,11 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        is_reducer = REDUCER.has_type(self.estimator)  # else None, or invalid
-        held = get_tags(self.estimator if is_reducer else AutoencoderTransformer())
+        return self._with_tags_of(tags, self.estimator)
+
+    def _with_tags_of(self, tags: Tags, reducer: Any) -> Tags:
+        """The tags that follow from those of a reducer; None, or an invalid one, is the default."""
+        held = get_tags(reducer if REDUCER.has_type(reducer) else AutoencoderTransformer())
         tags.input_tags.sparse = held.input_tags.sparse
         tags.input_tags.allow_nan = held.input_tags.allow_nan
         tags.target_tags.required = held.target_tags.required

@@ -255,6 +255,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     )
 
     _overcomplete: ClassVar[bool] = True
+    _of_network = (*BaseAutoencoder._of_network, "sparsity", "receptive_field", "with_mean")
 
     @with_torch_defaults
     def transform(self, X) -> np.ndarray | sparse.csr_array:
@@ -280,8 +281,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         check_is_fitted(self)
         X = self._validated(X)
 
-        encode = lambda fitted, x: fitted.encode(x)  # noqa: E731
-        codes = partial(self._apply, apply=encode, width=self.n_components_)
+        codes = partial(self._apply, apply=FittedAutoencoder.encode, width=self.n_components_)
         if not self.sparse_output:
             return codes(X)
         dense = (as_numpy(codes(X[rows])) for rows in row_blocks(X, self.n_components_, 8))

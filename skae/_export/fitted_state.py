@@ -123,6 +123,13 @@ def container_config(value: Any, sizes: Sizes) -> bool:
     )
 
 
+def texts_by_name(value: Any, sizes: Sizes) -> bool:
+    """Strings by name."""
+    return isinstance(value, dict) and all(
+        type(name) is type(entry) is str for name, entry in value.items()
+    )
+
+
 def steps(value: Any, sizes: Sizes) -> bool:
     """The steps of a pipeline."""
     return isinstance(value, list) and all(
@@ -156,6 +163,7 @@ STATE: dict[str, dict[str, Rule]] = {
     "BaseEstimator": _EVERY_ESTIMATOR,
     "BaseAutoencoder": {
         "_codes": record("CodeMoments", "UnitActivity"),
+        "_fit_parameters": texts_by_name,
         "_optimizer_state": none,
         "best_iter_": count,
         "components_": array(REAL, "n_components_", "n_features_in_"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from .._nn.fitted import forget_copies
 from .._nn.layers import LAYERS
 from .._nn.pickling import EVERY_MODULE_HAS
 
@@ -99,6 +100,7 @@ def one_step(module: nn.Module) -> Iterator[None]:
     finally:
         for part, name, n_steps in before:
             setattr(part, name, n_steps)
+        forget_copies(module)  # which were made with one step
 
 
 def _is_of_torch(part: nn.Module) -> bool:

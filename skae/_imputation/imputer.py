@@ -304,23 +304,21 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         return ~np.isnan(self.initial_imputer_.statistics_)
 
     def _is_missing(self, cells: np.ndarray) -> np.ndarray:
-        return np.isnan(cells) if self._nan_is_missing else cells == self.missing_values
-
-    @property
-    def _nan_is_missing(self) -> bool:
-        return self.missing_values != self.missing_values
+        marker = self.initial_imputer_.missing_values  # that of the fit
+        return np.isnan(cells) if is_nan(marker) else cells == marker
 
     def _new_rng(self) -> torch.Generator:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         return torch.Generator().manual_seed(int(seed))
 
     def _validate(self, X, *, reset: bool = False) -> np.ndarray:
+        marker = self.missing_values if reset else self.initial_imputer_.missing_values
         return validate_rows(
             self,
             X,
             reset=reset,
             accept_sparse=False,
-            ensure_all_finite="allow-nan" if self._nan_is_missing else True,
+            ensure_all_finite="allow-nan" if is_nan(marker) else True,
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -328,6 +326,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._nan_is_missing
+        tags.input_tags.allow_nan = is_nan(self.missing_values)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def is_nan(value: object) -> bool:
+    """Whether a value is NaN, the only one that is unequal to itself."""
+    return bool(value != value)

@@ -171,6 +171,11 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
     return copied
 
 
+def forget_copies(trained: nn.Module) -> None:
+    """Drop the cached copies of a module that was changed."""
+    _COPIES.pop(trained, None)
+
+
 class Snapshot:
     """The parts of a decoder, to find out whether they have changed."""
 

@@ -39,9 +39,9 @@ class Trained(Protocol):
 
 def precision(trained: Any, dtype: np.dtype | torch.dtype, device: torch.device) -> torch.dtype:
     """The precision in which a network has to process rows of a dtype."""
-    wanted = inference_dtype(dtype, device)
-    if wanted == torch.float64 or not _units_of(trained).need_double:
-        return wanted
+    requested = inference_dtype(dtype, device)
+    if requested == torch.float64 or not _units_of(trained).need_double:
+        return requested
     return max_float_dtype(device)
 
 

@@ -324,8 +324,10 @@ class DenoisingEnsemble(ModulePickleMixin):
         return torch.cat(results).numpy()
 
     def _blocks(self, denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:
-        width = len(denoisers.levels) * max(X.shape[1], *self.hidden_layer_sizes, 1)
-        width += 2 * min(self.max_samples, X.shape[0]) * bool(self.exact_levels)
+        layers = [layer for layer in denoisers.networks if isinstance(layer, BatchedLinear)]
+        width = len(denoisers.levels) * max(max(layer.weight.shape[1:]) for layer in layers)
+        if denoisers.posterior_means is not None:
+            width += 2 * len(denoisers.posterior_means.rows)
         shift = denoisers.shift
         return tensor_blocks(X, shift.dtype, shift.device, width=width, times=8)
 

@@ -319,7 +319,6 @@ class AutoencoderClassifier(
         dataset = make_dataset(X, as_array(fitted.shift), scale, device)
         epoch = epoch_rows(labels, pseudo_labels)
         config = FineTuningConfig(
-            # Not `rms_std`, which is one for constant rows: those have no noise.
             noise_std=self.noise_level * float(np.sqrt(np.mean(moments(X).std ** 2))) / scale,
             learning_rate=self.learning_rate_init,
             batch_size=self.batch_size,

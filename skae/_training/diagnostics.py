@@ -12,6 +12,7 @@ from torch import Tensor
 from .._data.array_api import column_sums, to_namespace_of
 from .._data.dataset import dense_block
 from .._data.device import max_float_dtype
+from .._nn.fitted import FittedAutoencoder
 from .fit_data import FitData
 from .loop import History, divergence_message
 from .result import Diagnostic, FitResult
@@ -50,22 +51,30 @@ def diagnose(
         result.collapse,
         _dominant_columns(data, reconstruct, feature_names),
         _rising_loss(result),
-        _no_improvement(result),
+        _no_improvement(result, continues=data.fitted is not None),
         _below_pca(result) if is_plain else None,
     )
     return [diagnostic for diagnostic in found if diagnostic is not None]
 
 
 def warn_after_fit(
-    history: History, diagnostics: Sequence[Diagnostic], learning_rate: float, *, verbose: bool
+    history: History,
+    diagnostics: Sequence[Diagnostic],
+    start: str,
+    learning_rate: float,
+    *,
+    verbose: bool,
 ) -> None:
-    """Warn of a training that did not end well; pass an interruption on."""
+    """Warn of a training that did not end well; pass an interruption on.
+
+    `start` is the name of epoch 0.
+    """
     for text, category in diagnostics:
         if category is not None:
             warnings.warn(text, category, stacklevel=3)
         elif verbose:
             print(text)
-    kept = f"The weights of epoch {history.best_epoch} are kept (0 is PCA)."
+    kept = f"The weights of epoch {history.best_epoch} are kept (0: {start})."
     if history.diverged:
         message = f"{divergence_message(learning_rate)} {kept}"
         warnings.warn(message, ConvergenceWarning, stacklevel=3)
@@ -169,13 +178,21 @@ def _rising_loss(result: FitResult) -> Diagnostic | None:
     )
 
 
-def _no_improvement(result: FitResult) -> Diagnostic | None:
+def name_of_start(fitted: FittedAutoencoder, continues: bool) -> str:
+    """What a training begins with."""
+    if continues:
+        return "the network of the fit before"
+    active = fitted.network.pca_path.active
+    return "the principal components" if active else "the random initial weights"
+
+
+def _no_improvement(result: FitResult, *, continues: bool) -> Diagnostic | None:
     """A training that ended at its initial weights."""
     n_epochs = len(result.history.training)
     if result.history.best_epoch > 0 or n_epochs == 0:
         return None
-    is_pca = result.fitted.network.pca_path.active
-    kept = "the principal components are" if is_pca else "the random initial weights are"
+    start = name_of_start(result.fitted, continues)
+    kept = f"{start} {'is' if continues else 'are'}"
     return Diagnostic(
         f"The held-out loss did not improve significantly in {n_epochs} epochs: {kept} kept. "
         "Possible reasons are few rows, columns in very different units, or a linear structure."
