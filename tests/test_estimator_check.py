@@ -111,6 +111,8 @@ def test_the_surroundings_do_not_matter(fitted, digits, tmp_path, global_random_
     name = next(name for name in METHODS if hasattr(fitted, name))
     np.testing.assert_array_equal(getattr(again, name)(X), getattr(fitted, name)(X))
     clone(again).fit(X, np.arange(60) % 3)
+    modules = [part for part in vars(again).values() if isinstance(part, torch.nn.Module)]
+    assert not any(tensor.is_inference() for part in modules for tensor in part.parameters())
 
 
 def test_an_estimator_that_returns_nan_is_neither_saved_nor_loaded(fitted, tmp_path):
