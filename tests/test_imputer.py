@@ -301,3 +301,26 @@ def test_too_few_groups_or_labels_are_an_error(holed, imputer):
         imputer.fit(holed, groups=np.arange(150) % 4)
     with pytest.raises(ValueError, match="`groups` must have a label for each"):
         imputer.fit(holed, groups=[1, 2])
+
+
+@pytest.mark.parametrize("loss", ["poisson", "log_loss"])
+def test_the_estimator_inside_gets_rows_in_its_domain(loss, small, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    rates = np.exp(rng.normal(size=(120, 2)) @ rng.normal(size=(2, 5)))
+    X = rng.poisson(rates).astype(float)
+    X = X if loss == "poisson" else (X > 0).astype(float)
+    holed = np.where(rng.uniform(size=X.shape) < 0.2, np.nan, X)
+    estimator = small(AutoencoderTransformer, 2, loss=loss)
+    filled = AutoencoderImputer(estimator, random_state=0).fit_transform(holed)
+    assert (filled >= np.nanmin(holed, 0)).all()
+    assert (filled <= np.nanmax(holed, 0)).all()
+
+
+@pytest.mark.parametrize("n_copies", [1, 8])
+def test_columns_that_are_functions_of_each_other_can_be_filled(n_copies, global_random_seed):
+    t = np.arange(150.0)
+    X = np.tile(np.c_[t, 1e9 + 1000 * t, -3 * t], n_copies)
+    gaps = np.random.RandomState(global_random_seed).uniform(size=X.shape) < 0.05
+    gaps[gaps.all(1)] = False
+    filled = AutoencoderImputer(random_state=0).fit_transform(np.where(gaps, np.nan, X))
+    assert (np.abs(filled - X) / X.std(0)).max() < 0.3

@@ -128,3 +128,8 @@ def test_attributes_are_restored_after_an_error(error):
     with pytest.raises(error):
         change_and_fail()
     assert vars(estimator) == expected
+
+
+def test_bounds_are_printed_with_all_digits():
+    with pytest.raises(ValueError, match=r"in \[0, 4294967295\]"):
+        check_value("random_state", -1, RANDOM_STATE)

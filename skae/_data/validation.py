@@ -50,6 +50,11 @@ class Rule:
         return self.description
 
 
+def _number(value: float) -> str:
+    """A bound as text; integers with all digits."""
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
 class Interval(Rule):
     """Numbers of a type between two bounds; booleans are not numbers.
 
@@ -90,10 +95,10 @@ class Interval(Rule):
         )
         noun = "an integer" if type is Integral else "a real number"
         if right == inf:
-            interval = f"{'>=' if self._left_closed else '>'} {left:g}"
+            interval = f"{'>=' if self._left_closed else '>'} {_number(left)}"
         else:
             opening, closing = "[" if self._left_closed else "(", "]" if self._right_closed else ")"
-            interval = f"in {opening}{left:g}, {right:g}{closing}"
+            interval = f"in {opening}{_number(left)}, {_number(right)}{closing}"
         super().__init__(f"{noun} {interval}", self._is_number, self._contains)
 
     def _is_number(self, value: Any) -> bool:

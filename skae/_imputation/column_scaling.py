@@ -12,6 +12,8 @@ class ColumnScaling(NamedTuple):
 
     mean: np.ndarray  # (d,)
     std: np.ndarray  # (d,)
+    # (2, d), the range of the observed cells in standard units; None is no limit
+    ends: np.ndarray | None = None
 
     def standardize(self, cells: np.ndarray, missing: np.ndarray) -> Tensor:
         """Standardised cells; 0 where missing or in constant columns."""
@@ -25,6 +27,18 @@ class ColumnScaling(NamedTuple):
         """Standardised cells in the units of the data."""
         return self.mean + self.std * x.numpy()
 
+    def to_observed_range(self, x: Tensor) -> np.ndarray:
+        """The same within the range of the observed cells, such as that of counts or shares."""
+        if self.ends is None:
+            return self.to_data_units(x)
+        return np.clip(self.to_data_units(x), *_exact(self.mean + self.std * self.ends, self.std))
+
     def inverse_std(self) -> np.ndarray:
         """One over the standard deviation of each column; 0 for constant columns."""
         return np.divide(1, self.std, where=self.std > 0, out=np.zeros_like(self.std))
+
+
+def _exact(ends: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Ends of ranges, without the rounding errors of integers."""
+    whole = np.round(ends)
+    return np.where(np.abs(ends - whole) <= 1e-12 * (std + np.abs(ends)), whole, ends)

@@ -64,12 +64,12 @@ def fit_estimator_correction(
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
     group = None if groups is None else groups.of_row
     own_group = None if group is None else group[in_training.numpy()]
-    fitted = _fit(estimator, scaling.to_data_units(filled), own_group)
+    fitted = _fit(estimator, scaling.to_observed_range(filled), own_group)
     prediction = reconstruct_missing(fitted, cells.filled.double(), cells.missing > 0, scaling)
     correction = (prediction - cells.filled) * cells.masked
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
     weights, error_ratio = stacking_weights(correction[None], cells)
-    fitted = _fit(estimator, scaling.to_data_units(gaussian.fill(x, missing)), group)
+    fitted = _fit(estimator, scaling.to_observed_range(gaussian.fill(x, missing)), group)
     return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio
 
 
@@ -85,7 +85,7 @@ def reconstruct_missing(
     """Replace missing cells of filled rows by their reconstruction, `N_RECONSTRUCTIONS` times."""
     inverse_std = scaling.inverse_std()
     for _ in range(N_RECONSTRUCTIONS):
-        codes = estimator.transform(scaling.to_data_units(filled))
+        codes = estimator.transform(scaling.to_observed_range(filled))
         reconstruction = np.asarray(estimator.inverse_transform(codes), dtype=np.float64)
         standardized = torch.from_numpy((reconstruction - scaling.mean) * inverse_std)
         filled = torch.where(missing, standardized, filled)

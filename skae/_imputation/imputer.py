@@ -190,7 +190,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             is_missing = self._is_missing(cells)
             stats = moments(np.where(is_missing, np.nan, cells))
             self._mean, self._std = stats.mean, stats.std
-            x, missing = self._scaling.standardize(cells, is_missing), torch.from_numpy(is_missing)
+            scaling, missing = ColumnScaling(stats.mean, stats.std), torch.from_numpy(is_missing)
+            x = scaling.standardize(cells, is_missing)
             self._min, self._max = x.numpy().min(axis=0), x.numpy().max(axis=0)
             self._fit_fill(x, missing, groups)
             check_finite_results(self)
@@ -297,7 +298,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     @property
     def _scaling(self) -> ColumnScaling:
-        return ColumnScaling(self._mean, self._std)
+        return ColumnScaling(self._mean, self._std, np.stack([self._min, self._max]))
 
     @property
     def _is_kept(self) -> np.ndarray:

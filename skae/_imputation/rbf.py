@@ -25,25 +25,31 @@ class NystroemFeatures(NamedTuple):
     @classmethod
     def from_centres(cls, centres: Tensor, relative_bandwidth: float) -> "NystroemFeatures":
         """Features with a bandwidth relative to the median distance between the centres."""
-        distances = torch.cdist(centres, centres)
+        # Neither in float32 nor by products of matrices: rows that nearly coincide would have
+        # distances of rounding errors, of which a kernel matrix has negative eigenvalues.
+        distances = _distances(centres.double(), centres.double())
         positive = distances[distances > 0]
-        median = positive.median() if len(positive) else torch.ones(()).to(centres)
+        median = positive.median() if len(positive) else torch.ones((), dtype=torch.float64)
         bandwidth = relative_bandwidth * median
-        kernel = torch.exp(-0.5 * (distances / bandwidth).square()).double()
+        kernel = torch.exp(-0.5 * (distances / bandwidth).square())
         identity = torch.eye(len(centres), dtype=torch.float64)
         kernel += JITTER * identity  # centres may coincide
         factor = torch.linalg.cholesky(kernel)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-        return cls(centres, bandwidth, inverse.T.to(centres))
+        return cls(centres, bandwidth.to(centres), inverse.T.to(centres))
 
     def transform(self, rows: Tensor) -> Tensor:
         """Features of rows, (n, n_centres)."""
-        distances = torch.cdist(rows, self.centres)
+        distances = _distances(rows, self.centres)
         return torch.exp(-0.5 * (distances / self.bandwidth).square()) @ self.whitening
 
     def double(self) -> "NystroemFeatures":
         """The same in float64."""
         return NystroemFeatures(*(part.double() for part in self))
+
+
+def _distances(rows: Tensor, centres: Tensor) -> Tensor:
+    return torch.cdist(rows, centres, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def select_features(
