@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import make_small
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_moons
 from sklearn.exceptions import NotFittedError
@@ -336,3 +338,14 @@ def test_parameters_are_documented_and_checked(labelled):
         assert eval(entry.split("default=")[1]) == value
         with pytest.raises((ValueError, TypeError), match=f"`{name}` must be"):
             AutoencoderClassifier(**{name: "no such thing"}).fit(X, y)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_predictions_do_not_depend_on_the_output_that_is_set(container, digits):
+    y = np.arange(100) % 3
+    plain = make_small(AutoencoderClassifier, 2).fit(digits[:100], y)
+    with config_context(transform_output=container):
+        within = make_small(AutoencoderClassifier, 2).fit(digits[:100], y)
+        np.testing.assert_array_equal(within.predict_proba(digits), plain.predict_proba(digits))
+    plain.set_output(transform=container)
+    np.testing.assert_array_equal(within.predict_proba(digits), plain.predict_proba(digits))

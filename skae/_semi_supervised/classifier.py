@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
-from .._data.dataset import Rows, dense_block, make_dataset
+from .._data.dataset import Rows, make_dataset
 from .._data.device import as_array
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
@@ -46,6 +46,7 @@ from .._nn.pickling import VersionPickleMixin
 from .fine_tuning import (
     EncoderClassifier,
     FineTuningConfig,
+    codes_of,
     default_n_epochs,
     epoch_rows,
     fine_tune,
@@ -209,7 +210,7 @@ class AutoencoderClassifier(
             rng = check_random_state(self.random_state)
             # `X` itself, as it may have names of features.
             autoencoder = _pretrained(self, X, X_val, groups, rows.shape, rng.randint(2**31 - 1))
-            codes = dense_block(autoencoder.transform(X), slice(None))
+            codes = codes_of(autoencoder, X)
             pseudo_labels = _pseudo_label(self, codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
             self._fine_tune(rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
@@ -234,7 +235,7 @@ class AutoencoderClassifier(
             In the dtype of `X`.
         """
         check_is_fitted(self)
-        return dense_block(self.encoder_.transform(X), slice(None))
+        return codes_of(self.encoder_, X)
 
     def decision_function(self, X) -> np.ndarray:
         """Scores of the classes, the inputs of the softmax.
@@ -301,8 +302,8 @@ class AutoencoderClassifier(
         return self.classes_[indices]
 
     def _scores(self, X) -> np.ndarray:
-        codes = self.transform(X)
-        # In float64: weights are of the order of one over the codes, and the codes of any size.
+        check_is_fitted(self)
+        codes = codes_of(self.encoder_, X)
         with np.errstate(over="ignore"):
             scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(codes.dtype)
@@ -381,13 +382,13 @@ def _pseudo_label(
     rng: np.random.RandomState,
 ) -> np.ndarray:
     """Labels, and pseudo-labels of the other rows of the graph; else -1."""
-    labeled, unlabeled = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    labeled, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
     n_others = max(classifier.max_samples - len(labeled), 0)
-    in_graph = np.r_[labeled, rng.permutation(unlabeled)[:n_others]]
-    pseudo_labels = labels.copy()
+    in_graph = np.r_[labeled, rng.permutation(others)[:n_others]]
+    pseudo_labels, n_neighbors = labels.copy(), classifier.n_neighbors
     if len(in_graph) > len(labeled):
-        standard = codes[in_graph] / _root_mean_variance(codes)
-        pseudo_labels[in_graph] = spread_labels(standard, labels[in_graph], classifier.n_neighbors)
+        codes = codes[in_graph] / _root_mean_variance(codes)
+        pseudo_labels[in_graph] = spread_labels(codes, labels[in_graph], n_neighbors)
     return np.where(labels >= 0, labels, pseudo_labels)
 
 

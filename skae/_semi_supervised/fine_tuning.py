@@ -2,15 +2,17 @@
 
 import copy
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from .._autoencoders.base import BaseAutoencoder
 from .._data.dataset import Dataset
 from .._data.device import as_array
+from .._data.torch_defaults import with_torch_defaults
 from .._nn.autoencoder import Autoencoder, Scales, reciprocal
 from .._nn.custom_layers import SoftClip
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
@@ -63,6 +65,12 @@ class EncoderClassifier(nn.Module):
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases of the softmax, for codes as `transform` returns them."""
         return as_array(self.head.weight) / self.code_std, as_array(self.head.bias)
+
+
+@with_torch_defaults
+def codes_of(encoder: BaseAutoencoder, X: Any) -> np.ndarray:
+    """Dense codes of rows, whatever output is set for transformers."""
+    return encoder._apply(encoder._validated(X), FittedAutoencoder.encode, encoder.n_components_)
 
 
 def prepare_encoder(network: Autoencoder) -> None:
