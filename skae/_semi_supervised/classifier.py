@@ -304,8 +304,7 @@ class AutoencoderClassifier(
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
         codes = codes_of(self.encoder_, X)
-        with np.errstate(over="ignore"):
-            scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
+        scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(codes.dtype)
 
     def _fine_tune(
