@@ -19,7 +19,7 @@ def config_for(cls, n_rows, **parameters):
 @pytest.mark.parametrize("n_rows", N_ROWS)
 def test_the_default_is_the_fewest_epochs_that_have_the_default_steps(autoencoder, n_rows):
     config, n_steps_per_epoch = config_for(autoencoder, n_rows)
-    least, per_row, most, min_epochs = autoencoder._default_steps
+    least, per_row, most, min_epochs, _ = autoencoder._default_steps
     n_steps = min(max(least, per_row * n_rows), most)
     assert config.n_steps(n_rows) >= n_steps
     assert config.max_epochs >= min_epochs

@@ -56,3 +56,19 @@ def test_codes_are_projected_by_default_where_a_step_is_cheap(
     options = {"hidden_layer_sizes": hidden_layer_sizes, "max_iter": 1}
     fitted = AutoencoderTransformer(n_components, random_state=global_random_seed, **options).fit(X)
     assert bool(fitted.network_.network.n_projection_steps) == projects
+
+
+@pytest.mark.parametrize(
+    ("n_components", "sizes"),
+    [(1, (96, 96, 96)), (4, (96, 96, 96)), (5, (128, 128)), (15, (128, 128)), (16, (256,))],
+)
+def test_the_default_hidden_layers_depend_on_the_number_of_components(
+    n_components, sizes, global_random_seed
+):
+    X = np.random.RandomState(global_random_seed).normal(size=(40, 20))
+    options = {"max_iter": 2, "random_state": global_random_seed}
+    default = AutoencoderTransformer(n_components, **options)
+    explicit = AutoencoderTransformer(n_components, hidden_layer_sizes=sizes, **options)
+    np.testing.assert_array_equal(default.fit_transform(X), explicit.fit_transform(X))
+    layers = [m for m in default.network_.network.encoder if hasattr(m, "out_features")]
+    assert tuple(layer.out_features for layer in layers[:-1]) == sizes

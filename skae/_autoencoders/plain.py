@@ -14,7 +14,7 @@ from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
 from .._nn.projection import nearest_codes
 from .._training.acceptance import Acceptance
-from .._training.config import DefaultSteps
+from .._training.config import DefaultSteps, root_of_rows
 from .._training.fit_data import FitData, generator
 from .._training.manual_backward import (
     ManualGradient,
@@ -207,19 +207,26 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(96, 96, 96)
+    hidden_layer_sizes : sequence of int or "auto", default="auto"
         Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
-        is a linear autoencoder, which spans the same subspace as PCA.
+        is a linear autoencoder, which spans the same subspace as PCA. "auto" is ``(96, 96, 96)``
+        for up to 4 components, ``(256,)`` for 16 and more, and ``(128, 128)`` between, and for
+        images.
 
     transform_max_iter : int or "auto", default="auto"
         Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
         from the encoder's code of a row towards the code whose reconstruction is nearest to the
-        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto" is 2,
-        or 0 for more than 64 components or where a step takes more than about five million
+        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
+        is 2, or 0 for more than 64 components or where a step takes more than about five million
         multiplications for a row, as with hidden layers of 512 units and 32 components.
 
-    learning_rate_init : float, default=0.0125
+    learning_rate_init : float, default=0.01
         The largest learning rate; it rises over the first steps and then decays linearly to zero.
+
+    batch_size : int or "auto", default="auto"
+        Rows in a step, of all processes together if there are several; "auto" is three times the
+        square root of their number, within 16 and 128. The last rows of an epoch are distributed
+        over its batches.
 
     max_iter : int or None, default=None
         Largest number of epochs (passes over the training rows). None is 1000 steps for up to 3300
@@ -259,11 +266,13 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     __module__ = "skae"
 
-    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1000, 0.3, 4500, min_epochs=6)
+    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1000, 0.3, 4500, 6, root_of_rows)
 
-    hidden_layer_sizes: Sequence[int] = parameter((96, 96, 96), positive_integers())
+    hidden_layer_sizes: Sequence[int] | Literal["auto"] = parameter(
+        "auto", positive_integers(), StrOptions(["auto"])
+    )
     transform_max_iter: int | Literal["auto"] = parameter("auto", integer(0), StrOptions(["auto"]))
-    learning_rate_init: float = parameter(0.0125, positive())
+    learning_rate_init: float = parameter(0.01, positive())
 
     def _objective(self, data: FitData) -> Objective:
         return ProjectedReconstruction(LOSSES[self.loss])

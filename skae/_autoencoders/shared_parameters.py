@@ -55,9 +55,11 @@ SHARED_PARAMETERS = f"""
         training rows reaches it is searched by bisection over complete fits (``verbose`` prints
         each of them). None is ``min(n_samples, n_features)``.
 
-    hidden_layer_sizes : sequence of int, default=(128, 128)
+    hidden_layer_sizes : sequence of int or "auto", default=(128, 128)
         Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
-        is a linear autoencoder, which spans the same subspace as PCA.
+        is a linear autoencoder, which spans the same subspace as PCA. "auto" is ``(96, 96, 96)``
+        for up to 4 components, ``(256,)`` for 16 and more, and ``(128, 128)`` between, and for
+        images.
 
     activation : {_choices(tuple(ACTIVATIONS))}, default="silu"
         Activation function of the hidden layers.
@@ -111,9 +113,8 @@ SHARED_PARAMETERS = f"""
         The largest learning rate; it rises over the first steps and then decays linearly to zero.
 
     batch_size : int or "auto", default="auto"
-        Rows in a step, of all processes together if there are several; "auto" is three
-        times the square root of their number, within 16 and 128. The last rows of an epoch are
-        distributed over its batches.
+        Rows in a step, of all processes together if there are several; "auto" is an eighth of the
+        rows, within 16 and 128. The last rows of an epoch are distributed over its batches.
 
     max_iter : int or None, default=None
         Largest number of epochs (passes over the training rows). None is about 3000 steps, and at
@@ -212,7 +213,9 @@ class SharedParameters(BaseEstimator):
 
     n_components: int | float | None = parameter(2, integer(1), FRACTION, NONE)
     _: KW_ONLY
-    hidden_layer_sizes: Sequence[int] = parameter((128, 128), positive_integers())
+    hidden_layer_sizes: Sequence[int] | Literal["auto"] = parameter(
+        (128, 128), positive_integers(), StrOptions(["auto"])
+    )
     activation: ActivationName = parameter("silu", StrOptions(ACTIVATIONS))
     loss: LossName = parameter("squared_error", StrOptions(LOSSES))
     image_shape: Sequence[int] | None = parameter(None, positive_integers(lengths=(2, 3)), NONE)

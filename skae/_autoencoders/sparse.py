@@ -240,7 +240,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     n_components: int | None = parameter(None, integer(1), NONE)
     _: KW_ONLY
-    hidden_layer_sizes: Sequence[int] = parameter((), positive_integers())
+    hidden_layer_sizes: Sequence[int] | Literal["auto"] = parameter((), positive_integers())
     sparsity: Literal["topk", "batch_topk", "lifetime", "l1", "kl", "jumprelu"] = parameter(
         "topk", StrOptions(SPARSE_ACTIVATIONS)
     )

@@ -1,9 +1,20 @@
 """How training proceeds: batches, epochs, stopping, penalties, precision."""
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 PATIENCE_STEPS, PATIENCE_EPOCHS = 300, 3
+
+
+def eighth_of_rows(n_rows: int) -> int:
+    """An eighth of the rows, within 16 and 128."""
+    return min(max(n_rows // 8, 16), 128)
+
+
+def root_of_rows(n_rows: int) -> int:
+    """Three times the square root of the number of rows, within 16 and 128."""
+    return min(max(int(3 * math.sqrt(n_rows)), 16), 128)
 
 
 class DefaultSteps(NamedTuple):
@@ -13,16 +24,12 @@ class DefaultSteps(NamedTuple):
     per_row: float
     most: int
     min_epochs: int
+    batch_size: Callable[[int], int] = eighth_of_rows  # of a number of rows
 
     def n_epochs(self, n_rows: int, batch_size: int) -> int:
         """The number of epochs for so many rows."""
         n_steps = min(max(self.per_row * n_rows, self.least), self.most)
         return max(math.ceil(n_steps / math.ceil(n_rows / batch_size)), self.min_epochs)
-
-
-def default_batch_size(n_rows: int) -> int:
-    """The batch size "auto": larger batches of few rows overfit them less."""
-    return min(max(int(3 * math.sqrt(n_rows)), 16), 128)
 
 
 class TrainingParameters(Protocol):
@@ -59,12 +66,13 @@ class TrainingConfig(NamedTuple):
     def from_params(cls, parameters: TrainingParameters, n_rows: int) -> "TrainingConfig":
         """The configuration for the parameters of an estimator and a number of training rows."""
         given = parameters.batch_size
-        batch_size = default_batch_size(n_rows) if isinstance(given, str) else given
+        default_steps = parameters._default_steps
+        batch_size = default_steps.batch_size(n_rows) if isinstance(given, str) else given
         steps_per_epoch = math.ceil(n_rows / batch_size)
         default_patience = max(math.ceil(PATIENCE_STEPS / steps_per_epoch), PATIENCE_EPOCHS)
         return cls(
             min(batch_size, n_rows),
-            parameters.max_iter or parameters._default_steps.n_epochs(n_rows, batch_size),
+            parameters.max_iter or default_steps.n_epochs(n_rows, batch_size),
             parameters.n_iter_no_change or default_patience,
             parameters.tol,
             parameters.solver,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,27 @@ from .pca import PrincipalComponents
 class NetworkParameters(Protocol):
     """The parameters of an estimator that describe its network."""
 
-    hidden_layer_sizes: Sequence[int]
+    hidden_layer_sizes: Sequence[int] | Literal["auto"]
     activation: Any  # a name of ACTIVATIONS
     image_shape: Sequence[int] | None
     network: Callable[[int, int], tuple[Any, Any]] | None
     tied_weights: bool
     pretraining: Any  # "layerwise" or None
     alpha: float
+
+
+def hidden_sizes(parameters: NetworkParameters, n_components: int) -> tuple[int, ...]:
+    """The sizes of the hidden layers; "auto" is deeper and narrower for fewer components.
+
+    The fewer components there are, the more often the surface of all reconstructions has to bend.
+    All three take about the same time.
+    """
+    given = parameters.hidden_layer_sizes
+    if not isinstance(given, str):
+        return tuple(given)
+    if parameters.image_shape is not None or 4 < n_components < 16:
+        return (128, 128)
+    return (96, 96, 96) if n_components <= 4 else (256,)
 
 
 class NetworkParts(NamedTuple):
@@ -69,7 +83,7 @@ def make_parts(
     common = images or whitening is not None
     scales = _scales(data, pca, n_components, common=common, residual_to_pca=residual_to_pca)
     path = make_pca_path(data, pca, active=residual_to_pca)
-    sizes = (pca.components.shape[1], *parameters.hidden_layer_sizes, n_components)
+    sizes = (pca.components.shape[1], *hidden_sizes(parameters, n_components), n_components)
     options = {"residual_to_pca": residual_to_pca, "n_heads": n_heads}
     pair = _encoder_decoder(parameters, sizes, data.seeds.weights, whitening, options, clipped)
     return NetworkParts(*pair, path, scales)
@@ -101,7 +115,7 @@ def raw_stds(data: FitData) -> np.ndarray:
 
 def flops_per_row(parameters: NetworkParameters, n_features: int, n_components: int) -> float:
     """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
-    hidden = tuple(parameters.hidden_layer_sizes)
+    hidden = hidden_sizes(parameters, n_components)
     if parameters.image_shape is not None:
         return 6.0 * multiply_adds(tuple(parameters.image_shape), hidden, n_components)
     return 6.0 * sum(a * b for a, b in pairwise((n_features, *hidden, n_components)))
@@ -109,7 +123,7 @@ def flops_per_row(parameters: NetworkParameters, n_features: int, n_components: 
 
 def multiply_adds_of_projection(parameters: NetworkParameters, n_components: int) -> float:
     """About the multiply-adds of a Gauss-Newton step for a row: tangents and Gram matrix."""
-    hidden = tuple(parameters.hidden_layer_sizes)
+    hidden = hidden_sizes(parameters, n_components)
     if parameters.network is not None or not hidden:
         return 0.0  # not known, or negligible
     if parameters.image_shape is not None:
