@@ -107,6 +107,22 @@ def test_patience_counts_epochs_without_enough_progress(learn):
     assert len(history.training) == 3
 
 
+def test_held_out_rows_are_evaluated_after_some_steps_at_the_earliest(rows, learn):
+    every = learn(Point(), config(max_epochs=11))
+    third = learn(Point(), config(max_epochs=11, min_steps_evaluated=3 * N_BATCHES))
+    evaluated = [0, 3, 6, 9, 11]  # also after the last epoch
+    assert [i for i in range(12) if i == 0 or third.validation[i] != third.validation[i - 1]] == (
+        evaluated
+    )
+    assert len(third.validation) == len(every.validation) == 12
+
+
+def test_patience_of_one_epoch_needs_every_evaluation(learn):
+    history = learn(Point(), config(max_epochs=11, patience=1, min_steps_evaluated=1000))
+    assert len(history.training) == 11
+    assert len(set(history.validation)) == 12
+
+
 def learn_in_stages(learn, rows, n_epochs, config, losses, **options):
     """Train with one loss after the other; returns the point at each batch and the history."""
     point, seen = Point(), [[] for _ in losses]

@@ -177,8 +177,9 @@ SHARED_ATTRIBUTES = """
     loss_curve_ : list of float
         Mean training loss of a row in each epoch, in the units of `score_samples`.
     validation_curve_ : list of float
-        Mean loss of a held-out row before training and after each epoch. With few rows only every
-        second, third, ... epoch is evaluated, and those between repeat the last loss.
+        Mean loss of a held-out row before training and after each epoch. With few rows whose
+        codes are projected, only every second, third, ... epoch is evaluated, and those between
+        repeat the last loss.
     n_iter_ : int
         Number of epochs run. Zero if PCA was already the optimum.
     best_iter_ : int

@@ -61,6 +61,7 @@ class TrainingConfig(NamedTuple):
     l1_ratio: float = 0.0
     precision: str = "auto"
     verbose: int = 0
+    min_steps_evaluated: int = 1  # steps from one evaluation of the held-out rows to the next
 
     @classmethod
     def from_params(cls, parameters: TrainingParameters, n_rows: int) -> "TrainingConfig":

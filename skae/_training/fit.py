@@ -35,6 +35,8 @@ from .row_space import training_space
 
 # The share of the epochs in the second stage, if there are two.
 LAST_STAGE = 0.1
+# For a few rows, an evaluation at projected codes takes as long as three steps.
+MIN_STEPS_EVALUATED = 10
 
 
 def train_autoencoder(
@@ -101,7 +103,9 @@ def train_network(
     network: Autoencoder, parameters: NetworkParameters, data: FitData, callback: EpochCallback
 ) -> History:
     """Train a network on the training rows, in place."""
-    order = generator(data.seeds.order)
+    order, config = generator(data.seeds.order), data.config
+    if network.n_projection_steps:
+        config = config._replace(min_steps_evaluated=MIN_STEPS_EVALUATED)
     with _global_rng_for_user_modules(parameters, data):
         history = train(
             network,
@@ -109,7 +113,7 @@ def train_network(
             partial(_held_out_errors, network, data),
             data.objective.acceptance(network),
             lambda: data.train[torch.randperm(len(data.train), generator=order).to(data.device)],
-            data.config,
+            config,
             data.group.callback(callback),
         )
     data.group.broadcast_module(network)  # a user's modules may have statistics of their own rows

@@ -28,10 +28,6 @@ class History(NamedTuple):
     shrinkage: float = 1.0  # multiplies the network that was trained; see `Acceptance`
 
 
-# Held-out rows are evaluated after this number of steps at the earliest: for a few rows, an
-# evaluation takes as long as three steps.
-MIN_STEPS_BETWEEN_EVALUATIONS = 10
-
 # Returns the weights and the history that training would keep if it ended now.
 BestSoFar = Callable[[], tuple[dict[str, Tensor], History]]
 
@@ -164,7 +160,7 @@ def train(
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
     The held-out error of an epoch is that of the moving average of the weights, which is also what
-    is kept. With few steps in an epoch, only every second, third, ... epoch is evaluated, and the
+    is kept. If `config` asks for it, only every second, third, ... epoch is evaluated, and the
     epochs between repeat the last error. The weights before the first step are epoch 0; they are
     replaced only by a significant improvement. A KeyboardInterrupt, the callback, or a loss that is
     not finite ends the training at the best epoch so far.
@@ -190,7 +186,7 @@ def train(
     position, began = 0, 0  # of the current stage
     permutation = permutations()
     n_steps = math.ceil(len(permutation) / config.batch_size)
-    interval = min(math.ceil(MIN_STEPS_BETWEEN_EVALUATIONS / n_steps), config.patience)
+    interval = min(math.ceil(config.min_steps_evaluated / n_steps), config.patience)
     schedule = WarmupLinearDecay(config.learning_rate, config.n_steps(len(permutation)))
     optimizer = Optimizer(network, config.solver, schedule, loss_scale_of(initial_error))
     try:
