@@ -160,7 +160,7 @@ def test_parameters_are_documented_with_their_defaults():
     [
         {"noise_levels": ()},
         {"noise_levels": (1.0, 0.0)},
-        {"noise_levels": 1.0},
+        {"noise_levels": -1.0},
         {"n_steps": 0},
         {"activation": "sine"},
         {"hidden_layer_sizes": (0,)},

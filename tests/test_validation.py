@@ -1,11 +1,13 @@
 """Parameter rules: the values that they accept, and their error messages."""
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, fields
 from numbers import Real
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator
+from conftest import ESTIMATORS
+from sklearn.base import BaseEstimator, is_classifier
 
 from skae._data.validation import (
     BOOLEAN,
@@ -41,6 +43,10 @@ from skae._data.validation import (
         ((3, 4), [positive_integers()]),
         ((), [positive_integers()]),
         ([5], [positive_integers()]),
+        (5, [positive_integers()]),
+        (np.array([5, 3]), [positive_integers()]),
+        (range(3, 6), [positive_integers()]),
+        (np.array([0.5, 2.0]), [positive_numbers(1)]),
         ((8, 8), [positive_integers(lengths=(2, 3))]),
         ((0.5, 2), [positive_numbers(1)]),
         (np.True_, [BOOLEAN]),
@@ -67,7 +73,11 @@ def test_a_value_that_one_of_the_rules_accepts_passes(value, rules):
         (1, [StrOptions(["a"])], TypeError, "`p` must be one of 'a', got 1."),
         ((3, 0), [positive_integers()], ValueError, "`p` must be a sequence of positive integers"),
         ((3.0,), [positive_integers()], ValueError, "sequence of positive integers"),
-        (3, [positive_integers()], TypeError, "sequence of positive integers, got 3"),
+        (3, [positive_integers(lengths=(2,))], TypeError, "2 positive integers, got 3"),
+        (-3, [positive_integers()], ValueError, "sequence of positive integers, got -3"),
+        (np.array([3.0]), [positive_integers()], ValueError, "sequence of positive integers"),
+        (np.array([[3]]), [positive_integers()], ValueError, "sequence of positive integers"),
+        (np.random.default_rng(), RANDOM_STATE, TypeError, r"is a seed: `rng.integers\(2\*\*32\)`"),
         (
             (8,),
             [positive_integers(lengths=(2, 3))],
@@ -133,3 +143,60 @@ def test_attributes_are_restored_after_an_error(error):
 def test_bounds_are_printed_with_all_digits():
     with pytest.raises(ValueError, match=r"in \[0, 4294967295\]"):
         check_value("random_state", -1, RANDOM_STATE)
+
+
+def fitted_state(estimator):
+    """What a small fit has learned, as text of all digits."""
+    X = np.random.RandomState(0).randn(40, 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, np.arange(40) % 2) if is_classifier(estimator) else estimator.fit(X)
+    method = "score_samples" if hasattr(estimator, "score_samples") else "transform"
+    return np.asarray(getattr(estimator, method)(X)).tobytes()
+
+
+SEQUENCES = [
+    (cls, declared.name)
+    for cls in ESTIMATORS
+    for declared in fields(cls)
+    if isinstance(declared.default, tuple) or declared.name == "hidden_layer_sizes"
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), SEQUENCES, ids=[f"{cls.__name__}-{name}" for cls, name in SEQUENCES]
+)
+def test_sequences_of_numbers_may_be_arrays_lists_and_single_numbers(cls, name, small):
+    for values in [(3, 2), (3,), ()]:
+        expected = None
+        forms = [values, list(values), np.array(values, dtype=int)]
+        if len(values) == 1:
+            forms += [values[0], np.int64(values[0]), range(3, 4)]
+        for form in forms:
+            estimator = small(cls, n_components=2, max_iter=2, **{name: form})
+            if not values and name == "noise_levels":
+                with pytest.raises(ValueError, match=name):
+                    fitted_state(estimator)
+                continue
+            expected = expected or fitted_state(estimator)
+            assert fitted_state(estimator) == expected
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_numbers_of_numpy_are_parameters_as_those_of_python(cls, small):
+    estimator = small(cls, n_components=2, max_iter=2)
+    expected = fitted_state(estimator)
+    for name, value in estimator.get_params(deep=False).items():
+        if isinstance(value, bool | int | float | str):
+            estimator.set_params(**{name: np.asarray(value)[()]})
+    assert fitted_state(estimator) == expected
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [c for c in ESTIMATORS if "random_state" in {declared.name for declared in fields(c)}],
+    ids=lambda cls: cls.__name__,
+)
+def test_a_generator_as_seed_is_refused_with_what_to_pass(cls, small):
+    with pytest.raises(TypeError, match=r"`random_state` .*`rng\.integers\(2\*\*32\)`"):
+        fitted_state(small(cls, random_state=np.random.default_rng(0)))

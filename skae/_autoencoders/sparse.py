@@ -24,6 +24,7 @@ from .._data.validation import (
     NONE,
     Interval,
     StrOptions,
+    as_tuple,
     integer,
     parameter,
     positive_integers,
@@ -349,7 +350,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
                 f"`receptive_field` must be None unless `image_shape` is given, got "
                 f"{self.receptive_field!r}."
             )
-        plain_dictionary = self.network is None and not self.hidden_layer_sizes
+        plain_dictionary = self.network is None and not as_tuple(self.hidden_layer_sizes)
         searchable = self.sparsity == "topk" and self.loss == "squared_error" and plain_dictionary
         if self.transform_max_iter and not searchable:
             raise ValueError(

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from .._data.dataset import dense_block
 from .._data.device import as_tensor
+from .._data.validation import as_tuple
 from .._nn.convolutional import as_shape
 from .._nn.custom_layers import LayerScale
 from .._nn.fitted import FittedAutoencoder
@@ -60,7 +61,9 @@ def make_sparse_coder(
 ) -> SparseCoder:
     """The network of a sparse autoencoder before training."""
     mean, n_components = parts.pca_path.mean, len(parts.scales.inverse_code_scale)
-    has_networks = parameters.network is not None or len(parameters.hidden_layer_sizes) > 0
+    has_networks = (
+        parameters.network is not None or len(as_tuple(parameters.hidden_layer_sizes)) > 0
+    )
     fields = None
     if parameters.receptive_field is not None and parameters.image_shape is not None:
         shape, side = tuple(parameters.image_shape), parameters.receptive_field

@@ -212,7 +212,7 @@ def estimator_with(*methods: str) -> Rule:
 
 
 def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
-    """Return the rule for a list or tuple of positive integers.
+    """Return the rule for a sequence of positive integers, and an integer for one of length 1.
 
     Parameters
     ----------
@@ -230,23 +230,36 @@ def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
     a sequence of 2 or 3 positive integers
     """
     count = " or ".join(map(str, lengths)) + " " * bool(lengths)
-    return _sequence(f"{count}positive integers", integer(1), lambda n: not lengths or n in lengths)
+    elements = f"{count}positive integers"
+    return _sequence(elements, integer(1), lambda n: n in lengths if lengths else True)
 
 
 def positive_numbers(min_length: int) -> Rule:
-    """Return the rule for a list or tuple of at least so many real numbers above zero."""
+    """Return the rule for a sequence of at least so many real numbers above zero."""
     return _sequence(
         f"at least {min_length} real numbers > 0", positive(), lambda n: n >= min_length
     )
 
 
 def _sequence(elements: str, rule: Rule, accepts_length: Callable[[int], bool]) -> Rule:
-    def accepts(values: list | tuple) -> bool:
+    def accepts(value: Any) -> bool:
+        values = as_tuple(value)
         return accepts_length(len(values)) and all(
             rule.has_type(value) and rule.accepts(value) for value in values
         )
 
-    return Rule(f"a sequence of {elements}", lambda value: isinstance(value, list | tuple), accepts)
+    def has_type(value: Any) -> bool:
+        # As in scikit-learn, a number is a sequence of length 1, where that is a length.
+        is_number = accepts_length(1) and rule.has_type(value)
+        return is_number or isinstance(value, list | tuple | range | np.ndarray)
+
+    return Rule(f"a sequence of {elements}", has_type, accepts)
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Python's numbers in a list, a tuple, an array, or a number by itself."""
+    values = value.tolist() if isinstance(value, np.ndarray) else value
+    return tuple(values) if isinstance(values, list | tuple | range) else (values,)
 
 
 BOOLEAN = instance_of(BOOLEANS, "True or False")
@@ -308,7 +321,10 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
     if any(rule.accepts(value) for rule in typed):
         return
     error = ValueError if typed else TypeError
-    raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {value!r}.")
+    hint = ""
+    if isinstance(value, np.random.Generator):
+        hint = " An integer that it draws is a seed: `rng.integers(2**32)`."
+    raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {value!r}.{hint}")
 
 
 def check_finite_results(estimator: BaseEstimator) -> None:

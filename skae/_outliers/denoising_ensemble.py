@@ -21,6 +21,7 @@ from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
     RANDOM_STATE,
     StrOptions,
+    as_tuple,
     check_parameters,
     instance_of,
     integer,
@@ -84,7 +85,7 @@ class DenoisingEnsemble(ModulePickleMixin):
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, that the posterior-mean denoisers store.
 
-    hidden_layer_sizes : tuple of int, default=(128, 128, 128)
+    hidden_layer_sizes : sequence of int, default=(128, 128, 128)
         Width of each hidden layer of each network.
 
     activation : {"gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="tanh"
@@ -192,10 +193,10 @@ class DenoisingEnsemble(ModulePickleMixin):
         return self
 
     def _new_denoisers(self, X: Rows, seed: int) -> Denoisers:
-        sizes = (X.shape[1], *self.hidden_layer_sizes, X.shape[1])
-        rng = torch.Generator().manual_seed(seed)
-        networks = dense_networks(len(self.noise_levels), sizes, self.activation, GAIN, rng)
-        denoisers = Denoisers(networks, tuple(self.noise_levels), moments(X))
+        sizes = (X.shape[1], *as_tuple(self.hidden_layer_sizes), X.shape[1])
+        rng, levels = torch.Generator().manual_seed(seed), as_tuple(self.noise_levels)
+        networks = dense_networks(len(levels), sizes, self.activation, GAIN, rng)
+        denoisers = Denoisers(networks, levels, moments(X))
         return denoisers.to(resolve_device(self.device))
 
     def _train(self, denoisers: Denoisers, X: Rows, batch_seed: int, noise_seed: int) -> None:
@@ -206,7 +207,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         noise_rng = torch.Generator(device).manual_seed(noise_seed)
         gradient = by_autograd(lambda index: learner.loss(dataset[index], noise_rng))
         schedule = WarmupLinearDecay(self.learning_rate_init, self.n_steps)
-        loss_scale = float(len(self.noise_levels) * X.shape[1])
+        loss_scale = float(len(denoisers.levels) * X.shape[1])
         optimizer = Optimizer(learner.networks, "adam", schedule, loss_scale)
         batches = torch.randint(
             len(dataset),
@@ -219,7 +220,7 @@ class DenoisingEnsemble(ModulePickleMixin):
 
     def _draw_rows(self, denoisers: Denoisers, X: Rows, seed: int) -> Tensor:
         """At most `max_samples` rows of `X`; none without posterior means."""
-        n_rows = min(self.max_samples, X.shape[0]) if self.exact_levels else 0
+        n_rows = min(self.max_samples, X.shape[0]) if as_tuple(self.exact_levels) else 0
         index = np.sort(np.random.RandomState(seed).permutation(X.shape[0])[:n_rows])
         shift = denoisers.shift
         return as_tensor(dense_block(X, index), shift.dtype, shift.device)
@@ -227,7 +228,7 @@ class DenoisingEnsemble(ModulePickleMixin):
     def _set_error_scales(self, denoisers: Denoisers, X: Rows, stored: Tensor) -> None:
         """Store rows, and measure errors on these and on all training rows."""
         if len(stored):
-            denoisers.store(stored, tuple(self.exact_levels))
+            denoisers.store(stored, as_tuple(self.exact_levels))
         squares, count = torch.zeros_like(denoisers.error_scale), torch.zeros_like(denoisers.shift)
         with torch.no_grad():
             for x in self._blocks(denoisers, X):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import Module
 
+from .._data.validation import as_tuple
 from .._nn.autoencoder import MIN_STD, Autoencoder, PCAPath, Scales
 from .._nn.convolutional import convolutional_encoder_decoder, multiply_adds
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
@@ -37,7 +38,7 @@ def hidden_sizes(parameters: NetworkParameters, n_components: int) -> tuple[int,
     """
     given = parameters.hidden_layer_sizes
     if not isinstance(given, str):
-        return tuple(given)
+        return as_tuple(given)
     if parameters.image_shape is not None or 4 < n_components < 16:
         return (128, 128)
     return (96, 96, 96) if n_components <= 4 else (256,)
@@ -78,7 +79,7 @@ def make_parts(
     """
     images = parameters.image_shape is not None
     dense = parameters.network is None and not parameters.tied_weights and not images
-    whitening = pca.whitening if dense and len(parameters.hidden_layer_sizes) else None
+    whitening = pca.whitening if dense and hidden_sizes(parameters, n_components) else None
     # One scale for all inputs where a kernel covers every pixel, or a component every column.
     common = images or whitening is not None
     scales = _scales(data, pca, n_components, common=common, residual_to_pca=residual_to_pca)
@@ -103,7 +104,8 @@ def make_rotated(network: Autoencoder, data: FitData, n_components: int) -> Rota
 
 def pca_is_optimal(parameters: NetworkParameters, pca: PrincipalComponents) -> bool:
     """Whether no network reconstructs better than PCA: PCA is exact, or the network is linear."""
-    linear = parameters.network is None and not len(parameters.hidden_layer_sizes)  # of images too
+    is_deep = bool(hidden_sizes(parameters, len(pca.components)))  # of images too
+    linear = parameters.network is None and not is_deep
     return pca.complete and (pca.is_exact or (linear and not parameters.alpha))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._data.threads import MULTITHREADING_MIN_FLOPS
 from .._data.torch_defaults import torch_defaults
+from .._data.validation import check_value, integer
 from .batched_epochs import Epoch, EpochBatcher, can_be_batched
 from .loop import RUN_EPOCH, Optimizer, train_epoch
 from .manual_backward import ManualGradient
@@ -61,9 +62,8 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
     >>> search.best_params_["n_components"]
     2
     """
-    if not isinstance(n_fits, int) or n_fits < 2:
-        raise ValueError(f"`n_fits` must be an integer of at least 2, got {n_fits!r}.")
-    with parallel_config(backend=BatchedBackend(n_fits), n_jobs=-1):
+    check_value("n_fits", n_fits, (integer(2),))
+    with parallel_config(backend=BatchedBackend(int(n_fits)), n_jobs=-1):
         yield
 
 
