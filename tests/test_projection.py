@@ -41,8 +41,15 @@ def with_gaps(x, seed=0):
     return x.masked_fill(gaps, torch.nan)
 
 
+class FromCodes(Projection):
+    """A projection with no start besides the given codes."""
+
+    def _starts(self, losses, code):
+        return [code]
+
+
 def project(network, x, code, n_steps):
-    return Projection(network).from_codes(x, code, n_steps)
+    return FromCodes(network)(x, code, n_steps)
 
 
 def losses_of(network, x, code):

@@ -6,7 +6,6 @@ Each row has its own damping, and a step that does not lower its loss is not tak
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,12 +22,9 @@ START_DAMPING, DECREASE, INCREASE = 1e-2, 0.3, 5.0
 MAX_STEP = 1.0
 # Of a Gram matrix that is zero.
 MIN_DAMPING = 1e-30
-# Up to this number of entries of tangents are computed at once.
-MAX_TANGENT_ENTRIES = 2**19
-
-
-# Some rows, from their codes.
-Project = Callable[["RowLosses", Tensor, "NormalEquations", int], Tensor]
+# Up to this number of entries of tangents are computed at once, unless these are fewer rows than
+# `MIN_ROWS` and no Jacobian is needed: reading the decoder of wide rows takes most of the time.
+MAX_TANGENT_ENTRIES, MIN_ROWS = 2**19, 32
 
 
 class Projection:
@@ -48,61 +44,38 @@ class Projection:
             if decoder.matrix is not None and _pays(decoder.matrix, decoder, n_rows):
                 self._equations_of_complete_rows = FactoredEquations(decoder, decoder.matrix)
 
+    @torch.no_grad()
     def __call__(self, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
         """Codes after a number of steps from the best of `code`, PCA's code and all anchors.
 
         Each has a loss as low as that of `code`, or lower.
         """
-        return self._in_blocks(self._from_best_start, x, code, n_steps)
-
-    def from_codes(self, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
-        """Codes after a number of steps from `code`."""
-        return self._in_blocks(self._from_start, x, code, n_steps)
-
-    @torch.no_grad()
-    def _in_blocks(self, project: Project, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
         equations = self._equations_of_complete_rows
         if equations is not self._equations and x.isnan().any():
             equations = self._equations
-        n_rows = max(MAX_TANGENT_ENTRIES // equations.n_values, 1)
-        codes = [
-            project(RowLosses(self._loss, rows), start, equations, n_steps)
-            for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True)
-            if len(x)
-        ]
+        n_rows = max(MAX_TANGENT_ENTRIES // equations.n_values, equations.min_rows)
+        codes = []
+        for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True):
+            if len(rows):
+                losses = RowLosses(self._loss, rows)
+                values, loss = self._best_values(losses, self._starts(losses, start))
+                codes.append(_steps(equations, losses, values, loss, n_steps))
         return torch.cat(codes) if codes else code
 
-    def _from_start(
-        self,
-        losses: "RowLosses",
-        code: Tensor,
-        equations: "NormalEquations",
-        n_steps: int,
-    ) -> Tensor:
-        values = self._decoder.values(code)
-        return _steps(equations, losses, values, losses(values[-1]), n_steps)
-
-    def _from_best_start(
-        self,
-        losses: "RowLosses",
-        code: Tensor,
-        equations: "NormalEquations",
-        n_steps: int,
-    ) -> Tensor:
+    def _starts(self, losses: "RowLosses", code: Tensor) -> list[Tensor]:
+        """The codes from which the projection of each row may start."""
         starts = [code]
         if (pca_code := self._network.pca_code(losses.x)) is not None:
             starts.append(pca_code)
         if len(anchors := self._network.anchors):
             starts.append(anchors[self._anchor_losses.nearest(losses)])
-        if len(starts) == 1:
-            return self._from_start(losses, code, equations, n_steps)
-        codes = torch.cat(starts)
-        values, loss = self._best_values(losses, codes)
-        return _steps(equations, losses, values, loss, n_steps)
+        return starts
 
-    def _best_values(self, losses: "RowLosses", starts: Tensor) -> tuple[Values, Tensor]:
+    def _best_values(self, losses: "RowLosses", starts: list[Tensor]) -> tuple[Values, Tensor]:
         """The values of the decoder and the loss at the best of the starts of each row."""
-        values, n_samples = self._decoder.values(starts), len(losses.x)
+        values, n_samples = self._decoder.values(torch.cat(starts)), len(losses.x)
+        if len(starts) == 1:
+            return values, losses(values[-1])
         all_losses = losses(values[-1].unflatten(0, (-1, n_samples)))  # (n_starts, n_samples)
         loss, best = all_losses.nan_to_num(torch.inf).min(0)
         if n_samples == 1:
@@ -215,6 +188,8 @@ def _where_rows(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 class NormalEquations:
     """The Gram matrices and right-hand sides of Gauss-Newton steps, from the Jacobian."""
 
+    min_rows = 1  # that are computed at once
+
     def __init__(self, decoder: DecoderTangents):
         self.decoder = decoder
         # The largest number of values that are computed for a row.
@@ -237,6 +212,7 @@ class FactoredEquations(NormalEquations):
     """
 
     decoder: LayeredDecoder
+    min_rows = MIN_ROWS
 
     def __init__(self, decoder: LayeredDecoder, matrix: Tensor):
         super().__init__(decoder)
