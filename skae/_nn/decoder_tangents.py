@@ -57,7 +57,7 @@ class LayeredDecoder(DecoderTangents):
         loss = loss_of_link(network.link)
         has_link = self.components is not None and type(loss).link is not SquaredError.link
         self._link_derivative = loss.link_derivative if has_link else None
-        self.layers = layers = layers_of(network.decoder)
+        self.layers = layers = flat_layers(network.decoder)
         known = [_is_known(layer) for layer in layers]
         self.has_closed_form = all(known)
         self._forward = [_function(*pair) for pair in zip(layers, known, strict=True)]
@@ -123,12 +123,12 @@ def _owner(cls: type, name: str) -> type:
     return next(base for base in cls.__mro__ if name in vars(base))
 
 
-def layers_of(module: nn.Module) -> list[nn.Module]:
+def flat_layers(module: nn.Module) -> list[nn.Module]:
     """The layers of nested sequences."""
     if type(module) not in (nn.Sequential, LikelihoodDecoder) or has_hooks(module):
         return [module]
     children: Any = [module.network] if isinstance(module, LikelihoodDecoder) else module
-    return [layer for child in children for layer in layers_of(child)]
+    return [layer for child in children for layer in flat_layers(child)]
 
 
 def _is_known(layer: nn.Module) -> bool:
