@@ -8,6 +8,7 @@ from scipy import sparse
 from skae._data.dataset import (
     BLOCK_ENTRIES,
     MAX_CACHED_ENTRIES,
+    MIN_BLOCK_ROWS,
     ArrayDataset,
     CachedDataset,
     TensorDataset,
@@ -30,22 +31,28 @@ def test_rows_are_standardised_in_the_precision_of_X(kind):
     np.testing.assert_array_equal(batch, [[-0.5, 0.5], [0.5, -0.5], [-0.5, 0.5]])
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 8, 9])
+@pytest.mark.parametrize("n_rows", [0, 1, 80, 81])
 def test_blocks_cover_all_rows_in_order_within_the_limit_of_entries(n_rows):
-    width = BLOCK_ENTRIES // 4
+    width = BLOCK_ENTRIES // 40
     X = np.zeros((n_rows, 3))
     blocks = list(row_blocks(X, width))
     assert [i for rows in blocks for i in range(n_rows)[rows]] == list(range(n_rows))
-    assert all(rows.stop - rows.start <= 4 for rows in blocks)
-    assert all(rows.stop - rows.start <= 8 for rows in row_blocks(X, width, times=2))
-    assert len(list(row_blocks(X, 2 * BLOCK_ENTRIES))) == n_rows
+    assert all(rows.stop - rows.start <= 40 for rows in blocks)
+    assert all(rows.stop - rows.start <= 80 for rows in row_blocks(X, width, times=2))
+
+
+@pytest.mark.parametrize("width", [1, BLOCK_ENTRIES // 4, 100 * BLOCK_ENTRIES])
+def test_blocks_of_rows_of_any_width_are_few(width):
+    """A pass reads all weights once a block."""
+    n_rows = 3 * MIN_BLOCK_ROWS
+    assert len(list(row_blocks(np.zeros((n_rows, 1)), width))) <= 3
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, torch.from_numpy])
 def test_blocks_of_rows_are_dense_tensors(kind):
-    X = np.arange(12.0).reshape(4, 3)
-    blocks = list(tensor_blocks(kind(X), torch.float32, CPU, width=BLOCK_ENTRIES // 3))
-    assert [tuple(block.shape) for block in blocks] == [(3, 3), (1, 3)]
+    X = np.arange(120.0).reshape(40, 3)
+    blocks = list(tensor_blocks(kind(X), torch.float32, CPU, width=BLOCK_ENTRIES // 33))
+    assert [tuple(block.shape) for block in blocks] == [(33, 3), (7, 3)]
     np.testing.assert_array_equal(torch.cat(blocks), X.astype(np.float32))
 
 

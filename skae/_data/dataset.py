@@ -15,6 +15,10 @@ from .device import as_tensor, max_float_dtype
 # Entries of a block of rows in passes without gradients: bounds the memory, and fits the cache.
 BLOCK_ENTRIES = 2**17
 
+# Rows of a block at least, however wide: a pass over wide rows takes the time in which the weights
+# are read, once a block. The weights are larger than a block of so many rows.
+MIN_BLOCK_ROWS = 32
+
 # Data of at most this many entries are cached in standardised form, beside `X` itself.
 MAX_CACHED_ENTRIES = 2**20
 
@@ -27,13 +31,20 @@ Rows: TypeAlias = np.ndarray | sparse.csr_array | Tensor
 RowIndex: TypeAlias = slice | np.ndarray | Tensor
 
 
-def row_blocks(X: Rows, width: int | None = None, times: int = 1) -> Iterator[slice]:
-    """Slices that cover the rows of `X` in order.
+def rows_of_block(width: int, times: int = 1) -> int:
+    """Number of rows of a block if `width` entries are computed from each row.
 
-    A slice has `times` * `BLOCK_ENTRIES` entries at most, where `width` is the number of entries
-    that are computed from each row, by default the number of columns of `X`.
+    These are `times` * `BLOCK_ENTRIES` entries at most, but `MIN_BLOCK_ROWS` rows at least.
     """
-    n_rows, size = X.shape[0], max(times * BLOCK_ENTRIES // max(width or X.shape[1], 1), 1)
+    return max(times * BLOCK_ENTRIES // max(width, 1), MIN_BLOCK_ROWS)
+
+
+def row_blocks(X: Rows, width: int | None = None, times: int = 1) -> Iterator[slice]:
+    """Slices that cover the rows of `X` in order, of `rows_of_block` rows.
+
+    The `width` is by default the number of columns of `X`.
+    """
+    n_rows, size = X.shape[0], rows_of_block(width or X.shape[1], times)
     # Not by scikit-learn's `gen_batches`: it validates its arguments, for 45 microseconds a call.
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.dataset import BLOCK_ENTRIES
+from .._data.dataset import rows_of_block
 from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions
 from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
@@ -242,7 +242,7 @@ def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
     rng, rows, objective = data.rng(data.device), data.held_out_rows, data.objective
     own, start = torch.empty(len(rows.local_index(data.held_out)), device=data.device), 0
     with torch.no_grad():
-        for index in data.held_out.split(max(BLOCK_ENTRIES // data.X.shape[1], 1)):
+        for index in data.held_out.split(rows_of_block(data.X.shape[1])):
             if n_here := len(rows.local_index(index)):
                 losses = losses_of_rows(objective, network, rows[index], rng)
                 own[start : start + n_here] = losses
