@@ -66,7 +66,8 @@ def test_an_attribute_that_the_class_does_not_have_is_refused(fitted, tmp_path):
 
 def test_a_fitted_attribute_that_is_missing_is_noticed(fitted, tmp_path):
     path = tmp_path / "model"
-    for name in sorted(rules_of(type(fitted)).keys() & vars(fitted).keys()):
+    optional = {"_fit_parameters"}  # files of version 0.1 do not have it
+    for name in sorted(rules_of(type(fitted)).keys() & vars(fitted).keys() - optional):
         save(fitted, path)
         rewrite(
             path,
