@@ -1,5 +1,6 @@
 import pickle
 import re
+import warnings
 
 import joblib
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 from conftest import NOT_YIELDED
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -198,6 +200,7 @@ def test_another_missing_value_changes_nothing(holed, imputer):
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.filterwarnings("ignore:Skipping features:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*have no observed cell:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*Early stopping criterion:UserWarning")
 def test_empty_columns_and_indicators_equal_those_of_iterative_imputer(holed, keep):
     frame = pd.DataFrame(holed, columns=list("abcd"))
@@ -324,3 +327,29 @@ def test_columns_that_are_functions_of_each_other_can_be_filled(n_copies, global
     gaps[gaps.all(1)] = False
     filled = AutoencoderImputer(random_state=0).fit_transform(np.where(gaps, np.nan, X))
     assert (np.abs(filled - X) / X.std(0)).max() < 0.3
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_columns_without_an_observed_cell_are_named_once(keep, global_random_seed):
+    X = np.random.RandomState(global_random_seed).randn(60, 4)
+    X[:, 2], X[0, 1] = np.nan, np.nan
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    imputer = AutoencoderImputer(random_state=global_random_seed, keep_empty_features=keep)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        filled = imputer.fit(frame).transform(frame)
+    assert [str(warning.message)[:17] for warning in caught] == ["The columns ['c']"] * (not keep)
+    assert filled.shape == (60, 3 + keep)
+    if keep:
+        assert not filled[:, 2].any()
+    with pytest.raises(ValueError, match="Every cell of X is missing"):
+        clone(imputer).set_params(keep_empty_features=False).fit(frame[["c"]])
+
+
+def test_sums_of_columns_do_not_overflow(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.uniform(2e38, 3e38, size=(60, 4)).astype(np.float32)
+    X[rng.uniform(size=X.shape) < 0.1] = np.nan
+    filled = AutoencoderImputer(random_state=global_random_seed).fit_transform(X)
+    assert filled.shape == X.shape
+    assert np.isfinite(filled).all()

@@ -1,12 +1,12 @@
 """Imputation of missing values."""
 
+import warnings
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn import config_context
 from sklearn.base import TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.utils import Tags, check_random_state
@@ -185,12 +185,13 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             cells = self._validate(X, reset=True)
             if groups is not None:
                 groups = RowGroups.from_labels(groups, len(cells))
-            self._fit_initial_imputer(X)
-            cells = cells[:, self._is_kept]
-            is_missing = self._is_missing(cells)
-            stats = moments(np.where(is_missing, np.nan, cells))
-            self._mean, self._std = stats.mean, stats.std
-            scaling, missing = ColumnScaling(stats.mean, stats.std), torch.from_numpy(is_missing)
+            is_missing = is_marker(cells, self.missing_values)
+            stats = moments(np.where(is_missing, np.nan, cells))  # refuses values too large
+            self._fit_initial_imputer(cells, is_missing)
+            kept = self._is_kept
+            cells, is_missing = cells[:, kept], is_missing[:, kept]
+            self._mean, self._std = stats.mean[kept], stats.std[kept]
+            scaling, missing = ColumnScaling(self._mean, self._std), torch.from_numpy(is_missing)
             x = scaling.standardize(cells, is_missing)
             self._min, self._max = x.numpy().min(axis=0), x.numpy().max(axis=0)
             self._fit_fill(x, missing, groups)
@@ -223,9 +224,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        cells = self._validate(X)[:, self._is_kept]
-        with config_context(transform_output="default"):
-            result = self.initial_imputer_.transform(X)
+        X = self._validate(X)
+        cells = X[:, self._is_kept]
         is_missing = self._is_missing(cells)
         # Inputs are clipped to the range of `fit`, as filled cells are linear in the observed ones
         # of their row: one outlying cell would move all of them far away.
@@ -240,8 +240,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             if self.sample_posterior:
                 relative_error = torch.from_numpy(np.sqrt(self.error_ratio_))
                 filled = filled + relative_error * gaussian.sample(x, missing, self._new_rng())
-        result[:, : cells.shape[1]][is_missing] = self._scaling.to_data_units(filled)[is_missing]
-        return result
+        cells[is_missing] = self._scaling.to_data_units(filled)[is_missing]
+        if self.indicator_ is None:
+            return cells
+        indicator = np.asarray(self.indicator_.transform(self._is_missing(X)), dtype=cells.dtype)
+        return np.hstack([cells, indicator])
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the kept columns and of the indicators.
@@ -258,13 +261,33 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         check_is_fitted(self)
         return self.initial_imputer_.get_feature_names_out(input_features)
 
-    def _fit_initial_imputer(self, X) -> None:
+    def _fit_initial_imputer(self, cells: np.ndarray, is_missing: np.ndarray) -> None:
+        if not self.keep_empty_features:
+            self._check_empty(np.logical_and.reduce(is_missing))
+        marker = self.missing_values
         self.initial_imputer_ = SimpleImputer(
-            missing_values=self.missing_values,
+            missing_values=marker,
             add_indicator=self.add_indicator,
             keep_empty_features=self.keep_empty_features,
-        ).fit(X)
+        )
+        # In float64, in which no sum of a column that has moments overflows.
+        self.initial_imputer_.fit(np.where(is_missing, marker, cells.astype(np.float64)))
+        if hasattr(self, "feature_names_in_"):
+            self.initial_imputer_.feature_names_in_ = self.feature_names_in_
         self.indicator_ = self.initial_imputer_.indicator_
+
+    def _check_empty(self, is_empty: np.ndarray) -> None:
+        """Raise an error if there is no observed cell, and warn of columns without one."""
+        if is_empty.all():
+            raise ValueError("Every cell of X is missing: there is nothing to learn from.")
+        if is_empty.any():
+            names = getattr(self, "feature_names_in_", np.arange(len(is_empty)))
+            warnings.warn(
+                f"The columns {names[is_empty].tolist()} have no observed cell and are dropped; "
+                "`keep_empty_features`=True keeps them.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _fit_fill(self, x: Tensor, missing: Tensor, groups: RowGroups | None) -> None:
         """Fit the Gaussian and the correction to standardised rows."""
@@ -305,8 +328,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         return ~np.isnan(self.initial_imputer_.statistics_)
 
     def _is_missing(self, cells: np.ndarray) -> np.ndarray:
-        marker = self.initial_imputer_.missing_values  # that of the fit
-        return np.isnan(cells) if is_nan(marker) else cells == marker
+        return is_marker(cells, self.initial_imputer_.missing_values)  # that of the fit
 
     def _new_rng(self) -> torch.Generator:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -330,6 +352,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         tags.input_tags.allow_nan = is_nan(self.missing_values)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def is_marker(cells: np.ndarray, marker: float) -> np.ndarray:
+    """Whether each cell is the value that marks missing ones."""
+    return np.isnan(cells) if is_nan(marker) else cells == marker
 
 
 def is_nan(value: object) -> bool:
