@@ -349,3 +349,36 @@ def test_predictions_do_not_depend_on_the_output_that_is_set(container, digits):
         np.testing.assert_array_equal(within.predict_proba(digits), plain.predict_proba(digits))
     plain.set_output(transform=container)
     np.testing.assert_array_equal(within.predict_proba(digits), plain.predict_proba(digits))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_without_a_label_are_left_out_of_the_score(labelled, small, named, global_random_seed):
+    X, X_test, y, y_test = labelled
+    names = np.array(list("abcdefghij"), dtype=object)
+    y, y_test = (names[y], names[y_test]) if named else (y, y_test)
+    classifier = small().fit(X, keep_first(y, 100).astype(y.dtype))
+    labeled = np.random.RandomState(global_random_seed).uniform(size=len(y_test)) < 0.3
+    some = y_test.copy()
+    some[~labeled] = -1
+    expected = (classifier.predict(X_test) == y_test)[labeled].mean()
+    assert classifier.score(X_test, some) == pytest.approx(expected)
+    assert classifier.score(X_test, some.tolist()) == pytest.approx(expected)
+    weight = np.arange(len(y_test))
+    assert classifier.score(X_test, some, weight) == pytest.approx(
+        np.average((classifier.predict(X_test) == y_test)[labeled], weights=weight[labeled])
+    )
+    assert classifier.score(X_test[labeled], y_test[labeled].astype("U1" if named else int)) == (
+        pytest.approx(expected)
+    )
+    with pytest.raises(ValueError, match="labels other than -1"):
+        classifier.score(X_test, np.full(len(y_test), -1))
+    with pytest.raises(ValueError, match="inconsistent"):
+        classifier.score(X_test, y_test[1:])
+
+
+def test_minus_one_counts_where_it_is_a_class(labelled, small):
+    X, X_test, y, y_test = labelled
+    y, y_test = np.where(y < 5, -1, 1), np.where(y_test < 5, -1, 1)
+    with pytest.warns(UserWarning, match="taken as two classes"):
+        classifier = small().fit(X, y)
+    assert classifier.score(X_test, y_test) == np.mean(classifier.predict(X_test) == y_test)

@@ -14,15 +14,13 @@ from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    clone,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
-from .._autoencoders.denoising import DenoisingAutoencoder
 from .._data.dataset import Rows, make_dataset
 from .._data.device import as_array
 from .._data.moments import moments
@@ -51,14 +49,13 @@ from .fine_tuning import (
     epoch_rows,
     fine_tune,
     prepare_encoder,
+    root_mean_variance,
 )
-from .label_spreading import encode_labels, spread_labels
+from .label_spreading import UNLABELED, encode_labels, has_label, spread_labels
+from .pretraining import pretrained
 
 # Scores are limited to this number: the exponential of its negative is zero in any precision.
 MAX_SCORE = 1e30
-
-# Components of the default autoencoder, if there are as many rows and columns.
-N_COMPONENTS = 64
 
 
 @dataclass(eq=False, repr=False)
@@ -208,9 +205,12 @@ class AutoencoderClassifier(
             rows, y = validate_rows(self, X, y=y, ensure_min_samples=2)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
+            if X_val is not None:
+                validate_rows(self, X_val, reset=False)
+            seed = rng.randint(2**31 - 1)
             # `X` itself, as it may have names of features.
-            autoencoder = _pretrained(self, X, X_val, groups, rows.shape, rng.randint(2**31 - 1))
-            codes = codes_of(autoencoder, X)
+            autoencoder = pretrained(self.estimator, X, X_val, groups, rows.shape, seed)
+            codes = codes_of(autoencoder, rows)
             pseudo_labels = _pseudo_label(self, codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
             self._fine_tune(rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
@@ -235,7 +235,7 @@ class AutoencoderClassifier(
             In the dtype of `X`.
         """
         check_is_fitted(self)
-        return codes_of(self.encoder_, X)
+        return codes_of(self.encoder_, validate_rows(self, X, reset=False))
 
     def decision_function(self, X) -> np.ndarray:
         """Scores of the classes, the inputs of the softmax.
@@ -301,9 +301,34 @@ class AutoencoderClassifier(
         indices = self._scores(X).argmax(axis=1)
         return self.classes_[indices]
 
+    def score(self, X, y, sample_weight=None) -> float:
+        """Accuracy of the predictions for rows with labels.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows; NaN marks missing values.
+        y : array-like of shape (n_samples,)
+            Labels as in `fit`: rows with the label -1 are left out, unless -1 is a class.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+        """
+        y = column_or_1d(y, dtype=None if hasattr(y, "dtype") else object)
+        labeled = has_label(y) | (UNLABELED in self.classes_.tolist())
+        if not labeled.any():
+            raise ValueError("`y` must have labels other than -1, got none.")
+        predicted = self.predict(X)
+        check_consistent_length(y, predicted)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        return float(np.average(predicted[labeled] == y[labeled], weights=weight))
+
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
-        codes = codes_of(self.encoder_, X)
+        codes = codes_of(self.encoder_, validate_rows(self, X, reset=False))
         scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(codes.dtype)
 
@@ -314,7 +339,7 @@ class AutoencoderClassifier(
         fitted = self.encoder_.network_
         scale, device = fitted.scale.item(), fitted.shift.device
         prepare_encoder(fitted.network)
-        code_std = _root_mean_variance(codes)
+        code_std = root_mean_variance(codes)
         network = EncoderClassifier(fitted, code_std, len(self.classes_))
         dataset = make_dataset(X, as_array(fitted.shift), scale, device)
         epoch = epoch_rows(labels, pseudo_labels)
@@ -354,26 +379,6 @@ class AutoencoderClassifier(
         return tags
 
 
-def _pretrained(
-    classifier: AutoencoderClassifier, X, X_val, groups, shape: tuple[int, int], seed: int
-) -> BaseAutoencoder:
-    """The frozen autoencoder, or one that is fitted to all rows."""
-    estimator: Any = classifier.estimator
-    if isinstance(estimator, FrozenEstimator):
-        if not isinstance(estimator.estimator, BaseAutoencoder):
-            raise TypeError(
-                "`estimator` must be an autoencoder, a FrozenEstimator of one or None, got "
-                f"{estimator!r}."
-            )
-        check_is_fitted(estimator.estimator)
-        return estimator.estimator
-    default = DenoisingAutoencoder(min(N_COMPONENTS, *shape), corruption_level=0.5)
-    autoencoder = default if estimator is None else clone(estimator)
-    if autoencoder.random_state is None:
-        autoencoder.set_params(random_state=seed)
-    return autoencoder.fit(X, X_val=X_val, groups=groups)
-
-
 def _pseudo_label(
     classifier: AutoencoderClassifier,
     codes: np.ndarray,
@@ -386,15 +391,6 @@ def _pseudo_label(
     in_graph = np.r_[labeled, rng.permutation(others)[:n_others]]
     pseudo_labels, n_neighbors = labels.copy(), classifier.n_neighbors
     if len(in_graph) > len(labeled):
-        codes = codes[in_graph] / _root_mean_variance(codes)
+        codes = codes[in_graph] / root_mean_variance(codes)
         pseudo_labels[in_graph] = spread_labels(codes, labels[in_graph], n_neighbors)
     return np.where(labels >= 0, labels, pseudo_labels)
-
-
-def _root_mean_variance(codes: np.ndarray) -> float:
-    """The root mean square of the standard deviations of codes of any size; 1 if that is zero."""
-    largest = float(np.abs(codes).max())
-    if not largest:
-        return 1.0
-    relative = codes.astype(np.float64) / largest
-    return largest * float(np.sqrt(relative.var(axis=0).mean())) or 1.0

@@ -69,8 +69,17 @@ class EncoderClassifier(nn.Module):
 
 @with_torch_defaults
 def codes_of(encoder: BaseAutoencoder, X: Any) -> np.ndarray:
-    """Dense codes of rows, whatever output is set for transformers."""
-    return encoder._apply(encoder._validated(X), FittedAutoencoder.encode, encoder.n_components_)
+    """Dense codes of validated rows, whatever output is set for transformers."""
+    return encoder._apply(X, FittedAutoencoder.encode, encoder.n_components_)
+
+
+def root_mean_variance(codes: np.ndarray) -> float:
+    """The root mean square of the standard deviations of codes of any size; 1 if that is zero."""
+    largest = float(np.abs(codes).max())
+    if not largest:
+        return 1.0
+    relative = codes.astype(np.float64) / largest
+    return largest * float(np.sqrt(relative.var(axis=0).mean())) or 1.0
 
 
 def prepare_encoder(network: Autoencoder) -> None:

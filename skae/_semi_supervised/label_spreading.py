@@ -26,7 +26,7 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "`y` must not contain '-1' as a string: give strings and the number -1, for rows "
             "without a label, in an array with dtype=object."
         )
-    labeled = np.full(len(y), True) if is_text else y != UNLABELED
+    labeled = has_label(y)
     if len(set(y[labeled].tolist())) == 1 and not labeled.all():
         warnings.warn(
             f"`y` has no values but {y[labeled].tolist()[0]!r} and -1, so these are taken as two "
@@ -42,6 +42,11 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     labels = np.full(len(y), UNLABELED)
     labels[labeled] = indices
     return classes, labels
+
+
+def has_label(y: np.ndarray) -> np.ndarray:
+    """Whether each label is not -1; strings never are."""
+    return np.full(len(y), True) if y.dtype.kind in "US" else np.asarray(y != UNLABELED)
 
 
 def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np.ndarray:
