@@ -83,6 +83,8 @@ def make_small(cls, n_components=4, *, max_iter=20, random_state=0, **parameters
         "n_steps": max_iter,
         "random_state": random_state,
     }
+    if "network" in parameters:  # which has its own layers
+        del defaults["hidden_layer_sizes"]
     if cls not in AUTOENCODERS:
         defaults["estimator"] = make_small(skae.AutoencoderTransformer, n_components, max_iter=2)
     known = {field.name for field in fields(cls)}

@@ -1,10 +1,13 @@
 """Parameters that a fit refuses, and those that a fitted estimator no longer reads."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 from conftest import ESTIMATORS
+from sklearn.base import clone
+from torch import nn
 
 import skae
 from skae import AutoencoderTransformer
@@ -90,10 +93,12 @@ def test_parameters_of_the_network_stay_while_training_continues(
     if not hasattr(autoencoder(), name):
         pytest.skip("no such parameter")
     X = digits[:80, 20:28]
-    fitted = small(autoencoder, 2, max_iter=2, warm_start=True).fit(X)
+    n_outputs = 2 if autoencoder is skae.VAE else 1
+    own = {"network": partial(pair, n_outputs=n_outputs)} if name == "network" else {}
+    fitted = small(autoencoder, 2, max_iter=2, warm_start=True, **own).fit(X)
     getattr(fitted, method)(X)
-    # Equal values in another form are no change.
-    fitted.set_params(hidden_layer_sizes=[np.int64(32)])
+    if not own:  # beside a network; equal values in another form are no change
+        fitted.set_params(hidden_layer_sizes=[np.int64(32)])
     getattr(copy.deepcopy(fitted), method)(X)
     fitted.set_params(**{name: CHANGES[name]})
     with pytest.raises(ValueError, match=f"`{name}` must stay .* while training continues"):
@@ -106,3 +111,55 @@ def test_what_is_said_of_a_continued_fit_is_true(digits, small):
     assert fitted.best_iter_ == 0
     assert any("the network of the fit before is kept" in line for line in fitted.diagnosis_)
     assert not any("principal components" in line for line in fitted.diagnosis_)
+
+
+def pair(n_features, n_components, n_outputs=1):
+    return nn.Linear(n_features, n_outputs * n_components), nn.Linear(n_components, n_features)
+
+
+@pytest.mark.parametrize("given", [nn.Linear(64, 4), nn.Sequential(), lambda p: pair(p, 4)])
+def test_a_network_that_is_no_function_of_both_sizes_is_refused(autoencoder, given, digits, small):
+    message = r"`network` must be a function: network\(n_features, n_components\)"
+    with pytest.raises(TypeError, match=message):
+        small(autoencoder, network=given).fit(digits)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"hidden_layer_sizes": (7,)},
+        {"hidden_layer_sizes": [7, 5]},
+        {"activation": "relu"},
+        {"tied_weights": True},
+        {"image_shape": np.array([8, 8])},
+        {"pretraining": "layerwise"},
+    ],
+    ids=lambda layers: next(iter(layers)),
+)
+def test_parameters_of_layers_are_refused_beside_a_network(autoencoder, layers, digits, small):
+    name = next(iter(layers))
+    if name in ("tied_weights", "pretraining") and not hasattr(autoencoder(), name):
+        pytest.skip("has no such parameter")
+    with pytest.raises(ValueError, match=f"`{name}` must be .* with a `network` of your own"):
+        small(autoencoder, network=pair, **layers).fit(digits)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (4, 4, 3), [5, 6, 4], np.array([12, 5, 3])])
+def test_an_image_shape_with_channels_last_raises_a_warning_with_what_to_pass(shape, small):
+    X = np.random.RandomState(0).uniform(size=(40, np.prod(shape)))
+    estimator = small(AutoencoderTransformer, 2, image_shape=shape, max_iter=1)
+    height, width, channels = map(int, shape)
+    message = rf"{height} channels of .* image_shape=\({channels}, {height}, {width}\)"
+    with pytest.warns(UserWarning, match=message):
+        estimator.fit(X)
+    with pytest.warns(UserWarning, match=message):
+        clone(estimator).partial_fit(X)
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 8), (1, 8, 8), (3, 4, 4), (16, 3, 3), (12, 60, 1), (5, 6, 2)]
+)
+@pytest.mark.filterwarnings("error:.*image_shape:UserWarning")
+def test_other_image_shapes_raise_no_warning(shape, small):
+    X = np.random.RandomState(0).uniform(size=(40, np.prod(shape)))
+    small(AutoencoderTransformer, 2, image_shape=shape, max_iter=1).fit(X)

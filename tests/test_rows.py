@@ -1,11 +1,19 @@
 """Validation of rows: what scikit-learn's checks let through although it was not asked for."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ESTIMATORS
 from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
 
+import skae
+from skae import AutoencoderClassifier
 from skae._data.rows import as_floats, validate_codes
 
 # Estimators that read CSR matrices.
@@ -68,3 +76,125 @@ def test_a_sum_of_stored_entries_that_is_infinite_is_refused():
 def test_other_dtypes_become_the_first_that_is_asked_for(form):
     given = as_floats(form(np.eye(2, dtype=bool)), [np.float64, np.float32])
     assert given.dtype == np.float64
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3), (1, 5, 4), (3, 5, 4), (2, 3, 3, 2)])
+def test_images_are_refused_with_the_rows_to_pass(cls, shape, small, global_random_seed):
+    images = np.random.RandomState(global_random_seed).uniform(size=(40, *shape))
+    estimator = small(cls, n_components=2, max_iter=1)
+    with pytest.raises(ValueError, match=rf"{cls.__name__}, got shape \(40, ") as error:
+        estimator.fit(images, np.arange(40) % 2)
+    assert len(re.findall("Autoencoder|Imputer|Scaler", str(error.value))) <= cls.__name__.count(
+        "Autoencoder"
+    ) + cls.__name__.count("Imputer")
+    rows, given = re.search(
+        r"pass (X.*-1\))(?: with image_shape=(.*))?\.$", str(error.value)
+    ).groups()
+    X = eval(rows, {"X": images, "len": len})
+    if given is not None:
+        estimator.set_params(image_shape=eval(given), hidden_layer_sizes=())
+        by_channel = X.reshape(-1, *eval(given))
+        channels_last = len(shape) == 3 and shape[2] in (1, 3, 4) and shape[0] not in (1, 3, 4)
+        expected = np.moveaxis(images, 3, 1) if channels_last else images
+        np.testing.assert_array_equal(by_channel, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, np.arange(40) % 2)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_tensors_are_kept_or_refused_under_dispatch(cls, small, monkeypatch, global_random_seed):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    X = np.random.RandomState(global_random_seed).uniform(size=(40, 5))
+    y = np.arange(40) % 2
+    fitted = small(cls, n_components=2, max_iter=2).fit(X, y)
+    methods = [
+        name for name in (*METHODS, "predict", "feature_contributions") if hasattr(cls, name)
+    ]
+    with config_context(array_api_dispatch=True):
+        if hasattr(fitted, "network_"):
+            of_tensors = small(cls, n_components=2, max_iter=2).fit(torch.tensor(X))
+            for name in methods:
+                values = getattr(of_tensors, name)(torch.tensor(X))
+                assert isinstance(values, torch.Tensor)
+                np.testing.assert_array_equal(values, getattr(fitted, name)(X))
+            return
+        for call in [fitted.fit, *(getattr(fitted, name) for name in methods)]:
+            arguments = (torch.tensor(X), y) if call == fitted.fit else (torch.tensor(X),)
+            message = f"{cls.__name__} takes no arrays of torch .* NumPy array as `X`"
+            with pytest.raises(TypeError, match=message):
+                call(*arguments)
+    # Without dispatch tensors become arrays.
+    for name in methods:
+        assert isinstance(getattr(fitted, name)(torch.tensor(X)), np.ndarray)
+
+
+def test_labels_as_tensors_are_refused_under_dispatch(small, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with (
+        config_context(array_api_dispatch=True),
+        pytest.raises(TypeError, match=r"AutoencoderClassifier .* NumPy array as `y`"),
+    ):
+        small(AutoencoderClassifier).fit(np.eye(40), torch.arange(40) % 2)
+
+
+# Names that a message to the user of another estimator must not have.
+OTHERS = [*skae.__all__, "StandardScaler", "SimpleImputer", "MissingIndicator", "NearestNeighbors"]
+
+
+def wrong_rows(seed):
+    """Rows that are refused, by what is wrong with them."""
+    X = np.random.RandomState(seed).randn(40, 5)
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    return {
+        "infinite": np.where(np.arange(5) == 2, np.inf, X),
+        "too wide": np.hstack([X, X]),
+        "one axis": X[0],
+        "three axes": X[:, :, None],
+        "text": X.astype(str).astype(object) + "a",
+        "complex": X + 1j,
+        "no rows": X[:0],
+        "no columns": X[:, :0],
+        "other names": frame[list("edcba")],
+        "all missing": np.full_like(X, np.nan),
+        "too large": 1.7e308 * np.sign(X),
+        "no names": X,
+        "one row": X[:1],
+    }
+
+
+def said_of(call):
+    """All that a call says: its warnings and its error."""
+    said = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            call()
+        except Exception as error:
+            said.append(str(error))
+    return said + [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("wrong", wrong_rows(0))
+def test_messages_name_no_other_estimator_and_no_cause_twice(cls, wrong, small, global_random_seed):
+    X = np.random.RandomState(global_random_seed + 1).randn(40, 5)
+    frame, y = pd.DataFrame(X, columns=list("abcde")), np.arange(40) % 2
+    rows = wrong_rows(global_random_seed)[wrong]
+    estimator = small(cls, n_components=2, max_iter=2)
+    fitted = clone(estimator).fit(frame, y)
+    calls = [lambda: clone(estimator).fit(rows, y[: len(rows)])]
+    calls += [
+        lambda method=method: getattr(fitted, method)(rows)
+        for method in (*METHODS, "predict", "decision_function", "feature_contributions")
+        if hasattr(fitted, method)
+    ]
+    for call in calls:
+        said = said_of(call)
+        assert len(said) == len(set(said)) <= 2
+        assert sum("feature names" in text for text in said) <= 1
+        for text in said:
+            named = {name for name in OTHERS if re.search(rf"\b{name}\b", text)}
+            if "Scale X first, with sklearn.preprocessing." not in text:
+                assert named <= {cls.__name__}, text

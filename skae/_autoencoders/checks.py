@@ -1,16 +1,24 @@
 """Checks of the parameters of a fit against the data and against other processes."""
 
+import warnings
+from inspect import signature
 from math import prod
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
+from .._data.validation import as_tuple
 from .._nn.fitted import FittedAutoencoder
 from .._training.callbacks import callback_names
 from .shared_parameters import SharedParameters
+
+# The number of channels of grey, colour and transparent images, and the largest ratio of the sides
+# of what is taken for an image.
+COLOUR_CHANNELS, MAX_ASPECT = (1, 3, 4), 4
 
 
 def check_same_fit(
@@ -93,11 +101,8 @@ def code_size(
     estimator: SharedParameters, n_samples: int, n_features: int, fitted: FittedAutoencoder | None
 ) -> int | float:
     """`n_components` as a number, or a share, checked against the shape of `X`."""
-    if estimator.image_shape is not None and prod(estimator.image_shape) != n_features:
-        raise ValueError(
-            f"`image_shape` must have n_features = {n_features} pixels, got "
-            f"{estimator.image_shape} with {prod(estimator.image_shape)}."
-        )
+    if estimator.image_shape is not None:
+        _check_image_shape(as_tuple(estimator.image_shape), n_features, warns=fitted is None)
     given, largest = estimator.n_components, min(n_samples, n_features)
     is_share = given is not None and not isinstance(given, Integral)
     if fitted is not None:
@@ -120,13 +125,52 @@ def code_size(
     return int(given)
 
 
-def check_user_network(parameters: SharedParameters) -> None:
-    """Refuse parameters that describe the layers where `network` returns them."""
-    if parameters.network is None:
+def _check_image_shape(shape: tuple[int, ...], n_features: int, *, warns: bool) -> None:
+    """Refuse a wrong number of pixels; warn of what seems to be (height, width, channels)."""
+    if prod(shape) != n_features:
+        raise ValueError(
+            f"`image_shape` must have n_features = {n_features} pixels, got "
+            f"{shape} with {prod(shape)}."
+        )
+    if not warns or len(shape) == 2 or shape[2] not in COLOUR_CHANNELS:
         return
-    for name, value in {"tied_weights": False, "image_shape": None, "pretraining": None}.items():
-        if (given := getattr(parameters, name)) != value:
+    height, width, channels = shape
+    if channels < min(height, width) and max(height, width) <= MAX_ASPECT * min(height, width):
+        warnings.warn(
+            f"`image_shape`={shape} means {height} channels of {width} x {channels} pixels. For "
+            f"images of shape {shape} with the channels last, use image_shape="
+            f"{(channels, height, width)} and the rows images.transpose(0, 3, 1, 2)"
+            ".reshape(len(images), -1).",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+def check_user_network(parameters: SharedParameters) -> None:
+    """Refuse a `network` that makes no pair of modules, and parameters that describe its layers."""
+    network = parameters.network
+    if network is None:
+        return
+    if isinstance(network, nn.Module) or not _takes_two_arguments(network):
+        raise TypeError(
+            "`network` must be a function: network(n_features, n_components) returns two torch "
+            f"modules, encoder and decoder. Got {network!r}."
+        )
+    for name in ("hidden_layer_sizes", "activation", "tied_weights", "image_shape", "pretraining"):
+        given, default = getattr(parameters, name), getattr(type(parameters), name)
+        # Also the default of all classes, which was that of this one in earlier versions.
+        if _as_text(given) not in map(_as_text, (default, getattr(SharedParameters, name))):
             raise ValueError(
-                f"`{name}` must be {value} with a `network` of your own, got {given!r}: build "
+                f"`{name}` must be {default!r} with a `network` of your own, got {given!r}: build "
                 "that into its modules instead."
             )
+
+
+def _takes_two_arguments(function: Any) -> bool:
+    try:
+        signature(function).bind(1, 1)
+    except TypeError:
+        return False
+    except ValueError:  # some functions written in C have no signature
+        return True
+    return True

@@ -269,7 +269,7 @@ class FittedAutoencoderMixin(
         if not reset and ensure_min_samples == 1 and _is_valid_already(self, X):
             return X
         options = {"dtype": float_dtypes(X), "ensure_min_samples": ensure_min_samples}
-        return validate_rows(self, X, reset=reset, **options)
+        return validate_rows(self, X, any_library=True, reset=reset, **options)
 
     def _checked_for_loss(self, X):
         """`X` as `_validated`, and within the domain of the loss."""

@@ -133,6 +133,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
             self,
             X,
             reset=reset,
+            ensure_min_samples=1 + reset,
             accept_sparse="csr" if tags.sparse else False,
             ensure_all_finite="allow-nan" if tags.allow_nan else True,
         )

@@ -66,7 +66,7 @@ def make_sparse_coder(
     )
     fields = None
     if parameters.receptive_field is not None and parameters.image_shape is not None:
-        shape, side = tuple(parameters.image_shape), parameters.receptive_field
+        shape, side = as_tuple(parameters.image_shape), parameters.receptive_field
         fields = receptive_fields(shape, side, data.moments.std, n_components)
     weight = directions_to_rows(data, mean, n_components, fields)
     input_mean = None if parameters.with_mean else mean + torch.from_numpy(data.shift / data.scale)

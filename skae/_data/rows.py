@@ -4,18 +4,29 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from .array_api import library_of
 from .device import TORCH_DTYPES
 
 
-def validate_rows(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
+def validate_rows(
+    estimator: BaseEstimator, X: Any, *, any_library: bool = False, **options: Any
+) -> Any:
     """Validate rows of floats as `validate_data` does; NaN and CSR matrices are allowed.
 
-    With a target `y` the result is the pair of both.
+    With a target `y` the result is the pair of both. Unless `any_library`, arrays of other
+    libraries than NumPy are refused under scikit-learn's `array_api_dispatch`; without it
+    scikit-learn makes NumPy arrays of them.
     """
+    if not any_library and get_config()["array_api_dispatch"]:
+        for name, values in (("X", X), ("y", options.get("y"))):
+            _check_of_numpy(estimator, name, values)
+    if getattr(X, "ndim", 2) > 2:
+        _refuse_images(estimator, X.shape)
     defaults = {
         "accept_sparse": "csr",
         "dtype": list(TORCH_DTYPES),
@@ -28,6 +39,29 @@ def validate_rows(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
         X, y = checked
         return as_floats(X, options["dtype"]), y
     return as_floats(checked, options["dtype"])
+
+
+def _check_of_numpy(estimator: BaseEstimator, name: str, values: Any) -> None:
+    if (library := library_of(values)) != "numpy":
+        raise TypeError(
+            f"{type(estimator).__name__} takes no arrays of {library} under array_api_dispatch: "
+            f"pass a NumPy array as `{name}`, or set array_api_dispatch=False."
+        )
+
+
+def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...]) -> None:
+    """Say how images are passed as rows, channels first."""
+    rows, image_shape = "X.reshape(len(X), -1)", tuple(shape[1:])
+    if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
+        rows = "X.transpose(0, 3, 1, 2).reshape(len(X), -1)"
+        image_shape = (shape[3], shape[1], shape[2])
+    with_shape = ""
+    if hasattr(estimator, "image_shape") and len(shape) <= 4:
+        with_shape = f" with image_shape={image_shape}"
+    raise ValueError(
+        f"X must have two dimensions, rows and columns, to be taken by {type(estimator).__name__}, "
+        f"got shape {tuple(shape)}. If it consists of images, pass {rows}{with_shape}."
+    )
 
 
 def validate_codes(X: Any, **options: Any) -> Any:

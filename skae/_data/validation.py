@@ -212,7 +212,7 @@ def estimator_with(*methods: str) -> Rule:
 
 
 def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
-    """Return the rule for a sequence of positive integers, and an integer for one of length 1.
+    """Return the rule for a sequence of positive integers, or one integer.
 
     Parameters
     ----------

@@ -119,7 +119,7 @@ def flops_per_row(parameters: NetworkParameters, n_features: int, n_components: 
     """Multiply-adds of a row in a step of training: 3 for each weight, in two mirrored nets."""
     hidden = hidden_sizes(parameters, n_components)
     if parameters.image_shape is not None:
-        return 6.0 * multiply_adds(tuple(parameters.image_shape), hidden, n_components)
+        return 6.0 * multiply_adds(as_tuple(parameters.image_shape), hidden, n_components)
     return 6.0 * sum(a * b for a, b in pairwise((n_features, *hidden, n_components)))
 
 
@@ -129,7 +129,7 @@ def multiply_adds_of_projection(parameters: NetworkParameters, n_components: int
     if parameters.network is not None or not hidden:
         return 0.0  # not known, or negligible
     if parameters.image_shape is not None:
-        image_shape = tuple(parameters.image_shape)
+        image_shape = as_tuple(parameters.image_shape)
         return float(n_components * multiply_adds(image_shape, hidden, n_components))
     decoder = (n_components, *reversed(hidden), hidden[0])  # the last is the Gram matrix
     return float(n_components * sum(a * b for a, b in pairwise(decoder)))
@@ -149,7 +149,7 @@ def _encoder_decoder(
         return user_encoder_decoder(parameters.network, n_features, n_components, seed, **options)
     if parameters.image_shape is not None:
         return convolutional_encoder_decoder(
-            tuple(parameters.image_shape),
+            as_tuple(parameters.image_shape),
             tuple(hidden),
             n_components,
             activation,
