@@ -11,13 +11,14 @@ import torch
 from conftest import NOT_YIELDED
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.decomposition import PCA
+from sklearn.decomposition import NMF, PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, PowerTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderImputer, AutoencoderTransformer, load, save
@@ -353,3 +354,29 @@ def test_sums_of_columns_do_not_overflow(global_random_seed):
     filled = AutoencoderImputer(random_state=global_random_seed).fit_transform(X)
     assert filled.shape == X.shape
     assert np.isfinite(filled).all()
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        NMF(2, max_iter=300),
+        make_pipeline(FunctionTransformer(np.log1p, np.expm1), PCA(2)),
+        make_pipeline(FunctionTransformer(np.log, np.exp), PCA(2)),
+        make_pipeline(PowerTransformer("box-cox"), PCA(2)),
+        make_pipeline(
+            FunctionTransformer(lambda p: np.log(p / (1 - p)), lambda z: z * np.nan), PCA(2)
+        ),
+    ],
+    ids=["NMF", "log1p", "log", "box-cox", "not finite"],
+)
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
+@pytest.mark.filterwarnings("ignore:The provided functions")
+def test_estimators_with_a_domain_get_cells_of_their_domain(inner, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    shares = rng.dirichlet(np.full(6, 0.5), size=200).clip(1e-6, 1 - 1e-6)
+    gaps = rng.uniform(size=shares.shape) < 0.2
+    imputer = AutoencoderImputer(inner, random_state=global_random_seed)
+    filled = imputer.fit_transform(np.where(gaps, np.nan, shares))
+    assert (filled > 0).all()
+    assert (filled < 1).all()

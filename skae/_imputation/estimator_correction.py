@@ -82,11 +82,14 @@ def _fit(
 def reconstruct_missing(
     estimator: InvertibleTransformer, filled: Tensor, missing: Tensor, scaling: ColumnScaling
 ) -> Tensor:
-    """Replace missing cells of filled rows by their reconstruction, `N_RECONSTRUCTIONS` times."""
+    """Replace missing cells of filled rows by their reconstruction, `N_RECONSTRUCTIONS` times.
+
+    Where the reconstruction is not finite, as those of a logarithm or a power may be, cells stay.
+    """
     inverse_std = scaling.inverse_std()
     for _ in range(N_RECONSTRUCTIONS):
         codes = estimator.transform(scaling.to_observed_range(filled))
         reconstruction = np.asarray(estimator.inverse_transform(codes), dtype=np.float64)
         standardized = torch.from_numpy((reconstruction - scaling.mean) * inverse_std)
-        filled = torch.where(missing, standardized, filled)
+        filled = torch.where(missing & torch.isfinite(standardized), standardized, filled)
     return filled
