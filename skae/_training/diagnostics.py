@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -48,6 +49,7 @@ def diagnose(
     objective = data.objective
     is_plain = objective.is_reconstruction and not objective.corrupts_input
     found = (
+        *_columns_without_variance(data, feature_names),
         result.collapse,
         _dominant_columns(data, reconstruct, feature_names),
         _rising_loss(result),
@@ -123,6 +125,44 @@ def collapsed_posteriors(active: np.ndarray, basis: CodeBasis) -> Diagnostic | N
     )
 
 
+def _columns_without_variance(
+    data: FitData, feature_names: Sequence[Any] | np.ndarray
+) -> list[Diagnostic]:
+    """Columns that are never observed, and others that are constant."""
+    constant = np.flatnonzero(data.moments.std == 0)
+    empty = constant[:0]
+    if data.moments.n_missing and len(constant):
+        n_observed = data.group.all_reduce_array(_n_observed(data.X, constant))
+        empty, constant = constant[n_observed == 0], constant[n_observed > 0]
+    width = len(data.moments.std)
+    return [
+        Diagnostic(f"{len(columns)} of {width} columns ({_named(feature_names, columns)}) {what}")
+        for columns, what in (
+            (empty, "have no observed value: nothing can be learned of them."),
+            (constant, "are constant: they have no influence on the codes."),
+        )
+        if len(columns)
+    ]
+
+
+def _n_observed(X: Any, columns: np.ndarray) -> np.ndarray:
+    """The number of entries of some columns that are not NaN."""
+    if sparse.issparse(X):
+        X = X[:, columns]
+        missing = np.bincount(X.indices[np.isnan(X.data)], minlength=len(columns))
+    elif isinstance(X, Tensor):
+        missing = X[:, columns].isnan().sum(0).cpu().numpy()
+    else:
+        missing = np.isnan(X[:, columns]).sum(axis=0)
+    return X.shape[0] - missing.astype(np.float64)
+
+
+def _named(feature_names: Sequence[Any] | np.ndarray, columns: np.ndarray) -> str:
+    """The names of the first columns."""
+    names = np.asarray(feature_names)[columns[:3]].tolist()
+    return ", ".join(map(repr, names)) + ", ..." * (len(columns) > 3)
+
+
 def _dominant_columns(
     data: FitData, reconstruct: Callable[[Any], Any], feature_names: Sequence[Any] | np.ndarray
 ) -> Diagnostic | None:
@@ -137,8 +177,7 @@ def _dominant_columns(
         return None
     if np.median(_explained_shares(data, reconstruct)[small]) >= EXPLAINED_SHARE:
         return None
-    names = np.asarray(feature_names)[large[:3]].tolist()
-    named = ", ".join(map(repr, names)) + ", ..." * (n_large > 3)
+    named = _named(feature_names, large)
     share = variance[large].sum() / cumulative[-1]
     return Diagnostic(
         f"{n_large} of {n_varying} columns ({named}) carry {share:.1%} of the variance, and the "
