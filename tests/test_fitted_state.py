@@ -40,15 +40,16 @@ def attributes(estimator):
     return sorted(vars(estimator).keys() - parameters.keys() - {"_optimizer_state"})
 
 
-def test_an_attribute_of_another_kind_is_refused(fitted, tmp_path):
+def test_an_attribute_of_another_kind_is_refused(fitted, tmp_path, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
     for name in attributes(fitted):
-        for other in OTHER_KINDS:
-            if isinstance(vars(fitted)[name], str) and isinstance(other, str):
-                continue
-            changed = copy.copy(fitted)
-            vars(changed)[name] = other
-            with pytest.raises(TypeError):
-                save(changed, tmp_path / "model")
+        other = OTHER_KINDS[rng.randint(len(OTHER_KINDS))]
+        if isinstance(vars(fitted)[name], str) and isinstance(other, str):
+            continue
+        changed = copy.copy(fitted)
+        vars(changed)[name] = other
+        with pytest.raises(TypeError):
+            save(changed, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -66,9 +67,11 @@ def test_an_attribute_that_the_class_does_not_have_is_refused(fitted, tmp_path):
 
 def test_a_fitted_attribute_that_is_missing_is_noticed(fitted, tmp_path):
     path = tmp_path / "model"
+    save(fitted, path)
+    whole = path.read_bytes()
     optional = {"_fit_parameters"}  # files of version 0.1 do not have it
     for name in sorted(rules_of(type(fitted)).keys() & vars(fitted).keys() - optional):
-        save(fitted, path)
+        path.write_bytes(whole)
         rewrite(
             path,
             lambda header, arrays, name=name: header["content"].update(
