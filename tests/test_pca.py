@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 
 from skae._data.moments import moments
-from skae._training import pca
+from skae._training import pca, row_products
 from skae._training.pca import WHITENING_DAMPING, principal_components
 
 
@@ -182,7 +182,7 @@ def test_few_rows_are_whitened_along_all_their_components(global_random_seed):
 
 @pytest.mark.parametrize("kind", [sparse.csr_array, torch.from_numpy])
 def test_few_rows_have_the_same_components_in_every_form(kind, global_random_seed, monkeypatch):
-    monkeypatch.setattr(pca, "BLOCK_ENTRIES", 40)  # eight features at a time
+    monkeypatch.setattr(row_products, "BLOCK_ENTRIES", 40)  # eight features at a time
     X = wide(global_random_seed)
     X[X < 5] = 0.0
     X[1, 2] = X[3, 4] = np.nan
@@ -193,6 +193,25 @@ def test_few_rows_have_the_same_components_in_every_form(kind, global_random_see
     filled = np.where(np.isnan(X), stats.mean, X)
     np.testing.assert_allclose(found.components, PCA(2).fit(filled).components_, atol=1e-8)
     assert found.coordinates is None
+
+
+@pytest.mark.parametrize("n_samples", [30, 70])
+def test_sparse_wide_rows_are_not_made_dense(n_samples, global_random_seed, monkeypatch):
+    """By the products of few rows, and by LOBPCG for more rows."""
+    monkeypatch.setattr(pca, "COVARIANCE_FEATURES", 50)
+    monkeypatch.setattr(pca, "DOUBLE_PRECISION_ENTRIES", 0)
+    rng = np.random.default_rng(global_random_seed)
+    X = sparse.random_array((n_samples, 300), density=0.05, format="csr", rng=rng)
+    stats = moments(X)
+    expected = principal_components(X.toarray(), stats, 2, seed=0)
+    monkeypatch.delattr(pca, "dense_block")
+    monkeypatch.setattr(row_products.RowProducts, "_columns", None)
+    found = principal_components(X, stats, 2, seed=0)
+    # The components themselves are as exact as the passes of LOBPCG.
+    np.testing.assert_allclose(found.code_std, expected.code_std, rtol=1e-5)
+    np.testing.assert_allclose(found.residual_std, expected.residual_std, rtol=1e-2, atol=1e-3)
+    angles = np.linalg.svd(found.components @ expected.components.T)[1]
+    np.testing.assert_allclose(angles, 1, atol=1e-3)
 
 
 def test_components_beyond_the_rank_are_orthonormal(global_random_seed):

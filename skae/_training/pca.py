@@ -4,7 +4,7 @@
 on its device, by operations that NumPy and torch share; results are small NumPy arrays.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,12 @@ from scipy import sparse
 from torch import Tensor
 
 from .._data.array_api import as_numpy, empty_like
-from .._data.dataset import BLOCK_ENTRIES, Rows, dense_block, row_blocks, stored_width
+from .._data.dataset import Rows, dense_block, row_blocks, stored_width
 from .._data.device import as_tensor, inference_dtype, max_float_dtype
 from .._data.forks import IMPORT_LOCK
 from .._data.moments import Moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
+from .row_products import SparseRowProducts, fill_with_mean, row_products
 
 # Up to this many entries (128 MB) the components are computed in float64.
 DOUBLE_PRECISION_ENTRIES = 2**24
@@ -165,7 +166,7 @@ def _times_covariance(X: Rows, moments: Moments, vectors: Any) -> Any:
             total += block.T @ (block @ vectors)
         return total
     for rows in row_blocks(X, stored_width(X), times=4):  # centred after the products
-        block = _fill_with_mean(X[rows], moments.mean) / moments.rms_std
+        block = fill_with_mean(X[rows], moments.mean) / moments.rms_std
         codes = block @ vectors - mean @ vectors
         total += block.T @ codes - np.outer(mean, codes.sum(axis=0))
     return total
@@ -193,30 +194,26 @@ def _from_covariance(
 def _from_products_of_rows(
     X: Rows, moments: Moments, n_components: int | float
 ) -> PrincipalComponents:
-    """Principal components in two passes over the columns, a block at a time.
+    """Principal components from the products of all rows.
 
-    The matrix of the products of all rows is ``U diag(s**2) U'``, where s are the singular values
-    of the rows and U are their left singular vectors.
+    Their matrix is ``U diag(s**2) U'``, where s are the singular values of the rows and U are their
+    left singular vectors.
     """
     xp, asarray = _namespace(X)
-    products = asarray(np.zeros((X.shape[0], X.shape[0])))
-    for _, block in standard_columns(X, moments):
-        products += block @ block.T
-    squares, left = _eigh(products, xp)
+    products = row_products(X, moments)
+    squares, left = _eigh(products.gram(), xp)
     squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
     n_whitened = min(rank, WHITENED_FEATURES) if X.shape[1] > WHITENED_FEATURES else 0
     n_directions = max(n_components, n_whitened)
-    directions = np.empty((n_directions, X.shape[1]))
-    for columns, block in standard_columns(X, moments):
-        directions[:, columns] = as_numpy(left[:, :n_directions].T @ block)
+    directions = as_numpy(products.transposed_times(left[:, :n_directions]))
     whitening = None
     if n_whitened:
-        vectors = directions[:n_whitened].T / np.sqrt(squares[:n_whitened])
+        vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
         whitening = _whitening(squares[:n_whitened] / len(squares), vectors)
     # Orthonormal also if the rank is smaller.
-    components = _with_signs(np.linalg.qr(directions[:n_components].T)[0].T)
+    components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
     statistics = _row_by_row(X, moments, components, SINGLE_PROCESS)
     coordinates = None
     if not moments.n_missing:
@@ -270,6 +267,8 @@ def _row_by_row(
     X: Rows, moments: Moments, components: np.ndarray, group: SingleProcess
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """The other fields of `PrincipalComponents`, from the codes and residuals of all rows."""
+    if group.size == 1 and (stds := _stds_of_sparse_rows(X, moments, components)) is not None:
+        return *stds, True
     xp, asarray = _namespace(X)
     axes = asarray(components)
     squares, n_observed = asarray(np.zeros((2, X.shape[1])))
@@ -292,6 +291,23 @@ def _row_by_row(
     )
 
 
+def _stds_of_sparse_rows(
+    X: Rows, moments: Moments, components: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Standard deviations of codes and residuals without dense rows, unless these are needed."""
+    products = row_products(X, moments)
+    if not isinstance(products, SparseRowProducts) or moments.n_missing:
+        return None
+    codes = products.times(components.T)
+    # |x - V'c|^2 = |x|^2 - 2 x V'c + |V'c|^2, for each feature
+    cross = products.transposed_times(codes) - 0.5 * components.T @ (codes.T @ codes)
+    variance = (moments.std / moments.rms_std) ** 2
+    residual = variance - 2 / len(codes) * (cross * components.T).sum(axis=1)
+    if residual.sum() <= SMALL_SHARE * variance.sum():
+        return None
+    return np.sqrt((codes**2).mean(axis=0)), np.sqrt(residual.clip(min=0.0))
+
+
 def _dtype(X: Rows) -> np.dtype | torch.dtype:
     """The precision of sums over the rows of `X`."""
     dtype = np.dtype(np.float64 if np.prod(X.shape) <= DOUBLE_PRECISION_ENTRIES else np.float32)
@@ -311,20 +327,6 @@ def _standard_rows(X: Rows, rows: slice, moments: Moments) -> Any:
     return (dense_block(X, rows) - asarray(moments.mean)) / moments.rms_std
 
 
-def standard_columns(X: Rows, moments: Moments) -> Iterator[tuple[slice, Any]]:
-    """Blocks of columns in standard units, with zeros for NaN, and their slices."""
-    xp, asarray = _namespace(X)
-    mean = asarray(moments.mean)
-    by_columns: Any = sparse.csc_array(X) if sparse.issparse(X) else X
-    size = max(4 * BLOCK_ENTRIES // X.shape[0], 1)
-    for start in range(0, X.shape[1], size):
-        columns = slice(start, start + size)
-        block = by_columns[:, columns]
-        block = block.toarray() if sparse.issparse(block) else block
-        standard = (block - mean[columns]) / moments.rms_std
-        yield columns, xp.nan_to_num(standard) if moments.n_missing else standard
-
-
 def _standard(X: Rows, moments: Moments) -> np.ndarray | Tensor:
     """All rows in standard units, with zeros for NaN, as an array or, of a tensor, a tensor."""
     xp, _ = _namespace(X)
@@ -332,13 +334,3 @@ def _standard(X: Rows, moments: Moments) -> np.ndarray | Tensor:
     for rows in row_blocks(X, times=4):
         standard[rows] = xp.nan_to_num(_standard_rows(X, rows, moments))
     return standard
-
-
-def _fill_with_mean(X: sparse.csr_array, mean: np.ndarray) -> sparse.csr_array:
-    """A CSR matrix with the mean of the column in place of NaN."""
-    missing = np.isnan(X.data)
-    if not missing.any():
-        return X
-    filled = X.copy()
-    filled.data[missing] = mean[X.indices[missing]]
-    return filled

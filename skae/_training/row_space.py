@@ -6,9 +6,7 @@ rows of n - 1 features. After training the change of coordinates becomes part of
 to the rows.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ from .._nn.custom_layers import Whitening
 from .._nn.mlp import skip_init
 from .fit_data import FitData
 from .manual_backward import has_manual_backward, layers_of
-from .pca import standard_columns
+from .row_products import row_products
 
 
 class FeatureSpace:
@@ -51,7 +49,9 @@ class RowSpace(FeatureSpace):
         device = all_features.device
         rows = make_dataset(coordinates, np.zeros(coordinates.shape[1]), 1.0, device)
         super().__init__(replace(all_features, X=coordinates, rows=rows, held_out_rows=rows))
-        self._all_features, self._initial = all_features, initial
+        # Standard units are those of the network here.
+        self._products = row_products(all_features.X, all_features.moments)
+        self._initial = initial
         values = as_tensor(coordinates, max_float_dtype(device), device)
         self._variances = values.square().mean(0)
         self._dual = values / (len(values) * self._variances)
@@ -98,20 +98,17 @@ class RowSpace(FeatureSpace):
     @torch.no_grad()
     def _to_coordinates(self, vectors: Tensor) -> Tensor:
         """The products of the axes and vectors, (n_features, n_vectors)."""
-        products = (rows @ vectors[columns].to(rows) for columns, rows in self._columns())
-        return self._dual.mT @ reduce(torch.add, products)
+        products = self._products.times(self._products.native(vectors))
+        return self._dual.mT @ self._as_tensor(products)
 
     @torch.no_grad()
     def _to_features(self, vectors: Tensor) -> Tensor:
         """The vectors with these coordinates, (n_coordinates, n_vectors)."""
         products = self._dual @ vectors.to(self._dual)
-        return torch.cat([rows.mT @ products for _, rows in self._columns()])
+        return self._as_tensor(self._products.transposed_times(self._products.native(products)))
 
-    def _columns(self) -> Iterator[tuple[slice, Tensor]]:
-        """Blocks of columns of all rows; standard units are those of the network here."""
-        data, dual = self._all_features, self._dual
-        for columns, rows in standard_columns(data.X, data.moments):
-            yield columns, as_tensor(rows, dual.dtype, dual.device)
+    def _as_tensor(self, values: Any) -> Tensor:
+        return as_tensor(values, self._dual.dtype, self._dual.device)
 
 
 def training_space(network: Autoencoder, data: FitData) -> FeatureSpace:

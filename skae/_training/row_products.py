@@ -1,0 +1,117 @@
+"""All rows in standard units, `(X - mean) / rms_std` with zeros for NaN, as a factor of products.
+
+Neither form copies the rows into one dense array.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from .._data.dataset import BLOCK_ENTRIES, Rows
+from .._data.device import as_array, as_tensor, max_float_dtype
+from .._data.moments import Moments
+
+# Up to this share of stored entries, products of sparse rows are faster than those of dense blocks.
+MAX_DENSITY = 0.1
+
+# Up to this ratio of the squares of the means to the variance, rows are centred after products:
+# these lose so many of the digits of float64, see `MIN_EIGENVALUE` in `pca.py`.
+MAX_MEAN_SQUARE = 1e3
+
+
+class RowProducts:
+    """Rows that are made dense and centred a block of columns at a time.
+
+    Arguments and results of products are arrays or, for rows that are a tensor, tensors.
+    """
+
+    def __init__(self, X: Rows, moments: Moments):
+        self._X, self._moments = X, moments
+
+    def gram(self) -> Any:
+        """The products of all pairs of rows, (n_samples, n_samples)."""
+        products = self.native(np.zeros((self._X.shape[0], self._X.shape[0])))
+        for _, block in self._columns():
+            products += block @ block.T
+        return products
+
+    def times(self, vectors: Any) -> Any:
+        """The product of the rows and `vectors`, (n_features, n_vectors)."""
+        products = self.native(np.zeros((self._X.shape[0], vectors.shape[1])))
+        for columns, block in self._columns():
+            products += block @ vectors[columns]
+        return products
+
+    def transposed_times(self, vectors: Any) -> Any:
+        """The product of the transposed rows and `vectors`, (n_samples, n_vectors)."""
+        products = self.native(np.empty((self._X.shape[1], vectors.shape[1])))
+        for columns, block in self._columns():
+            products[columns] = block.T @ vectors
+        return products
+
+    def native(self, values: np.ndarray | Tensor) -> Any:
+        """Values as an argument of products."""
+        if isinstance(self._X, Tensor):
+            return as_tensor(values, max_float_dtype(self._X.device), self._X.device)
+        return as_array(values) if isinstance(values, Tensor) else values
+
+    def _columns(self) -> Iterator[tuple[slice, Any]]:
+        """Blocks of columns, and their slices."""
+        X, moments = self._X, self._moments
+        mean = self.native(moments.mean)
+        by_columns: Any = sparse.csc_array(X) if sparse.issparse(X) else X
+        size = max(4 * BLOCK_ENTRIES // X.shape[0], 1)
+        for start in range(0, X.shape[1], size):
+            columns = slice(start, start + size)
+            block = by_columns[:, columns]
+            block = block.toarray() if sparse.issparse(block) else block
+            standard = (block - mean[columns]) / moments.rms_std
+            xp: Any = torch if isinstance(standard, Tensor) else np
+            yield columns, xp.nan_to_num(standard) if moments.n_missing else standard
+
+
+class SparseRowProducts(RowProducts):
+    """Sparse rows that are centred after each product, and never made dense."""
+
+    def __init__(self, X: sparse.csr_array, moments: Moments):
+        super().__init__(X, moments)
+        filled = fill_with_mean(X, moments.mean)
+        scaled = filled.data.astype(np.float64) / moments.rms_std
+        self._scaled = sparse.csr_array((scaled, X.indices, X.indptr), shape=X.shape)
+        self._mean = moments.mean / moments.rms_std
+
+    def gram(self) -> np.ndarray:
+        """The products of all pairs of rows, (n_samples, n_samples)."""
+        products, mean = (self._scaled @ self._scaled.T).toarray(), self._scaled @ self._mean
+        return products - mean - mean[:, None] + self._mean @ self._mean
+
+    def times(self, vectors: np.ndarray) -> np.ndarray:
+        """The product of the rows and `vectors`, (n_features, n_vectors)."""
+        return self._scaled @ vectors - self._mean @ vectors
+
+    def transposed_times(self, vectors: np.ndarray) -> np.ndarray:
+        """The product of the transposed rows and `vectors`, (n_samples, n_vectors)."""
+        return self._scaled.T @ vectors - np.outer(self._mean, vectors.sum(axis=0))
+
+
+def row_products(X: Rows, moments: Moments) -> RowProducts:
+    """The rows in the form in which products are fast, and exact to the digits of float64."""
+    if isinstance(X, np.ndarray | Tensor):
+        return RowProducts(X, moments)
+    is_dense = X.nnz > MAX_DENSITY * X.shape[0] * X.shape[1]
+    is_far = np.mean((moments.mean / moments.rms_std) ** 2) > MAX_MEAN_SQUARE
+    return RowProducts(X, moments) if is_dense or is_far else SparseRowProducts(X, moments)
+
+
+def fill_with_mean(X: sparse.csr_array, mean: np.ndarray) -> sparse.csr_array:
+    """A CSR matrix with the mean of the column in place of NaN."""
+    missing = np.isnan(X.data)
+    if not missing.any():
+        return X
+    filled = X.copy()
+    filled.data[missing] = mean[X.indices[missing]]
+    return filled
