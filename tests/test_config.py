@@ -29,9 +29,9 @@ def test_the_default_is_the_fewest_epochs_that_have_the_default_steps(autoencode
 
 @pytest.mark.parametrize(
     ("n_rows", "batch_size", "n_steps"),
-    [(10, 10, 1000), (100, 30, 1000), (900, 90, 1000), (5000, 128, 1520), (15_000, 128, 4602)],
+    [(10, 10, 1500), (100, 30, 1500), (900, 90, 1500), (5000, 128, 1520), (15_000, 128, 4602)],
 )
-def test_the_transformer_trains_for_1000_to_4500_steps(n_rows, batch_size, n_steps):
+def test_the_transformer_trains_for_1500_to_4500_steps(n_rows, batch_size, n_steps):
     config, _ = config_for(AutoencoderTransformer, n_rows)
     assert (config.batch_size, config.n_steps(n_rows)) == (batch_size, n_steps)
 

@@ -210,8 +210,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
         is a linear autoencoder, which spans the same subspace as PCA. "auto" is ``(96, 96, 96)``
-        for up to 4 components, ``(256,)`` for 16 and more, and ``(128, 128)`` between, and for
-        images.
+        for up to 4 components, and ``(128, 128)`` for more and for images.
 
     transform_max_iter : int or "auto", default="auto"
         Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
@@ -229,7 +228,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         over its batches.
 
     max_iter : int or None, default=None
-        Largest number of epochs (passes over the training rows). None is 1000 steps for up to 3300
+        Largest number of epochs (passes over the training rows). None is 1500 steps for up to 5000
         rows, 4500 steps from 15,000 rows on, and at least 6 epochs.
 
     {shared_parameters}
@@ -266,7 +265,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     __module__ = "skae"
 
-    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1000, 0.3, 4500, 6, root_of_rows)
+    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1500, 0.3, 4500, 6, root_of_rows)
 
     hidden_layer_sizes: Sequence[int] | Literal["auto"] = parameter(
         "auto", positive_integers(), StrOptions(["auto"])

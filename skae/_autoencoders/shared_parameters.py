@@ -58,8 +58,7 @@ SHARED_PARAMETERS = f"""
     hidden_layer_sizes : sequence of int or "auto", default=(128, 128)
         Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
         is a linear autoencoder, which spans the same subspace as PCA. "auto" is ``(96, 96, 96)``
-        for up to 4 components, ``(256,)`` for 16 and more, and ``(128, 128)`` between, and for
-        images.
+        for up to 4 components, and ``(128, 128)`` for more and for images.
 
     activation : {_choices(tuple(ACTIVATIONS))}, default="silu"
         Activation function of the hidden layers.

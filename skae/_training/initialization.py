@@ -18,6 +18,10 @@ from .fit_data import FitData, generator
 from .pca import PrincipalComponents
 
 
+# Up to this number of components the default network has one hidden layer more.
+MAX_FEW_COMPONENTS = 4
+
+
 class NetworkParameters(Protocol):
     """The parameters of an estimator that describe its network."""
 
@@ -34,14 +38,13 @@ def hidden_sizes(parameters: NetworkParameters, n_components: int) -> tuple[int,
     """The sizes of the hidden layers; "auto" is deeper and narrower for fewer components.
 
     The fewer components there are, the more often the surface of all reconstructions has to bend.
-    All three take about the same time.
+    Both take about the same time.
     """
     given = parameters.hidden_layer_sizes
     if not isinstance(given, str):
         return as_tuple(given)
-    if parameters.image_shape is not None or 4 < n_components < 16:
-        return (128, 128)
-    return (96, 96, 96) if n_components <= 4 else (256,)
+    few = n_components <= MAX_FEW_COMPONENTS and parameters.image_shape is None
+    return (96, 96, 96) if few else (128, 128)
 
 
 class NetworkParts(NamedTuple):
