@@ -17,7 +17,6 @@ from .._nn.user_network import user_encoder_decoder
 from .fit_data import FitData, generator
 from .pca import PrincipalComponents
 
-
 # Up to this number of components the default network has one hidden layer more.
 MAX_FEW_COMPONENTS = 4
 
