@@ -1,9 +1,12 @@
 """Warnings and `diagnosis_` of a fit: what they report, and when they are empty."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import RECONSTRUCTING
+import torch
+from conftest import ESTIMATORS, RECONSTRUCTING
 from scipy import sparse
 from sklearn import datasets
 from sklearn.exceptions import ConvergenceWarning
@@ -146,3 +149,50 @@ def test_columns_without_variance_are_named(autoencoder, form, small, global_ran
     )
     if form is np.asarray:
         np.testing.assert_allclose(fitted.transform(other), fitted.transform(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.filterwarnings("always")
+def test_one_column_of_large_units_raises_one_warning(cls, small, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.randn(80, 6) * [1e6, 1, 1, 1, 1, 1]
+    inner = AutoencoderTransformer(3, init="random", max_iter=3, random_state=global_random_seed)
+    if hasattr(cls(), "estimator"):
+        estimator = cls(inner)
+    else:
+        estimator = small(
+            cls, 3, max_iter=3, **({"init": "random"} if hasattr(cls(), "init") else {})
+        )
+    X[rng.uniform(size=X.shape) < 0.05] = np.nan
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(X, np.arange(80) % 2)
+    assert len(caught) <= 1, [str(warning.message) for warning in caught]
+    assert all("scale them first" in str(warning.message) for warning in caught)
+
+
+class NotFinite(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * torch.nan
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_loss_that_is_not_finite_before_training_is_no_fault_of_the_learning_rate(
+    method, small, autoencoder, global_random_seed
+):
+    def network(n_features, n_components):
+        n_outputs = n_components * (2 if autoencoder.__name__ == "VAE" else 1)
+        return nn.Linear(n_features, n_outputs), NotFinite(n_components, n_features)
+
+    X = np.random.RandomState(global_random_seed).randn(60, 6)
+    estimator = small(autoencoder, 2, network=network, init="random", max_iter=2)
+    with pytest.raises(ValueError, match="not finite at the initial weights, before any step"):
+        getattr(estimator, method)(X)
+
+
+def test_a_loss_that_steps_make_infinite_names_their_size(autoencoder, small, global_random_seed):
+    X = np.random.RandomState(global_random_seed).randn(60, 6)
+    options = {"init": "random", "solver": "sgd", "learning_rate_init": 1e30, "max_iter": 9}
+    message = r"finite at the initial weights, and is not after .* `learning_rate_init` = 1e\+30"
+    with pytest.raises(ValueError, match=message):
+        small(autoencoder, 2, **options).fit(X)

@@ -17,6 +17,7 @@ from skae._semi_supervised.fine_tuning import (
     MIN_DELTA_SCALE,
     EncoderClassifier,
     FineTuningConfig,
+    check_convergence,
     default_n_epochs,
     enlarge_delta_scale,
     epoch_rows,
@@ -110,3 +111,16 @@ def test_the_loss_falls_below_that_of_logistic_regression_on_the_codes(
     linear = LogisticRegression(C=1e3, max_iter=10_000).fit(codes, y).predict_proba(codes)
     assert loss_curve[0] == pytest.approx(np.log(2), rel=0.3)
     assert loss_curve[-1] < -np.log(linear[np.arange(300), y]).mean()
+
+
+@pytest.mark.parametrize("factor", [1.0, torch.nan])
+def test_the_learning_rate_is_named_only_if_the_scores_were_finite(factor, digits, small):
+    fitted = small(AutoencoderTransformer, 2, max_iter=1).fit(digits).network_
+    before = EncoderClassifier(fitted, 1.0, 3)
+    before.head.weight.data.mul_(factor)
+    rows = torch.tensor(digits[:9]).float()
+    check_convergence([9.0, 2.1], before, rows, 0.5)
+    message = "learning_rate_init` = 0.5" if factor == 1 else "not finite at the initial weights"
+    for last in (2.3, torch.inf, torch.nan):
+        with pytest.raises(ValueError, match=message):
+            check_convergence([1.0, last], before, rows, 0.5)

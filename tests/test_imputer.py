@@ -363,9 +363,7 @@ def test_sums_of_columns_do_not_overflow(global_random_seed):
         make_pipeline(FunctionTransformer(np.log1p, np.expm1), PCA(2)),
         make_pipeline(FunctionTransformer(np.log, np.exp), PCA(2)),
         make_pipeline(PowerTransformer("box-cox"), PCA(2)),
-        make_pipeline(
-            FunctionTransformer(lambda p: np.log(p / (1 - p)), lambda z: z * np.nan), PCA(2)
-        ),
+        make_pipeline(FunctionTransformer(np.log, lambda z: z * np.nan), PCA(2)),
     ],
     ids=["NMF", "log1p", "log", "box-cox", "not finite"],
 )

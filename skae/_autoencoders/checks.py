@@ -14,6 +14,7 @@ from .._data.process_group import SingleProcess, check_same_on_all_ranks
 from .._data.validation import as_tuple
 from .._nn.fitted import FittedAutoencoder
 from .._training.callbacks import callback_names
+from .._training.diagnostics import WARNS
 from .shared_parameters import SharedParameters
 
 # The number of channels of grey, colour and transparent images, and the largest ratio of the sides
@@ -132,7 +133,7 @@ def _check_image_shape(shape: tuple[int, ...], n_features: int, *, warns: bool) 
             f"`image_shape` must have n_features = {n_features} pixels, got "
             f"{shape} with {prod(shape)}."
         )
-    if not warns or len(shape) == 2 or shape[2] not in COLOUR_CHANNELS:
+    if not (warns and WARNS.get()) or len(shape) == 2 or shape[2] not in COLOUR_CHANNELS:
         return
     height, width, channels = shape
     if channels < min(height, width) and max(height, width) <= MAX_ASPECT * min(height, width):

@@ -334,9 +334,10 @@ def check_finite_results(estimator: BaseEstimator) -> None:
             continue
         if _is_float(value) and not np.isfinite(value).all():
             raise ValueError(
-                f"`fit` ended with numbers in `{name}` that are not finite: the values of X differ "
-                "too much in size. Scale X first, with sklearn.preprocessing.StandardScaler or "
-                "RobustScaler for instance."
+                f"`fit` ended with numbers in `{name}` that are not finite. If the values of X "
+                "differ much in size, scale X first, with sklearn.preprocessing.StandardScaler or "
+                "RobustScaler for instance; if modules or an objective are your own, check that "
+                "they return finite numbers."
             )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
+from .._training.diagnostics import without_warnings
 from .column_scaling import ColumnScaling
 from .masking import N_FOLDS, Folds, Gaussian
 from .stacked_correction import n_validation_rows, stacking_weights
@@ -64,7 +65,8 @@ def fit_estimator_correction(
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
     group = None if groups is None else groups.of_row
     own_group = None if group is None else group[in_training.numpy()]
-    fitted = _fit(estimator, scaling.to_observed_range(filled), own_group)
+    with without_warnings():  # the second fit has the same
+        fitted = _fit(estimator, scaling.to_observed_range(filled), own_group)
     prediction = reconstruct_missing(fitted, cells.filled.double(), cells.missing > 0, scaling)
     correction = (prediction - cells.filled) * cells.masked
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())

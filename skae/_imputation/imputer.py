@@ -263,7 +263,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     def _fit_initial_imputer(self, cells: np.ndarray, is_missing: np.ndarray) -> None:
         if not self.keep_empty_features:
-            self._check_empty(np.logical_and.reduce(is_missing))
+            _check_empty(self, np.logical_and.reduce(is_missing))
         marker = self.missing_values
         self.initial_imputer_ = SimpleImputer(
             missing_values=marker,
@@ -275,19 +275,6 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         if hasattr(self, "feature_names_in_"):
             self.initial_imputer_.feature_names_in_ = self.feature_names_in_
         self.indicator_ = self.initial_imputer_.indicator_
-
-    def _check_empty(self, is_empty: np.ndarray) -> None:
-        """Raise an error if there is no observed cell, and warn of columns without one."""
-        if is_empty.all():
-            raise ValueError("Every cell of X is missing: there is nothing to learn from.")
-        if is_empty.any():
-            names = getattr(self, "feature_names_in_", np.arange(len(is_empty)))
-            warnings.warn(
-                f"The columns {names[is_empty].tolist()} have no observed cell and are dropped; "
-                "`keep_empty_features`=True keeps them.",
-                UserWarning,
-                stacklevel=4,
-            )
 
     def _fit_fill(self, x: Tensor, missing: Tensor, groups: RowGroups | None) -> None:
         """Fit the Gaussian and the correction to standardised rows."""
@@ -352,6 +339,20 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         tags.input_tags.allow_nan = is_nan(self.missing_values)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_empty(imputer: AutoencoderImputer, is_empty: np.ndarray) -> None:
+    """Raise an error if there is no observed cell, and warn of columns without one."""
+    if is_empty.all():
+        raise ValueError("Every cell of X is missing: there is nothing to learn from.")
+    if is_empty.any():
+        names = getattr(imputer, "feature_names_in_", np.arange(len(is_empty)))
+        warnings.warn(
+            f"The columns {names[is_empty].tolist()} have no observed cell and are dropped; "
+            "`keep_empty_features`=True keeps them.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def is_marker(cells: np.ndarray, marker: float) -> np.ndarray:

@@ -188,7 +188,8 @@ class DenoisingEnsemble(ModulePickleMixin):
                 denoisers.to(precision(denoisers, X.dtype, denoisers.shift.device))
                 self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
-                raise ValueError(divergence_message(self.learning_rate_init))
+                finite = self._is_finite(self._new_denoisers(X, seeds[0]), X)
+                raise ValueError(divergence_message(self.learning_rate_init, finite_before=finite))
             self.denoisers_ = denoisers
         return self
 
@@ -217,6 +218,15 @@ class DenoisingEnsemble(ModulePickleMixin):
         for index in batches.to(device):
             optimizer.step(gradient, index)
         denoisers.networks.load_state_dict(learner.networks.state_dict())
+
+    def _is_finite(self, denoisers: Denoisers, X: Rows) -> bool:
+        """Whether the errors of all rows are finite in float32, in which networks are trained."""
+        denoisers = denoisers.float()
+        with torch.no_grad():
+            return all(
+                bool(torch.isfinite(denoisers.residual(x).square()).all())
+                for x in self._blocks(denoisers, X)
+            )
 
     def _draw_rows(self, denoisers: Denoisers, X: Rows, seed: int) -> Tensor:
         """At most `max_samples` rows of `X`; none without posterior means."""

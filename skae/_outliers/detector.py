@@ -1,5 +1,6 @@
 """Outlier detection by reconstruction errors."""
 
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -28,6 +29,7 @@ from .._data.validation import (
     restore_on_error,
 )
 from .._nn.pickling import VersionPickleMixin
+from .._training.diagnostics import without_warnings
 from .denoising_ensemble import DenoisingEnsemble
 
 # Noise levels and training steps of the default ensemble if `fit` may see outliers, chosen with
@@ -156,7 +158,8 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
             unfitted = self._new_estimator()
-            self.estimator_ = _fit(clone(unfitted), X, groups)
+            with nullcontext() if self.novelty else without_warnings():
+                self.estimator_ = _fit(clone(unfitted), X, groups)
             if not self.novelty:
                 inliers = _concentration_step(_scores(self.estimator_, X))
                 own_groups = None if groups is None else groups[inliers]

@@ -1,7 +1,6 @@
 """A semi-supervised classifier: an autoencoder, label spreading and fine-tuning."""
 
 import copy
-import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
@@ -44,6 +43,7 @@ from .._nn.pickling import VersionPickleMixin
 from .fine_tuning import (
     EncoderClassifier,
     FineTuningConfig,
+    check_convergence,
     codes_of,
     default_n_epochs,
     epoch_rows,
@@ -213,7 +213,7 @@ class AutoencoderClassifier(
             codes = codes_of(autoencoder, rows)
             pseudo_labels = _pseudo_label(self, codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
-            self._fine_tune(rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
+            _fine_tune(self, rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
             check_finite_results(self)
         return self
 
@@ -319,10 +319,10 @@ class AutoencoderClassifier(
         """
         y = column_or_1d(y, dtype=None if hasattr(y, "dtype") else object)
         labeled = has_label(y) | (UNLABELED in self.classes_.tolist())
-        if not labeled.any():
-            raise ValueError("`y` must have labels other than -1, got none.")
         predicted = self.predict(X)
         check_consistent_length(y, predicted)
+        if not labeled.any():
+            raise ValueError("`y` must have labels other than -1, got none.")
         weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
         return float(np.average(predicted[labeled] == y[labeled], weights=weight))
 
@@ -331,38 +331,6 @@ class AutoencoderClassifier(
         codes = codes_of(self.encoder_, validate_rows(self, X, reset=False))
         scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(codes.dtype)
-
-    def _fine_tune(
-        self, X: Rows, codes: np.ndarray, labels: np.ndarray, pseudo_labels: np.ndarray, seed: int
-    ) -> None:
-        """Train the encoder, and a softmax on its codes, with labels and pseudo-labels."""
-        fitted = self.encoder_.network_
-        scale, device = fitted.scale.item(), fitted.shift.device
-        prepare_encoder(fitted.network)
-        code_std = root_mean_variance(codes)
-        network = EncoderClassifier(fitted, code_std, len(self.classes_))
-        dataset = make_dataset(X, as_array(fitted.shift), scale, device)
-        epoch = epoch_rows(labels, pseudo_labels)
-        config = FineTuningConfig(
-            noise_std=self.noise_level * float(np.sqrt(np.mean(moments(X).std ** 2))) / scale,
-            learning_rate=self.learning_rate_init,
-            batch_size=self.batch_size,
-            n_epochs=self.max_iter or default_n_epochs(len(epoch), self.batch_size),
-        )
-        targets = torch.from_numpy(pseudo_labels).to(device)
-        with threads_for(self.encoder_._flops_per_row(X, codes.shape[1]) * self.batch_size):
-            network, loss_curve = fine_tune(network, dataset, targets, epoch, config, seed)
-        # Twice the loss of equal probabilities.
-        if not loss_curve[-1] < 2 * math.log(len(self.classes_)):
-            raise ValueError(
-                f"Training diverged with `learning_rate_init` = {self.learning_rate_init}; a tenth "
-                "of it may help."
-            )
-        self.n_iter_, self.loss_curve_ = config.n_epochs, loss_curve
-        self.coef_, self.intercept_ = network.coefficients()
-        # The decoder is unchanged unless it shares weights with the encoder.
-        trained = network.fitted.network
-        self.encoder_.network_ = fitted.with_trained_layers(trained).to(fitted.shift.dtype)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoder_")
@@ -377,6 +345,40 @@ class AutoencoderClassifier(
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _fine_tune(
+    classifier: AutoencoderClassifier,
+    X: Rows,
+    codes: np.ndarray,
+    labels: np.ndarray,
+    pseudo_labels: np.ndarray,
+    seed: int,
+) -> None:
+    """Train the encoder, and a softmax on its codes, with labels and pseudo-labels."""
+    fitted = classifier.encoder_.network_
+    scale, device = fitted.scale.item(), fitted.shift.device
+    prepare_encoder(fitted.network)
+    code_std = root_mean_variance(codes)
+    network = EncoderClassifier(fitted, code_std, len(classifier.classes_))
+    dataset = make_dataset(X, as_array(fitted.shift), scale, device)
+    epoch = epoch_rows(labels, pseudo_labels)
+    config = FineTuningConfig(
+        noise_std=classifier.noise_level * float(np.sqrt(np.mean(moments(X).std ** 2))) / scale,
+        learning_rate=classifier.learning_rate_init,
+        batch_size=classifier.batch_size,
+        n_epochs=classifier.max_iter or default_n_epochs(len(epoch), classifier.batch_size),
+    )
+    targets = torch.from_numpy(pseudo_labels).to(device)
+    with threads_for(classifier.encoder_._flops_per_row(X, codes.shape[1]) * classifier.batch_size):
+        network, loss_curve = fine_tune(network, dataset, targets, epoch, config, seed)
+    before = EncoderClassifier(fitted, code_std, len(classifier.classes_))
+    check_convergence(loss_curve, before, dataset, config.learning_rate)
+    classifier.n_iter_, classifier.loss_curve_ = config.n_epochs, loss_curve
+    classifier.coef_, classifier.intercept_ = network.coefficients()
+    # The decoder is unchanged unless it shares weights with the encoder.
+    trained = network.fitted.network
+    classifier.encoder_.network_ = fitted.with_trained_layers(trained).to(fitted.shift.dtype)
 
 
 def _pseudo_label(

@@ -17,7 +17,7 @@ from .._nn.autoencoder import Autoencoder, Scales, reciprocal
 from .._nn.custom_layers import SoftClip
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.mlp import INPUT_LIMIT, skip_init
-from .._training.loop import by_autograd, train_epoch
+from .._training.loop import by_autograd, divergence_message, train_epoch
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 
 # Share of labelled rows in each epoch, if other rows have pseudo-labels.
@@ -80,6 +80,25 @@ def root_mean_variance(codes: np.ndarray) -> float:
         return 1.0
     relative = codes.astype(np.float64) / largest
     return largest * float(np.sqrt(relative.var(axis=0).mean())) or 1.0
+
+
+def check_convergence(
+    loss_curve: list[float], before: EncoderClassifier, dataset: Dataset, learning_rate: float
+) -> None:
+    """Raise if the loss ended above twice that of equal probabilities.
+
+    `before` is the network as it was before training.
+    """
+    if loss_curve[-1] < 2 * math.log(len(before.head.weight)):
+        return
+    with torch.no_grad():
+        blocks = torch.arange(len(dataset), device=before.head.weight.device).split(1024)
+        finite = all(bool(torch.isfinite(before(dataset[index])).all()) for index in blocks)
+    if not finite:
+        raise ValueError(divergence_message(learning_rate, finite_before=False))
+    raise ValueError(
+        f"Training diverged with `learning_rate_init` = {learning_rate}; a tenth of it may help."
+    )
 
 
 def prepare_encoder(network: Autoencoder) -> None:

@@ -1,7 +1,9 @@
 """Diagnostics of a fit in plain words. Most are only noted; likely mistakes are warned of."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,20 @@ DOMINANT_SHARE, EXPLAINED_SHARE = 0.99, 0.25
 LOST_SHARE = 0.25
 
 
+# Whether fits warn; not in the first of several fits by one estimator, of the same rows.
+WARNS: ContextVar[bool] = ContextVar("WARNS", default=True)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Fits in this context raise no warnings of what they find in the rows."""
+    token = WARNS.set(False)
+    try:
+        yield
+    finally:
+        WARNS.reset(token)
+
+
 def diagnose(
     result: FitResult,
     data: FitData,
@@ -48,10 +64,13 @@ def diagnose(
     """
     objective = data.objective
     is_plain = objective.is_reconstruction and not objective.corrupts_input
+    dominant, collapse = _dominant_columns(data, reconstruct, feature_names), result.collapse
+    if dominant is not None and collapse is not None:
+        collapse = Diagnostic(collapse.text)  # one cause, one warning
     found = (
         *_columns_without_variance(data, feature_names),
-        result.collapse,
-        _dominant_columns(data, reconstruct, feature_names),
+        collapse,
+        dominant,
         _rising_loss(result),
         _no_improvement(result, continues=data.fitted is not None),
         _below_pca(result) if is_plain else None,
@@ -72,13 +91,14 @@ def warn_after_fit(
     `start` is the name of epoch 0.
     """
     for text, category in diagnostics:
-        if category is not None:
+        if category is not None and WARNS.get():
             warnings.warn(text, category, stacklevel=3)
         elif verbose:
             print(text)
     kept = f"The weights of epoch {history.best_epoch} are kept (0: {start})."
-    if history.diverged:
-        message = f"{divergence_message(learning_rate)} {kept}"
+    if history.diverged and WARNS.get():
+        message = divergence_message(learning_rate, finite_before=history.finite_before)
+        message = f"{message} {kept}"
         warnings.warn(message, ConvergenceWarning, stacklevel=3)
     if history.interrupted:
         warnings.warn(f"Training was interrupted. {kept}", ConvergenceWarning, stacklevel=3)

@@ -66,7 +66,8 @@ def train_autoencoder(
     callback = callbacks.epochs(data, result_with)
     history = train_network(network, parameters, space.data, callback)
     if history.diverged and history.best_epoch == 0 and not network.pca_path.active:
-        raise ValueError(divergence_message(data.config.learning_rate))
+        rate, finite_before = data.config.learning_rate, history.finite_before
+        raise ValueError(divergence_message(rate, finite_before=finite_before))
     return finish(network, history)
 
 
@@ -128,7 +129,8 @@ def continue_training(
 ) -> tuple[FittedAutoencoder, History, dict[str, Any]]:
     """One pass over all rows; `optimizer_state` comes from the pass before it."""
     network = training_copy(fitted.network, data)
-    loss_scale = loss_scale_of(_held_out_errors(network, data).mean().item())
+    initial_error = _held_out_errors(network, data).mean().item()
+    loss_scale = loss_scale_of(initial_error)
     schedule = warmup_inverse_sqrt(data.config.learning_rate)
     optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
     if optimizer_state:
@@ -139,7 +141,8 @@ def continue_training(
         gradient = _gradient(network, parameters, data, objective, n_steps=0)
         loss = train_epoch(optimizer, gradient, order, data.config.batch_size)
     if not np.isfinite(loss):
-        raise ValueError(divergence_message(data.config.learning_rate))
+        rate, finite_before = data.config.learning_rate, bool(np.isfinite(initial_error))
+        raise ValueError(divergence_message(rate, finite_before=finite_before))
     state = optimizer.state_dict()
     optimizer.release()
     data.group.broadcast_module(network)

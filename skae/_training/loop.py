@@ -26,6 +26,7 @@ class History(NamedTuple):
     interrupted: bool = False
     diverged: bool = False
     shrinkage: float = 1.0  # multiplies the network that was trained; see `Acceptance`
+    finite_before: bool = True  # whether the losses were finite at the initial weights
 
 
 # Returns the weights and the history that training would keep if it ended now.
@@ -86,11 +87,17 @@ def loss_scale_of(initial_error: float) -> float:
     return initial_error if initial_error > ROUNDING_ERROR else 1.0
 
 
-def divergence_message(learning_rate: float) -> str:
-    """The message when a loss is not finite."""
+def divergence_message(learning_rate: float, *, finite_before: bool) -> str:
+    """The message when a loss is not finite; the cause is in the steps if it was before them."""
+    if finite_before:
+        return (
+            "The loss was finite at the initial weights, and is not after steps with "
+            f"`learning_rate_init` = {learning_rate}; a tenth of it may help."
+        )
     return (
-        f"The loss stopped being finite with `learning_rate_init` = {learning_rate}; a tenth of it "
-        "may help."
+        "The loss is not finite at the initial weights, before any step. Either values of X differ "
+        "too much in size, or a module or an objective of your own returns numbers that are not "
+        "finite."
     )
 
 
@@ -137,6 +144,14 @@ class _Best:
         if factor:
             return self.weights, self.history._replace(shrinkage=factor)
         return self._initial, self.history._replace(best_epoch=0)
+
+    def begins_finite(
+        self, gradient: Callable[[Tensor], Tensor], batches: Sequence[Tensor]
+    ) -> bool:
+        """Whether the losses of all batches are finite at the initial weights, which are loaded."""
+        self._network.load_state_dict(self._initial)
+        losses = torch.stack([gradient(index).detach() for index in batches])
+        return bool(torch.isfinite(losses).all())
 
     def _shrunk_errors(self, factor: float) -> Tensor:
         if factor == 1:
@@ -198,6 +213,10 @@ def train(
             with optimizer.ema_weights():
                 is_finite = best.add_epoch(loss, evaluate=ends_stage or epoch % interval == 0)
             if not is_finite:
+                finite = math.isfinite(initial_error) and best.begins_finite(
+                    stage.gradient, split_batches(permutation, config.batch_size)
+                )
+                best.history = best.history._replace(finite_before=finite)
                 break
             if (error := best.history.validation[-1]) < threshold:
                 threshold, last_progress = error - margin, epoch
