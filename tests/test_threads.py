@@ -2,11 +2,14 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+from skae import AutoencoderTransformer
 from skae._data.threads import MULTITHREADING_MIN_FLOPS, threads_for
+from skae._nn.fitted import FittedAutoencoder
 
 
 @pytest.fixture
@@ -58,3 +61,33 @@ def test_the_number_of_threads_is_restored_after_an_error(two_threads):
     with pytest.raises(KeyError), threads_for(1000):
         raise KeyError
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("image_shape", [None, (8, 8)])
+def test_rows_are_transformed_by_one_thread_unless_blocks_are_large(
+    image_shape, two_threads, monkeypatch, global_random_seed
+):
+    """On a busy machine two threads take longer, in `fit` and afterwards."""
+    X = np.random.RandomState(global_random_seed).rand(400, 64)
+    used = set()
+    encode, decode = FittedAutoencoder.encode, FittedAutoencoder.decode
+
+    def recorded(function):
+        def call(self, rows):
+            used.add(torch.get_num_threads())
+            return function(self, rows)
+
+        return call
+
+    monkeypatch.setattr(FittedAutoencoder, "encode", recorded(encode))
+    monkeypatch.setattr(FittedAutoencoder, "decode", recorded(decode))
+    model = AutoencoderTransformer(
+        2, image_shape=image_shape, hidden_layer_sizes=(8,), max_iter=1, random_state=0
+    ).fit(X)
+    codes = model.transform(X)
+    model.inverse_transform(codes)
+    model.reconstruct(X)
+    assert used == {1}
+    monkeypatch.setattr("skae._data.threads.MULTITHREADING_MIN_FLOPS", 0)
+    model.transform(X)
+    assert used == {1, 2}

@@ -7,9 +7,11 @@ from threadpoolctl import threadpool_limits
 
 from .held_setting import HeldSetting
 
-# Below this many multiply-adds a step, a second thread gained at most 1.4 x on a quiet machine and
-# cost 3 x on a busy one; a fixed single thread also gives the same bits under any `n_jobs`.
-MULTITHREADING_MIN_FLOPS = 50_000_000
+# Below this many multiply-adds a step, or a block of rows, there is a single thread. Each operation
+# of several threads waits for the slowest. With four busy processes on two cores, two threads took
+# 3 to 6 x the time of one at 2e8 to 1e9 multiply-adds a step, and 2.5 x at 4e9; on a quiet machine
+# they gained at most 1.4 x at 5e7. A single thread also gives the same bits under any `n_jobs`.
+MULTITHREADING_MIN_FLOPS = 2_000_000_000
 
 
 class _OneThread(HeldSetting):

@@ -10,12 +10,14 @@ import torch
 from joblib import ParallelBackendBase, parallel_config
 from torch import Tensor
 
-from .._data.threads import MULTITHREADING_MIN_FLOPS
 from .._data.torch_defaults import torch_defaults
 from .._data.validation import check_value, integer
 from .batched_epochs import Epoch, EpochBatcher, can_be_batched
 from .loop import RUN_EPOCH, Optimizer, train_epoch
 from .manual_backward import ManualGradient
+
+# From this number of multiply-adds the products take most of the time of a step.
+LARGE_STEP = 50_000_000
 
 
 @contextmanager
@@ -203,7 +205,7 @@ class _InterleavedCall(threading.Thread):
         permutation: Tensor,
         batch_size: int,
     ) -> float:
-        large = 3 * optimizer.weights.numel() * batch_size >= MULTITHREADING_MIN_FLOPS
+        large = 3 * optimizer.weights.numel() * batch_size >= LARGE_STEP
         if large or not can_be_batched(gradient):
             return train_epoch(optimizer, gradient, permutation, batch_size)
         self.epoch = Epoch(optimizer, cast(ManualGradient, gradient), permutation, batch_size)
