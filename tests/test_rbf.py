@@ -4,6 +4,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 
+from skae._imputation import rbf
 from skae._imputation.masking import N_FOLDS, MaskedCells
 from skae._imputation.rbf import (
     RELATIVE_BANDWIDTHS,
@@ -82,3 +83,14 @@ def test_the_selected_bandwidth_and_penalty_have_the_lowest_validation_error(cen
     relative = features.bandwidth / NystroemFeatures.from_centres(centres, 1.0).bandwidth
     lowest = min(error(b, p) for b in RELATIVE_BANDWIDTHS for p in RIDGE_PENALTIES)
     assert error(relative.item(), penalty) == pytest.approx(lowest, rel=1e-3)
+
+
+def test_columns_solved_as_one_batch_equal_those_solved_one_by_one(rng, monkeypatch):
+    codes, target = torch.randn(80, 6, generator=rng), torch.randn(80, 9, generator=rng)
+    masked = (torch.rand(80, 9, generator=rng) < 0.4).float()
+    masked[:, 4] = 0
+    batched = rbf._ridge_coefficients(codes, target * masked, masked, 0.5)
+    monkeypatch.setattr(rbf, "MAX_PRODUCT_ENTRIES", 0)
+    one_by_one = rbf._ridge_coefficients(codes, target * masked, masked, 0.5)
+    torch.testing.assert_close(batched, one_by_one)
+    assert not batched[:, 4].any()

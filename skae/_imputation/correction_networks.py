@@ -20,6 +20,9 @@ MANY_ROWS = 1000
 LEARNING_RATE = 3e-3
 MAX_BATCH_SIZE = 128
 PATIENCE = 6  # checks without an improvement
+# With more columns a step takes most of the time of the imputer, and networks seldom gain: they are
+# then half as wide and end at once after two checks without an improvement.
+MANY_COLUMNS, WIDE_PATIENCE = 1000, 2
 
 # Standard deviations of a column up to which the networks' inputs are linear in the filled cells.
 CLIP_LIMIT = 2.0
@@ -91,7 +94,8 @@ def batch_size(n_samples: int) -> int:
 
 def _width(n_samples: int, n_features: int, config: CorrectionConfig) -> int:
     width = max(UNITS_PER_COLUMN * n_features, MIN_WIDTH)
-    return min(width, config.max_width[n_samples >= MANY_ROWS])
+    widest = config.max_width[n_samples >= MANY_ROWS]
+    return min(width, widest // 2 if n_features > MANY_COLUMNS else widest)
 
 
 def _train(
@@ -115,6 +119,7 @@ def _train(
     optimizer = Optimizer(networks, "adam", schedule, loss_scale)
     gradient, n_rows = by_autograd(per_row), table.shape[1]
     best_ratio, best_weights, n_worse = 1.0, _copy_weights(networks), 0
+    patience = PATIENCE if training.filled.shape[-1] <= MANY_COLUMNS else WIDE_PATIENCE
     for step in range(1, config.max_steps + 1):
         optimizer.step(gradient, torch.randint(n_rows, (batch_size,), generator=rng))
         if step % config.check_interval:
@@ -124,7 +129,7 @@ def _train(
             ratio = _error_ratio(networks, validation)
             if ratio < best_ratio:
                 best_ratio, best_weights, n_worse = ratio, _copy_weights(networks), 0
-        if n_worse >= PATIENCE:
+        if n_worse >= patience:
             break
     networks.load_state_dict(best_weights)
     optimizer.release()

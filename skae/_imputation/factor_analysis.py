@@ -55,21 +55,27 @@ class LowRankGaussian(NamedTuple):
         These are the number of such rows, the squared cells, the second moments of the factors and
         the products of cells and factors. The statistics of disjoint sets of rows add up.
         """
-        d, k = self.loadings.shape
-        moments, products = x.new_zeros(d, k, k), torch.zeros_like(self.loadings)
+        first, second, position = _triangle(self.loadings.shape[1])
+        moments = x.new_zeros(len(self.mean), len(first))
+        products = torch.zeros_like(self.loadings)
         for rows, factors, precision in self._posteriors(x, missing):
             outer = torch.linalg.inv(precision) + factors[:, :, None] * factors[:, None, :]
             observed = (~missing[rows]).to(x)
-            moments += (observed.T @ outer.reshape(-1, k * k)).reshape(d, k, k)
+            moments += observed.T @ outer[:, first, second]
             products += (x[rows] * observed).T @ factors
-        return (~missing).sum(0).to(x), (x.square() * ~missing).sum(0), moments, products
+        return (
+            (~missing).sum(0).to(x),
+            (x.square() * ~missing).sum(0),
+            moments[:, position],
+            products,
+        )
 
     @staticmethod
     def m_step(statistics: tuple[Tensor, ...]) -> "LowRankGaussian":
         """Ridge regression of each column on the factors, and its residual variance."""
         n_observed, squares, moments, products = statistics
         prior = LOADINGS_PRIOR_ROWS * torch.eye(products.shape[1], dtype=products.dtype)
-        loadings = torch.linalg.solve(moments + prior, products[..., None])[..., 0]
+        loadings = _solve(moments + prior, products)
         residual = squares + LOADINGS_PRIOR_ROWS - (loadings * products).sum(1)
         variance = (residual / (n_observed + LOADINGS_PRIOR_ROWS)).clamp_min(MIN_NOISE_VARIANCE)
         return LowRankGaussian(torch.zeros_like(squares), loadings, variance)
@@ -77,14 +83,28 @@ class LowRankGaussian(NamedTuple):
     def _posteriors(self, x: Tensor, missing: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Means and precisions of the factors of each row, block by block."""
         d, k = self.loadings.shape
-        products = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(d, k * k)
+        first, second, position = _triangle(k)
+        products = self.loadings[:, first] * self.loadings[:, second]
         size = max(MAX_POSTERIOR_ENTRIES // max(k * k, d), 1)
         for start in range(0, len(x), size):
             rows = slice(start, min(start + size, len(x)))
             weights = torch.where(missing[rows], 0.0, 1 / self.noise_variance)
-            precision = torch.eye(k, dtype=x.dtype) + (weights @ products).reshape(-1, k, k)
+            precision = torch.eye(k, dtype=x.dtype) + (weights @ products)[:, position]
             right = ((x[rows] - self.mean) * weights) @ self.loadings
-            yield rows, torch.linalg.solve(precision, right[..., None])[..., 0], precision
+            yield rows, _solve(precision, right), precision
+
+
+def _solve(matrices: Tensor, right: Tensor) -> Tensor:
+    """Solutions for positive definite matrices, (n, k, k), and a right-hand side each, (n, k)."""
+    return torch.cholesky_solve(right[..., None], torch.linalg.cholesky(matrices))[..., 0]
+
+
+def _triangle(k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and columns of the lower triangle of a symmetric matrix, and where its entries are."""
+    first, second = torch.tril_indices(k, k)
+    position = torch.empty(k, k, dtype=torch.long)
+    position[first, second] = position[second, first] = torch.arange(len(first))
+    return first, second, position
 
 
 def fit_low_rank_gaussian(x: Tensor, missing: Tensor) -> LowRankGaussian:

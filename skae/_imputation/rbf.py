@@ -13,6 +13,8 @@ RELATIVE_BANDWIDTHS = (0.25, 0.5, 1.0)  # multiples of the median distance betwe
 RIDGE_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 N_SELECTION_COLUMNS = 12
 JITTER = 1e-5
+# Products of features, of all rows at once, up to which all columns are solved as one batch.
+MAX_PRODUCT_ENTRIES = 2**20
 
 
 class NystroemFeatures(NamedTuple):
@@ -100,7 +102,13 @@ def fit_ridge(features: NystroemFeatures, training: MaskedCells, penalty: float)
 
 def _ridge_coefficients(codes: Tensor, target: Tensor, masked: Tensor, penalty: float) -> Tensor:
     """Each column is regressed in the rows where it is masked; (n_centres, d)."""
-    ridge = penalty * torch.eye(codes.shape[1])
+    n_rows, n_centres = codes.shape
+    ridge = penalty * torch.eye(n_centres)
+    if n_rows * n_centres**2 <= MAX_PRODUCT_ENTRIES:  # many columns, of which each has few rows
+        products = (codes[:, :, None] * codes[:, None, :]).flatten(1)
+        gram = ((masked > 0).to(codes).T @ products).unflatten(1, (n_centres, n_centres))
+        right = codes.T @ torch.where(masked > 0, target, 0.0)
+        return torch.linalg.solve(gram + ridge, right.T[..., None])[..., 0].T
     coefficients = []
     for column, in_column in zip(target.T, masked.T > 0, strict=True):
         code = codes[in_column]
