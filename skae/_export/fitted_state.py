@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
@@ -25,13 +26,20 @@ def either(*rules: Rule) -> Rule:
     return lambda value, sizes: any(rule(value, sizes) for rule in rules)
 
 
+def _kind(values: np.ndarray | torch.Tensor) -> str:
+    """The kind of dtype, as in NumPy."""
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind
+    return "b" if values.dtype == torch.bool else "f" if values.is_floating_point() else "i"
+
+
 def array(kinds: str, *axes: str) -> Rule:
-    """Arrays of these kinds of dtype and these axes; axes of one name have one size."""
+    """Arrays or tensors of these kinds of dtype and these axes; axes of one name have one size."""
 
     def rule(value: Any, sizes: Sizes) -> bool:
         return (
-            isinstance(value, np.ndarray)
-            and value.dtype.kind in kinds
+            isinstance(value, np.ndarray | torch.Tensor)
+            and _kind(value) in kinds
             and value.ndim == len(axes)
             and all(
                 sizes.setdefault(axis, n) == n for axis, n in zip(axes, value.shape, strict=True)

@@ -207,7 +207,7 @@ def _from_products_of_rows(
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
     n_whitened = min(rank, WHITENED_FEATURES) if X.shape[1] > WHITENED_FEATURES else 0
     n_directions = max(n_components, n_whitened)
-    directions = as_numpy(products.transposed_times(left[:, :n_directions]))
+    directions = as_numpy(products.transposed_times(left[:, :n_directions]).T).T
     whitening = None
     if n_whitened:
         vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
