@@ -15,7 +15,8 @@ from skae import AutoencoderTransformer, ContractiveAutoencoder
     "parameters", [{}, {"loss": "absolute_error"}, {"hidden_layer_sizes": ()}], ids=str
 )
 def test_contraction_zero_is_a_plain_autoencoder(digits, parameters, small):
-    parameters = parameters | {"learning_rate_init": 0.01}  # the defaults differ
+    same = {"hidden_layer_sizes": (20, 10), "batch_size": 32, "learning_rate_init": 0.01}
+    parameters = same | parameters  # the defaults differ
     plain = small(AutoencoderTransformer, transform_max_iter=0, **parameters).fit(digits)
     contractive = small(ContractiveAutoencoder, contraction=0, **parameters).fit(digits)
     np.testing.assert_array_equal(contractive.transform(digits), plain.transform(digits))

@@ -17,7 +17,8 @@ from skae._training.loop import Optimizer
     "parameters", [{}, {"loss": "absolute_error"}, {"hidden_layer_sizes": ()}], ids=str
 )
 def test_denoising_at_level_zero_is_a_plain_autoencoder(digits, corruption, parameters, small):
-    parameters = parameters | {"learning_rate_init": 0.01}  # the defaults differ
+    same = {"hidden_layer_sizes": (20, 10), "batch_size": 32, "learning_rate_init": 0.01}
+    parameters = same | parameters  # the defaults differ
     plain = small(AutoencoderTransformer, transform_max_iter=0, **parameters).fit(digits)
     level_zero = {"corruption": corruption, "corruption_level": 0}
     denoising = small(DenoisingAutoencoder, **level_zero, **parameters).fit(digits)
@@ -36,7 +37,7 @@ def test_corruption_does_not_change_the_batches(digits, monkeypatch, small):
     batches = []
     for cls in (AutoencoderTransformer, DenoisingAutoencoder):
         indices.clear()
-        small(cls, max_iter=3).fit(digits)
+        small(cls, max_iter=3, batch_size=32).fit(digits)
         batches.append(indices.copy())
     assert batches[0] == batches[1]
     assert len(batches[0]) > 3

@@ -129,8 +129,9 @@ def test_weight_penalties_shrink_the_weights(digits, small):
 
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
 def test_bfloat16_scores_as_float32_with_each_loss(digits, loss, small):
+    options = {"max_iter": 60, "hidden_layer_sizes": (20,)}
     full, low = (
-        small(AutoencoderTransformer, max_iter=60, loss=loss, precision=precision)
+        small(AutoencoderTransformer, loss=loss, precision=precision, **options)
         .fit(digits / 16)
         .score(digits / 16)
         for precision in ("float32", "bfloat16")
