@@ -15,8 +15,8 @@ import numpy as np
 from skae import AutoencoderTransformer
 
 N_ROWS, N_FEATURES = 300_000, 340
-# Measured: the fit allocates about 28 MB, mostly blocks of constant size; the limit is 41 MB. Without
-# a projection, whose blocks have a constant size, too, but take most of the time.
+# Measured: the fit allocates about 28 MB, mostly blocks of constant size; the limit is 41 MB. There
+# is no projection, whose blocks have a constant size, too, but take most of the time.
 LIMIT = N_ROWS * N_FEATURES * np.dtype(np.float32).itemsize // 10
 
 
