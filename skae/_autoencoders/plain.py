@@ -207,21 +207,6 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
-        is a linear autoencoder, which spans the same subspace as PCA. "auto" is ``(96, 96, 96)``
-        for up to 4 components, and ``(128, 128)`` for more and for images.
-
-    transform_max_iter : int or "auto", default="auto"
-        Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
-        from the encoder's code of a row towards the code whose reconstruction is nearest to the
-        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
-        is 2, or 0 for more than 64 components or where a step takes more than about five million
-        multiplications for a row, as with hidden layers of 512 units and 32 components.
-
-    learning_rate_init : float, default=0.01
-        The largest learning rate; it rises over the first steps and then decays linearly to zero.
-
     batch_size : int or "auto", default="auto"
         Rows in a step, of all processes together if there are several; "auto" is three times the
         square root of their number, within 16 and 128. The last rows of an epoch are distributed

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, Field, dataclass, fields
 from numbers import Real
 from textwrap import fill
 from typing import Any, ClassVar, Literal
@@ -35,9 +35,6 @@ from .._training.optimizer import SOLVERS
 # took five times as long.
 AUTO_STEPS = 2
 MAX_AUTO_COMPONENTS, MAX_AUTO_MULTIPLY_ADDS = 64, 5e6
-AUTO_RULE = f"""is {AUTO_STEPS}, or 0 for more than {MAX_AUTO_COMPONENTS} components or
-        where a step takes more than about five million multiplications for a row, as with hidden
-        layers of 512 units and 32 components."""
 
 
 def _choices(names: Sequence[str]) -> str:
@@ -93,7 +90,9 @@ SHARED_PARAMETERS = f"""
         Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
         from the encoder's code of a row towards the code whose reconstruction is nearest to the
         row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
-        {AUTO_RULE}
+        is {AUTO_STEPS}, or 0 for more than {MAX_AUTO_COMPONENTS} components or where a step takes
+        more than about five million multiplications for a row, as with hidden layers of 512 units
+        and 32 components.
 
     whiten : bool, default=False
         Whether each code is scaled to unit variance on the training rows.
@@ -259,7 +258,8 @@ class SharedParameters(BaseEstimator):
                 ("    {shared_parameters}\n", SHARED_PARAMETERS[1:]),
                 ("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:]),
             ):
-                cls.__doc__ = cls.__doc__.replace(slot, _without_those_of(cls.__doc__, entries))
+                entries = _with_defaults_of(cls, _without_those_of(cls.__doc__, entries))
+                cls.__doc__ = cls.__doc__.replace(slot, entries)
 
 
 def _without_those_of(doc: str, entries: str) -> str:
@@ -267,3 +267,19 @@ def _without_those_of(doc: str, entries: str) -> str:
     own = re.findall(r"^    (\w+) : ", doc, re.MULTILINE)
     parts = re.split(r"^(?=    \w+ : )", entries, flags=re.MULTILINE)
     return "".join(part for part in parts if part.split(" : ")[0].strip() not in own)
+
+
+def _with_defaults_of(cls: type, entries: str) -> str:
+    """The entries with the defaults of a class where these differ from the shared ones."""
+    shared = {declared.name: declared.default for declared in fields(SharedParameters)}
+
+    def with_default(entry: re.Match[str]) -> str:
+        declared = getattr(cls, entry["name"])
+        default = declared.default if isinstance(declared, Field) else declared
+        if default == shared[entry["name"]]:
+            return entry[0]
+        text = f'"{default}"' if isinstance(default, str) else repr(default)
+        return f"{entry['type']}default={text}"
+
+    pattern = r"^(?P<type>    (?P<name>\w+) : .*)default=.+$"
+    return re.sub(pattern, with_default, entries, flags=re.MULTILINE)
