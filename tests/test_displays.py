@@ -99,4 +99,4 @@ except ImportError as error:
     print(error)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert run.stdout.strip() == "LossCurveDisplay needs matplotlib: pip install 'skae[plot]'."
+    assert run.stdout.strip() == "LossCurveDisplay needs matplotlib: `pip install matplotlib`."

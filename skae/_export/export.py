@@ -56,7 +56,7 @@ def to_onnx(
     Raises
     ------
     ImportError
-        Without the extra, ``pip install skae[onnx]``.
+        If onnx or skl2onnx is not installed.
     sklearn.exceptions.NotFittedError
         Before `fit`.
     TypeError
@@ -122,7 +122,7 @@ def register_onnx_converters() -> None:
     Raises
     ------
     ImportError
-        Without the extra, ``pip install skae[onnx]``.
+        If onnx or skl2onnx is not installed.
 
     Examples
     --------
@@ -249,7 +249,9 @@ def _optional(name: str) -> Any:
         import onnx
         import skl2onnx
     except ImportError as error:
-        raise ImportError("Export to ONNX needs more packages: pip install skae[onnx]") from error
+        raise ImportError(
+            "Export to ONNX needs onnx and skl2onnx: `pip install onnx skl2onnx`."
+        ) from error
     return {"onnx": onnx, "skl2onnx": skl2onnx}[name]
 
 

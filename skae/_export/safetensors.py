@@ -187,7 +187,7 @@ def _safetensors() -> ModuleType:
         import safetensors.numpy
     except ImportError as error:
         raise ImportError(
-            "skae.save and skae.load need one more package: pip install skae[save]"
+            "skae.save and skae.load need safetensors: `pip install safetensors`."
         ) from error
     return safetensors.numpy
 

@@ -35,7 +35,7 @@ def pyplot(caller: str) -> ModuleType:
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise ImportError(f"{caller} needs matplotlib: pip install 'skae[plot]'.") from error
+        raise ImportError(f"{caller} needs matplotlib: `pip install matplotlib`.") from error
     return pyplot
 
 
