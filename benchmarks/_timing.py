@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: fresh processes, timing, results on disk and tables."""
+"""Functions of all benchmarks: new processes, timing, results on disk and tables."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae")
+PACKAGES = ("skae", "torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae")
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
@@ -179,17 +179,9 @@ def figure(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def target_line(
-    name: str, value: float | None, *, at_most: float | None = None, at_least: float | None = None
-) -> str:
-    """A figure and its target, as an item of a list."""
-    if at_most is None and at_least is None:
-        return f"- {name}: **{figure(value)}**"
-    target = f"at most {at_most:g}" if at_least is None else f"at least {at_least:g}"
-    if value is None:
-        return f"- {name}: not measured (target: {target})"
-    reached = value <= at_most if at_least is None else value >= at_least
-    return f"- {name}: **{figure(value)}** (target: {target}; {'' if reached else 'not '}reached)"
+def item_line(name: str, value: float | None) -> str:
+    """A figure as an item of a list."""
+    return f"- {name}: **{figure(value)}**"
 
 
 if __name__ == "__main__":

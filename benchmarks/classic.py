@@ -1,13 +1,14 @@
-"""The deep autoencoder of Hinton and Salakhutdinov: MNIST, 784-1000-500-250-30 and back.
+"""The deep autoencoder of Hinton and Salakhutdinov on MNIST, 784-1000-500-250-30 and back.
 
     python benchmarks/classic.py [--budgets 60 180 300 900] [--methods NAME ...] [--quick]
 
-Squared error of a test image, summed over pixels in [0, 1], against seconds of `fit`. `max_iter` is
-chosen for each budget from the measured seconds of an epoch. *squared error*: all other parameters
-have their defaults. *log loss*: `loss="log_loss"`, the cross-entropy of the original paper, and the
-best of four values of `alpha`, by the squared error of the last 10,000 training images after 12
-epochs on the others. For comparison a plain torch loop with Adam, which is given the seconds of the
-third budget.
+The error is the squared error of a test image, summed over pixels in [0, 1], against the seconds of
+`fit`. For each of several time limits, `max_iter` is computed from the measured seconds of an
+epoch. In the rows "squared error" all other parameters have their defaults. The rows "log loss"
+have `loss="log_loss"`, the cross-entropy of the original paper, and the best of four values of
+`alpha`: that with the lowest squared error of the last 10,000 training images after 12 epochs on
+the other training images. `--methods` can add a plain torch loop with Adam, which is trained for
+the seconds of the third time limit.
 """
 
 from contextlib import suppress
@@ -18,16 +19,16 @@ from _timing import (
     Results,
     TimeUp,
     in_fresh_process,
+    item_line,
     markdown_table,
     parser,
-    target_line,
 )
 from data_sets import images, present
 from peers import ours, torch_loop, warm_up
 
 HIDDEN, N_COMPONENTS = (1000, 500, 250), 30
 N_PIXELS = 784
-TARGET_SECONDS, TARGET_ERROR = 300, 3.0
+LIMIT_SECONDS = 300
 LOOP_EPOCHS = 1000  # more than the budgets allow
 SQUARED, LOG, LOOP = "skae, squared error", "skae, log loss", "torch loop"
 OURS = {SQUARED: ours, LOG: partial(ours, loss="log_loss")}
@@ -67,7 +68,7 @@ def chosen_alpha(results: Results, quick: bool) -> float:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--budgets", nargs="+", type=float, default=[60, 180, TARGET_SECONDS, 900])
+    options.add_argument("--budgets", nargs="+", type=float, default=[60, 180, LIMIT_SECONDS, 900])
     names = [*OURS, LOOP]
     options.add_argument("--methods", nargs="+", choices=names, default=names, metavar="NAME")
     arguments = options.parse_args()
@@ -108,22 +109,18 @@ def section(records: dict) -> list[str]:
         rows += [("torch loop, last epoch", "", "", *last.values())]
         rows += [("torch loop, best epoch", "", "", *best.values())]
     own = [row for row in rows if row[0] in OURS]
-    in_time = [row[-1] for row in own if row[4] <= 1.05 * TARGET_SECONDS]
+    in_time = [row[-1] for row in own if row[4] <= LIMIT_SECONDS]
     header = (
         "method",
         "`alpha`",
         "`max_iter`",
         "epochs run",
-        "seconds, this run",
+        "seconds",
         "error of an image",
     )
     return [
-        target_line(
-            f"error within {TARGET_SECONDS} s (and 5 %)",
-            min(in_time, default=None),
-            at_most=TARGET_ERROR,
-        ),
-        target_line("lowest error", min((row[-1] for row in own), default=None)),
+        item_line(f"lowest error within {LIMIT_SECONDS} s", min(in_time, default=None)),
+        item_line("lowest error", min((row[-1] for row in own), default=None)),
         "",
         *markdown_table(header, rows),
         "",

@@ -1,13 +1,14 @@
-"""Autoencoders to compare: functions `fit(X, hidden, k, epochs, seed, at_epoch)`.
+"""Autoencoders of other libraries: functions `fit(X, hidden, k, epochs, seed, at_epoch)`.
 
 Each trains an autoencoder with hidden layers `hidden`, mirrored in the decoder, and `k` components
 on the float32 rows `X`. It calls ``at_epoch(epoch, reconstruct)`` after each epoch if the library
 allows it, else after the last one, and returns ``reconstruct``, which maps rows to rows in the same
 units.
 
-Batch sizes are the defaults of the libraries, step sizes are Adam's 0.001. Other defaults that
-increase the error of a library are changed; its docstring says which. All networks have ReLUs, a
-linear code and a linear output (a sigmoid output was worse), unless the docstring says otherwise.
+Batch sizes are the defaults of the libraries; the optimiser is Adam with a learning rate of 0.001.
+Other defaults that increase the error of a library are changed, as its docstring says. All networks
+have ReLUs, a linear code and a linear output (a sigmoid output was worse), unless the docstring
+says otherwise.
 """
 
 import logging

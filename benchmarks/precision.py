@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py [--sets NAME ...] [--seeds 0] [--quick]
 
-The same fit in both precisions, one after the other; images for three epochs, tables for twenty.
-`precision="auto"` uses bfloat16 from 150 million multiply-adds a step on, if the processor has
-instructions for it.
+The same fit is made in both precisions, one after the other: images for three epochs, tables for
+twenty. `precision="auto"` uses bfloat16 from 150 million multiply-adds a step on, if the processor
+has instructions for bfloat16.
 """
 
 import numpy as np
@@ -69,8 +69,8 @@ def section(records: dict) -> list[str]:
         ratios = [low[key] / full[key] for key in ("seconds", "error")]
         rows.append((record["set"], full["rows"], shape, full["seconds"], *ratios))
     header = (
-        "set", "rows", "hidden layers", "float32 seconds, this run",
-        "bfloat16 seconds over float32", "bfloat16 error over float32",
+        "set", "rows", "hidden layers", "float32 seconds",
+        "bfloat16 seconds / float32 seconds", "bfloat16 error / float32 error",
     )  # fmt: skip
     return markdown_table(header, rows)
 

@@ -1,4 +1,4 @@
-"""Write `docs/performance.md` and its picture from the results of the benchmarks.
+"""Write `docs/performance.md` and its figure from the results of the benchmarks.
 
 python benchmarks/report.py [--results FOLDER] [--docs FOLDER]
 """
@@ -16,15 +16,15 @@ import precision
 import search
 import small_fit
 import time_to_quality
-from _timing import RESULTS, markdown_table, read, runs, target_line
+from _timing import RESULTS, item_line, markdown_table, read, runs
 from data_sets import ROOT
 
 SECTIONS = {
     time_to_quality: "Error against training time",
     classic: "Deep autoencoder",
-    small_fit: "Small fit",
+    small_fit: "Time of a small fit",
     search: "Grid search",
-    precision: "Low precision",
+    precision: "bfloat16",
     inference: "Inference",
     growth: "Memory, size of pickles and import",
     larger_than_memory: "Data larger than memory",
@@ -43,14 +43,21 @@ NOTES = Path(__file__).with_name("notes.md")
 
 HEAD = """# Performance
 
-Written by `benchmarks/report.py` from `benchmarks/results/`; `make bench` runs all benchmarks,
-`make bench-report` only writes this page. Some figures have a target, which is given in brackets.
+Training time, inference time and memory, beside other libraries. `make bench` runs all benchmarks
+and writes this page; `make bench-report` only writes it, from `benchmarks/results/`.
 
-Each method runs in a process of its own, one after the other, with the default number of threads.
-Imports, the loading of data, the set-up of libraries and the evaluation are not timed. Seconds
-depend on the machine and its load: compare ratios within a run. Test rows are used for the errors
-in the tables only. The other libraries have their default batch sizes and Adam's step size of
-0.001; `benchmarks/peers.py` lists the other parameters that were set to reduce their errors.
+**Versions.** The figures of version 0.1.0 below do not include the
+[projection of rows](projection.md), which version 0.2.0 added: its times and errors are on that
+page. The number of steps and the learning rate have changed as well. So times and errors of small
+fits, of tables and of single rows differ in version 0.2.0. Rows are still not projected by
+default where a step of the projection is expensive, as with the networks for images on this page.
+
+**Method.** The methods run one after the other, each in a new process and with the default number
+of threads. Imports, the loading of data, the initialisation of libraries and the evaluation are not
+timed. Seconds depend on the machine and its load, so compare ratios. The rows of a test set are
+used for the errors in the tables only. The other libraries have their default batch sizes and the
+optimiser Adam with a learning rate of 0.001; `benchmarks/peers.py` lists the other parameters that
+were set to reduce their errors.
 """
 
 
@@ -65,25 +72,21 @@ def sections(results: Path) -> list[str]:
         records = read(path)["records"]
         if len(when := runs(records)) > 1:
             lines += [
-                f"The records are from {len(when)} runs, {when[0]} to {when[-1]}: ratios between "
-                "runs are less certain.",
+                f"The figures are from {len(when)} runs, so ratios between them are less certain.",
                 "",
             ]
         if module is time_to_quality:
-            lines += ["![Test error against seconds](time_to_quality.png)"]
+            lines += ["![Test error against seconds of training](time_to_quality.png)"]
         try:
             lines += module.section(records)
         except KeyError as missing:  # an interrupted run
-            lines += [f"Not complete: no record of {missing}."]
+            lines += [f"Not complete: {missing} has no result."]
     return lines
 
 
 def description(module) -> list[str]:
-    """The docstring of a benchmark, with its command as code."""
-    return [
-        f"`{line.strip()}`" if "python bench" in line else line
-        for line in module.__doc__.strip().splitlines()
-    ]
+    """The docstring of a benchmark."""
+    return module.__doc__.strip().splitlines()
 
 
 def small_data(results: Path) -> list[str]:
@@ -93,30 +96,33 @@ def small_data(results: Path) -> list[str]:
         return ["Not measured yet."]
     cases = [case for case in read(path) if case["rows"] < 10_000]
     seconds = np.array([case["seconds"] for case in cases])
-    ratios = np.array([case["ratio"] for case in cases])
     return [
-        f"`python benchmarks/never_worse.py`: {len(cases)} default fits to fewer than 10,000 rows",
-        "of [real data sets](never_worse_than_pca.md), two at a time with one thread each.",
+        f"The {len(cases)} default fits to fewer than 10,000 rows of",
+        "[Never worse than PCA](never_worse_than_pca.md), two at a time with one thread each, by",
+        "version 0.2.0.",
         "",
-        target_line("median seconds of a fit", float(np.median(seconds))),
-        target_line("geometric mean of the seconds", float(np.exp(np.log(seconds).mean()))),
-        target_line("longest", float(seconds.max())),
-        target_line("test error over PCA's, geometric mean", float(np.exp(np.log(ratios).mean()))),
-        f"- the same, maximum: **{ratios.max():.4f}**",
+        "    python benchmarks/never_worse.py",
+        "",
+        item_line("median seconds of a fit", float(np.median(seconds))),
+        item_line("geometric mean of the seconds", float(np.exp(np.log(seconds).mean()))),
+        item_line("longest", float(seconds.max())),
     ]
 
 
 def machines(results: Path) -> list[str]:
-    """The machine and the library versions of each benchmark."""
-    found = {m: read(path)["machine"] for m in SECTIONS if (path := file(results, m)).exists()}
-    if not found:
-        return []
-    packages = list(next(iter(found.values()))["versions"])
-    rows = [
-        (f"`{module.__name__}.py`", of["cores"], *(of["versions"][name] for name in packages))
-        for module, of in found.items()
-    ]
-    return markdown_table(("", "cores", *packages), rows)
+    """The machine and the library versions of the benchmarks; those with equal ones in one row."""
+    rows: dict[tuple, list[str]] = {}
+    packages: list[str] = []
+    for module in SECTIONS:
+        if (path := file(results, module)).exists():
+            machine = read(path)["machine"]
+            # Results of version 0.1.0 do not contain the version.
+            versions = {"skae": "0.1.0", **machine["versions"]}
+            packages = packages or list(versions)
+            figures = (machine["cores"], *(versions.get(name, "absent") for name in packages))
+            rows.setdefault(figures, []).append(f"`{module.__name__}.py`")
+    lines = [(", ".join(names), *figures) for figures, names in rows.items()]
+    return markdown_table(("script", "cores", *packages), lines) if lines else []
 
 
 def file(results: Path, module) -> Path:
@@ -124,7 +130,7 @@ def file(results: Path, module) -> Path:
 
 
 def picture(records: dict, path: Path) -> None:
-    """Plot error against seconds for the image sets; methods differ in marker and colour."""
+    """Plot error against seconds for the image sets, each method with a marker and a colour."""
     names = [n for n in time_to_quality.IMAGES if any(r["set"] == n for r in records.values())]
     if not names:
         return
@@ -143,7 +149,7 @@ def picture(records: dict, path: Path) -> None:
                     label=method,
                 )
         axis.set(xscale="log", yscale="log", title=name)
-        axis.set(xlabel="seconds of training, this run", ylabel="test error of an entry")
+        axis.set(xlabel="seconds of training", ylabel="mean squared error of an entry")
         axis.grid(alpha=0.3, which="both")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, fontsize=9)
@@ -164,8 +170,8 @@ def main() -> None:
         HEAD,
         *machines(results),
         *sections(results),
-        *["", "## Small data", "", *small_data(results)],
-        *["", "## Changes without benefit", "", NOTES.read_text().strip()],
+        *["", "## Time of fits to real tables", "", *small_data(results)],
+        *["", "## Changes that did not help", "", NOTES.read_text().strip()],
     ]
     (arguments.docs / "performance.md").write_text("\n".join(lines) + "\n")
 
