@@ -63,7 +63,7 @@ def test_a_network_before_training_is_the_same_function(X, global_random_seed):
 
 def test_a_trained_network_has_the_same_codes(reduced):
     network, space, expanded, data = reduced
-    codes = network.encode(torch.from_numpy(space.data.X))
+    codes = network.encode(rows_of(space.data))
     torch.testing.assert_close(expanded.encode(rows_of(data)), codes)
     assert len(network.anchors)
     assert expanded.anchors.equal(network.anchors)
@@ -71,7 +71,7 @@ def test_a_trained_network_has_the_same_codes(reduced):
 
 def test_a_trained_network_has_the_same_reconstructions(reduced):
     network, space, expanded, data = reduced
-    coordinates = torch.from_numpy(space.data.X)
+    coordinates = rows_of(space.data)
     axes = torch.linalg.lstsq(coordinates, rows_of(data)).solution
     codes = network.encode(coordinates)
     torch.testing.assert_close(expanded.decode(codes), network.decode(codes) @ axes)
@@ -81,7 +81,7 @@ def test_a_trained_network_has_the_same_objective(reduced):
     network, space, expanded, data = reduced
     errors, expected = (
         of.eval().double().requires_grad_(False) and data.objective.per_row(of, x, None)
-        for of, x in [(network, torch.from_numpy(space.data.X)), (expanded, rows_of(data))]
+        for of, x in [(network, rows_of(space.data)), (expanded, rows_of(data))]
     )
     torch.testing.assert_close(errors, expected)
 
@@ -89,8 +89,9 @@ def test_a_trained_network_has_the_same_objective(reduced):
 def test_coordinates_have_the_units_of_the_rows(X, global_random_seed):
     _, data, space = spaces(estimator_for(global_random_seed), X)
     products = rows_of(data) @ rows_of(data).T
-    torch.testing.assert_close(torch.from_numpy(space.data.X @ space.data.X.T), products)
-    np.testing.assert_allclose(space.data.rows[data.train], space.data.X[data.train], rtol=1e-6)
+    rows = rows_of(space.data)
+    torch.testing.assert_close(rows @ rows.T, products)
+    torch.testing.assert_close(space.data.rows[data.train], rows[data.train].float())
 
 
 def test_the_order_of_the_features_has_no_influence(X, global_random_seed):
@@ -115,6 +116,20 @@ def test_training_lowers_the_error(X, global_random_seed):
     fitted = estimator_for(global_random_seed, n_components=1, max_iter=100).fit(X)
     assert fitted.score(X) > fitted.pca_score_ + 0.1
     assert fitted.network_.network.decoder[-1].out_features == 300
+
+
+def test_statistics_are_those_of_all_features(X, monkeypatch, global_random_seed):
+    estimator = estimator_for(global_random_seed, max_iter=30)
+    ours = clone(estimator).fit(X)
+    monkeypatch.setattr(RowSpace, "measured", lambda space, trained, network: trained)
+    plain = clone(estimator).fit(X)
+    assert plain.score(X) > plain.pca_score_  # the network is trained
+    names = ("explained_variance_", "explained_variance_ratio_", "pca_score_")
+    for name in names:
+        np.testing.assert_allclose(getattr(ours, name), getattr(plain, name), rtol=1e-5)
+    np.testing.assert_allclose(ours.transform(X), plain.transform(X), rtol=1e-4, atol=1e-5)
+    distances = [e.network_.network.max_train_distance.item() for e in (ours, plain)]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-5)
 
 
 def test_results_within_training_are_those_of_all_features(X, global_random_seed):

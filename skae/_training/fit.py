@@ -56,7 +56,8 @@ def train_autoencoder(
         trained.to(data.device, precision(trained, data.X.dtype, data.device))
         data.objective.calibrate(trained, data)
         history = _in_data_units(history, data)
-        return summarize(TrainedNetwork(trained, initial.pca, history))
+        result = TrainedNetwork(trained, initial.pca, history)
+        return summarize(space.measured(result, network))
 
     def result_with(weights: dict[str, Tensor], history: History) -> FitResult:
         trained = copy.deepcopy(network)

@@ -38,6 +38,8 @@ class TrainedNetwork(NamedTuple):
     pca: PCAPath  # the baseline of `pca_score_`
     history: History  # in the units of `score_samples`
     seen: CodeStatistics | None = None  # of the batches of earlier calls of `partial_fit`
+    # The same for the coordinates of few wide rows, and these: a faster way to the statistics.
+    in_row_space: "tuple[TrainedNetwork, FitData] | None" = None
 
 
 class FitResult(NamedTuple):
@@ -78,6 +80,12 @@ def code_statistics(
 
     Beyond `max_train_distance` the decoder falls back on its linear path.
     """
+    if trained.in_row_space is not None:
+        reduced, coordinates = trained.in_row_space
+        codes = code_statistics(reduced, coordinates, kind)
+        distance = reduced.fitted.network.max_train_distance
+        trained.fitted.network.max_train_distance.copy_(distance)
+        return codes
     fitted = trained.fitted
     fitted.eval().to(data.device, precision(fitted, data.X.dtype, data.device))
     if fitted.network.n_projection_steps:

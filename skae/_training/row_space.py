@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from .._data.dataset import make_dataset
 from .._data.device import as_tensor, max_float_dtype
+from .._data.moments import moments
 from .._nn.autoencoder import Autoencoder, PCAPath, Scales, reciprocal
 from .._nn.custom_layers import Whitening
 from .._nn.mlp import skip_init
 from .fit_data import FitData
+from .initialization import make_rotated
 from .manual_backward import has_manual_backward, layers_of
+from .result import TrainedNetwork
 from .row_products import row_products
 
 
@@ -37,6 +40,13 @@ class FeatureSpace:
         """The network for rows of all features, from that for rows in these coordinates."""
         return network
 
+    def measured(self, trained: TrainedNetwork, network: Autoencoder) -> TrainedNetwork:
+        """The trained network, with `network` for the coordinates if statistics are faster there.
+
+        They are the same.
+        """
+        return trained
+
 
 class RowSpace(FeatureSpace):
     """The space of the rows, with coordinates along all of their principal components.
@@ -46,9 +56,12 @@ class RowSpace(FeatureSpace):
     """
 
     def __init__(self, all_features: FitData, initial: Autoencoder, coordinates: Any):
-        device = all_features.device
-        rows = make_dataset(coordinates, np.zeros(coordinates.shape[1]), 1.0, device)
-        super().__init__(replace(all_features, X=coordinates, rows=rows, held_out_rows=rows))
+        device, scale = all_features.device, all_features.scale
+        X, shift = coordinates * scale, np.zeros(coordinates.shape[1])
+        rows, stats = make_dataset(X, shift, scale, device), moments(X, all_features.group)
+        super().__init__(
+            replace(all_features, X=X, rows=rows, held_out_rows=rows, shift=shift, moments=stats)
+        )
         # Standard units are those of the network here.
         self._products = row_products(all_features.X, all_features.moments)
         self._initial = initial
@@ -66,7 +79,7 @@ class RowSpace(FeatureSpace):
         components, whitening = vectors.tensor_split([len(path.components)], dim=1)
         residual = torch.linalg.vector_norm(scales.output_scale)
         zeros = torch.zeros_like(self._variances)
-        return _autoencoder(
+        self._reduced = _autoencoder(
             network,
             [Whitening(whitening), *encoder],
             [*decoder, _linear(last.weight.new_zeros(len(zeros), last.in_features + 1))],
@@ -79,6 +92,7 @@ class RowSpace(FeatureSpace):
                 self._variances.sqrt().clamp_max(residual),
             ),
         )
+        return self._reduced
 
     def expand(self, network: Autoencoder) -> Autoencoder:
         """The network for rows of all features, from that for rows in these coordinates."""
@@ -94,6 +108,14 @@ class RowSpace(FeatureSpace):
             initial.pca_path,
             initial.scales,
         )
+
+    def measured(self, trained: TrainedNetwork, network: Autoencoder) -> TrainedNetwork:
+        """The trained network, with `network` for the coordinates, where statistics are faster."""
+        initial = make_rotated(self._reduced, self.data, trained.fitted.n_components)
+        fitted = initial.with_trained_layers(network)
+        fitted.network.shrink(trained.history.shrinkage)
+        own = TrainedNetwork(fitted, fitted.network.pca_path, trained.history)
+        return trained._replace(in_row_space=(own, self.data))
 
     @torch.no_grad()
     def _to_coordinates(self, vectors: Tensor) -> Tensor:
