@@ -3,13 +3,13 @@
     python benchmarks/projection.py [--parts NAME ...] [--quick]
 
 - error: standardised sets, at most 3000 training rows, 2, 8 and 32 components; fits with each
-  number of steps, errors of test rows over those of exact PCA.
-- features: codes with and without steps, and PCA's, as features of test rows.
+  number of steps, errors of test rows relative to those of exact PCA.
+- features: codes with and without steps, and those of PCA, as features of test rows.
 - objectives: denoising, contraction and VAE, fitted with no step and with two.
-- time: `transform` with the default number of steps over that with none, in turn.
+- time: `transform` with the default number of steps and with none, in turn, and the ratio.
 
 A fit with another number of steps is another fit: where codes are projected, the training has other
-default values and may end at projected codes. Stores each case in
+default values and can end at projected codes. Stores each case in
 `benchmarks/results/projection.json`, and writes the tables of `docs/projection.md`.
 """
 
