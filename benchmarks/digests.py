@@ -1,4 +1,4 @@
-"""Digests of what a fixed list of fits computes: whether a change of the code moved any bit.
+"""Digests of the results of a fixed list of fits, to test if a change of the code changes a bit.
 
 Run it before and after the change, on one machine, and compare::
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn import datasets
 from sklearn.preprocessing import OneHotEncoder
 
-MAX_CYCLES = 125  # remaining cycles of an engine are hardly visible before, and are cut off there
+MAX_CYCLES = 125  # larger numbers of remaining cycles can hardly be predicted, and are set to this
 
 
 class Labelled(NamedTuple):

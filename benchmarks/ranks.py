@@ -2,9 +2,10 @@
 
     python benchmarks/ranks.py [--quick]
 
-Fits by one process and by two on this machine, with one thread each; each process has a part of the
-rows of each step. Bytes are those of the vectors that are summed; in a ring, each of n processes
-sends 2 (n - 1) / n times as many. Sums of other sizes are timed without a fit.
+Fits by one process and by two on this machine, with one thread each. Each process has a part of
+the rows of each step. The bytes are those of the vectors that are summed; in a ring, each of n
+processes sends 2 (n - 1) / n times as many. Sums of other sizes are timed without a fit. Writes
+`benchmarks/results/ranks.json`.
 """
 
 import json
