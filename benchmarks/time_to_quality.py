@@ -24,7 +24,6 @@ from _timing import (
     TimeUp,
     figure,
     in_fresh_process,
-    item_line,
     markdown_table,
     parser,
 )
@@ -148,24 +147,17 @@ def describe_images(points: dict[str, list[dict]], theirs: dict[str, list[dict]]
         found = {p["epoch"]: f"{p['error']:.5f} ({figure(p['seconds'])})" for p in curve}
         rows.append((method, *(found.get(epoch, "") for epoch in epochs)))
     return [
-        f"The other library with the lowest error after {THEIR_EPOCHS} epochs is {best} "
-        f"({best_error:.5f}); the fastest is {fastest}.",
+        f"Of the other libraries, {best} has the lowest error after {THEIR_EPOCHS} epochs, "
+        f"{best_error:.5f}, and {fastest} is the fastest.",
         "",
-        item_line(
-            f"seconds of skae until its error is that of {best} after {THEIR_EPOCHS} epochs / "
-            f"seconds of {best}",
-            seconds,
-        ),
-        item_line(
-            f"error of skae within the seconds of {fastest} / error of {best}",
-            error,
-        ),
-        item_line(
-            f"error of skae after {last['epoch']} epochs / error of {best}",
-            last["error"] / best_error,
-        ),
+        f"- skae reaches the error of {best} in **{figure(seconds)}** times the seconds of {best}.",
+        f"- Within the seconds of {fastest}, skae reaches **{figure(error)}** times the error of "
+        f"{best}.",
+        f"- After {last['epoch']} epochs, the error of skae is "
+        f"**{figure(last['error'] / best_error)}** times the error of {best}.",
         "",
-        "Mean squared error of an entry (seconds of training) by the number of epochs:",
+        "The mean squared error of an entry, and in brackets the seconds of training, by the",
+        "number of epochs:",
         "",
         *markdown_table(("method", *map(str, epochs)), rows),
     ]
@@ -203,8 +195,8 @@ def describe_table(points: dict[str, list[dict]], theirs: dict[str, list[dict]])
         "seconds until the error of skae",
     )  # fmt: skip
     return [
-        f"skae took {ours['seconds']:.3g} s; the mean squared error of an entry is "
-        f"{ours['error']:.4g}. All other figures are relative to these.",
+        f"The default fit of skae took {ours['seconds']:.3g} s, and its mean squared error of an "
+        f"entry is {ours['error']:.4g}. The table is relative to these two figures.",
         "",
         *markdown_table(header, rows),
     ]

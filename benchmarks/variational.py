@@ -225,8 +225,8 @@ def comparison_with_published(case: dict) -> list[str]:
         "linearly to zero over `max_iter` epochs; weights averaged over about 100 steps; a "
         "sixtieth of the images held out to choose the epoch; "
         f"{case['test_rows']:,} test images, where the published figure is that of all 10,000.",
-        f"{case['epochs']} epochs were {case['epochs'] * steps:,} steps and took "
-        f"{epoch:.1f} seconds each. At this speed {IMAGE_EPOCHS[1]} epochs, the default of the "
+        f"{case['epochs']} epochs have {case['epochs'] * steps:,} steps; an epoch took "
+        f"{epoch:.1f} seconds. At this speed {IMAGE_EPOCHS[1]} epochs, the default of the "
         f"script, take {IMAGE_EPOCHS[1] * epoch / 60:.0f} minutes, and {PUBLISHED_EPOCHS} epochs "
         f"{PUBLISHED_EPOCHS * epoch / 3600:.1f} hours.",
     ]
