@@ -165,7 +165,7 @@ def test_few_rows_have_coordinates_along_all_their_components(global_random_seed
     found = principal_components(X, stats, 3, seed=0)
     exact = PCA(19).fit((X - stats.mean) / stats.rms_std)
     scores = exact.transform((X - stats.mean) / stats.rms_std)
-    np.testing.assert_allclose(np.abs(found.coordinates), np.abs(scores), atol=1e-8)
+    np.testing.assert_allclose(np.abs(found.coordinates.values), np.abs(scores), atol=1e-8)
     np.testing.assert_allclose(found.components, exact.components_[:3], atol=1e-8)
     assert found.truncate(2).coordinates is found.coordinates
 
@@ -178,6 +178,27 @@ def test_few_rows_are_whitened_along_all_their_components(global_random_seed):
     variances = PCA(19).fit(X / stats.rms_std).explained_variance_ * 0.95  # of 20 rows, not 19
     damped = variances / (variances + WHITENING_DAMPING * variances.mean())
     np.testing.assert_allclose(covariance, np.diag(damped), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_more_rows_have_triangular_coordinates(kind, global_random_seed, monkeypatch):
+    monkeypatch.setattr(pca, "COVARIANCE_FEATURES", 10)
+    monkeypatch.setattr(pca, "WHITENED_FEATURES", 8)
+    X = falling_spectrum(40, 100, global_random_seed) + 3
+    X[1] = X[0]  # fewer dimensions than rows
+    stats = moments(X)
+    found = principal_components(kind(X), stats, 3, seed=0)
+    assert found.coordinates.triangular
+    expected = PCA(8).fit((X - stats.mean) / stats.rms_std)
+    np.testing.assert_allclose(found.components, expected.components_[:3], atol=1e-3)
+    variances = expected.explained_variance_ * 39 / 40  # of 40 rows, not 39
+    np.testing.assert_allclose(found.code_std**2, variances[:3], rtol=1e-6)
+    standard = (X - stats.mean) / stats.rms_std
+    values = np.asarray(found.coordinates.values)
+    np.testing.assert_allclose(values @ values.T, standard @ standard.T, atol=1e-6)
+    whitened = standard @ np.asarray(found.whitening)
+    damped = variances / (variances + WHITENING_DAMPING * variances.mean())
+    np.testing.assert_allclose(np.diag(np.cov(whitened.T, bias=True)), damped, rtol=1e-2)
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_array, torch.from_numpy])
@@ -195,9 +216,9 @@ def test_few_rows_have_the_same_components_in_every_form(kind, global_random_see
     assert found.coordinates is None
 
 
-@pytest.mark.parametrize("n_samples", [30, 70])
+@pytest.mark.parametrize("n_samples", [30, 70, 200])
 def test_sparse_wide_rows_are_not_made_dense(n_samples, global_random_seed, monkeypatch):
-    """By the products of few rows, and by LOBPCG for more rows."""
+    """By the products of few rows, all eigenvectors or not, and by LOBPCG for more rows."""
     monkeypatch.setattr(pca, "COVARIANCE_FEATURES", 50)
     monkeypatch.setattr(pca, "DOUBLE_PRECISION_ENTRIES", 0)
     rng = np.random.default_rng(global_random_seed)
@@ -218,7 +239,7 @@ def test_components_beyond_the_rank_are_orthonormal(global_random_seed):
     X = np.repeat(wide(global_random_seed)[:4], 3, axis=0)  # of rank three
     found = principal_components(X, moments(X), 6, seed=0)
     np.testing.assert_allclose(found.components @ found.components.T, np.eye(6), atol=1e-12)
-    assert found.coordinates.shape == (12, 3)
+    assert found.coordinates.values.shape == (12, 3)
     assert found.is_exact
 
 

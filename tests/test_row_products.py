@@ -7,7 +7,13 @@ from scipy import sparse
 
 from skae._data.moments import moments
 from skae._training import row_products as module
-from skae._training.row_products import RowProducts, SparseRowProducts, row_products
+from skae._training.row_products import (
+    RowProducts,
+    SparseRowProducts,
+    principal_coordinates,
+    row_products,
+    triangular_coordinates,
+)
 
 KINDS = [np.asarray, sparse.csr_array, torch.from_numpy]
 
@@ -46,3 +52,27 @@ def test_sparse_rows_are_centred_after_the_product_unless_digits_were_lost(globa
         assert type(rows) is expected
         exact = np.nan_to_num((X - stats.mean) / stats.rms_std)
         np.testing.assert_allclose(rows.gram(), exact @ exact.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["principal", "triangular"])
+def test_coordinates_have_orthonormal_axes(kind, global_random_seed):
+    rng = np.random.default_rng(global_random_seed)
+    X = rng.normal(size=(8, 30))
+    X -= X.mean(axis=0)  # of rank seven
+    gram = X @ X.T
+    if kind == "principal":
+        squares, left = np.linalg.eigh(gram)
+        coordinates = principal_coordinates(squares[::-1].copy(), left[:, ::-1].copy(), 1e-10)
+    else:
+        coordinates = triangular_coordinates(gram.copy())
+    axes = coordinates.times_inverse(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(coordinates.values @ axes, X, atol=1e-8)
+    has_length = coordinates.std > 0
+    assert has_length.sum() == 7
+    axes = axes[has_length]
+    np.testing.assert_allclose(axes @ axes.T, np.eye(7), atol=1e-8)
+    vectors = torch.from_numpy(rng.normal(size=(len(has_length), 2)) * has_length[:, None])
+    dual = coordinates.times_transposed_inverse(vectors).numpy()
+    np.testing.assert_allclose(X.T @ dual, axes.T @ vectors.numpy()[has_length], atol=1e-8)
+    squares = (coordinates.values**2).sum()
+    assert np.mean(coordinates.std[has_length] ** 2) * 64 == pytest.approx(squares, rel=0.15)

@@ -12,15 +12,17 @@ from sklearn.base import clone
 from torch import nn
 
 from skae import AutoencoderTransformer, DenoisingAutoencoder
-from skae._training import fit
+from skae._training import fit, pca
 from skae._training.callbacks import FitCallbackContext
 from skae._training.loop import EpochCallback
 from skae._training.row_space import RowSpace, training_space
 
 
-@pytest.fixture
-def X(global_random_seed):
-    """Forty rows of a curve in 300 dimensions, with noise."""
+@pytest.fixture(params=["principal", "triangular"])
+def X(request, monkeypatch, global_random_seed):
+    """Forty rows of a curve in 300 dimensions, with noise, and coordinates of both kinds."""
+    if request.param == "triangular":
+        monkeypatch.setattr(pca, "COVARIANCE_FEATURES", 20)
     rng = np.random.RandomState(global_random_seed)
     angle = rng.uniform(-3, 3, size=(40, 1))
     curve = np.hstack([np.sin(angle), np.cos(angle), angle**2 / 5])

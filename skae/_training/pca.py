@@ -5,6 +5,7 @@ on its device, by operations that NumPy and torch share; results are small NumPy
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,14 @@ from .._data.device import as_tensor, inference_dtype, max_float_dtype
 from .._data.forks import IMPORT_LOCK
 from .._data.moments import Moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
-from .row_products import SparseRowProducts, fill_with_mean, row_products
+from .row_products import (
+    RowCoordinates,
+    SparseRowProducts,
+    fill_with_mean,
+    principal_coordinates,
+    row_products,
+    triangular_coordinates,
+)
 
 # Up to this many entries (128 MB) the components are computed in float64.
 DOUBLE_PRECISION_ENTRIES = 2**24
@@ -26,6 +34,10 @@ DOUBLE_PRECISION_ENTRIES = 2**24
 # Up to this many features the covariance and its eigenvectors cost little beside a fit. Of fewer
 # rows than features, up to this many, the matrix of the products of the rows is used instead.
 COVARIANCE_FEATURES = 2000
+
+# Up to so many rows, and twice as many features, the matrix of the products of the rows is used
+# without all of its eigenvectors: those of 5000 rows take 40 seconds.
+PRODUCT_ROWS = 6000
 
 # Where no process has all rows, only the covariance can be used: at this width it takes a minute.
 SHARED_COVARIANCE_FEATURES = 5000
@@ -61,9 +73,7 @@ class PrincipalComponents(NamedTuple):
     residual_std: np.ndarray  # (n_features,), of the part that the components do not explain
     complete: bool  # whether no value was missing
     whitening: np.ndarray | None = None  # (n_features, at most WHITENED_FEATURES), for wide data
-    # (n_samples, rank), of fewer complete rows than features: the coordinates of all rows along all
-    # principal components that they have; a tensor if the rows are
-    coordinates: Any = None
+    coordinates: RowCoordinates | None = None  # of fewer complete rows than features
 
     def truncate(self, n_components: int) -> "PrincipalComponents":
         """Keep the first components; the others become part of the residual."""
@@ -99,7 +109,7 @@ def principal_components(
     if n_features <= min(n_rows, COVARIANCE_FEATURES):
         return _from_covariance(X, moments, n_components, group)
     if group.size == 1 and n_rows <= COVARIANCE_FEATURES:
-        return _from_products_of_rows(X, moments, n_components)
+        return _from_products_of_rows(X, moments, n_components, seed)
     if group.size > 1:
         if n_features > SHARED_COVARIANCE_FEATURES:
             raise ValueError(
@@ -108,8 +118,13 @@ def principal_components(
             )
         return _from_covariance(X, moments, n_components, group)._replace(whitening=None)
     few = 1 <= n_components <= min(X.shape) // 2
+    has_double = not isinstance(X, Tensor) or max_float_dtype(X.device) == torch.float64
+    if few and has_double and n_rows <= min(PRODUCT_ROWS, n_features // 2):
+        return _from_products_of_rows(X, moments, n_components, seed)
     if few and np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES:
-        components = _lobpcg(X, moments, int(n_components), seed)
+        times = partial(_times_covariance, X, moments)
+        start = _random_vectors(X, n_features, int(n_components), seed)
+        components = as_numpy(_lobpcg(times, start, int(n_components)).T)
         return PrincipalComponents(components, *_row_by_row(X, moments, components, group))
     with IMPORT_LOCK:  # here, as it would triple the import's time
         from sklearn.decomposition import PCA
@@ -127,32 +142,40 @@ def principal_components(
     return PrincipalComponents(components, *_row_by_row(X, moments, components, group))
 
 
-def _lobpcg(X: Rows, moments: Moments, n_components: int, seed: int) -> np.ndarray:
-    """Leading components by the method of Knyazev (SIAM J. Sci. Comput. 23, 2001), LOBPCG.
+def _lobpcg(times: Callable[[Any], Any], vectors: Any, n_vectors: int) -> Any:
+    """Leading eigenvectors by the method of Knyazev (SIAM J. Sci. Comput. 23, 2001), LOBPCG.
 
-    Each pass over the rows multiplies the residuals of a few vectors by the covariance; the next
-    vectors are the best in the span of these, the residuals and the last step.
+    `times` multiplies vectors by the matrix, and `vectors` are the first. Each pass multiplies the
+    residuals of a few vectors; the next vectors are the best in the span of these, the residuals
+    and the last step. The result is (n, n_vectors), in the order of the eigenvalues.
     """
-    xp, asarray = _namespace(X)
-    n_vectors = min(n_components + OVERSAMPLING, X.shape[1] // 3)
-    vectors = asarray(np.random.RandomState(seed).normal(size=(X.shape[1], n_vectors)))
+    xp: Any = torch if isinstance(vectors, Tensor) else np
+    size = vectors.shape[1]
     basis = product = vectors[:, :0]
     explained = 0.0
     for _ in range(MAX_PASSES):
         for _ in range(2):  # once leaves rounding errors in vectors that are nearly in the span
             vectors = xp.linalg.qr(vectors - basis @ (basis.T @ vectors))[0]
         basis = xp.concatenate([basis, vectors], 1)
-        product = xp.concatenate([product, _times_covariance(X, moments, vectors)], 1)
+        product = xp.concatenate([product, times(vectors)], 1)
         variances, rotation = xp.linalg.eigh(basis.T @ product)  # in ascending order
-        before, explained = explained, float(variances[-n_components:].sum())
+        before, explained = explained, float(variances[-n_vectors:].sum())
         if explained - before <= CONVERGED * explained:
             break
-        leading = rotation[:, -n_vectors:]
-        vectors = product @ leading - basis @ leading * variances[-n_vectors:]
-        step = leading - asarray(np.eye(*rotation.shape))[:, :n_vectors] @ leading[:n_vectors]
+        leading = rotation[:, -size:]
+        vectors = product @ leading - basis @ leading * variances[-size:]
+        identity = xp.eye(len(rotation), dtype=rotation.dtype, device=rotation.device)
+        step = leading - identity[:, :size] @ leading[:size]
         span = xp.linalg.qr(xp.concatenate([leading, step], 1)[:, : len(rotation)])[0]
         basis, product = basis @ span, product @ span
-    return as_numpy((basis @ rotation[:, -n_components:]).T)[::-1].copy()
+    return xp.flip(basis @ rotation[:, -n_vectors:], (1,))
+
+
+def _random_vectors(X: Rows, size: int, n_components: int, seed: int) -> Any:
+    """Vectors from which `_lobpcg` starts."""
+    _, asarray = _namespace(X)
+    n_vectors = min(n_components + OVERSAMPLING, size // 3)
+    return asarray(np.random.RandomState(seed).normal(size=(size, n_vectors)))
 
 
 def _times_covariance(X: Rows, moments: Moments, vectors: Any) -> Any:
@@ -192,16 +215,21 @@ def _from_covariance(
 
 
 def _from_products_of_rows(
-    X: Rows, moments: Moments, n_components: int | float
+    X: Rows, moments: Moments, n_components: int | float, seed: int
 ) -> PrincipalComponents:
     """Principal components from the products of all rows.
 
     Their matrix is ``U diag(s**2) U'``, where s are the singular values of the rows and U are their
     left singular vectors.
     """
-    xp, asarray = _namespace(X)
     products = row_products(X, moments)
-    squares, left = _eigh(products.gram(), xp)
+    gram = products.gram()
+    if len(gram) <= COVARIANCE_FEATURES:
+        squares, left = _eigh(gram, _namespace(X)[0])
+        coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE)
+    else:
+        squares, left = _leading_of_gram(X, gram, int(n_components), seed)
+        coordinates = triangular_coordinates(gram)
     squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
@@ -211,14 +239,29 @@ def _from_products_of_rows(
     whitening = None
     if n_whitened:
         vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
-        whitening = _whitening(squares[:n_whitened] / len(squares), vectors)
+        whitening = _whitening(squares[:n_whitened] / len(gram), vectors)
     # Orthonormal also if the rank is smaller.
     components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
     statistics = _row_by_row(X, moments, components, SINGLE_PROCESS)
-    coordinates = None
-    if not moments.n_missing:
-        coordinates = left[:, :rank] * asarray(np.sqrt(squares[:rank]))
-    return PrincipalComponents(components, *statistics, whitening, coordinates)
+    complete = None if moments.n_missing else coordinates
+    return PrincipalComponents(components, *statistics, whitening, complete)
+
+
+def _leading_of_gram(X: Rows, gram: Any, n_components: int, seed: int) -> tuple[Any, Any]:
+    """The leading eigenvalues and eigenvectors: of the components, and roughly of the whitening."""
+    xp, asarray = _namespace(X)
+    leading = _lobpcg(
+        lambda v: gram @ v, _random_vectors(X, len(gram), n_components, seed), n_components
+    )
+    n_others = WHITENED_FEATURES - n_components + OVERSAMPLING
+    vectors = xp.concatenate(
+        [leading, asarray(np.random.RandomState(seed).normal(size=(len(gram), max(n_others, 0))))],
+        1,
+    )
+    for _ in range(3):
+        vectors = xp.linalg.qr(gram @ vectors)[0]
+    squares, rotation = _eigh(vectors.T @ (gram @ vectors), xp)
+    return squares, vectors @ rotation
 
 
 def _eigh(matrix: Any, xp: Any) -> tuple[Any, Any]:

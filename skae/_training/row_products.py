@@ -4,7 +4,7 @@ Neither form copies the rows into one dense array.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ MAX_DENSITY = 0.1
 # Up to this ratio of the squares of the means to the variance, rows are centred after products:
 # these lose so many of the digits of float64, see `MIN_EIGENVALUE` in `pca.py`.
 MAX_MEAN_SQUARE = 1e3
+
+# Added to the diagonal of a Gram matrix, relative to its trace, for its Cholesky factor: more than
+# the rounding errors of float64.
+JITTER = 1e-12
 
 
 class RowProducts:
@@ -87,7 +91,9 @@ class SparseRowProducts(RowProducts):
     def gram(self) -> np.ndarray:
         """The products of all pairs of rows, (n_samples, n_samples)."""
         products, mean = (self._scaled @ self._scaled.T).toarray(), self._scaled @ self._mean
-        return products - mean - mean[:, None] + self._mean @ self._mean
+        products -= mean
+        products -= mean[:, None] - self._mean @ self._mean
+        return products
 
     def times(self, vectors: np.ndarray) -> np.ndarray:
         """The product of the rows and `vectors`, (n_features, n_vectors)."""
@@ -95,7 +101,9 @@ class SparseRowProducts(RowProducts):
 
     def transposed_times(self, vectors: np.ndarray) -> np.ndarray:
         """The product of the transposed rows and `vectors`, (n_samples, n_vectors)."""
-        return self._scaled.T @ vectors - np.outer(self._mean, vectors.sum(axis=0))
+        products = self._scaled.T @ vectors
+        products -= np.outer(self._mean, vectors.sum(axis=0))
+        return products
 
 
 def row_products(X: Rows, moments: Moments) -> RowProducts:
@@ -115,3 +123,59 @@ def fill_with_mean(X: sparse.csr_array, mean: np.ndarray) -> sparse.csr_array:
     filled = X.copy()
     filled.data[missing] = mean[X.indices[missing]]
     return filled
+
+
+class RowCoordinates(NamedTuple):
+    """The coordinates of few wide rows along orthonormal axes of the space that they span.
+
+    The rows are ``values @ axes``, so the axes are ``inverse @ rows``.
+    """
+
+    values: Any  # (n_samples, n_coordinates); a tensor if the rows are
+    std: Any  # (n_coordinates,), standard deviations; of triangular values their mean, or 0
+    triangular: bool
+
+    def times_inverse(self, products: Tensor) -> Tensor:
+        """The product of the inverse and products of the rows, (n_samples, n_vectors)."""
+        values, std = self._tensors(products)
+        if self.triangular:
+            return torch.linalg.solve_triangular(values, products, upper=False)
+        return (values.mT @ products) / (len(values) * std.square())[:, None]
+
+    def times_transposed_inverse(self, vectors: Tensor) -> Tensor:
+        """The product of the transposed inverse and vectors, (n_coordinates, n_vectors)."""
+        values, std = self._tensors(vectors)
+        if self.triangular:
+            return torch.linalg.solve_triangular(values.mT, vectors, upper=True)
+        return values @ (vectors / (len(values) * std.square())[:, None])
+
+    def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return as_tensor(self.values, like.dtype, like.device), as_tensor(
+            self.std, like.dtype, like.device
+        )
+
+
+def principal_coordinates(squares: Any, left: Any, smallest: float) -> RowCoordinates:
+    """Coordinates along all principal components, from the eigenvectors of the Gram matrix.
+
+    Eigenvalues below `smallest`, relative to the largest, are regarded as zero.
+    """
+    xp: Any = torch if isinstance(left, Tensor) else np
+    rank = int((squares > smallest * squares[0]).sum())
+    singular = xp.sqrt(squares[:rank])
+    return RowCoordinates(left[:, :rank] * singular, singular / len(left) ** 0.5, False)
+
+
+def triangular_coordinates(gram: Any) -> RowCoordinates:
+    """Coordinates by the Cholesky factor of the Gram matrix, in float64, which is overwritten.
+
+    Faster than eigenvectors. Axes of rows that are combinations of the rows before have no length.
+    """
+    diagonal = gram.diagonal() if isinstance(gram, Tensor) else np.einsum("ii->i", gram)
+    total, n_samples = float(diagonal.sum()), len(gram)
+    diagonal += JITTER * total
+    xp: Any = torch if isinstance(gram, Tensor) else np
+    values = xp.linalg.cholesky(gram)
+    # Of a row that is the negative sum of the others, the square is `n_samples` times the jitter.
+    is_new = xp.diagonal(values) ** 2 > 2 * n_samples * JITTER * total
+    return RowCoordinates(values, is_new * (total / n_samples**2) ** 0.5, True)

@@ -23,7 +23,7 @@ from .fit_data import FitData
 from .initialization import make_rotated
 from .manual_backward import has_manual_backward, layers_of
 from .result import TrainedNetwork
-from .row_products import row_products
+from .row_products import RowCoordinates, row_products
 
 
 class FeatureSpace:
@@ -49,15 +49,15 @@ class FeatureSpace:
 
 
 class RowSpace(FeatureSpace):
-    """The space of the rows, with coordinates along all of their principal components.
+    """The space of the rows.
 
     The centred rows are ``coordinates @ axes`` with orthonormal axes, (n_coordinates, n_features).
-    The axes are as large as all rows and are not stored: they are ``dual.T @ rows``.
+    The axes are as large as all rows and are not stored.
     """
 
-    def __init__(self, all_features: FitData, initial: Autoencoder, coordinates: Any):
+    def __init__(self, all_features: FitData, initial: Autoencoder, coordinates: RowCoordinates):
         device, scale = all_features.device, all_features.scale
-        X, shift = coordinates * scale, np.zeros(coordinates.shape[1])
+        X, shift = coordinates.values * scale, np.zeros(coordinates.values.shape[1])
         rows, stats = make_dataset(X, shift, scale, device), moments(X, all_features.group)
         super().__init__(
             replace(all_features, X=X, rows=rows, held_out_rows=rows, shift=shift, moments=stats)
@@ -65,9 +65,8 @@ class RowSpace(FeatureSpace):
         # Standard units are those of the network here.
         self._products = row_products(all_features.X, all_features.moments)
         self._initial = initial
-        values = as_tensor(coordinates, max_float_dtype(device), device)
-        self._variances = values.square().mean(0)
-        self._dual = values / (len(values) * self._variances)
+        self._coordinates = coordinates
+        self._std = as_tensor(coordinates.std, max_float_dtype(device), device)
 
     def reduce(self, network: Autoencoder) -> Autoencoder:
         """The network for rows in the coordinates of `data`; the decoders of both are zero."""
@@ -78,7 +77,7 @@ class RowSpace(FeatureSpace):
         vectors = self._to_coordinates(torch.column_stack([path.components.mT, first.matrix]))
         components, whitening = vectors.tensor_split([len(path.components)], dim=1)
         residual = torch.linalg.vector_norm(scales.output_scale)
-        zeros = torch.zeros_like(self._variances)
+        zeros = torch.zeros_like(self._std)
         self._reduced = _autoencoder(
             network,
             [Whitening(whitening), *encoder],
@@ -88,8 +87,8 @@ class RowSpace(FeatureSpace):
                 zeros + scales.inverse_input_scale[0],
                 scales.inverse_code_scale,
                 scales.delta_scale,
-                # Test error with one scale for all coordinates instead: 2 % higher.
-                self._variances.sqrt().clamp_max(residual),
+                # Test error with one scale for all principal components instead: 2 % higher.
+                self._std.clamp_max(residual),
             ),
         )
         return self._reduced
@@ -121,16 +120,16 @@ class RowSpace(FeatureSpace):
     def _to_coordinates(self, vectors: Tensor) -> Tensor:
         """The products of the axes and vectors, (n_features, n_vectors)."""
         products = self._products.times(self._products.native(vectors))
-        return self._dual.mT @ self._as_tensor(products)
+        return self._coordinates.times_inverse(self._as_tensor(products))
 
     @torch.no_grad()
     def _to_features(self, vectors: Tensor) -> Tensor:
         """The vectors with these coordinates, (n_coordinates, n_vectors)."""
-        products = self._dual @ vectors.to(self._dual)
+        products = self._coordinates.times_transposed_inverse(vectors.to(self._std))
         return self._as_tensor(self._products.transposed_times(self._products.native(products)))
 
     def _as_tensor(self, values: Any) -> Tensor:
-        return as_tensor(values, self._dual.dtype, self._dual.device)
+        return as_tensor(values, self._std.dtype, self._std.device)
 
 
 def training_space(network: Autoencoder, data: FitData) -> FeatureSpace:
