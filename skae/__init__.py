@@ -6,7 +6,7 @@ from typing import Any
 from ._data.forks import IMPORT_LOCK
 from ._nn import old_names
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 # The module of each public name; `__init__.pyi` has the same for type checkers. A module is
 # imported when one of its names is first used: `import skae` imports neither torch nor
@@ -37,6 +37,7 @@ _HOMES = {
     "make_reconstruction_scorer": "_inspection.scoring",
     "register_onnx_converters": "_export.export",
     "save": "_export.safetensors",
+    "show_versions": "_data.versions",
     "to_onnx": "_export.export",
 }
 _DEPRECATED = {"to_numpy": "_export.export"}

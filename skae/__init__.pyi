@@ -13,6 +13,7 @@ from ._autoencoders.reconstruction_transformer import (
 )
 from ._autoencoders.sparse import SparseAutoencoder as SparseAutoencoder
 from ._autoencoders.vae import VAE as VAE
+from ._data.versions import show_versions as show_versions
 from ._export.export import export_numpy as export_numpy
 from ._export.export import register_onnx_converters as register_onnx_converters
 from ._export.export import to_onnx as to_onnx
