@@ -202,8 +202,9 @@ that were not in `fit`. It compares two statements with measurements:
 ## How `fit` chooses between PCA and the network
 
 1. Training starts at PCA of all rows: the networks that are added to PCA have an output of zero.
-2. About a tenth of the rows is held out: at least 50 rows unless that is more than a quarter of
-   them, at most 5000 rows, complete groups if `fit` has `groups`, or the rows of `X_val` instead.
+2. A tenth of the rows is held out, but at least 50 rows (or a quarter of the rows, if that is
+   fewer) and at most 5000; with `groups`, complete groups are held out, and with `X_val`, its rows
+   are used instead.
 3. The error of a held-out row is the squared error of its reconstruction from the
    [projected code](projection.md), as `transform` and `inverse_transform` would compute it, with
    a moving average of the weights.
