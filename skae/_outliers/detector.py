@@ -68,7 +68,9 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     contamination : "auto" or float in (0, 0.5], default="auto"
         Fraction of the training rows that are classified as outliers. With "auto", outliers are
         the rows with scores below the lower quartile of the training scores by more than one and a
-        half times the interquartile range, as in a box plot.
+        half times the interquartile range, as in a box plot. If `fit` has few rows, new inliers
+        have lower scores than these, and more of them are below the threshold: use a quantile of
+        the scores of inliers that were not in `fit`.
 
     novelty : bool, default=False
         Whether the training rows contain no outliers, so that only new rows may be outliers. If
