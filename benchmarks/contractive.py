@@ -16,7 +16,7 @@ import argparse
 import json
 
 import numpy as np
-from _timing import Timer, figure, markdown_table
+from _timing import Timer, markdown_table
 from data_sets import ROOT, folder
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA
@@ -136,15 +136,21 @@ def page(results: list[dict]) -> str:
 
 
 def conclusion(results: list[dict]) -> list[str]:
-    """The default contraction relative to `AutoencoderTransformer`, as a list."""
+    """The default contraction relative to `AutoencoderTransformer`."""
     by_case = {(r["set"], r["reducer"]): r for r in results}
-    lines = ["", "`ContractiveAutoencoder` relative to `AutoencoderTransformer`:", ""]
+    columns = {"error": "error", "norm": "slope", "change, 0.25": "movement at 0.25"}
+    rows = []
     for name in ("digits", "mnist"):
         plain, ours = by_case[name, "plain"], by_case[name, f"contraction {DEFAULT}"]
-        columns = {"error": "error", "norm": "slope", "change at 0.25": "movement at 0.25"}
-        ratios = {title: ours[key] / plain[key] for title, key in columns.items()}
-        lines.append(f"- {name}: " + ", ".join(f"{k} {figure(v)}" for k, v in ratios.items()))
-    return [*lines, "", *NOTE.splitlines()]
+        rows.append((name, *(ours[key] / plain[key] for key in columns.values())))
+    return [
+        "",
+        "Figures of `ContractiveAutoencoder` relative to those of `AutoencoderTransformer`:",
+        "",
+        *markdown_table(("set", *columns), rows),
+        "",
+        *NOTE.splitlines(),
+    ]
 
 
 def main() -> None:
