@@ -46,11 +46,12 @@ HEAD = """# Performance
 Training time, inference time and memory, beside other libraries. `make bench` runs all benchmarks
 and writes this page; `make bench-report` only writes it, from `benchmarks/results/`.
 
-**Versions.** The figures of version 0.1.0 below do not include the
-[projection of rows](projection.md), which version 0.2.0 added: its times and errors are on that
-page. The number of steps and the learning rate have changed as well. So times and errors of small
-fits, of tables and of single rows differ in version 0.2.0. Rows are still not projected by
-default where a step of the projection is expensive, as with the networks for images on this page.
+**Versions.** Most figures are those of version 0.1.0, as the table below shows. Version 0.2.0 added
+the [projection of rows](projection.md), whose times are on that page, and changed the number of
+steps and the learning rate. So times and errors of small fits, of tables and of single rows differ
+in version 0.2.0; [Never worse than PCA](never_worse_than_pca.md) has its errors beside those of
+plain autoencoders. The networks for images on this page have no projection by default, because a
+step would be expensive.
 
 **Method.** The methods run one after the other, each in a new process and with the default number
 of threads. Imports, the loading of data, the initialisation of libraries and the evaluation are not
