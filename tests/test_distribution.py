@@ -46,6 +46,7 @@ def test_the_version_has_a_section_of_the_changelog_and_is_cited():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {release}" in citation
     assert f"license: {PROJECT['license']}" in citation
+    assert f"  version = {{{release}}}" in (ROOT / "docs" / "about.md").read_text(encoding="utf-8")
 
 
 def test_metadata_have_the_licence_the_types_and_the_supported_versions_of_python():
@@ -86,3 +87,13 @@ def test_every_dependency_is_pinned():
 
 def test_all_dependencies_of_users_are_in_show_versions():
     assert requirements(*EXTRAS_OF_USERS).keys() <= set(PACKAGES)
+
+
+def test_the_conda_recipe_has_the_version_and_the_dependencies():
+    recipe = (ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8")
+    assert f'  version: "{skae.__version__}"' in recipe
+    for requirement in requirements("plot", "save", "onnx").values():
+        name = {"torch": "pytorch", "matplotlib": "matplotlib-base"}.get(
+            requirement.name, requirement.name
+        )
+        assert f"    - {name} {requirement.specifier}\n" in recipe
