@@ -1,5 +1,6 @@
 """Rules for parameters, declared beside their defaults, and the errors that follow from them."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, fields
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 # Python counts Booleans among the integers; as numbers of layers or epochs they are mistakes.
 BOOLEANS = (bool, np.bool_)
+
+# The largest numbers of an interval without an upper bound: torch counts in 64 bits, and trains in
+# float32.
+LARGEST: dict[type, float] = {Integral: 2**63 - 1, Real: float(np.finfo(np.float32).max)}
+# How torch says that host memory is too small.
+OUT_OF_MEMORY = re.compile("DefaultCPUAllocator|Storage size calculation overflowed")
+# The most characters of a value in a message.
+MAX_SHOWN = 200
 
 
 class Rule:
@@ -106,11 +115,17 @@ class Interval(Rule):
 
     def _contains(self, value: Any) -> bool:
         above = value >= self.left if self._left_closed else value > self.left
+        if self.right == inf:
+            return above and not self.is_too_large(value)
         return above and (value <= self.right if self._right_closed else value < self.right)
+
+    def is_too_large(self, value: Any) -> bool:
+        """Whether a number has no upper bound but the largest one of its type, and is above it."""
+        return self.right == inf and self._is_number(value) and value > LARGEST[self.type]
 
 
 class StrOptions(Rule):
-    """One of some strings.
+    """A string that is one of a set.
 
     Parameters
     ----------
@@ -126,7 +141,8 @@ class StrOptions(Rule):
 
     def __init__(self, options: Iterable[str]) -> None:
         self.options = tuple(options)
-        description = "one of " + ", ".join(map(repr, self.options))
+        names = ", ".join(map(repr, self.options))
+        description = names if len(self.options) == 1 else f"one of {names}"
         super().__init__(
             description, lambda value: isinstance(value, str), self.options.__contains__
         )
@@ -324,7 +340,16 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
     hint = ""
     if isinstance(value, np.random.Generator):
         hint = " An integer that it draws is a seed: `rng.integers(2**32)`."
-    raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {value!r}.{hint}")
+    for rule in allowed:
+        if isinstance(rule, Interval) and rule.is_too_large(value):
+            hint = f" The largest such number is {LARGEST[rule.type]:g}."
+    given = shortened(repr(value))
+    raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {given}.{hint}")
+
+
+def shortened(text: str) -> str:
+    """A text that is cut if it is too long for a message."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def check_finite_results(estimator: BaseEstimator) -> None:
@@ -347,9 +372,14 @@ def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
     before = dict(vars(estimator))
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         vars(estimator).clear()
         vars(estimator).update(before)
+        if isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)):
+            raise MemoryError(
+                f"`fit` of {type(estimator).__name__} needs more memory than there is. What it "
+                "needs grows with the sizes of the layers, the code and the batches."
+            ) from error
         raise
 
 

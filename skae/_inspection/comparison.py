@@ -37,7 +37,7 @@ class ReducerScores(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class ReducerComparison:
-    """The comparison that :func:`compare_reducers` returns; prints as a table.
+    """The result of :func:`compare_reducers`; prints as a table.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ MAX_CLASSES = 20
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LatentSpaceDisplay:
-    """Rows at two of their codes, marked by `y`.
+    """Scatter plot of two of the codes of rows, marked by `y`.
 
     Each class has a marker and a colour. If all class names are single characters, these are the
     markers. Numbers are drawn from dark to light.

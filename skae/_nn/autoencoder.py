@@ -121,10 +121,11 @@ class DecoderForm(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """code = V (x - mean) + g(x);  raw = link(mean + V' code) + f(code).
+    """The network of an autoencoder: PCA plus an encoder g and a decoder f.
 
-    Before training g = f = 0, and this is PCA. It is also PCA for codes far from those of all
-    training rows: f decreases to zero from `max_train_distance` on.
+    ``code = V (x - mean) + g(x)`` and ``raw = link(mean + V' code) + f(code)``, where V has the
+    principal components. Before training g = f = 0, and this is PCA. It is also PCA for codes far
+    from those of all training rows: f decreases to zero from `max_train_distance` on.
     """
 
     pca_path: PCAPath

@@ -43,7 +43,7 @@ class Seeds(NamedTuple):
 
 @dataclass
 class FitData:
-    """What a fit starts from.
+    """The data of a fit: rows, held-out rows, units, device and random seeds.
 
     Attributes
     ----------

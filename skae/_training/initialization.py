@@ -56,7 +56,7 @@ class NetworkParts(NamedTuple):
 
 
 class Initialization(NamedTuple):
-    """What training starts from."""
+    """The network before training, and the PCA with which it is compared."""
 
     fitted: FittedAutoencoder  # the network, in float64, or that of the fit that is continued
     pca: PCAPath  # the baseline of `pca_score_`

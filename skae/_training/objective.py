@@ -39,7 +39,7 @@ class TrainingSource(NamedTuple):
 
 
 class Objective(ABC):
-    """What training minimises: a loss for each row of a batch.
+    """Base class of objectives: a loss for each row of a batch, to be minimised.
 
     A subclass defines :meth:`per_row`, which reads like the equation of the method. All else has
     a default. Training minimises the mean of `per_row` over the training rows, and compares epochs
