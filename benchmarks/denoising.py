@@ -224,7 +224,8 @@ def page(results: dict) -> str:
         "",
         "`DenoisingAutoencoder` beside PCA, a linear filter and kernel PCA. These three have the",
         "parameters that are best on the test images; the autoencoder has one configuration for",
-        "each table. Measured with version 0.1.0.",
+        "each table. Measured with version 0.2.0; seconds are those of the fit of the autoencoder,",
+        "on a machine with other load.",
         "",
         "    python benchmarks/denoising.py",
         "",
@@ -280,7 +281,13 @@ def _renamed(case: dict) -> dict:
 
 
 def _table(rows: list[dict], form: str) -> list[str]:
-    cells = [[format(v, form) if isinstance(v, float) else v for v in r.values()] for r in rows]
+    cells = [
+        [
+            format(v, ".0f" if name == "seconds" else form) if isinstance(v, float) else v
+            for name, v in row.items()
+        ]
+        for row in rows
+    ]
     lines = [list(rows[0]), ["---"] * len(rows[0]), *cells]
     return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
