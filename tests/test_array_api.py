@@ -352,6 +352,7 @@ def test_the_checks_of_scikit_learn_pass():
             assert f"{cls.__name__} {check}" in run.stdout
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.usefixtures("dispatch")
