@@ -275,7 +275,13 @@ def _sequence(elements: str, rule: Rule, accepts_length: Callable[[int], bool]) 
 def as_tuple(value: Any) -> tuple[Any, ...]:
     """Python's numbers in a list, a tuple, an array, or a number by itself."""
     values = value.tolist() if isinstance(value, np.ndarray) else value
-    return tuple(values) if isinstance(values, list | tuple | range) else (values,)
+    values = values if isinstance(values, list | tuple | range) else (values,)
+    return tuple(_of_python(value) for value in values)
+
+
+def _of_python(value: Any) -> Any:
+    """Python's number or string if `value` is one of NumPy, else the value itself."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 BOOLEAN = instance_of(BOOLEANS, "True or False")
@@ -368,8 +374,14 @@ def check_finite_results(estimator: BaseEstimator) -> None:
 
 @contextmanager
 def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Restore every attribute if the body raises, so that no estimator is left half fitted."""
+    """Restore every attribute if the body raises, so that no estimator is left half fitted.
+
+    Within the context, NumPy's numbers among the parameters are Python's: the arithmetic of a fit
+    would overflow in eight bits, and round in float16.
+    """
     before = dict(vars(estimator))
+    given = estimator.get_params(deep=False)
+    vars(estimator).update({name: _of_python(value) for name, value in given.items()})
     try:
         yield
     except BaseException as error:
@@ -381,6 +393,7 @@ def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
                 "needs grows with the sizes of the layers, the code and the batches."
             ) from error
         raise
+    vars(estimator).update(given)
 
 
 def _is_float(value: object) -> bool:
