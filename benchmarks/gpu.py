@@ -54,7 +54,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes((512, 128), 32, 10, (1, 2, 5, 10, 30), 200, 100, 1000)
-QUICK = Sizes((32,), 8, 2, (1, 2), 16, 3, 10)
+QUICK = Sizes((32,), 8, 20, (1, 20), 16, 3, 10)
 
 
 def digits() -> Images:
