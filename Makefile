@@ -33,13 +33,14 @@ BENCHMARKS := time_to_quality classic small_fit search precision inference growt
 BENCH := env -u OMP_NUM_THREADS -u OPENBLAS_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest test-dist coverage lint bench bench-report gpu docs dist clean
+.PHONY: help demo test test-oldest test-dist coverage lint bench bench-report gpu docs docs-test dist clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s%s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP)  ## PCA against an autoencoder on the digits: a table and a picture
 	@MPLBACKEND=Agg $(BIN)/python examples/plot_pca_vs_autoencoder.py
+	@echo "picture: pca_vs_autoencoder.png"
 
 test: lint  ## linters, types, tests and doctests
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
@@ -73,12 +74,15 @@ bench-report: $(BENCH_STAMP)  ## docs/performance.md from the results that are t
 # `make gpu GPU_PYTHON=python3` uses an environment that has torch for the GPU already.
 GPU_PYTHON ?= $(BIN)/python
 gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(STAMP))  ## tests and figures of a GPU (8 minutes)
-	@SCIPY_ARRAY_API=1 $(GPU_PYTHON) -m pytest -q -m gpu tests
+	@SCIPY_ARRAY_API=1 $(GPU_PYTHON) -m pytest -q -m gpu tests/test_gpu.py tests/test_array_api.py
 	@SCIPY_ARRAY_API=1 $(GPU_PYTHON) benchmarks/gpu.py
 
 docs: $(DOCS_STAMP)  ## the pages, in docs/_build/html
 	@MPLBACKEND=Agg $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+docs-test: docs  ## the pages in a browser: links, widths, the search (needs Chromium and its driver)
+	@SKAE_PAGES=docs/_build/html $(BIN)/python -m pytest -q tests/test_pages.py
 
 dist: $(DIST)/.installed  ## the wheel and the source distribution, in dist
 	@rm -rf dist
