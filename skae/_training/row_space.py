@@ -6,6 +6,7 @@ rows of n - 1 features. After training the change of coordinates becomes part of
 to the rows.
 """
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -111,7 +112,8 @@ class RowSpace(FeatureSpace):
     def measured(self, trained: TrainedNetwork, network: Autoencoder) -> TrainedNetwork:
         """The trained network, with `network` for the coordinates, where statistics are faster."""
         initial = make_rotated(self._reduced, self.data, trained.fitted.n_components)
-        fitted = initial.with_trained_layers(network)
+        # A copy: `trained` shares the layers, and may have another precision.
+        fitted = initial.with_trained_layers(copy.deepcopy(network))
         fitted.network.shrink(trained.history.shrinkage)
         own = TrainedNetwork(fitted, fitted.network.pca_path, trained.history)
         return trained._replace(in_row_space=(own, self.data))
