@@ -127,9 +127,6 @@ def test_a_network_that_is_no_function_of_both_sizes_is_refused(autoencoder, giv
 @pytest.mark.parametrize(
     "layers",
     [
-        {"hidden_layer_sizes": (7,)},
-        {"hidden_layer_sizes": [7, 5]},
-        {"activation": "relu"},
         {"tied_weights": True},
         {"image_shape": np.array([8, 8])},
         {"pretraining": "layerwise"},
@@ -142,6 +139,20 @@ def test_parameters_of_layers_are_refused_beside_a_network(autoencoder, layers, 
         pytest.skip("has no such parameter")
     with pytest.raises(ValueError, match=f"`{name}` must be .* with a `network` of your own"):
         small(autoencoder, network=pair, **layers).fit(digits)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [{"hidden_layer_sizes": (7,)}, {"hidden_layer_sizes": [7, 5]}, {"activation": "relu"}],
+    ids=str,
+)
+def test_parameters_that_a_network_ignores_raise_a_warning(autoencoder, layers, digits, small):
+    network = pair if autoencoder is not skae.VAE else partial(pair, n_outputs=2)
+    plain = small(autoencoder, network=network, max_iter=1).fit(digits)
+    message = rf"`{next(iter(layers))}`=.* has no effect.*will be an error in version 0\.4"
+    with pytest.warns(FutureWarning, match=message):
+        warned = small(autoencoder, network=network, max_iter=1, **layers).fit(digits)
+    np.testing.assert_array_equal(warned.score_samples(digits), plain.score_samples(digits))
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (4, 4, 3), [5, 6, 4], np.array([12, 5, 3])])

@@ -1,6 +1,5 @@
 """Checks of the parameters of a fit against the data and against other processes."""
 
-import warnings
 from inspect import signature
 from math import prod
 from numbers import Integral, Real
@@ -11,8 +10,10 @@ from torch import nn
 
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
+from .._data.user_warnings import warn_user
 from .._data.validation import as_tuple
 from .._nn.fitted import FittedAutoencoder
+from .._nn.old_names import REMOVED_IN
 from .._training.callbacks import callback_names
 from .._training.diagnostics import WARNS
 from .shared_parameters import SharedParameters
@@ -137,18 +138,17 @@ def _check_image_shape(shape: tuple[int, ...], n_features: int, *, warns: bool) 
         return
     height, width, channels = shape
     if channels < min(height, width) and max(height, width) <= MAX_ASPECT * min(height, width):
-        warnings.warn(
+        warn_user(
             f"`image_shape`={shape} means {height} channels of {width} x {channels} pixels. For "
             f"images of shape {shape} with the channels last, use image_shape="
             f"{(channels, height, width)} and the rows images.transpose(0, 3, 1, 2)"
             ".reshape(len(images), -1).",
             UserWarning,
-            stacklevel=6,
         )
 
 
 def check_user_network(parameters: SharedParameters) -> None:
-    """Refuse a `network` that makes no pair of modules, and parameters that describe its layers."""
+    """Refuse a `network` that is no function of two sizes, and parameters of layers beside it."""
     network = parameters.network
     if network is None:
         return
@@ -157,14 +157,26 @@ def check_user_network(parameters: SharedParameters) -> None:
             "`network` must be a function: network(n_features, n_components) returns two torch "
             f"modules, encoder and decoder. Got {network!r}."
         )
-    for name in ("hidden_layer_sizes", "activation", "tied_weights", "image_shape", "pretraining"):
-        given, default = getattr(parameters, name), getattr(type(parameters), name)
-        # Also the default of all classes, which was that of this one in earlier versions.
-        if _as_text(given) not in map(_as_text, (default, getattr(SharedParameters, name))):
+    for name in ("tied_weights", "image_shape", "pretraining"):
+        if _is_given(parameters, name):
             raise ValueError(
-                f"`{name}` must be {default!r} with a `network` of your own, got {given!r}: build "
-                "that into its modules instead."
+                f"`{name}` must be {getattr(SharedParameters, name)!r} with a `network` of your "
+                f"own, got {getattr(parameters, name)!r}: build that into its modules instead."
             )
+    ignored = [n for n in ("hidden_layer_sizes", "activation") if _is_given(parameters, n)]
+    if ignored and WARNS.get():
+        names = " and ".join(f"`{name}`={getattr(parameters, name)!r}" for name in ignored)
+        warn_user(
+            f"{names} has no effect, because `network` makes all layers. This will be an error in "
+            f"version {REMOVED_IN}: leave it out.",
+            FutureWarning,
+        )
+
+
+def _is_given(parameters: SharedParameters, name: str) -> bool:
+    """Whether a parameter has another value than its default, or its default in version 0.1."""
+    defaults = getattr(type(parameters), name), getattr(SharedParameters, name)
+    return _as_text(getattr(parameters, name)) not in map(_as_text, defaults)
 
 
 def _takes_two_arguments(function: Any) -> bool:

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
+from .._data.user_warnings import warn_user
 from .._graph import numpy_runtime
 from .._graph.graph import Node
 from .._nn.old_names import REMOVED_IN
@@ -213,11 +213,10 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
 
 def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
     """Deprecated name of :func:`export_numpy`; it will be removed in version 0.4."""
-    warnings.warn(
+    warn_user(
         "`to_numpy` was renamed to `export_numpy`; the old name will be removed in version "
         f"{REMOVED_IN}.",
         FutureWarning,
-        stacklevel=2,
     )
     export_numpy(estimator, folder)
 

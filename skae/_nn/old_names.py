@@ -11,12 +11,13 @@ Rules for the tables:
 """
 
 import sys
-import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+from .._data.user_warnings import warn_user
 
 PACKAGE = __name__.partition(".")[0]
 REMOVED_IN = "0.4"
@@ -218,11 +219,10 @@ class OldModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         module = self.__name__.partition(".")[2]
         if name in PUBLIC_NOW.get(module, ()):
-            warnings.warn(
+            warn_user(
                 f"`{self.__name__}.{name}` is `{PACKAGE}.base.{name}` now; the old name will be "
                 f"removed in version {REMOVED_IN}.",
                 FutureWarning,
-                stacklevel=2,
             )
             return getattr(import_module(f"{PACKAGE}.base"), name)
         if not name.startswith("__"):

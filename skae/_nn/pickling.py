@@ -1,7 +1,6 @@
 """Networks as plain values and arrays: the form that they have in pickles and files."""
 
 import copy
-import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self, TypedDict
@@ -13,6 +12,7 @@ from sklearn.utils.fixes import parse_version
 from torch import Tensor, nn
 
 from .._data.torch_defaults import with_torch_defaults
+from .._data.user_warnings import warn_user
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .layers import LAYERS, has_hooks
 from .old_names import NEW_ATTRIBUTES, PACKAGE, RENAMED_CLASSES, new_attribute_names
@@ -98,11 +98,10 @@ class VersionPickleMixin(BaseEstimator):
             return
         name = type(self).__name__
         if parse_version(written) > parse_version(current):
-            warnings.warn(
+            warn_user(
                 f"This {name} was pickled by skae {written}, which is newer than the skae "
                 f"{current} that reads it: it may not work, or give other results.",
                 UserWarning,
-                stacklevel=2,
             )
         try:
             self._set_state(state)

@@ -1,11 +1,11 @@
 """Class labels with -1 for rows without one, and their spreading along a graph of neighbours."""
 
-import warnings
-
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
 from sklearn.utils.multiclass import check_classification_targets
+
+from .._data.user_warnings import warn_user
 
 UNLABELED = -1
 
@@ -28,11 +28,10 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )
     labeled = has_label(y)
     if len(set(y[labeled].tolist())) == 1 and not labeled.all():
-        warnings.warn(
+        warn_user(
             f"`y` has no values but {y[labeled].tolist()[0]!r} and -1, so these are taken as two "
             "classes: -1 marks rows without a label only if there are two or more other values.",
             UserWarning,
-            stacklevel=3,
         )
         labeled[:] = True
     check_classification_targets(y[labeled])

@@ -1,6 +1,5 @@
 """Diagnostics of a fit in plain words. Most are only noted; likely mistakes are warned of."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +14,7 @@ from torch import Tensor
 from .._data.array_api import column_sums, to_namespace_of
 from .._data.dataset import dense_block
 from .._data.device import max_float_dtype
+from .._data.user_warnings import warn_user
 from .._nn.fitted import FittedAutoencoder
 from .fit_data import FitData
 from .loop import History, divergence_message
@@ -92,16 +92,16 @@ def warn_after_fit(
     """
     for text, category in diagnostics:
         if category is not None and WARNS.get():
-            warnings.warn(text, category, stacklevel=3)
+            warn_user(text, category)
         elif verbose:
             print(text)
     kept = f"The weights of epoch {history.best_epoch} are kept (0: {start})."
     if history.diverged and WARNS.get():
         message = divergence_message(learning_rate, finite_before=history.finite_before)
         message = f"{message} {kept}"
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warn_user(message, ConvergenceWarning)
     if history.interrupted:
-        warnings.warn(f"Training was interrupted. {kept}", ConvergenceWarning, stacklevel=3)
+        warn_user(f"Training was interrupted. {kept}", ConvergenceWarning)
         raise KeyboardInterrupt
 
 

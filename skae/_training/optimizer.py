@@ -1,6 +1,5 @@
 """Optimisers on one vector of weights, gradient clipping, and learning-rate schedules."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
+
+from .._data.user_warnings import warn_user
 
 
 class Adam:
@@ -126,7 +127,7 @@ class Optimizer:
                 ) from error
         # After the `except` clause, within which the error would keep tensors alive.
         if self._n_pieces == 1:
-            warnings.warn(OUT_OF_MEMORY.format(len(index)), RuntimeWarning, stacklevel=2)
+            warn_user(OUT_OF_MEMORY.format(len(index)), RuntimeWarning)
         self._n_pieces *= 2
         return self._mean_gradient(gradient, index)
 
