@@ -42,7 +42,7 @@ class Denoising(Reconstruction):
             return CORRUPTIONS[self.corruption](x, self.level, columns, rng)
         corrupted = self.corruption(columns.to_units_of_X(x), rng)
         if not isinstance(corrupted, Tensor) or corrupted.shape != x.shape:
-            given = tuple(corrupted.shape) if isinstance(corrupted, Tensor) else repr(corrupted)
+            given = tuple(corrupted.shape) if isinstance(corrupted, Tensor) else type(corrupted)
             raise ValueError(
                 f"`corruption` must return a tensor of the shape of its batch, {tuple(x.shape)}, "
                 f"got {given}."

@@ -1,7 +1,6 @@
 """Subclasses that define their objective as a method `_loss`, as before version 0.2."""
 
 import inspect
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType
@@ -9,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Generator, Tensor
 
+from .._data.user_warnings import warn_user
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
 from .._training.objective import Objective, ObjectiveWrapper, defined_at
@@ -48,11 +48,10 @@ class LossMethodMixin:
         super().__init_subclass__(**kwargs)
         if not _defines_loss(cls):
             return
-        warnings.warn(
+        warn_user(
             f"`{cls.__name__}._loss` is deprecated and will be ignored from version 0.4 on: return "
             'a skae.base.Objective from `_objective`, see the page "Your own objective".',
             FutureWarning,
-            stacklevel=3,
         )
         inherited = cls._inherited_objective or getattr(cls, "_objective")  # noqa: B009
         is_abstract = getattr(inherited, "__isabstractmethod__", False)
@@ -74,6 +73,8 @@ class LossMethodMixin:
     @property
     def _reconstruction(self) -> ReconstructionLoss:
         """The name of the reconstruction loss in such methods."""
+        if not (isinstance(self.loss, str) and self.loss in LOSSES):  # `fit` raises the error
+            raise AttributeError(f"There is no loss {self.loss!r}.")
         return LOSSES[self.loss]
 
 

@@ -1,6 +1,5 @@
 """The sparse autoencoder: a dictionary of many units, few of which are active in a row."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -18,8 +17,10 @@ from .._data.array_api import as_numpy, to_namespace_of
 from .._data.dataset import row_blocks
 from .._data.device import as_array
 from .._data.torch_defaults import with_torch_defaults
+from .._data.user_warnings import warn_user
 from .._data.validation import (
     BOOLEAN,
+    BOOLEANS,
     FRACTION,
     NONE,
     Interval,
@@ -256,7 +257,9 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     )
 
     _overcomplete: ClassVar[bool] = True
-    _of_network = (*BaseAutoencoder._of_network, "sparsity", "receptive_field", "with_mean")
+    _of_network = (
+        *BaseAutoencoder._of_network, "sparsity", "n_nonzero_coefs", "receptive_field", "with_mean"
+    )  # fmt: skip
 
     @with_torch_defaults
     def transform(self, X) -> np.ndarray | sparse.csr_array:
@@ -306,6 +309,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         return Initialization(fitted, make_pca_path(data, pca, active=True))
 
     def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:
+        trained.fitted.network.n_pursuit_steps = self.transform_max_iter  # may change between fits
         codes = code_statistics(trained, data, UnitActivity)
         assert isinstance(codes, UnitActivity)
         n_free = max(codes.n_samples - 1, 1)
@@ -334,11 +338,10 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
                     "`penalty` is the former name of `sparsity_weight`: only one of them may be "
                     f"given, got {self.penalty} and {self.sparsity_weight}."
                 )
-            warnings.warn(
+            warn_user(
                 "`penalty` was renamed to `sparsity_weight` in version 0.2 and will be removed in "
                 f"0.4: use sparsity_weight={self.penalty}.",
                 FutureWarning,
-                stacklevel=5,
             )
         if self.whiten:
             raise ValueError(
@@ -379,7 +382,8 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.array_api_support = not self.sparse_output  # CSR arrays are SciPy's
+        # CSR arrays are SciPy's; `fit` checks the type.
+        tags.array_api_support = isinstance(self.sparse_output, BOOLEANS) and not self.sparse_output
         return tags
 
 

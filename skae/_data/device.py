@@ -23,7 +23,7 @@ def resolve_device(device: str, X: object = None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        torch.zeros(1, device=resolved).cpu()  # "meta" has no numbers
     # torch raises RuntimeError for unknown or absent devices, AssertionError for CUDA-less builds.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(

@@ -1,5 +1,8 @@
 """Validation of rows: floats of a precision that is asked for, and sparse matrices in one form."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
+from .validation import shortened
 
 
 def validate_rows(
@@ -33,7 +37,9 @@ def validate_rows(
         "ensure_all_finite": "allow-nan",
     }
     options = defaults | options
-    with np.errstate(over="ignore", invalid="ignore"):  # scikit-learn adds up all values
+    _check_indices(X)
+    # scikit-learn adds up all values
+    with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
         checked = validate_data(estimator, X, **options)
     if "y" in options:
         X, y = checked
@@ -47,6 +53,39 @@ def _check_of_numpy(estimator: BaseEstimator, name: str, values: Any) -> None:
             f"{type(estimator).__name__} takes no arrays of {library} under array_api_dispatch: "
             f"pass a NumPy array as `{name}`, or set array_api_dispatch=False."
         )
+
+
+@contextmanager
+def _explained_conversion(X: Any) -> Iterator[None]:
+    """Name `X` in the errors of its conversion to an array of numbers."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = shortened(str(error).partition("\n")[0])
+        if "Complex data" not in reason and (re.search(r"\bX\b", reason) or _is_convertible(X)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"X must be convertible to an array of real numbers: {reason}") from error
+
+
+def _is_convertible(X: Any) -> bool:
+    if sparse.issparse(X) or (get_config()["array_api_dispatch"] and library_of(X) != "numpy"):
+        return True
+    try:
+        np.asarray(X, dtype=np.float64)
+    except Exception:  # of any object that a user passes
+        return False
+    return True
+
+
+def _check_indices(X: Any) -> None:
+    """Refuse a sparse matrix that points outside its columns: SciPy reads and writes there."""
+    if not (sparse.issparse(X) and X.format in ("csr", "csc", "bsr")):
+        return
+    try:
+        X.check_format(full_check=True)
+    except ValueError as error:
+        raise ValueError(f"X must be a valid sparse matrix: {error}.") from error
 
 
 def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...]) -> None:
@@ -66,7 +105,8 @@ def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...]) -> None:
 
 def validate_codes(X: Any, **options: Any) -> Any:
     """Validate codes of floats, or a CSR matrix of them, as `check_array` does."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    _check_indices(X)
+    with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
         checked = check_array(X, accept_sparse="csr", **options)
     return as_floats(checked, options["dtype"])
 

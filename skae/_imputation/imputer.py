@@ -1,6 +1,5 @@
 """Imputation of missing values."""
 
-import warnings
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -19,6 +18,7 @@ from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
+from .._data.user_warnings import warn_user
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -347,11 +347,10 @@ def _check_empty(imputer: AutoencoderImputer, is_empty: np.ndarray) -> None:
         raise ValueError("Every cell of X is missing: there is nothing to learn from.")
     if is_empty.any():
         names = getattr(imputer, "feature_names_in_", np.arange(len(is_empty)))
-        warnings.warn(
+        warn_user(
             f"The columns {names[is_empty].tolist()} have no observed cell and are dropped; "
             "`keep_empty_features`=True keeps them.",
             UserWarning,
-            stacklevel=4,
         )
 
 
@@ -362,4 +361,4 @@ def is_marker(cells: np.ndarray, marker: float) -> np.ndarray:
 
 def is_nan(value: object) -> bool:
     """Whether a value is NaN, the only one that is unequal to itself."""
-    return bool(value != value)
+    return isinstance(value, float | np.floating) and bool(value != value)

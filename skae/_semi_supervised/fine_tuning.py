@@ -89,7 +89,8 @@ def check_convergence(
 
     `before` is the network as it was before training.
     """
-    if loss_curve[-1] < 2 * math.log(len(before.head.weight)):
+    uniform = math.log(len(before.head.weight))
+    if loss_curve[-1] < 2 * uniform:
         return
     with torch.no_grad():
         blocks = torch.arange(len(dataset), device=before.head.weight.device).split(1024)
@@ -97,7 +98,9 @@ def check_convergence(
     if not finite:
         raise ValueError(divergence_message(learning_rate, finite_before=False))
     raise ValueError(
-        f"Training diverged with `learning_rate_init` = {learning_rate}; a tenth of it may help."
+        f"Training diverged: the mean loss of the last epoch is {loss_curve[-1]:.3g}, and that of "
+        f"equal probabilities {uniform:.3g}. A smaller `learning_rate_init` than {learning_rate}, "
+        "or a smaller `noise_level`, may help."
     )
 
 

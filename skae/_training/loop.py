@@ -95,9 +95,10 @@ def divergence_message(learning_rate: float, *, finite_before: bool) -> str:
             f"`learning_rate_init` = {learning_rate}; a tenth of it may help."
         )
     return (
-        "The loss is not finite at the initial weights, before any step. Either values of X differ "
-        "too much in size, or a module or an objective of your own returns numbers that are not "
-        "finite."
+        "The loss is not finite at the initial weights, before any step. Possible causes: values "
+        "of X that differ too much in size, very large parameters such as weights of penalties or "
+        "levels of noise, or a module or an objective of your own that returns numbers that are "
+        "not finite."
     )
 
 

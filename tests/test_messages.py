@@ -1,0 +1,125 @@
+"""Messages of errors: they name what is wrong, what is allowed and what was given."""
+
+import re
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ESTIMATORS
+from scipy import sparse
+
+from skae import AutoencoderTransformer
+
+# Each of these is wrong for most parameters.
+WRONG_VALUES = [
+    None,
+    "no option",
+    object(),
+    -1,
+    0.3,
+    float("nan"),
+    float("inf"),
+    1e300,
+    2**64,
+    10**400,
+    [0] * 1000,
+    (float("nan"),),
+    np.full(3, -1.0),
+]
+METHODS = (
+    "decision_function",
+    "feature_contributions",
+    "fit",
+    "partial_fit",
+    "predict",
+    "predict_proba",
+    "reconstruct",
+    "score_samples",
+    "transform",
+)
+
+
+def is_allowed(declared, value):
+    rules = declared.metadata["allowed"]
+    return any(rule.has_type(value) and rule.accepts(value) for rule in rules)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.RandomState(0).uniform(size=(30, 6)), np.arange(30) % 2
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_an_error_names_the_parameter_the_allowed_values_and_the_given_one(cls, rows, small):
+    for declared in fields(cls):
+        for value in WRONG_VALUES:
+            if is_allowed(declared, value):
+                continue
+            with pytest.raises((TypeError, ValueError)) as caught:
+                small(cls, **{declared.name: value}).fit(*rows)
+            message = str(caught.value)
+            assert message.startswith(f"`{declared.name}` must be "), message
+            assert ", got " in message
+            assert len(message) < 600
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_estimators_with_wrong_parameters_can_be_shown(cls, small):
+    for value in (None, "no option", pd.NA, np.full(3, -1.0)):
+        estimator = small(cls).set_params(**dict.fromkeys(small(cls).get_params(deep=False), value))
+        repr(estimator)
+        estimator._repr_html_()
+        for name in dir(estimator):
+            hasattr(estimator, name)
+
+
+def outside(X, **arrays):
+    """A sparse matrix that points outside its columns or its entries."""
+    X = sparse.csr_array(X)
+    for name, (place, value) in arrays.items():
+        changed = getattr(X, name).copy()
+        changed[place] = value
+        setattr(X, name, changed)
+    return X
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_an_error_about_rows_names_X_and_shows_no_array(cls, rows, small):
+    X, y = rows
+    wrong = [
+        X + 1j,
+        sparse.csr_array(X + 1j),
+        [["a"] * 6] * 30,
+        [[1.0, 2.0], [3.0]],
+        pd.DataFrame(X, columns=list("abcdef")).assign(a="text"),
+        pd.DataFrame(X, columns=list("abcdef")).assign(a=pd.Timestamp("2020-01-01")),
+        torch.tensor(X, requires_grad=True),
+        torch.tensor(X, dtype=torch.bfloat16),
+        outside(X, indices=(0, 77)),
+        outside(X, indices=(0, -1)),
+        outside(X, indptr=(1, 1000)),
+    ]
+    fitted = small(cls, 2, max_iter=2).fit(X, y)
+    for name in [name for name in METHODS if hasattr(fitted, name)]:
+        method = getattr(small(cls, 2) if "fit" in name else fitted, name)
+        for given in wrong:
+            with pytest.raises((TypeError, ValueError)) as caught:
+                method(given, *[y] * (name == "fit"))
+            message = str(caught.value)
+            assert re.search(r"\bX\b", message), message
+            assert "\n" not in message
+            assert len(message) < 300
+
+
+def test_a_network_that_does_not_fit_into_memory_is_an_error_of_memory(rows, small):
+    with pytest.raises(MemoryError, match="`fit` of AutoencoderTransformer needs more memory"):
+        small(AutoencoderTransformer, 2, hidden_layer_sizes=(2**50,)).fit(*rows)
+
+
+@pytest.mark.parametrize("device", ["meta", "no device"])
+def test_a_device_without_numbers_is_refused(device, rows, small):
+    with pytest.raises(ValueError, match=f"`device` must be .*, got '{device}'"):
+        small(AutoencoderTransformer, 2, device=device).fit(*rows)
