@@ -17,22 +17,26 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderTransformer
 
 X, y = load_digits(return_X_y=True)
 n_components, seeds = 8, range(3)
-inputs = {
-    "pixels": lambda seed: X,
-    "PCA": lambda seed: PCA(n_components).fit_transform(X),
-    "PCA, whitened": lambda seed: PCA(n_components, whiten=True).fit_transform(X),
-    "autoencoder": lambda seed: AutoencoderTransformer(
-        n_components, random_state=seed
-    ).fit_transform(X),
-    "autoencoder, whitened": lambda seed: AutoencoderTransformer(
-        n_components, whiten=True, random_state=seed
-    ).fit_transform(X),
-}
+
+
+def inputs(seed):
+    """What is clustered; to whiten uncorrelated codes is to divide them by their deviations."""
+    components = PCA(n_components).fit_transform(X)
+    codes = AutoencoderTransformer(n_components, random_state=seed).fit_transform(X)
+    return {
+        "pixels": X,
+        "PCA": components,
+        "PCA, whitened": StandardScaler().fit_transform(components),
+        "autoencoder": codes,
+        "autoencoder, whitened": StandardScaler().fit_transform(codes),
+    }
+
 
 # %%
 # The labels are used for the evaluation of the clusters only.
@@ -41,12 +45,13 @@ measures = {
     "adjusted Rand index": adjusted_rand_score,
     "normalised mutual information": normalized_mutual_info_score,
 }
-scores = {name: [] for name in inputs}
-for name, make in inputs.items():
-    for seed in seeds:
-        clusters = KMeans(10, n_init=10, random_state=seed).fit_predict(make(seed))
-        scores[name].append([measure(y, clusters) for measure in measures.values()])
-scores = {name: np.array(values) for name, values in scores.items()}
+scores = {}
+for seed in seeds:
+    for name, points in inputs(seed).items():
+        clusters = KMeans(10, n_init=10, random_state=seed).fit_predict(points)
+        row = [measure(y, clusters) for measure in measures.values()]
+        scores.setdefault(name, []).append(row)
+scores = {name: np.array(rows) for name, rows in scores.items()}
 
 print(f"{len(seeds)} seeds, mean and range, 1 is perfect:")
 print(f"  {'':<22}" + "".join(f"{measure:>31}" for measure in measures))

@@ -4,9 +4,9 @@ Compression of images
 
 How many bytes does an image need if sender and receiver share a fitted autoencoder? The sender
 encodes an image and sends one byte for each code; the receiver, loaded from a pickle, decodes it.
-With the same number of bytes the squared error of an autoencoder is about half that of PCA, and
-between a half (two bytes) and a fifth (sixteen) of that of the cosine transform of JPEG, which is
-not fitted to data.
+The error with two bytes is below that of PCA with eight. With the same number of bytes the squared
+error is about 0.4 times that of PCA, and at most a third of that of the cosine transform of JPEG,
+which is not fitted to data.
 """
 
 # %%
@@ -101,7 +101,7 @@ def error(images):
     return np.sqrt(np.mean((images - X_test) ** 2)) / 16
 
 
-sizes = (2, 4, 6, 8, 12, 16)
+sizes = (2, 4, 8, 16)
 makers = {
     "cosine transform": CosineTransform,
     "PCA": PCA,
@@ -116,7 +116,7 @@ errors = {
 }
 
 print("Root mean squared error of a pixel of unseen digits, in % of the full range:")
-print(f"  {'bytes an image':<18}" + "".join(f"{size:>7}" for size in sizes))
+print(f"  {'bytes for an image':<18}" + "".join(f"{size:>7}" for size in sizes))
 for name, values in errors.items():
     print(f"  {name:<18}" + "".join(f"{100 * value:>7.1f}" for value in values))
 
@@ -128,7 +128,7 @@ left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])
 ax = left.subplots()
 for name, values in errors.items():
     ax.plot(sizes, [100 * value for value in values], "o-", label=name)
-ax.set(xlabel="bytes an image", ylabel="error of a pixel, % of the range", ylim=(0, None))
+ax.set(xlabel="bytes for an image", ylabel="error of a pixel, % of the range", ylim=(0, None))
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 

@@ -2,7 +2,7 @@
 Dictionary of a sparse autoencoder
 ==================================
 
-Which parts are handwritten digits made of? A sparse autoencoder learns a dictionary of 128 strokes,
+Which parts are handwritten digits made of? A sparse autoencoder learns a dictionary of 128 atoms,
 and reconstructs each digit as the mean plus a sum of at most eight of them. Eight principal
 components explain far less of the variance, as they are the same eight for all digits.
 """
@@ -32,7 +32,9 @@ print(f"  8 principal components  {pca_share:.1%}")
 print(f"atoms that no training digit uses: {len(coder.dead_components_)}")
 
 # %%
-# The atoms in most frequent use, and four unseen digits as sums of atoms times their codes.
+# The atoms in most frequent use, and four unseen digits as sums of atoms times their codes. Red is
+# darker than the mean, blue is lighter. The terms of a sum have a scale of their own, as they are
+# smaller than the sum.
 
 figure = plt.figure(figsize=(10, 8.2), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[3, 5])
@@ -49,13 +51,11 @@ in_use = np.argsort(-coder.activation_frequency_)[:36]
 for axes, unit in zip(top.subplots(3, 12).flat, in_use, strict=True):
     draw(axes, coder.components_[unit], limit=np.abs(coder.components_[unit]).max())
 
-bottom.suptitle(
-    f"Unseen digits as the mean plus at most 8 atoms: {share:.0%} of the variance "
-    f"(8 principal components: {pca_share:.0%})"
-)
+bottom.suptitle("Four unseen digits, each the mean plus a sum of at most 8 atoms")
 selected = [np.flatnonzero(y_test == digit)[0] for digit in (0, 3, 4, 8)]
 codes = coder.transform(X_test[selected])
 reconstructed = coder.inverse_transform(codes)
+scale = np.abs(codes[:, :, np.newaxis] * coder.components_).max()
 for row, index, code, image in zip(
     bottom.subplots(4, 10), selected, codes, reconstructed, strict=True
 ):
@@ -64,6 +64,6 @@ for row, index, code, image in zip(
     largest = np.argsort(-code)[:8]
     for axes, unit in zip(row[2:], largest, strict=True):
         title = f"{code[unit]:.0f} x" if code[unit] > 0 else ""
-        draw(axes, code[unit] * coder.components_[unit], title, 16)
+        draw(axes, code[unit] * coder.components_[unit], title, scale)
 
 plt.show()

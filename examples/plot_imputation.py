@@ -24,7 +24,7 @@ for hole, (top, left) in zip(holes, rng.randint(5, size=(len(X), 2)), strict=Tru
     hole[top : top + 4, left : left + 4] = True
 holes = holes.reshape(X.shape)
 holed = np.where(holes, np.nan, X)
-train, test = slice(0, 700), slice(700, 1000)
+train, test = slice(0, 500), slice(500, 800)
 
 # %%
 # All imputers are fitted to the same images with holes, and impute others.

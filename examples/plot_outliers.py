@@ -4,7 +4,7 @@ Outliers, and the features that cause them
 
 Which pixels make an image an outlier? A detector is fitted to undamaged digits. In four of five
 damaged digits the pixel with the lowest contribution lies in the 2 x 2 block that was overwritten,
-and in eight of nine pairs the score of a damaged digit is below that of an undamaged one.
+and in nine of ten pairs the score of a damaged digit is below that of an undamaged one.
 """
 
 # %%

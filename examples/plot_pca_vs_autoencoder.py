@@ -11,8 +11,6 @@ milliseconds.
 # %%
 # All reducers are evaluated on the same unseen rows.
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -35,7 +33,8 @@ comparison = compare_reducers(reducers, X, y, cv=[(train, test)])
 print(comparison)
 
 # %%
-# Reconstructions from eight components, for the first unseen digit of each class.
+# Above: the first unseen digit of each class, reconstructed from eight components. Below: codes of
+# two components; each glyph is an unseen digit.
 
 
 def fitted_pair(n_components):
@@ -63,9 +62,6 @@ for row_of_axes, (label, images) in zip(axes, rows.items(), strict=True):
         ax.spines[:].set_color("0.85")
     row_of_axes[0].set_ylabel(label, rotation=0, ha="right", va="center")
 
-# %%
-# Codes with two components: each glyph is an unseen digit.
-
 bottom.suptitle("Codes of unseen digits, 2 components")
 for ax, (name, reducer, scores) in zip(bottom.subplots(1, 2), fitted_pair(2), strict=True):
     codes = reducer.transform(X[test])
@@ -77,6 +73,5 @@ for ax, (name, reducer, scores) in zip(bottom.subplots(1, 2), fitted_pair(2), st
     ax.tick_params(labelsize="small")
     ax.spines[["top", "right"]].set_visible(False)
 
-picture = Path("pca_vs_autoencoder.png")
-figure.savefig(picture, dpi=150)
-print(f"picture: {picture.resolve()}")
+figure.savefig("pca_vs_autoencoder.png", dpi=150)
+plt.show()

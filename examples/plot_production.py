@@ -2,23 +2,21 @@
 From a CSV file to an ONNX file
 ===============================
 
-One pipeline imputes, scales, encodes, reduces and classifies columns of numbers and of categories
-with missing values. A grid search chooses its parameters, the autoencoder is saved, and the whole
-pipeline is exported to one ONNX file, which gives the same predictions without torch and
-scikit-learn. For comparison the reduction is PCA, or none: if all rows have labels, a reduction
-keeps the accuracy with fewer columns but does not increase it, and PCA is as good.
+How is a pipeline with an autoencoder deployed to a server that has neither torch nor scikit-learn?
+It is exported to one ONNX file. The pipeline imputes, scales, encodes, reduces and classifies
+columns of numbers and of categories with missing values; a grid search chooses its parameters. For
+comparison the reduction is PCA, or none: if all rows have labels, a reduction keeps the accuracy
+with fewer columns but does not increase it, and PCA is as good.
 
-Needs ``pip install "skae[onnx,plot,save]" pandas``. Writes ``rows.csv``, ``reducer.skae`` and
-``pipeline.onnx`` to the current directory.
+The script needs pandas and the optional dependencies ``onnx``, ``plot`` and ``save`` of skae. It
+writes ``rows.csv``, ``reducer.skae`` and ``pipeline.onnx`` to the current directory.
 """
 
 # %%
-# The CSV file: `Adult <https://archive.ics.uci.edu/dataset/2/adult>`_, the US census of 1994, if
-# the environment variable ``SKAE_DATA`` names a folder that has it; else scikit-learn's breast
-# cancer data, with two columns converted to categories and a twentieth of the cells removed.
+# The CSV file: scikit-learn's breast cancer data, with two columns converted to categories and a
+# twentieth of the cells removed.
 
 import json
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -38,53 +36,19 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import skae
 
-NUMBERS = "age weight education_years capital_gain capital_loss hours_per_week"
-CATEGORIES = {  # names of the codes in the file; columns without names keep the codes
-    "employer": "federal local never-worked private own-inc own-not-inc state without-pay",
-    "education": "",
-    "marital": "divorced army-spouse civil-spouse spouse-absent never-married separated widowed",
-    "occupation": "clerical army craft executive farming cleaner machines other private-house "
-    "professional protective sales technical transport",
-    "relationship": "husband not-in-family other-relative own-child unmarried wife",
-    "race": "",
-    "sex": "female male",
-    "country": "",
-}
-
-
-def adult(file: Path) -> pd.DataFrame:
-    with np.load(file) as arrays:
-        parts = {
-            name: np.concatenate([arrays[f"{name}_train"], arrays[f"{name}_test"]])
-            for name in ("X_num", "X_cat", "y")
-        }
-    table = pd.DataFrame(parts["X_num"], columns=NUMBERS.split())
-    for (column, words), codes in zip(CATEGORIES.items(), parts["X_cat"].T, strict=True):
-        names = words.split() or [f"{column}-{code}" for code in range(codes.max() + 1)]
-        table[column] = np.array([*names, ""])[codes]  # -1 is a gap
-    table["target"] = np.where(parts["y"], "above 50k", "up to 50k")
-    return table
-
-
-def tumours() -> pd.DataFrame:
-    data = load_breast_cancer(as_frame=True)
-    table = data.data.rename(columns=lambda name: name.replace(" ", "_"))
-    for column in ("mean_radius", "mean_texture"):
-        table[column] = pd.qcut(table[column], 3, labels=["small", "medium", "large"]).astype(str)
-    table = table.mask(np.random.RandomState(0).uniform(size=table.shape) < 0.05)
-    return table.assign(target=data.target_names[data.target])
-
-
-csv, saved, exported = Path("rows.csv"), Path("reducer.skae"), Path("pipeline.onnx")
-file = Path(os.environ.get("SKAE_DATA", "")) / "adult.npz"
-(adult(file) if file.is_file() else tumours()).to_csv(csv, index=False)
+data = load_breast_cancer(as_frame=True)
+table = data.data.rename(columns=lambda name: name.replace(" ", "_"))
+for column in ("mean_radius", "mean_texture"):
+    table[column] = pd.qcut(table[column], 3, labels=["small", "medium", "large"]).astype(str)
+table = table.mask(np.random.RandomState(0).uniform(size=table.shape) < 0.05)
+table.assign(target=data.target_names[data.target]).to_csv("rows.csv", index=False)
 
 # %%
 # The rest of the script depends on the file only. ONNX imputes numbers but not texts, so a missing
 # text is the empty text, which is a category like the others. The ONNX model reads single
 # precision, so the pipeline is fitted to single precision.
 
-table = pd.read_csv(csv)
+table = pd.read_csv("rows.csv")
 y = table.pop("target").to_numpy(object)
 numbers = list(table.select_dtypes("number"))
 texts = [name for name in table if name not in numbers]
@@ -92,9 +56,7 @@ n_gaps = int(table.isna().to_numpy().sum())
 table = table.astype(dict.fromkeys(numbers, np.float32) | dict.fromkeys(texts, object))
 table[texts] = table[texts].fillna("")
 X, X_test, y, y_test = train_test_split(table, y, test_size=0.25, stratify=y, random_state=0)
-print(
-    f"{csv.name}: {len(table)} rows, {len(numbers)} columns of numbers, {len(texts)} of categories"
-)
+print(f"{len(table)} rows, {len(numbers)} columns of numbers, {len(texts)} of categories")
 print(f"{n_gaps} cells are missing; the test set has {len(X_test)} rows")
 
 # %%
@@ -132,6 +94,7 @@ print(f"  two standard errors: {2 * error:.1%}")
 # training. The whole pipeline is exported to one ONNX file with one input for each column.
 
 pipeline = searches["autoencoder"].best_estimator_
+saved, exported = Path("reducer.skae"), Path("pipeline.onnx")
 skae.save(pipeline["reduce"], saved)
 encoded = pipeline["columns"].transform(X_test)
 same = np.array_equal(skae.load(saved).transform(encoded), pipeline["reduce"].transform(encoded))
@@ -143,7 +106,7 @@ inputs = [
 ]
 options = {id(pipeline): {"zipmap": False}}  # probabilities as an array
 model = skl2onnx.to_onnx(pipeline, initial_types=inputs, options=options)
-exported.write_bytes(model.SerializeToString())
+_ = exported.write_bytes(model.SerializeToString())
 
 # %%
 # The server needs neither scikit-learn nor torch nor skae.
@@ -171,8 +134,8 @@ print(f"  same label as the pipeline: {np.mean(labels == pipeline.predict(X_test
 print(f"  largest difference of a probability: {np.abs(probabilities - expected).max():.0e}")
 
 request = json.loads(X_test.iloc[[0]].to_json(orient="records"))[0]  # missing values are None
-print("\na request:", {name: request[name] for name in [*texts[:4], *numbers[:4]]}, "and so on")
-print("the response:", serve(request), "- true label:", y_test[0])
+print("\na request:", {name: request[name] for name in [*texts, *numbers[:2]]}, "and so on")
+print(f"the response: {serve(request)}; the true label is {y_test[0]}")
 unusual = {**request, numbers[0]: None, texts[-1]: "unknown"}
 print(f"with a missing {numbers[0]!r} and an unknown {texts[-1]!r}:", serve(unusual))
 

@@ -46,10 +46,10 @@ def distance(images, others):
 
 
 print("Median distance to the nearest image; pixels are in [0, 1]:")
-print(f"  from a digit to another digit    {distance(X, X):.3f}")
+print(f"  from a digit to another digit   {distance(X, X):.3f}")
 for name, images in drawn.items():
-    print(f"  from an image of the {name} to a digit {distance(images, X):.3f}")
-    print(f"  from a digit to an image of the {name} {distance(X, images):.3f}")
+    print(f"  from an image of {name} to a digit  {distance(images, X):.3f}")
+    print(f"  from a digit to an image of {name}  {distance(X, images):.3f}")
 
 # %%
 # Left: images drawn from the prior. Right: four interpolations between two digits.
@@ -69,7 +69,7 @@ for ax, image in zip(left.subplots(8, 8).flat, drawn["VAE"], strict=False):
     show(ax, image)
 
 steps = np.linspace(0, 1, 8)[:, None]
-right.suptitle("Interpolation between two digits, of codes (above) and of pixels (below)")
+right.suptitle("Interpolation of codes (above) and of pixels (below)")
 axes = right.subplots(8, 8)
 for pair, ends in enumerate([(0, 6), (3, 8), (4, 9), (1, 7)]):
     first, last = (np.flatnonzero(y == digit)[0] for digit in ends)

@@ -1,7 +1,9 @@
 """Every example runs to its end and draws a figure; training is shortened to one epoch."""
 
+import ast
 import functools
 import inspect
+import re
 import runpy
 import warnings
 from pathlib import Path
@@ -19,7 +21,9 @@ from skae import AutoencoderImputer  # noqa: E402
 
 # Modules that an example needs in addition to the extra "plot".
 NEEDS = {"plot_production": ("onnxruntime", "pandas", "safetensors", "skl2onnx")}
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("plot_*.py"))
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
+GALLERY_ORDER = ROOT / "docs" / "gallery_order.py"
 SHORT = {"max_iter": 1, "n_steps": 10}  # values of the parameters that limit training
 
 
@@ -55,7 +59,6 @@ def run(tmp_path, monkeypatch, one_epoch):
         for module in NEEDS.get(path.stem, ()):
             pytest.importorskip(module)
         monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("SKAE_DATA", raising=False)
         monkeypatch.setattr(pyplot, "show", lambda: None)
         pyplot.switch_backend("agg")
         with warnings.catch_warnings():
@@ -67,8 +70,12 @@ def run(tmp_path, monkeypatch, one_epoch):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_each_example_draws_a_figure(path, run):
+def test_each_example_prints_a_result_and_draws_a_figure(path, run, capsys, tmp_path):
     run(path)
+    printed = capsys.readouterr().out
+    assert any(character.isdigit() for character in printed)
+    assert str(tmp_path) not in printed
+    assert " at 0x" not in printed  # the address of an object
     numbers = pyplot.get_fignums()
     assert numbers
     for number in numbers:
@@ -77,11 +84,24 @@ def test_each_example_draws_a_figure(path, run):
         assert np.asarray(canvas.buffer_rgba()).std() > 0
 
 
-def test_the_example_of_make_demo_writes_its_figure(run, capsys, tmp_path):
+def test_the_example_of_make_demo_writes_its_figure(run, tmp_path):
     run(next(path for path in EXAMPLES if path.stem == "plot_pca_vs_autoencoder"))
-    picture = tmp_path / "pca_vs_autoencoder.png"
-    assert pyplot.imread(picture).std() > 0
-    assert str(picture.resolve()) in capsys.readouterr().out
+    assert pyplot.imread(tmp_path / "pca_vs_autoencoder.png").std() > 0
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_begins_with_a_question(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    title, underline, _, text = docstring.split("\n", 3)
+    assert underline == "=" * len(title)
+    assert re.match(r"[^.:]*\?", text)
+
+
+def test_the_gallery_has_a_position_for_each_example():
+    order = runpy.run_path(str(GALLERY_ORDER))
+    assert sorted(order["EXAMPLES"]) == [path.stem.removeprefix("plot_") for path in EXAMPLES]
+    positions = [order["example_position"](f"plot_{name}.py") for name in order["EXAMPLES"]]
+    assert positions == sorted(positions)
 
 
 def test_server_predicts_as_pipeline_with_missing_and_unknown_values(run):
