@@ -1,25 +1,55 @@
-"""The built pages in a browser: links, images, the search, no errors on the console.
+"""The built pages in a browser: links, images, widths, the search, no errors on the console.
 
-Needs the result of `make docs`, and Chromium with its driver.
+`make docs-test` builds the pages and runs these tests; they need Chromium with its driver.
 """
 
+import json
+import os
 import shutil
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from urllib.parse import unquote, urldefrag
+from typing import NamedTuple
+from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "_build" / "html"
+PAGES = Path(os.environ.get("SKAE_PAGES", "no such folder"))
 TOOLS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 
 pytest.importorskip("selenium")
 pytestmark = pytest.mark.skipif(
     not (PAGES / "index.html").exists() or not all(TOOLS.values()),
-    reason="needs `make docs`, chromium and chromedriver",
+    reason="needs pages in the folder SKAE_PAGES, chromium and chromedriver",
 )
+
+DESKTOP, PHONE = 1400, 390  # widths in pixels
+MEASURE = """
+const wider = element => element.scrollWidth > element.clientWidth + 1;
+const text = element => element.textContent.trim().slice(0, 60);
+const code = '.highlight-python pre, .highlight-Python pre, .highlight-default pre';
+return {
+    ids: Array.from(document.querySelectorAll('[id]'), e => e.id),
+    links: Array.from(document.links, link => link.href),
+    missing_images: Array.from(document.images).filter(i => !i.naturalWidth).map(i => i.src),
+    overflow: [document.documentElement, document.querySelector('.bd-article-container')].some(
+        e => e.scrollWidth > e.clientWidth
+    ),
+    cut_code: Array.from(document.querySelectorAll(code)).filter(wider).map(text),
+    empty_sidebars: Array.from(document.querySelectorAll('.bd-sidebar')).filter(
+        bar => bar.checkVisibility() && bar.clientWidth && !bar.querySelector('a')
+    ).map(bar => bar.className),
+};
+"""
+
+
+class Page(NamedTuple):
+    """What the browser finds on a page."""
+
+    desktop: dict
+    phone: dict
+    console_errors: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +62,6 @@ def browser():
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with Chrome(options=options, service=ChromeService(TOOLS["chromedriver"])) as chrome:
-        chrome.set_window_size(1280, 900)
         yield chrome
 
 
@@ -50,45 +79,101 @@ def site():
         server.shutdown()
 
 
-def links_of(browser):
-    """Addresses of the links of a page, as the browser resolves them."""
-    return browser.execute_script("return Array.from(document.links, link => link.href)")
-
-
 def console_errors(browser):
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def test_every_internal_link_and_image_exists(browser, site):
-    pending, seen, broken = [site + "index.html"], {}, []
+def measure(browser, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    return browser.execute_script(MEASURE)
+
+
+@pytest.fixture(scope="module")
+def pages(browser, site):
+    """All pages that links lead to from the start page, by their addresses."""
+    pending, found = [site + "index.html"], {}
     while pending:
-        page = pending.pop()
-        browser.get(page)
-        assert console_errors(browser) == [], page
-        seen[page] = set(
-            browser.execute_script(
-                "return Array.from(document.querySelectorAll('[id]'), e => e.id)"
-            )
-        )
-        missing = browser.execute_script(
-            "return Array.from(document.images).filter(i => !i.naturalWidth).map(i => i.src)"
-        )
-        assert missing == [], page
-        for link in links_of(browser):
-            address, _ = urldefrag(link)
-            if not address.startswith(site) or address in seen:
+        address = pending.pop()
+        browser.get(address)
+        desktop, phone = measure(browser, DESKTOP), measure(browser, PHONE)
+        found[address] = Page(desktop, phone, console_errors(browser))
+        linked = {urldefrag(link).url for link in desktop["links"]}
+        pending += [
+            link
+            for link in sorted(linked - found.keys() - set(pending))
+            if link.startswith(site) and link.endswith(".html") and file_of(link, site).is_file()
+        ]
+    return found
+
+
+def file_of(address, site):
+    return PAGES / unquote(urlsplit(address).path).lstrip("/")
+
+
+def test_links_lead_to_every_page(pages, site):
+    on_disk = {path for path in PAGES.rglob("*.html") if "_static" not in path.parts}
+    # The execution times of the examples are not part of the contents.
+    on_disk = {path for path in on_disk if path.name != "sg_execution_times.html"}
+    reached = {file_of(address, site) for address in pages}
+    assert on_disk - reached <= {PAGES / "genindex.html", PAGES / "search.html"}
+
+
+def test_internal_links_lead_to_a_file_and_a_place_in_it(pages, site):
+    broken = []
+    for address, page in pages.items():
+        for link in page.desktop["links"]:
+            target, place = urldefrag(link)
+            if not target.startswith(site):
                 continue
-            if not (PAGES / unquote(address.removeprefix(site))).is_file():
-                broken.append((page, link))
-            elif address.endswith(".html") and address not in pending:
-                pending.append(address)
+            if not file_of(target, site).is_file() or (
+                place and unquote(place) not in pages[target].desktop["ids"]
+            ):
+                broken.append((address, link))
     assert broken == []
-    assert len(seen) > 20
-    for page in list(seen):
-        browser.get(page)
-        for address, anchor in map(urldefrag, links_of(browser)):
-            if address in seen and anchor:
-                assert unquote(anchor) in seen[address], f"{page} links to {address}#{anchor}"
+
+
+def test_external_links_are_addresses_with_a_host(pages, site):
+    links = {link for page in pages.values() for link in page.desktop["links"]}
+    for link in sorted(links):
+        if not link.startswith(site):
+            parts = urlsplit(link)
+            assert parts.scheme == "https", link
+            assert "." in parts.netloc, link
+
+
+def test_every_image_is_there(pages):
+    missing = {a: page.desktop["missing_images"] for a, page in pages.items()}
+    assert {a: images for a, images in missing.items() if images} == {}
+
+
+def test_no_page_reports_an_error(pages):
+    assert {a: page.console_errors for a, page in pages.items() if page.console_errors} == {}
+
+
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_no_page_is_wider_than_the_window(pages, window):
+    assert [a for a, page in pages.items() if getattr(page, window)["overflow"]] == []
+
+
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_no_line_of_code_is_cut_off(pages, window):
+    cut = {a: getattr(page, window)["cut_code"] for a, page in pages.items()}
+    assert {a: lines for a, lines in cut.items() if lines} == {}
+
+
+def test_no_sidebar_is_empty(pages):
+    empty = {a: page.desktop["empty_sidebars"] for a, page in pages.items()}
+    assert {a: bars for a, bars in empty.items() if bars} == {}
+
+
+def test_every_example_can_be_downloaded_as_a_notebook(pages, site):
+    examples = {a: page for a, page in pages.items() if "/gallery/plot_" in a}
+    assert examples
+    for address, page in examples.items():
+        (notebook,) = {link for link in page.desktop["links"] if link.endswith(".ipynb")}
+        cells = json.loads(file_of(notebook, site).read_text(encoding="utf-8"))["cells"]
+        assert {cell["cell_type"] for cell in cells} == {"code", "markdown"}, address
 
 
 def test_the_search_finds_a_class(browser, site):
