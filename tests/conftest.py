@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.utils import estimator_checks
@@ -89,6 +90,45 @@ def make_small(cls, n_components=4, *, max_iter=20, random_state=0, **parameters
         defaults["estimator"] = make_small(skae.AutoencoderTransformer, n_components, max_iter=2)
     known = {field.name for field in fields(cls)}
     return cls(**({name: defaults[name] for name in defaults.keys() & known} | parameters))
+
+
+# Methods that fit.
+FITTING = {"fit", "partial_fit", "fit_transform", "fit_predict"}
+
+
+def methods_of_data(cls):
+    """Names of the public methods of a class that need a fitted estimator; unknown ones too."""
+    return [
+        name
+        for name in dir(cls)
+        if name[0].islower()
+        and not name.startswith(("get_", "set_"))
+        and name not in FITTING
+        and callable(getattr(cls, name))
+    ]
+
+
+def call_method(estimator, name, X):
+    """Call a public method of a fitted estimator; those unknown here take rows."""
+    arguments = {
+        "inverse_transform": lambda: [estimator.transform(X)],
+        "sample": lambda: [3],
+        "score": lambda: [X, np.arange(X.shape[0]) % 2],
+    }
+    return getattr(estimator, name)(*arguments.get(name, lambda: [X])())
+
+
+def all_results(estimator, X):
+    """The results of all public methods of a fitted estimator, as arrays by name."""
+    found = {name: call_method(estimator, name, X) for name in methods_of_data(type(estimator))}
+    return {name: as_array(result) for name, result in found.items()}
+
+
+def as_array(result):
+    """A result, or a tuple of results, as one dense array."""
+    if isinstance(result, tuple):
+        return np.hstack(result)
+    return result.toarray() if sparse.issparse(result) else np.asarray(result)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,12 @@
 """Parameters that a fit refuses, and those that a fitted estimator no longer reads."""
 
 import copy
+import re
 from functools import partial
 
 import numpy as np
 import pytest
-from conftest import ESTIMATORS
+from conftest import ESTIMATORS, all_results
 from sklearn.base import clone
 from torch import nn
 
@@ -51,25 +52,18 @@ def test_a_warm_start_keeps_the_number_of_components(digits, small):
 # Parameters that describe the form of a result, or the random numbers in it, and not what was
 # fitted; scikit-learn reads such parameters at each call, too.
 OF_RESULTS = {"random_state", "sparse_output", "sample_posterior", "device"}
-ROWWISE = ("transform", "reconstruct", "score_samples", "score_features", "predict", "score")
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
 def test_parameters_changed_after_a_fit_do_not_change_what_was_fitted(cls, digits, small):
     X, y = digits[:80, 20:28] / 16, np.arange(80) % 2
     fitted = small(cls, 2, max_iter=3).fit(X, y)
-    names = [name for name in ROWWISE if hasattr(fitted, name)]
-
-    def results():
-        labels = {"score": [y]}
-        return [np.asarray(getattr(fitted, n)(X, *labels.get(n, []))) for n in names]
-
-    before = results()
+    before = all_results(fitted, X)
     for name in fitted.get_params(deep=False):
         if name not in OF_RESULTS:
             setattr(fitted, name, object())
-            for values, expected in zip(results(), before, strict=True):
-                np.testing.assert_array_equal(values, expected, err_msg=name)
+    for name, values in all_results(fitted, X).items():
+        np.testing.assert_array_equal(values, before[name], err_msg=name)
 
 
 CHANGES = {
@@ -79,7 +73,9 @@ CHANGES = {
     "image_shape": (2, 4),
     "tied_weights": True,
     "init": "random",
+    "pretraining": "layerwise",
     "sparsity": "l1",
+    "n_nonzero_coefs": 2,
     "with_mean": False,
     "network": lambda n_features, n_components: None,
 }
@@ -103,6 +99,70 @@ def test_parameters_of_the_network_stay_while_training_continues(
     fitted.set_params(**{name: CHANGES[name]})
     with pytest.raises(ValueError, match=f"`{name}` must stay .* while training continues"):
         getattr(fitted, method)(X)
+
+
+# Parameters without an effect on `partial_fit`: of epochs and held-out rows, and of what is printed
+# or returned. A penalty is not part of the default sparsity. The last three do not go with others.
+NOT_OF_A_PASS = {
+    "n_components", "max_iter", "tol", "n_iter_no_change", "early_stopping", "validation_fraction",
+    "kl_warmup", "warm_start", "verbose", "device", "sparsity_weight", "penalty", "sparse_output",
+    "image_shape", "receptive_field", "network",
+}  # fmt: skip
+OTHER_VALUES = CHANGES | {
+    "transform_max_iter": 3,
+    "whiten": True,
+    "alpha": 0.5,
+    "l1_ratio": 1.0,
+    "solver": "sgd",
+    "learning_rate_init": 0.1,
+    "batch_size": 5,
+    "random_state": 2**31,
+    "precision": "bfloat16",
+    "beta": 3.0,
+    "n_importance_samples": 3,
+    "binarize": True,
+    "contraction": 3.0,
+    "corruption": "masking",
+    "corruption_level": 0.9,
+}
+
+
+def test_each_parameter_has_an_effect_on_a_pass_or_must_stay(autoencoder, digits, small):
+    X = digits[:40, 20:28] / 16
+    estimator = small(autoencoder, 2, max_iter=1, hidden_layer_sizes=(), alpha=0.1)
+    if autoencoder is not skae.SparseAutoencoder:
+        estimator.set_params(hidden_layer_sizes=(8,))
+    fitted = estimator.set_params(transform_max_iter=0).fit(X)
+    unchanged = copy.deepcopy(fitted).partial_fit(X)
+    expected, refusals = (unchanged.transform(X), unchanged.reconstruct(X)), []
+    for name in set(estimator.get_params(deep=False)) - NOT_OF_A_PASS:
+        changed = copy.deepcopy(fitted).set_params(**{name: OTHER_VALUES[name]})
+        try:
+            changed.partial_fit(X)
+        except ValueError as error:
+            refusals.append(str(error))
+            continue
+        found = changed.transform(X), changed.reconstruct(X)
+        assert not all(map(np.array_equal, found, expected)), name
+    assert all(re.search("must stay|must be False", text) for text in refusals)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_continued_fit_that_fails_changes_nothing(
+    autoencoder, method, digits, small, monkeypatch
+):
+    def fail(estimator):
+        raise ArithmeticError
+
+    X = digits[:40, 20:28]
+    fitted = small(autoencoder, 2, max_iter=1, hidden_layer_sizes=(), warm_start=True).fit(X)
+    before = all_results(fitted, X)
+    monkeypatch.setattr("skae._autoencoders.base.check_finite_results", fail)  # as late as can be
+    n_steps = 3 - fitted.network_.network.n_projection_steps
+    with pytest.raises(ArithmeticError):
+        getattr(fitted.set_params(transform_max_iter=n_steps), method)(X[::-1] + 1)
+    for name, values in all_results(fitted, X).items():
+        np.testing.assert_array_equal(values, before[name], err_msg=name)
 
 
 def test_what_is_said_of_a_continued_fit_is_true(digits, small):

@@ -278,7 +278,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             config = TrainingConfig.from_params(self, n_rows)
             with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
                 # The batch is its own held-out set.
-                data = make_fit_data(X, X, self, config, fitted, group)
+                data = make_fit_data(X, X, self, config, copy.deepcopy(fitted), group)
                 data.objective = check_objective(self._objective(data), self)
                 result, state = self._fit_pass(data, int(n_components))
             self._set_fitted_attributes(result, data, state)

@@ -317,6 +317,7 @@ class AutoencoderClassifier(
         -------
         score : float
         """
+        check_is_fitted(self)
         y = column_or_1d(y, dtype=None if hasattr(y, "dtype") else object)
         labeled = has_label(y) | (UNLABELED in self.classes_.tolist())
         predicted = self.predict(X)
@@ -328,9 +329,10 @@ class AutoencoderClassifier(
 
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
-        codes = codes_of(self.encoder_, validate_rows(self, X, reset=False))
-        scores = codes.astype(np.float64) @ self.coef_.T + self.intercept_
-        return scores.clip(-MAX_SCORE, MAX_SCORE).astype(codes.dtype)
+        X = validate_rows(self, X, reset=False)
+        codes = codes_of(self.encoder_, X, precise=True)
+        scores = codes @ self.coef_.T + self.intercept_
+        return scores.clip(-MAX_SCORE, MAX_SCORE).astype(X.dtype)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoder_")

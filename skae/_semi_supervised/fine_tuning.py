@@ -68,9 +68,13 @@ class EncoderClassifier(nn.Module):
 
 
 @with_torch_defaults
-def codes_of(encoder: BaseAutoencoder, X: Any) -> np.ndarray:
-    """Dense codes of validated rows, whatever output is set for transformers."""
-    return encoder._apply(X, FittedAutoencoder.encode, encoder.n_components_)
+def codes_of(encoder: BaseAutoencoder, X: Any, *, precise: bool = False) -> np.ndarray:
+    """Dense codes of validated rows, whatever output is set for transformers.
+
+    They have the precision of `X`, or float64 if `precise`.
+    """
+    width = encoder.n_components_
+    return encoder._apply(X, FittedAutoencoder.encode, width, precise=precise)
 
 
 def root_mean_variance(codes: np.ndarray) -> float:
