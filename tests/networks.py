@@ -15,23 +15,30 @@ def make_rng(seed=0):
 
 
 def make_autoencoder(
-    seed=0, *, active=True, hidden=(8, 5), activation="silu", whitened=False, layer_scale=False
+    seed=0,
+    *,
+    active=True,
+    hidden=(8, 5),
+    activation="silu",
+    whitened=False,
+    layer_scale=False,
+    n_features=N_FEATURES,
 ):
-    """An untrained autoencoder in float64, (n, 6) to (n, 2) and back."""
+    """An untrained autoencoder in float64, (n, n_features) to (n, 2) and back."""
     rng = make_rng(seed)
     random = {"generator": rng, "dtype": torch.float64}
-    whitening = torch.randn(N_FEATURES, 4, **random) if whitened else None
+    whitening = torch.randn(n_features, 4, **random) if whitened else None
     pair = mlp_encoder_decoder(
-        (N_FEATURES, *hidden, N_COMPONENTS),
+        (n_features, *hidden, N_COMPONENTS),
         activation,
         rng,
         residual_to_pca=active,
         whitening=whitening,
         layer_scale=layer_scale,
     )
-    mean = torch.randn(N_FEATURES, **random)
-    components = torch.linalg.qr(torch.randn(N_FEATURES, N_COMPONENTS, **random))[0].T
-    sizes = (N_FEATURES, N_COMPONENTS, N_COMPONENTS, N_FEATURES)
+    mean = torch.randn(n_features, **random)
+    components = torch.linalg.qr(torch.randn(n_features, N_COMPONENTS, **random))[0].T
+    sizes = (n_features, N_COMPONENTS, N_COMPONENTS, n_features)
     scales = Scales(*(torch.rand(size, **random) + 0.5 for size in sizes))
     path = PCAPath(mean, components.contiguous(), active=active)
     return Autoencoder(*pair, path, scales, LOSSES["squared_error"].link).double()

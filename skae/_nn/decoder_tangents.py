@@ -62,9 +62,11 @@ class LayeredDecoder(DecoderTangents):
         self.has_closed_form = all(known)
         self._forward = [_function(*pair) for pair in zip(layers, known, strict=True)]
         start = _start_of_affine_tail(layers, known)
-        hidden, tail = list(zip(layers, known, strict=True))[:start], layers[start:]
+        self.hidden_layers, self.tail = layers[:start], layers[start:]
+        hidden = zip(self.hidden_layers, known, strict=False)
         self._hidden = [_tangent_function(*pair) for pair in hidden]
-        self.matrix = _matrix(tail) * self._output_scale if tail else None  # (n_hidden, n_features)
+        # Of the affine layers at the end, (n_hidden, n_features).
+        self.matrix = _matrix(self.tail) * self._output_scale if self.tail else None
         sizes = (layer.out_features for layer in layers if type(layer) is nn.Linear)
         self.n_tangent_values = max(len(self._mean), *sizes, 0)
 

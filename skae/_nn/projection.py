@@ -13,6 +13,7 @@ from torch import Tensor
 from .._data.forks import cached_attribute
 from .._losses.reconstruction import ReconstructionLoss, SquaredError, loss_of_link
 from .autoencoder import Autoencoder, full_precision
+from .decoder_span import decoder_span
 from .decoder_tangents import DecoderTangents, LayeredDecoder, Values, decoder_tangents
 
 # The damping is relative to the mean diagonal entry of the Gram matrix of the Jacobian.
@@ -40,6 +41,9 @@ class Projection:
         self._decoder = decoder = decoder_tangents(network)
         self._equations = NormalEquations(decoder)
         self._equations_of_complete_rows = self._equations
+        self._span = decoder_span(network, decoder, n_rows)
+        if self._span is not None:
+            self._in_span = Projection(self._span.network, n_rows)
         if type(self._loss) is SquaredError and isinstance(decoder, LayeredDecoder):  # noqa: SIM102
             if decoder.matrix is not None and _pays(decoder.matrix, decoder, n_rows):
                 self._equations_of_complete_rows = FactoredEquations(decoder, decoder.matrix)
@@ -50,9 +54,11 @@ class Projection:
 
         Each has a loss as low as that of `code`, or lower.
         """
-        equations = self._equations_of_complete_rows
-        if equations is not self._equations and x.isnan().any():
+        equations, span = self._equations_of_complete_rows, self._span
+        if (span is not None or equations is not self._equations) and x.isnan().any():
             equations = self._equations
+        elif span is not None:
+            return self._in_span(span.coordinates(x), code, n_steps)
         n_rows = max(MAX_TANGENT_ENTRIES // equations.n_values, equations.min_rows)
         codes = []
         for rows, start in zip(x.split(n_rows), code.split(n_rows), strict=True):
