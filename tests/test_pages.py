@@ -28,6 +28,8 @@ DESKTOP, PHONE = 1400, 390  # widths in pixels
 MEASURE = """
 const wider = element => element.scrollWidth > element.clientWidth + 1;
 const text = element => element.textContent.trim().slice(0, 60);
+const sidebars = '.bd-sidebar-primary, .bd-sidebar-secondary';
+const visible = element => element.checkVisibility();
 const code = '.highlight-python pre, .highlight-Python pre, .highlight-default pre';
 return {
     ids: Array.from(document.querySelectorAll('[id]'), e => e.id),
@@ -37,8 +39,8 @@ return {
         e => e.scrollWidth > e.clientWidth
     ),
     cut_code: Array.from(document.querySelectorAll(code)).filter(wider).map(text),
-    empty_sidebars: Array.from(document.querySelectorAll('.bd-sidebar')).filter(
-        bar => bar.checkVisibility() && bar.clientWidth && !bar.querySelector('a')
+    empty_sidebars: Array.from(document.querySelectorAll(sidebars)).filter(
+        bar => bar.checkVisibility() && !Array.from(bar.querySelectorAll('nav a')).some(visible)
     ).map(bar => bar.className),
 };
 """
