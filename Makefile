@@ -63,9 +63,11 @@ lint: $(STAMP)  ## linters and types
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy --no-error-summary
 
-bench: $(BENCH_STAMP)  ## speed and memory beside other libraries, and test error over PCA's (hours)
+bench: $(BENCH_STAMP)  ## speed and memory beside other libraries, and codes beside PCA's (hours)
 	@for name in $(BENCHMARKS); do $(BENCH) benchmarks/$$name.py || exit 1; done
 	@$(BIN)/python benchmarks/never_worse.py
+	@$(BIN)/python benchmarks/downstream.py
+	@$(BIN)/python benchmarks/downstream_page.py
 	@$(BIN)/python benchmarks/report.py
 
 bench-report: $(BENCH_STAMP)  ## docs/performance.md from the results that are there
