@@ -7,12 +7,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from conftest import ESTIMATORS
+from conftest import AUTOENCODERS, ESTIMATORS, all_results
+from torch.overrides import TorchFunctionMode
 
 from skae._data.torch_defaults import torch_defaults, training_mode, with_torch_defaults
-
-# Methods that fit.
-FITTING = {"fit", "partial_fit", "fit_transform", "fit_predict"}
+from skae._export.methods import METHODS, program
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def default_dtype(dtype):
 AMBIENT = {
     "device": lambda: torch.device("meta"),
     "float64": lambda: default_dtype(torch.float64),
-    "float16": lambda: default_dtype(torch.float16),
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "inference_mode": torch.inference_mode,
 }
@@ -39,19 +38,11 @@ def defaults():
 
 
 def results(estimator, X):
-    """What all public methods of a fitted estimator return; those unknown here take rows."""
-    arguments = {
-        "inverse_transform": lambda: [estimator.transform(X)],
-        "sample": lambda: [3],
-        "score": lambda: [X, np.arange(len(X)) % 2],
-    }
-    found = {}
-    for name in dir(type(estimator)):
-        of_data = (
-            name[0].islower() and not name.startswith(("get_", "set_")) and name not in FITTING
-        )
-        if of_data and callable(method := getattr(estimator, name, None)):
-            found[name] = method(*arguments.get(name, lambda: [X])())
+    """The results of all public methods, and the constants of the methods that can be exported."""
+    found = all_results(estimator, X)
+    for method in METHODS if type(estimator) in AUTOENCODERS else ():
+        constants = program(estimator, method).graph.constants
+        found |= {f"{method} {name}": value for name, value in constants.items()}
     return found
 
 
@@ -70,6 +61,28 @@ def test_defaults_of_the_caller_change_no_result(cls, ambient, small, global_ran
         for fitted in (alone, within):
             for name, values in results(fitted, rows).items():
                 np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+class OutsideDefaults(TorchFunctionMode):
+    """Collects the functions of torch that are called where the default dtype is the caller's."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        if torch.get_default_dtype() != torch.float32:
+            self.names.add(function.__name__)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_all_that_methods_compute_is_within_the_defaults(cls, small, global_random_seed):
+    X, y = np.random.RandomState(global_random_seed).normal(size=(40, 5)), np.arange(40) % 2
+    with default_dtype(torch.float64), OutsideDefaults() as outside:
+        results(small(cls, 2, max_iter=1).fit(X, y), X)
+    # The caller's settings are read, and arrays become tensors.
+    assert outside.names <= {"get_default_dtype", "empty", "__get__"}
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

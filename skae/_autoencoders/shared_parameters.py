@@ -205,8 +205,8 @@ class SharedParameters(BaseEstimator):
     _overcomplete: ClassVar[bool] = False
     # The parameters that training does not change once the network is made.
     _of_network: ClassVar[tuple[str, ...]] = (
-        "hidden_layer_sizes", "activation", "loss", "image_shape", "network", "tied_weights", "init",
-        "pretraining",
+        "hidden_layer_sizes", "activation", "loss", "image_shape", "network", "tied_weights",
+        "init", "pretraining",
     )  # fmt: skip
     # Measured, with the other defaults: at most 2000 steps raise the error by 2 %.
     _default_steps: ClassVar[DefaultSteps] = DefaultSteps(3000, 0.0, 3000, min_epochs=15)

@@ -10,6 +10,7 @@ from torch import nn
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.sparse import SparseAutoencoder
 from .._autoencoders.vae import VAE
+from .._data.torch_defaults import with_torch_defaults
 from .._graph.graph import Graph
 from .._losses.importance_weighted import antithetic_normal
 from .._nn.autoencoder import Autoencoder
@@ -38,6 +39,7 @@ class Program(NamedTuple):
     n_outputs: tuple[int, ...]  # empty for one number a row
 
 
+@with_torch_defaults
 def program(estimator: BaseAutoencoder, method: str) -> Program:
     """A method of a fitted estimator as a graph."""
     if method not in METHODS:

@@ -16,6 +16,7 @@ from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
+from .._data.torch_defaults import with_torch_defaults
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -259,6 +260,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         return tags
 
 
+@with_torch_defaults
 def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
     return estimator._feature_scores(X, precise=True).sum(axis=1)
 
