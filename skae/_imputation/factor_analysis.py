@@ -40,10 +40,9 @@ class LowRankGaussian(NamedTuple):
     def sample(self, x: Tensor, missing: Tensor, rng: torch.Generator) -> Tensor:
         """Draw deviations from the conditional mean; 0 where observed."""
         deviations = torch.zeros_like(x)
-        for rows, factors, precision in self._posteriors(x, missing):
+        for rows, factors, cholesky in self._posteriors(x, missing):
             normal = torch.randn(factors.shape, generator=rng, dtype=x.dtype)[..., None]
-            upper = torch.linalg.cholesky(precision).mT
-            latent = torch.linalg.solve_triangular(upper, normal, upper=True)[..., 0]
+            latent = torch.linalg.solve_triangular(cholesky.mT, normal, upper=True)[..., 0]
             normal = torch.randn(x[rows].shape, generator=rng, dtype=x.dtype)
             noise = self.noise_variance.sqrt() * normal
             deviations[rows] = torch.where(missing[rows], latent @ self.loadings.T + noise, 0.0)
@@ -58,8 +57,8 @@ class LowRankGaussian(NamedTuple):
         first, second, position = _triangle(self.loadings.shape[1])
         moments = x.new_zeros(len(self.mean), len(first))
         products = torch.zeros_like(self.loadings)
-        for rows, factors, precision in self._posteriors(x, missing):
-            outer = torch.linalg.inv(precision) + factors[:, :, None] * factors[:, None, :]
+        for rows, factors, cholesky in self._posteriors(x, missing):
+            outer = torch.cholesky_inverse(cholesky) + factors[:, :, None] * factors[:, None, :]
             observed = (~missing[rows]).to(x)
             moments += observed.T @ outer[:, first, second]
             products += (x[rows] * observed).T @ factors
@@ -75,28 +74,42 @@ class LowRankGaussian(NamedTuple):
         """Ridge regression of each column on the factors, and its residual variance."""
         n_observed, squares, moments, products = statistics
         prior = LOADINGS_PRIOR_ROWS * torch.eye(products.shape[1], dtype=products.dtype)
-        loadings = _solve(moments + prior, products)
+        loadings = _solve(torch.linalg.cholesky(moments + prior), products)
         residual = squares + LOADINGS_PRIOR_ROWS - (loadings * products).sum(1)
         variance = (residual / (n_observed + LOADINGS_PRIOR_ROWS)).clamp_min(MIN_NOISE_VARIANCE)
         return LowRankGaussian(torch.zeros_like(squares), loadings, variance)
 
     def _posteriors(self, x: Tensor, missing: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Means and precisions of the factors of each row, block by block."""
+        """Means of the factors of each row, and Cholesky factors of their precisions, by blocks."""
         d, k = self.loadings.shape
-        first, second, position = _triangle(k)
-        products = self.loadings[:, first] * self.loadings[:, second]
+        position, products = _triangle(k)[2], _products_of_pairs(self.loadings)
         size = max(MAX_POSTERIOR_ENTRIES // max(k * k, d), 1)
         for start in range(0, len(x), size):
             rows = slice(start, min(start + size, len(x)))
             weights = torch.where(missing[rows], 0.0, 1 / self.noise_variance)
             precision = torch.eye(k, dtype=x.dtype) + (weights @ products)[:, position]
             right = ((x[rows] - self.mean) * weights) @ self.loadings
-            yield rows, _solve(precision, right), precision
+            cholesky = torch.linalg.cholesky(precision)
+            yield rows, _solve(cholesky, right), cholesky
 
 
-def _solve(matrices: Tensor, right: Tensor) -> Tensor:
-    """Solutions for positive definite matrices, (n, k, k), and a right-hand side each, (n, k)."""
-    return torch.cholesky_solve(right[..., None], torch.linalg.cholesky(matrices))[..., 0]
+def _solve(cholesky: Tensor, right: Tensor) -> Tensor:
+    """Solutions for Cholesky factors of matrices, (n, k, k), and a right-hand side each, (n, k)."""
+    return torch.cholesky_solve(right[..., None], cholesky)[..., 0]
+
+
+def _products_of_pairs(columns: Tensor) -> Tensor:
+    """Products of every two columns, (d, k (k + 1) / 2), in the order of `_triangle`.
+
+    Slices take a quarter of the time of columns that are chosen by two lists of indices.
+    """
+    d, k = columns.shape
+    products = columns.new_empty(d, k * (k + 1) // 2)
+    end = 0
+    for i in range(k):
+        start, end = end, end + i + 1
+        torch.mul(columns[:, i : i + 1], columns[:, : i + 1], out=products[:, start:end])
+    return products
 
 
 def _triangle(k: int) -> tuple[Tensor, Tensor, Tensor]:
