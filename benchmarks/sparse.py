@@ -237,7 +237,7 @@ units of 1024, after training on 20,000 images.
   pursuit; "PCA" has as many components as there are active units.
 - "topk", "batch_topk" and "l1" are the values of `sparsity`. "topk, pursuit" has
   `transform_max_iter=3`: three iterations of subspace pursuit, which start from the units that the
-  encoder selects. The weight of "l1" is chosen such that the number of active units is right.
+  encoder selects. The weight of "l1" is chosen such that it has about as many active units.
 - "dead" is the number of units that are never active.
 """
 CLASSIFIER = """The accuracy of a linear support vector machine on the codes of 2000 units: on the
