@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from skae._imputation.column_scaling import ColumnScaling
 
@@ -35,3 +36,10 @@ def test_missing_cells_and_constant_columns_are_zero(cells, scaling):
 
 def test_the_inverse_of_a_zero_deviation_is_zero(scaling):
     np.testing.assert_allclose(scaling.inverse_std() * scaling.std, [1, 0, 1])
+
+
+def test_the_range_within_some_rows_is_no_larger(scaling):
+    scaling = scaling._replace(ends=np.array([[-1.0] * 3, [1.0] * 3]))
+    rows = torch.tensor([[-3.0] * 3, [0.5] * 3], dtype=torch.float64)
+    np.testing.assert_array_equal(scaling.within(rows).ends, [[-1.0] * 3, [0.5] * 3])
+    np.testing.assert_array_equal(scaling._replace(ends=None).within(rows).ends, rows)

@@ -73,3 +73,26 @@ def test_an_estimator_that_does_not_reduce_the_error_changes_nothing(x, missing,
     filled = gaussian.fill(x, missing)
     torch.testing.assert_close(correction.correct(filled, missing, STANDARD), filled)
     np.testing.assert_array_equal(error_ratio, 1)
+
+
+class WithinRange(Scaled):
+    """Reconstructs rows as themselves, and refuses those beyond the rows that it was fitted to."""
+
+    def fit(self, X, y=None):
+        self.low_, self.high_ = X.min(axis=0), X.max(axis=0)
+        return self
+
+    def transform(self, X):
+        assert (self.low_ <= X).all()
+        assert (self.high_ >= X).all()
+        return X
+
+
+def test_an_estimator_gets_no_row_beyond_those_that_it_was_fitted_to(x, missing, rng):
+    observed = np.where(missing, np.nan, x)
+    ends = np.stack([np.nanmin(observed, axis=0), np.nanmax(observed, axis=0)])
+    scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0), ends)
+    gaussian = fit_gaussian(x, missing)
+    estimator = WithinRange(factor=1.0)
+    correction, _ = fit_estimator_correction(estimator, x, missing, gaussian, scaling, rng)
+    correction.correct(gaussian.fill(5 * x, missing), missing, scaling)

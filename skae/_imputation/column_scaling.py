@@ -33,6 +33,11 @@ class ColumnScaling(NamedTuple):
             return self.to_data_units(x)
         return np.clip(self.to_data_units(x), *_exact(self.mean + self.std * self.ends, self.std))
 
+    def within(self, x: Tensor) -> "ColumnScaling":
+        """The same scaling, with the part of the range that these standardised cells have."""
+        own = np.stack([x.numpy().min(axis=0), x.numpy().max(axis=0)])
+        return self._replace(ends=own if self.ends is None else own.clip(*self.ends))
+
     def inverse_std(self) -> np.ndarray:
         """One over the standard deviation of each column; 0 for constant columns."""
         return np.divide(1, self.std, where=self.std > 0, out=np.zeros_like(self.std))

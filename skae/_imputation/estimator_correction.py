@@ -67,7 +67,9 @@ def fit_estimator_correction(
     own_group = None if group is None else group[in_training.numpy()]
     with without_warnings():  # the second fit has the same
         fitted = _fit(estimator, scaling.to_observed_range(filled), own_group)
-    prediction = reconstruct_missing(fitted, cells.filled.double(), cells.missing > 0, scaling)
+    # A step such as NMF after MinMaxScaler refuses rows beyond those of its fit.
+    own_scaling = scaling.within(filled)
+    prediction = reconstruct_missing(fitted, cells.filled.double(), cells.missing > 0, own_scaling)
     correction = (prediction - cells.filled) * cells.masked
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
     weights, error_ratio = stacking_weights(correction[None], cells)
