@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from conftest import all_results
 from networks import make_rng
 from scipy.stats import bernoulli, poisson
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -227,3 +228,20 @@ def test_bilinear_terms_are_the_loss_up_to_a_term_of_the_value(loss, x):
     differences = loss.pointwise(RAW, x) - loss.pointwise(other, x)
     found = (a + b * x for a, b in (terms, loss.bilinear_terms(other)))
     torch.testing.assert_close(next(found) - next(found), differences)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("binarize", [False, True])
+def test_rounding_errors_of_scaled_rows_are_in_the_domain_of_log_loss(
+    autoencoder, dtype, binarize, small, global_random_seed
+):
+    if binarize and not hasattr(autoencoder, "binarize"):
+        pytest.skip("has no such parameter")
+    X = np.random.RandomState(global_random_seed).uniform(size=(40, 5)).astype(dtype)
+    X[0], X[1] = 1, 0
+    rounded = X.copy()
+    rounded[0], rounded[1] = np.nextafter(dtype(1), dtype(2)), -np.finfo(dtype).eps
+    options = {"loss": "log_loss", "max_iter": 1} | ({"binarize": True} if binarize else {})
+    expected = all_results(small(autoencoder, 2, **options).fit(X), X)
+    for name, values in all_results(small(autoencoder, 2, **options).fit(rounded), rounded).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-3, atol=1e-3, err_msg=name)

@@ -390,7 +390,8 @@ class VAE(BaseAutoencoder, VAEAttributes):
 
 def _sample_binary(x: Tensor, rng: Generator) -> Tensor:
     """Zeros and ones with the probabilities in `x`; NaN stays."""
-    return torch.where(torch.isnan(x), x, torch.bernoulli(torch.nan_to_num(x), generator=rng))
+    probability = torch.nan_to_num(x).clamp(0, 1)
+    return torch.where(torch.isnan(x), x, torch.bernoulli(probability, generator=rng))
 
 
 def _n_observed(x: Tensor) -> Tensor:

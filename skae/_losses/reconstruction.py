@@ -246,7 +246,7 @@ class LogLoss(ReconstructionLoss):
         return softplus(raw) - x * raw
 
     def pointwise_minimum(self, x: Tensor) -> Tensor:
-        return torch.special.entr(x) + torch.special.entr(1 - x)
+        return torch.special.entr(torch.stack([x, 1 - x]).clamp(0, 1)).sum(0)
 
     def mean(self, raw: Tensor) -> Tensor:
         return torch.sigmoid(raw)
@@ -273,7 +273,7 @@ class LogLoss(ReconstructionLoss):
 
     def check(self, X: np.ndarray | Tensor) -> None:
         low, high = _range(X)
-        if low < 0 or high > 1:
+        if low < -1e-6 or high > 1 + 1e-6:  # MinMaxScaler rounds to 1 + 2e-16
             raise ValueError(
                 f"`loss='log_loss'` needs X in [0, 1], got values from {low:g} to {high:g}; scale "
                 "X to [0, 1] (as MinMaxScaler does) or use loss='squared_error'."
