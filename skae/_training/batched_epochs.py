@@ -14,7 +14,6 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from .._data.threads import threads_for
@@ -178,8 +177,9 @@ def stack_networks(networks: Sequence[Autoencoder]) -> Autoencoder:
 
 def _padded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     """The tensor with zeros at the end of each axis, up to a shape."""
-    missing = [n_padded - n for n_padded, n in zip(shape, tensor.shape, strict=True)]
-    return pad(tensor, [n for last in reversed(missing) for n in (0, last)])
+    padded = tensor.new_zeros(tuple(shape))
+    padded[tuple(slice(n) for n in tensor.shape)] = tensor
+    return padded
 
 
 def _positions(network: Autoencoder, stacked: Autoencoder) -> Tensor:
