@@ -50,7 +50,8 @@ coverage: $(STAMP)  ## the tests, and the lines that they do not run, in coverag
 
 # These depend on the versions of the libraries; `make test-oldest TESTS=` runs all tests.
 TESTS ?= tests/test_common.py tests/test_base.py tests/test_inference.py \
-	tests/test_shared_parameters.py tests/test_plain.py tests/test_fit.py
+	tests/test_shared_parameters.py tests/test_plain.py tests/test_fit.py tests/test_batched_epochs.py \
+	tests/test_safetensors.py tests/test_displays.py
 OLD_WARNINGS := -W ignore::pytest.PytestRemovedIn10Warning
 test-oldest: $(OLDEST)/.installed  ## the contract with the oldest supported versions
 	@$(OLDEST)/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) $(OLD_WARNINGS) $(TESTS)
