@@ -325,7 +325,7 @@ def test_a_method_that_a_subclass_changes_is_refused(digits):
 def test_wrong_arguments_are_named(digits):
     pytest.importorskip("skl2onnx")
     estimator, _ = fitted(AutoencoderTransformer, digits)
-    with pytest.raises(ValueError, match=r"`method` must be one of transform, .* got 'predict'"):
+    with pytest.raises(ValueError, match=r"`method` must be one of 'transform', .* got 'predict'"):
         to_onnx(estimator, "predict")
     with pytest.raises(ValueError, match="`dtype` must be float32 or float64, got int64"):
         to_onnx(estimator, dtype=np.int64)

@@ -1,5 +1,6 @@
 """Messages of errors: they name what is wrong, what is allowed and what was given."""
 
+import inspect
 import re
 from dataclasses import fields
 
@@ -10,7 +11,14 @@ import torch
 from conftest import ESTIMATORS
 from scipy import sparse
 
-from skae import AutoencoderTransformer
+import skae
+from skae import AutoencoderTransformer, SparseAutoencoder
+
+DISPLAYS = [
+    name
+    for name in skae.__all__
+    if name.endswith("Display") and hasattr(getattr(skae, name), "from_estimator")
+]
 
 # Each of these is wrong for most parameters.
 WRONG_VALUES = [
@@ -123,3 +131,27 @@ def test_a_network_that_does_not_fit_into_memory_is_an_error_of_memory(rows, sma
 def test_a_device_without_numbers_is_refused(device, rows, small):
     with pytest.raises(ValueError, match=f"`device` must be .*, got '{device}'"):
         small(AutoencoderTransformer, 2, device=device).fit(*rows)
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_an_error_of_a_display_names_the_parameter(display, rows, small):
+    pytest.importorskip("matplotlib").use("Agg")
+    from_estimator, X = getattr(skae, display).from_estimator, rows[0]
+    fitted = small(SparseAutoencoder if "Dict" in display else AutoencoderTransformer, 3).fit(X)
+    parameters = inspect.signature(from_estimator).parameters
+    arguments = {"estimator": fitted} | {name: X for name in parameters if name == "X"}
+    for name in parameters.keys() - {"X", "y"}:
+        for value in ["text", -1.5, object(), np.zeros((2, 2)), AutoencoderTransformer]:
+            with pytest.raises((TypeError, ValueError), match=f"`{name}` must"):
+                from_estimator(**(arguments | {name: value}))
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a"], np.zeros(3)], ids=repr)
+def test_a_path_of_another_type_is_named(path, rows, small):
+    fitted = small(AutoencoderTransformer, 2).fit(rows[0])
+    with pytest.raises(TypeError, match="`path` must be a string or path-like, got"):
+        skae.save(fitted, path)
+    with pytest.raises(TypeError, match="`path` must be a string or path-like, got"):
+        skae.load(path)
+    with pytest.raises(TypeError, match="`folder` must be a string or path-like, got"):
+        skae.export_numpy(fitted, path)

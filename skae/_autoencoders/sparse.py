@@ -45,6 +45,9 @@ from .dictionary_update import method_of_optimal_directions
 from .revival import revival_loss
 from .sparse_init import calibrate_thresholds, make_sparse_coder
 
+# The parameters of the class that training does not change.
+OF_NETWORK = ("sparsity", "n_nonzero_coefs", "receptive_field", "with_mean")
+
 
 @dataclass
 class SparseCoding(Objective):
@@ -257,9 +260,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     )
 
     _overcomplete: ClassVar[bool] = True
-    _of_network = (
-        *BaseAutoencoder._of_network, "sparsity", "n_nonzero_coefs", "receptive_field", "with_mean"
-    )  # fmt: skip
+    _of_network = BaseAutoencoder._of_network + OF_NETWORK
 
     @with_torch_defaults
     def transform(self, X) -> np.ndarray | sparse.csr_array:
@@ -382,7 +383,6 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        # CSR arrays are SciPy's; `fit` checks the type.
         tags.array_api_support = isinstance(self.sparse_output, BOOLEANS) and not self.sparse_output
         return tags
 

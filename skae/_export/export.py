@@ -16,12 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.user_warnings import warn_user
+from .._data.validation import NONE, StrOptions, check_value, shortened
 from .._graph import numpy_runtime
 from .._graph.graph import Node
 from .._nn.old_names import REMOVED_IN
 from .custom_objects import autoencoder_classes
 from .methods import METHODS, Program, program
-from .replacement import replace_files
+from .replacement import as_path, replace_files
 
 # Operators of this set are understood by onnxruntime 1.12 (2022) and later.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
@@ -89,6 +90,7 @@ def to_onnx(
         if method is not None:
             raise ValueError(f"`method` must be None except for an autoencoder, got {method!r}.")
         return _pipeline_to_onnx(estimator, dtype)
+    check_value("method", method, (StrOptions(METHODS), NONE))
     name = method or "transform"
     made, kind = program(estimator, name), onnx.helper.np_dtype_to_tensor_dtype(dtype)
     value = onnx.helper.make_tensor_value_info
@@ -188,7 +190,9 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     (150, 2)
     """
     if not isinstance(estimator, BaseAutoencoder):
-        raise TypeError(f"`estimator` must be an autoencoder of skae, got {estimator!r}.")
+        raise TypeError(
+            f"`estimator` must be an autoencoder of skae, got {shortened(repr(estimator))}."
+        )
     arrays: dict[str, Any] = {}
     programs = {}
     for method in METHODS:
@@ -208,7 +212,7 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     model = io.BytesIO()
     np.savez(model, programs=np.array(json.dumps(programs)), **arrays)
     source = inspect.getsource(numpy_runtime).encode()
-    _write_folder(Path(folder), {"model.npz": model.getvalue(), "__init__.py": source})
+    _write_folder(as_path("folder", folder), {"model.npz": model.getvalue(), "__init__.py": source})
 
 
 def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:

@@ -7,6 +7,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from .._data.validation import check_value, instance_of
+
+
+def as_path(name: str, value: Any) -> Path:
+    """The value of a parameter that is the path of a file or of a folder."""
+    check_value(name, value, (instance_of((str, os.PathLike), "a string or path-like"),))
+    return Path(value)
 
 
 def replace_files(contents: Mapping[Path, bytes]) -> None:

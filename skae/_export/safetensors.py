@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,9 +13,10 @@ import torch
 from sklearn.base import BaseEstimator
 
 from .._data.torch_defaults import training_mode
+from .._data.validation import shortened
 from .custom_objects import CustomObject, CustomObjects, CustomObjectsError, known_classes
 from .encoding import Decoder, Encoder
-from .replacement import replace_files
+from .replacement import as_path, replace_files
 
 # The format that is written. It changes when an older version cannot read new files.
 FORMAT = 2
@@ -80,11 +80,11 @@ def save(
     >>> bool((again.transform(X) == reducer.transform(X)).all())
     True
     """
-    encoder = Encoder(CustomObjects(custom_objects))
+    file, encoder = as_path("path", path), Encoder(CustomObjects(custom_objects))
     if not encoder.knows(type(estimator)):
         raise TypeError(
             f"`estimator` must be one of {', '.join(sorted(known_classes()))}, a subclass of an "
-            f"autoencoder, or of a class in `custom_objects`, got {estimator!r}."
+            f"autoencoder, or of a class in `custom_objects`, got {shortened(repr(estimator))}."
         )
     content = encoder.encode(estimator)
     header = {
@@ -100,7 +100,7 @@ def save(
         raise TypeError(
             f"`estimator` cannot be saved, because `load` would refuse the file: {_reason(error)}."
         ) from error
-    replace_files({Path(path): raw})
+    replace_files({file: raw})
 
 
 def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject] = ()) -> Any:
@@ -143,7 +143,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     ...     skae.load(path)
     AutoencoderTransformer(n_components=8)
     """
-    raw, custom = Path(path).read_bytes(), CustomObjects(custom_objects)
+    raw, custom = as_path("path", path).read_bytes(), CustomObjects(custom_objects)
     _safetensors()
     try:
         return _read(raw, custom)

@@ -118,7 +118,7 @@ class DictionaryDisplay:
         return cls(
             atoms=estimator.components_[chosen],
             components=chosen,
-            image_shape=image_shape or image_shape_of(estimator),
+            image_shape=image_shape_of(estimator) if image_shape is None else image_shape,
             feature_names=feature_names_of(estimator),
         ).plot(ax)
 

@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
 from .._data.array_api import ArrayLike
+from .._data.validation import check_value
 from .labels import as_labels
-from .plotting import COLOURS, MARKERS, check_has_attributes, make_axes
+from .plotting import COLOURS, COMPONENTS, MARKERS, check_has_attributes, make_axes
 from .protocols import Embedding, Transformer
 from .scoring import dense
 
@@ -145,6 +146,7 @@ class LatentSpaceDisplay:
     def _positions(self) -> np.ndarray:
         """The chosen codes, (n_samples, 2)."""
         codes = np.asarray(self.codes)
+        check_value("components", self.components, (COMPONENTS,))
         chosen = tuple(self.components)
         if len(chosen) != 2 or not all(0 <= i < codes.shape[1] for i in chosen):
             raise ValueError(
@@ -156,7 +158,7 @@ class LatentSpaceDisplay:
 
 def _codes(estimator: Any, X: ArrayLike) -> Any:
     """The codes of rows."""
-    if hasattr(estimator, "transform"):
+    if hasattr(estimator, "transform") and not isinstance(estimator, type):
         return estimator.transform(X)
     check_has_attributes(estimator, "embedding_")
     codes = estimator.embedding_

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from .._data.array_api import ArrayLike
+from .._data.validation import Interval, check_value, estimator_with, integer
 from .plotting import (
     GREY,
     check_image_shape,
@@ -130,6 +132,9 @@ class LatentTraversalDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        check_value("estimator", estimator, (estimator_with("transform", "inverse_transform"),))
+        check_value("n_steps", n_steps, (integer(1),))
+        check_value("spread", spread, (Interval(Real, 0),))
         codes = dense(estimator.transform(X))
         chosen = choose_components(components, codes.shape[1], MAX_TRAVERSALS)
         centre, half_range = codes.mean(axis=0), spread * codes.std(axis=0)
@@ -145,7 +150,7 @@ class LatentTraversalDisplay:
             decoded=decoded.reshape(len(chosen), n_steps, -1),
             values=values,
             components=chosen,
-            image_shape=image_shape or image_shape_of(estimator),
+            image_shape=image_shape_of(estimator) if image_shape is None else image_shape,
             feature_names=feature_names_of(estimator),
             mean=mean,
             std=std,

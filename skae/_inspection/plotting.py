@@ -11,6 +11,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.validation import (
+    NONE,
+    Rule,
+    as_tuple,
+    check_value,
+    instance_of,
+    integer,
+    positive_integers,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
@@ -25,6 +35,13 @@ MARKERS = "osX^Dv*P<>"
 
 # The names of more features than this do not fit below an axis.
 MAX_FEATURE_NAMES = 30
+
+# Numbers of components. Whether there are such components is checked where they are counted.
+COMPONENTS = Rule(
+    "a sequence of integers",
+    lambda value: isinstance(value, list | tuple | range | np.ndarray),
+    lambda value: all(map(integer(0).has_type, as_tuple(value))),
+)
 
 # From black over grey to white: values can be compared by lightness alone.
 GREY = "gray"
@@ -42,6 +59,7 @@ def pyplot(caller: str) -> ModuleType:
 def make_axes(caller: str, ax: Axes | None) -> Axes:
     """Return `ax`, or the axes of a new figure."""
     plt = pyplot(caller)
+    _check_axes(ax)
     return plt.subplots(layout="constrained")[1] if ax is None else ax
 
 
@@ -57,6 +75,7 @@ def make_grid(
     A new figure has room for cells of this width and height, in inches, and for text below them.
     """
     plt = pyplot(caller)
+    _check_axes(ax)
     n_rows, n_columns = shape
     if ax is None:
         size = (max(n_columns * cell[0], 2.5) + 1, max(n_rows * cell[1], 1.5) + below)
@@ -69,11 +88,18 @@ def make_grid(
     return place.subgridspec(n_rows, n_columns).subplots(squeeze=False)
 
 
+def _check_axes(ax: object) -> None:
+    from matplotlib.axes import Axes
+
+    check_value("ax", ax, (instance_of(Axes, "a matplotlib Axes"), NONE))
+
+
 def check_image_shape(image_shape: Sequence[int] | None, n_features: int) -> tuple[int, ...] | None:
     """Return the shape as a tuple, or raise unless rows with so many features are such images."""
     if image_shape is None:
         return None
-    shape = tuple(image_shape)
+    check_value("image_shape", image_shape, (positive_integers(lengths=(2, 3)), NONE))
+    shape = as_tuple(image_shape)
     if prod(shape) != n_features:
         raise ValueError(
             f"`image_shape` must have n_features = {n_features} pixels, got {image_shape} with "
@@ -171,6 +197,7 @@ def choose_components(
     """The numbers of the components to draw: the first `default` of them unless some are given."""
     if components is None:
         return list(range(min(n_components, default)))
+    check_value("components", components, (COMPONENTS, NONE))
     chosen = list(components)
     if not chosen or not all(0 <= i < n_components for i in chosen):
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._data.array_api import ArrayLike
+from .._data.validation import NONE, check_value, estimator_with, integer
 from .plotting import (
     GREY,
     check_image_shape,
@@ -128,6 +129,10 @@ class ReconstructionDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        transformer = estimator_with("transform", "inverse_transform")
+        check_value("estimator", estimator, (transformer,))
+        check_value("baseline", baseline, (transformer, NONE))
+        check_value("n_rows", n_rows, (integer(1),))
         mean, std = mean_and_std(dense(as_numbers(X)))
         X = X[:n_rows]
         rows = dense(as_numbers(X))
@@ -141,7 +146,7 @@ class ReconstructionDisplay:
         return cls(
             original=rows,
             restored=restored,
-            image_shape=image_shape or image_shape_of(estimator),
+            image_shape=image_shape_of(estimator) if image_shape is None else image_shape,
             feature_names=feature_names_of(estimator),
             mean=mean,
             std=std,

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from .._data.array_api import ArrayLike
 from .._data.rows import validate_codes
+from .._data.validation import StrOptions, check_value
 from .protocols import Reducer
 
 
@@ -54,8 +55,7 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> "_Reconstr
     >>> search.best_params_
     {'n_components': 3}
     """
-    if metric not in (allowed := list(_RECONSTRUCTION_METRICS)):
-        raise ValueError(f"`metric` must be one of {allowed}, got {metric!r}.")
+    check_value("metric", metric, (StrOptions(_RECONSTRUCTION_METRICS),))
     return _ReconstructionScorer(metric)
 
 
