@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import ESTIMATORS, all_results
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 import skae
@@ -57,6 +58,8 @@ OF_RESULTS = {"random_state", "sparse_output", "sample_posterior", "device"}
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
 def test_parameters_changed_after_a_fit_do_not_change_what_was_fitted(cls, digits, small):
     X, y = digits[:80, 20:28] / 16, np.arange(80) % 2
+    if cls().__sklearn_tags__().input_tags.allow_nan:
+        X[::9, 3] = np.nan
     fitted = small(cls, 2, max_iter=3).fit(X, y)
     before = all_results(fitted, X)
     for name in fitted.get_params(deep=False):
@@ -171,6 +174,8 @@ def test_what_is_said_of_a_continued_fit_is_true(digits, small):
     assert fitted.best_iter_ == 0
     assert any("the network of the fit before is kept" in line for line in fitted.diagnosis_)
     assert not any("principal components" in line for line in fitted.diagnosis_)
+    with pytest.warns(ConvergenceWarning, match=r"\(0: the network of the fit before\)"):
+        fitted.set_params(learning_rate_init=1e30).fit(digits)
 
 
 def pair(n_features, n_components, n_outputs=1):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import ESTIMATORS
+from conftest import ESTIMATORS, RECONSTRUCTING
 from scipy.stats import rankdata
 
 import skae
@@ -88,6 +88,17 @@ def test_float32_columns_far_from_zero_are_ranked_as_in_float64(cls, small, glob
     X = (rows_of(global_random_seed) + 3e5).astype(np.float32)
     single, double = (small(cls, 2).fit(Z).score_samples(Z) for Z in (X, X.astype(float)))
     assert np.corrcoef(rankdata(single), rankdata(double))[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("method", ["score_samples", "score_features"])
+@pytest.mark.parametrize("cls", RECONSTRUCTING, ids=ids)
+def test_small_errors_of_large_rows_are_those_of_float64(cls, method, small, global_random_seed):
+    X = (rows_of(global_random_seed) * [1, 1, 1e6, 1e7, 1]).astype(np.float32)
+    estimator = small(cls, 2, max_iter=1)
+    if hasattr(cls, "corruption"):
+        estimator.set_params(corruption_level=0)  # the codes of denoisers are less precise
+    single, double = (getattr(estimator.fit(Z), method)(Z) for Z in (X, X.astype(float)))
+    np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-3 * np.abs(double).max())
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=ids)

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 from .._data.forks import cached_attribute
 from .._graph.graph import Graph
+from .autoencoder import reciprocal
 from .decoder_tangents import decoder_tangents, tangents_by_autograd
 from .projection import Projection
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
+
+# A residual of PCA that is a smaller share of the rows is a rounding error: the root of that of its
+# square in float64.
+EXACT = 2e-8
 
 
 class FittedAutoencoder(nn.Module):
@@ -65,6 +70,13 @@ class FittedAutoencoder(nn.Module):
         """The mean of each column in its standard deviations; 0 for constant columns."""
         mean = self.shift.abs() / self.scale + self.network.pca_path.mean.abs()
         return mean * self.network.scales.inverse_input_scale
+
+    def size_in_residuals(self) -> float:
+        """The root mean square of rows over that of PCA's residual; 0 if PCA is exact."""
+        scales = self.network.scales
+        residual = scales.output_scale.double().norm().item()
+        size = reciprocal(scales.inverse_input_scale.double()).norm().item()
+        return size / residual if residual > EXACT * size else 0.0
 
     def with_trained_layers(self, network: Any) -> Self:
         """A copy with the encoder, the decoder and the anchors of `network`.

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from .._data.device import halve_on_oom, inference_dtype, max_float_dtype
 from .fitted import cached_cast
 
-# The scales of columns, and the means in standard deviations, that float32 can process. Rows are
-# rounded by 6e-8 of the mean.
-SMALLEST_SCALE, LARGEST_SCALE, LARGEST_OFFSET = 1e-12, 1e12, 1e4
+# The scales of columns, the means in standard deviations, and the sizes of rows in residuals that
+# float32 can process. Rows are rounded by 6e-8 of the mean, their reconstructions by 6e-8 of the
+# rows.
+SMALLEST_SCALE, LARGEST_SCALE, LARGEST_OFFSET, LARGEST_SIZE = 1e-12, 1e12, 1e4, 1e3
 
 # Farther from the mean than so many scales a row is processed in float64. There it is moved to this
 # distance if it is farther.
@@ -35,6 +36,9 @@ class Trained(Protocol):
 
     def offsets(self) -> Tensor:
         """The mean of each column in its standard deviations; 0 for constant columns."""
+
+    def size_in_residuals(self) -> float:
+        """The size of rows over that of what is not linear in the code."""
 
 
 def precision(trained: Any, dtype: np.dtype | torch.dtype, device: torch.device) -> torch.dtype:
@@ -97,6 +101,7 @@ class _Units:
             (scale < SMALLEST_SCALE).any()
             or (scale > LARGEST_SCALE).any()
             or (trained.offsets() > LARGEST_OFFSET).any()
+            or trained.size_in_residuals() > LARGEST_SIZE
         )
         # Rows of which no entry is larger are not far.
         self.near = {kind: (far * scale - shift).min().item() for kind, far in FAR.items()}

@@ -139,6 +139,10 @@ class Denoisers(nn.Module):
         """The mean of each column in its standard deviations."""
         return self.shift.abs() / self.scale
 
+    def size_in_residuals(self) -> float:
+        """One: columns are standardised, and none is reconstructed exactly."""
+        return 1.0
+
     def residual(self, x: Tensor) -> Tensor:
         """Rows minus their denoised form, standardised, (n_denoisers, n_rows, n_features).
 
