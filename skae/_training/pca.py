@@ -164,8 +164,7 @@ def _lobpcg(times: Callable[[Any], Any], vectors: Any, n_vectors: int) -> Any:
             break
         leading = rotation[:, -size:]
         vectors = product @ leading - basis @ leading * variances[-size:]
-        identity = xp.eye(len(rotation), dtype=rotation.dtype, device=rotation.device)
-        step = leading - identity[:, :size] @ leading[:size]
+        step = xp.concatenate([xp.zeros_like(leading[:size]), leading[size:]])
         span = xp.linalg.qr(xp.concatenate([leading, step], 1)[:, : len(rotation)])[0]
         basis, product = basis @ span, product @ span
     return xp.flip(basis @ rotation[:, -n_vectors:], (1,))
