@@ -45,20 +45,24 @@ for draw in range(draws):
         for name, fitted in {"skae": classifier.fit(X, few), **others}.items():
             accuracy[name][draw, column] = fitted.score(X_test, y_test)
 
-# %%
-# The mean over the draws, and the range from minimum to maximum.
-
 labels = {
     "skae": ("AutoencoderClassifier", "C0"),
     "SVC": ("SVC, labelled rows only", "C1"),
     "logistic": ("logistic regression, labelled rows only", "0.5"),
 }
+print("Accuracy on unseen digits, mean of the draws:")
+print(f"  {'labels of each class':<42}" + "".join(f"{count:>7}" for count in counts))
+for name, (label, _) in labels.items():
+    print(f"  {label:<42}" + "".join(f"{mean:>7.1%}" for mean in accuracy[name].mean(axis=0)))
+
+# %%
+# The mean over the draws, and the range from minimum to maximum.
+
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for name, (label, colour) in labels.items():
     values = 100 * accuracy[name]
     ax.plot(counts, values.mean(axis=0), "o-", color=colour, label=label)
     ax.fill_between(counts, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, lw=0)
-    print(f"{label}: {np.round(values.mean(axis=0), 1)} % with {counts} labels a class")
 ax.set_xscale("log")
 ax.set_xticks(counts, counts)
 ax.minorticks_off()

@@ -35,10 +35,11 @@ imputers = {
     "autoencoder": AutoencoderImputer(random_state=0),
 }
 rows = {"with a hole": holed[test]}
+print("Root mean squared error of the imputed pixels, which are 0 to 16:")
 for name, imputer in imputers.items():
     imputed = imputer.fit(holed[train]).transform(holed[test])
     error = np.sqrt(np.mean((imputed - X[test])[holes[test]] ** 2))
-    print(f"{name}: root mean squared error {error:.2f}, pixels are 0 to 16")
+    print(f"  {name:<16}{error:.2f}")
     rows[f"{name}\nerror {error:.2f}"] = imputed
 rows["original"] = X[test]
 

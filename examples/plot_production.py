@@ -134,10 +134,11 @@ print(f"  same label as the pipeline: {np.mean(labels == pipeline.predict(X_test
 print(f"  largest difference of a probability: {np.abs(probabilities - expected).max():.0e}")
 
 request = json.loads(X_test.iloc[[0]].to_json(orient="records"))[0]  # missing values are None
-print("\na request:", {name: request[name] for name in [*texts, *numbers[:2]]}, "and so on")
-print(f"the response: {serve(request)}; the true label is {y_test[0]}")
+print(f"\na request of {len(request)} columns; its true label is {y_test[0]!r}")
+print("  response:", serve(request))
 unusual = {**request, numbers[0]: None, texts[-1]: "unknown"}
-print(f"with a missing {numbers[0]!r} and an unknown {texts[-1]!r}:", serve(unusual))
+print(f"the same with {numbers[0]} missing and {texts[-1]} unknown")
+print("  response:", serve(unusual))
 
 # %%
 # Accuracy by number of columns, from the grid search.

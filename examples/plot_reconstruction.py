@@ -35,10 +35,11 @@ denoisers = {
     "denoising autoencoder": ReconstructionTransformer(denoiser),
 }
 rows = {"without noise": X[test]}
+print("Accuracy of nearest neighbours on unseen digits:")
 for name, step in denoisers.items():
     pipeline = make_pipeline(step or "passthrough", KNeighborsClassifier())
     accuracy = pipeline.fit(noisy[train], y[train]).score(noisy[test], y[test])
-    print(f"{name}: accuracy {accuracy:.3f}")
+    print(f"  {name:<24}{accuracy:.1%}")
     rows[f"{name}\naccuracy {accuracy:.1%}"] = pipeline[:-1].transform(noisy[test])
 
 # %%

@@ -30,7 +30,8 @@ const wider = element => element.scrollWidth > element.clientWidth + 1;
 const text = element => element.textContent.trim().slice(0, 60);
 const sidebars = '.bd-sidebar-primary, .bd-sidebar-secondary';
 const visible = element => element.checkVisibility();
-const code = '.highlight-python pre, .highlight-Python pre, .highlight-default pre';
+const cut = Array.from(document.querySelectorAll('.bd-article pre')).filter(wider);
+const isOutput = element => element.closest('.sphx-glr-script-out');
 return {
     ids: Array.from(document.querySelectorAll('[id]'), e => e.id),
     links: Array.from(document.links, link => link.href),
@@ -38,7 +39,8 @@ return {
     overflow: [document.documentElement, document.querySelector('.bd-article-container')].some(
         e => e.scrollWidth > e.clientWidth
     ),
-    cut_code: Array.from(document.querySelectorAll(code)).filter(wider).map(text),
+    cut_code: cut.filter(element => !isOutput(element)).map(text),
+    cut_output: cut.filter(isOutput).map(text),
     empty_sidebars: Array.from(document.querySelectorAll(sidebars)).filter(
         bar => bar.checkVisibility() && !Array.from(bar.querySelectorAll('nav a')).some(visible)
     ).map(bar => bar.className),
@@ -85,10 +87,9 @@ def console_errors(browser):
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def measure(browser, width):
+def set_width(browser, width):
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    return browser.execute_script(MEASURE)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,11 @@ def pages(browser, site):
     pending, found = [site + "index.html"], {}
     while pending:
         address = pending.pop()
+        set_width(browser, DESKTOP)  # before the page is opened: sidebars change their width slowly
         browser.get(address)
-        desktop, phone = measure(browser, DESKTOP), measure(browser, PHONE)
+        desktop = browser.execute_script(MEASURE)
+        set_width(browser, PHONE)
+        phone = browser.execute_script(MEASURE)
         found[address] = Page(desktop, phone, console_errors(browser))
         linked = {urldefrag(link).url for link in desktop["links"]}
         pending += [
@@ -161,6 +165,11 @@ def test_no_page_is_wider_than_the_window(pages, window):
 @pytest.mark.parametrize("window", ["desktop", "phone"])
 def test_no_line_of_code_is_cut_off(pages, window):
     cut = {a: getattr(page, window)["cut_code"] for a, page in pages.items()}
+    assert {a: lines for a, lines in cut.items() if lines} == {}
+
+
+def test_no_output_of_an_example_is_cut_off(pages):
+    cut = {a: page.desktop["cut_output"] for a, page in pages.items()}
     assert {a: lines for a, lines in cut.items() if lines} == {}
 
 
