@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import ESTIMATORS, RECONSTRUCTING
+from conftest import AUTOENCODERS, ESTIMATORS, RECONSTRUCTING, all_results
 from scipy.stats import rankdata
 
 import skae
@@ -67,6 +67,20 @@ def test_a_finite_row_has_finite_results_whatever_its_size(cls, dtype, small, gl
         assert np.isfinite(fitted.inverse_transform(codes)).all()
     if hasattr(fitted, "predict_proba"):
         np.testing.assert_allclose(fitted.predict_proba(far).sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["absolute_error", "poisson"])
+@pytest.mark.parametrize("cls", AUTOENCODERS, ids=ids)
+def test_a_finite_row_has_finite_results_with_any_loss(cls, loss, dtype, small, global_random_seed):
+    X = np.abs(rows_of(global_random_seed)).astype(dtype)
+    fitted = small(cls, 2, max_iter=1, loss=loss).fit(X)
+    far, largest = np.repeat(X[:1], 4, axis=0), np.finfo(dtype).max
+    far[0], far[1, 1], far[2], far[3] = far[0] * dtype(1e10), largest**0.5, largest, 1e30
+    for name, values in all_results(fitted, np.tile(far, (9, 1))).items():
+        assert np.isfinite(values).all(), name
+    for codes in np.eye(2, dtype=dtype) * largest, -np.eye(2, dtype=dtype) * largest:
+        assert np.isfinite(fitted.inverse_transform(codes)).all()
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=ids)

@@ -73,7 +73,8 @@ def apply_to_rows(
         return result
     double = max_float_dtype(x.device)
     odd = _of_odd_rows(cached_cast(original, double, x.device), x[is_odd].to(double), apply)
-    return result.to(odd.dtype).index_put((is_odd,), odd)
+    # An exponential link overflows in float64, too.
+    return result.to(odd.dtype).index_put((is_odd,), saturated(odd, odd.dtype))
 
 
 def _of_odd_rows(trained: Any, x: Tensor, apply: Callable[[Any, Tensor], Tensor]) -> Tensor:
@@ -86,10 +87,8 @@ def _of_odd_rows(trained: Any, x: Tensor, apply: Callable[[Any, Tensor], Tensor]
 
 def saturated(result: Tensor, dtype: torch.dtype) -> Tensor:
     """Numbers in another precision; those beyond its largest one become the largest one."""
-    if dtype == torch.float64:  # the largest one of all
-        return result.to(dtype)
     limits = torch.finfo(dtype)
-    return result.clamp(limits.min, limits.max).to(dtype)
+    return result.to(dtype).clamp(limits.min, limits.max)
 
 
 class _Units:

@@ -1,12 +1,15 @@
 """Codes like principal components: centred, uncorrelated, sorted by explained variance."""
 
 import operator
+import sys
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from .._data.device import as_array
+
+MAX_FLOAT = sys.float_info.max
 
 
 class CodeMoments(NamedTuple):
@@ -111,7 +114,9 @@ class CodeBasis(NamedTuple):
 def explained_share(deviance: float, mean_deviance: float) -> float:
     """1 - deviance / mean_deviance; of constant data, 1 if the reconstruction is exact, else 0."""
     if mean_deviance > 0:
-        return 1.0 - deviance / mean_deviance
+        # Sums of many far rows may overflow.
+        share = min(deviance, MAX_FLOAT) / min(mean_deviance, MAX_FLOAT)
+        return 1.0 - min(share, MAX_FLOAT)
     return float(deviance <= 0)
 
 
