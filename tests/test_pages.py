@@ -40,6 +40,9 @@ return {
         e => e.scrollWidth > e.clientWidth
     ),
     cut_code: cut.filter(element => !isOutput(element)).map(text),
+    without_button: Array.from(document.querySelectorAll('.bd-article .highlight pre')).filter(
+        element => !element.parentElement.querySelector('button.copybtn')
+    ).map(text),
     cut_output: cut.filter(isOutput).map(text),
     empty_sidebars: Array.from(document.querySelectorAll(sidebars)).filter(
         bar => bar.checkVisibility() && !Array.from(bar.querySelectorAll('nav a')).some(visible)
@@ -171,6 +174,11 @@ def test_no_line_of_code_is_cut_off(pages, window):
 def test_no_output_of_an_example_is_cut_off(pages):
     cut = {a: page.desktop["cut_output"] for a, page in pages.items()}
     assert {a: lines for a, lines in cut.items() if lines} == {}
+
+
+def test_every_block_of_code_has_a_button_that_copies_it(pages):
+    without = {a: page.desktop["without_button"] for a, page in pages.items()}
+    assert {a: blocks for a, blocks in without.items() if blocks} == {}
 
 
 def test_no_sidebar_is_empty(pages):
