@@ -378,3 +378,17 @@ def test_estimators_with_a_domain_get_cells_of_their_domain(inner, global_random
     filled = imputer.fit_transform(np.where(gaps, np.nan, shares))
     assert (filled > 0).all()
     assert (filled < 1).all()
+
+
+@pytest.mark.parametrize("inner", [None, PCA(2)], ids=["stacked", "estimator"])
+def test_a_row_without_observed_cells_is_filled_within_the_range(inner, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 4)) + [0, 1, 1e3, -1e6]
+    X[rng.uniform(size=X.shape) < 0.1] = np.nan
+    X[:3] = np.nan
+    imputer = AutoencoderImputer(inner, random_state=global_random_seed).fit(X)
+    filled = imputer.transform(X[:3])
+    assert (filled >= np.nanmin(X, axis=0)).all()
+    assert (filled <= np.nanmax(X, axis=0)).all()
+    np.testing.assert_array_equal(filled[1:], filled[:2])
+    assert (np.abs(filled[0] - np.nanmean(X, axis=0)) < np.nanstd(X, axis=0)).all()

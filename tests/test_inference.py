@@ -7,9 +7,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
-from conftest import (
-    RECONSTRUCTING,
-)
+from conftest import ESTIMATORS, RECONSTRUCTING, methods_of_data
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -138,3 +136,11 @@ def test_the_score_is_the_explained_share_of_the_variance(digits, small):
     np.testing.assert_allclose(fitted.score_samples(X), -errors)
     variation = ((X - digits[:200].mean(axis=0)) ** 2).sum()
     assert fitted.score(X) == pytest.approx(1 - errors.sum() / variation)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_every_method_of_an_unfitted_estimator_says_that_it_is_not_fitted(cls, small):
+    for name in methods_of_data(cls):
+        arguments = [np.eye(4), np.arange(4) % 2] if name == "score" else [np.eye(4)]
+        with pytest.raises(NotFittedError):
+            getattr(small(cls), name)(*arguments)

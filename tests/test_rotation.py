@@ -100,3 +100,8 @@ def test_moments_in_another_basis_are_those_of_the_transformed_codes(codes, glob
     expected = moments_of((codes - centre) @ matrix)
     np.testing.assert_allclose(found.code_mean, expected.code_mean)
     np.testing.assert_allclose(found.code_scatter, expected.code_scatter)
+
+
+def test_the_explained_share_of_sums_that_overflow_is_finite():
+    assert explained_share(np.inf, np.inf) == 0
+    assert np.isfinite(explained_share(np.inf, 1e-3))
