@@ -284,6 +284,22 @@ def test_a_network_is_loaded_on_the_cpu(path, digits, small):
     np.testing.assert_array_equal(again.transform(digits), estimator.transform(digits))
 
 
+@pytest.mark.parametrize("key", ["format", "custom_objects"])
+def test_a_message_does_not_repeat_a_long_file(key, saved):
+    def lengthen(header, arrays):
+        header[key] = ["x" * 100_000] * 10
+
+    rewrite(saved, lengthen)
+    with pytest.raises(ValueError, match=re.escape(str(saved))) as caught:
+        load(saved)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_range_is_saved_as_a_tuple(path):
+    sizes = saved_and_loaded(AutoencoderTransformer(hidden_layer_sizes=range(3, 6)), path)
+    assert sizes.hidden_layer_sizes == (3, 4, 5)
+
+
 def test_a_missing_file_is_not_found(path):
     with pytest.raises(FileNotFoundError):
         load(path)

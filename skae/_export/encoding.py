@@ -88,7 +88,7 @@ class Encoder:
             return self._entries(value, place)
         if cls is float:
             return {"kind": "float", "value": str(value)}
-        if cls is tuple:
+        if cls in (tuple, range):  # as sizes of layers they are equal
             return {"kind": "tuple", "value": self._entries(value, place)}
         if cls is dict:
             return {"kind": "dict", "value": self._table(value, place)}

@@ -148,7 +148,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     try:
         return _read(raw, custom)
     except _MissingObjectsError as error:
-        names = ", ".join(error.names)
+        names = shortened(", ".join(error.names))
         raise ValueError(
             f"`custom_objects` must have what the file {os.fspath(path)!r} refers to by name: "
             f"{names}. Define or import it and call skae.load(path, custom_objects=[{names}])."
@@ -260,7 +260,7 @@ def _reason(error: Exception) -> str:
         text = str(error)
     except Exception:  # it may show an object from the file, which may be incomplete
         text = ""
-    return text.rstrip(".") or type(error).__name__
+    return shortened(text.rstrip(".")) or type(error).__name__
 
 
 def _other_version(raw: bytes) -> str:
