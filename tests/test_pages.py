@@ -16,12 +16,15 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 PAGES = Path(os.environ.get("SKAE_PAGES", "no such folder"))
-TOOLS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+TOOLS = {
+    "browser": shutil.which("chromium") or shutil.which("google-chrome"),
+    "driver": shutil.which("chromedriver"),
+}
 
 pytest.importorskip("selenium")
 pytestmark = pytest.mark.skipif(
     not (PAGES / "index.html").exists() or not all(TOOLS.values()),
-    reason="needs pages in the folder SKAE_PAGES, chromium and chromedriver",
+    reason="needs pages in the folder SKAE_PAGES, Chromium or Chrome, and chromedriver",
 )
 
 DESKTOP, PHONE = 1400, 390  # widths in pixels
@@ -64,11 +67,11 @@ def browser():
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
     options = ChromeOptions()
-    options.binary_location = TOOLS["chromium"]
+    options.binary_location = TOOLS["browser"]
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with Chrome(options=options, service=ChromeService(TOOLS["chromedriver"])) as chrome:
+    with Chrome(options=options, service=ChromeService(TOOLS["driver"])) as chrome:
         yield chrome
 
 
