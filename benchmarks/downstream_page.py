@@ -46,7 +46,9 @@ data sets and seeds, for each model and number of components. Values below 1 are
 
 A cell is a data set, a number of components and a model. "Higher" is the number of cells in which
 the score is more than {MARGIN} above that with PCA's codes for every seed, "lower" the number of
-those in which it is more than {MARGIN} below. With one seed more differences are due to chance."""
+those in which it is more than {MARGIN} below. With one seed more differences are due to chance. The
+sparse autoencoder has as many units as the others have components, and few of them are active in a
+row: it is made for more units."""
 
 TWO_COMPONENTS = """\
 ## Two components
@@ -58,7 +60,8 @@ neighbours, averaged over the sets with classes."""
 LOWER = """\
 ## Lower scores than with PCA
 
-The cells that the column "lower" counts; scores are means over the seeds."""
+The cells of `AutoencoderTransformer` that the column "lower" counts; scores are means over the
+seeds."""
 
 CAUSES = """\
 ## Causes of the lower scores
@@ -226,17 +229,36 @@ def maps_table(records: dict) -> list[str]:
     return markdown_table(("codes", "seeds", *columns), rows)
 
 
-def lower_table(records: dict, reducers: list[str]) -> list[str]:
-    """The cells with a lower score for every seed, the largest difference first."""
-    rows = []
-    for reducer in reducers:
-        means = [
-            (cell, np.mean([p.score for p in pairs]), np.mean([p.of_pca for p in pairs]))
-            for cell, pairs in lower(cells_of(records, reducer)).items()
-        ]
-        for cell, own, of_pca in sorted(means, key=lambda row: row[1] - row[2]):
-            rows.append((reducer, *cell, f"{own:.3f}", f"{of_pca:.3f}"))
-    return markdown_table(("codes", "set", "components", "model", "score", "with PCA"), rows)
+def beside_umap(records: dict) -> list[str]:
+    """For each model: the sets with a higher mean score with two components of UMAP."""
+    seeds = {  # the others have no results of UMAP
+        key: record
+        for key, record in records.items()
+        if any(c["reducer"] == "UMAP" for c in record["cases"])
+    }
+    ours, umap = (
+        {c: np.mean([p.score for p in pairs]) for c, pairs in cells_of(seeds, reducer).items()}
+        for reducer in (DEFAULT, "UMAP")
+    )
+    lines = []
+    for model in MODELS["class"]:
+        cells = [cell for cell in umap if cell.model == model]
+        names = sorted(cell.set for cell in cells if umap[cell] > ours[cell])
+        lines.append(f"- {model}: {len(names)} of {len(cells)} sets ({', '.join(names)})")
+    return lines
+
+
+def lower_table(records: dict) -> list[str]:
+    """The cells of the default with a lower score, the largest difference first."""
+    means = [
+        (cell, np.mean([p.score for p in pairs]), np.mean([p.of_pca for p in pairs]))
+        for cell, pairs in lower(cells_of(records, DEFAULT)).items()
+    ]
+    rows = [
+        (*cell, f"{own:.3f}", f"{of_pca:.3f}")
+        for cell, own, of_pca in sorted(means, key=lambda row: row[1] - row[2])
+    ]
+    return markdown_table(("set", "components", "model", "score", "with PCA's codes"), rows)
 
 
 def sets_table(records: dict) -> list[str]:
@@ -250,7 +272,6 @@ def sets_table(records: dict) -> list[str]:
 
 def page(records: dict) -> str:
     """The results as a page of documentation."""
-    others = [name for name in reducers_in(records) if name in OURS and name != DEFAULT]
     lines = [
         *HEAD.splitlines(),
         "",
@@ -262,11 +283,14 @@ def page(records: dict) -> str:
         "",
         *maps_table(records),
         "",
+        f"Sets in which UMAP's codes have a higher score than those of `{DEFAULT}`:",
+        "",
+        *beside_umap(records),
+        "",
         *LOWER.splitlines(),
         "",
-        *lower_table(records, [DEFAULT]),
+        *lower_table(records),
         "",
-        *(["The other autoencoders:", "", *lower_table(records, others), ""] if others else []),
         *CAUSES.splitlines(),
         "",
         "## Data sets",
