@@ -43,3 +43,12 @@ def test_the_range_within_some_rows_is_no_larger(scaling):
     rows = torch.tensor([[-3.0] * 3, [0.5] * 3], dtype=torch.float64)
     np.testing.assert_array_equal(scaling.within(rows).ends, [[-1.0] * 3, [0.5] * 3])
     np.testing.assert_array_equal(scaling._replace(ends=None).within(rows).ends, rows)
+
+
+def test_whole_numbers_at_the_ends_of_ranges_are_exact(global_random_seed):
+    counts = np.random.RandomState(global_random_seed).poisson(3, size=(50, 300)).astype(float)
+    scaling = ColumnScaling(counts.mean(axis=0), counts.std(axis=0))
+    x = scaling.standardize(counts, np.zeros_like(counts, dtype=bool))
+    within = scaling.within(x).to_observed_range(2 * x)
+    np.testing.assert_array_equal(within.min(axis=0), counts.min(axis=0))
+    np.testing.assert_array_equal(within.max(axis=0), counts.max(axis=0))

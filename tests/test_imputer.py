@@ -392,3 +392,12 @@ def test_a_row_without_observed_cells_is_filled_within_the_range(inner, global_r
     assert (filled <= np.nanmax(X, axis=0)).all()
     np.testing.assert_array_equal(filled[1:], filled[:2])
     assert (np.abs(filled[0] - np.nanmean(X, axis=0)) < np.nanstd(X, axis=0)).all()
+
+
+def test_sums_beyond_those_of_the_fit_are_filled_within_the_range(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.uniform(-1, 1, size=(100, 3))
+    X[:, 2] = X[:, 0] + X[:, 1]
+    imputer = AutoencoderImputer(random_state=global_random_seed).fit(X)
+    corners = np.array([[1.0, 1, np.nan], [-1, -1, np.nan]])
+    np.testing.assert_allclose(imputer.transform(corners)[:, 2], [X[:, 2].max(), X[:, 2].min()])
