@@ -64,6 +64,8 @@ def test_an_error_names_the_parameter_the_allowed_values_and_the_given_one(cls, 
     for declared in fields(cls):
         for value in WRONG_VALUES:
             if is_allowed(declared, value):
+                is_beyond_float32 = isinstance(value, int | float) and value > 1e39
+                assert not is_beyond_float32 or declared.name == "missing_values"
                 continue
             with pytest.raises((TypeError, ValueError)) as caught:
                 small(cls, **{declared.name: value}).fit(*rows)
