@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ESTIMATORS
+from conftest import ESTIMATORS, all_results
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -198,3 +198,32 @@ def test_messages_name_no_other_estimator_and_no_cause_twice(cls, wrong, small, 
             named = {name for name in OTHERS if re.search(rf"\b{name}\b", text)}
             if "Scale X first, with sklearn.preprocessing." not in text:
                 assert named <= {cls.__name__}, text
+
+
+FORMS = {
+    "Fortran": np.asfortranarray,
+    "backwards": lambda X: X[::-1, ::-1].copy()[::-1, ::-1],
+    "frame": lambda X: pd.DataFrame(X.astype(bool)),
+    "read-only big-endian": lambda X: np.frombuffer(X.astype(">f8").tobytes(), ">f8").reshape(
+        X.shape
+    ),
+    "CSR": sparse.csr_matrix,
+    "COO of Booleans": lambda X: sparse.coo_array(X.astype(bool)),
+}
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_equal_rows_in_another_form_have_equal_results(cls, small, global_random_seed):
+    # Of zeros and ones: many rows are at equal distances.
+    X = (np.random.RandomState(global_random_seed).uniform(size=(40, 6)) < 0.4).astype(float)
+    y = np.arange(40) % 2
+    expected = all_results(small(cls, 2, max_iter=2).fit(X, y), X)
+    for form, convert in FORMS.items():
+        if sparse.issparse(given := convert(X)) and cls not in READS_SPARSE:
+            continue
+        fitted = small(cls, 2, max_iter=2).fit(given, y)
+        for name, values in all_results(fitted, given).items():
+            tolerance = {"rtol": 1e-3, "atol": 1e-4}
+            np.testing.assert_allclose(
+                values, expected[name], **tolerance, err_msg=f"{form} {name}"
+            )

@@ -75,9 +75,16 @@ class PosteriorMeanDenoisers(nn.Module):
         return squares.masked_fill(is_equal, torch.inf)
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Positions of the nearest stored rows, (n_rows, n_neighbors)."""
+        """1 for the nearest stored rows and those as near, else 0; (n_rows, n_stored).
+
+        Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
+        would otherwise choose some.
+        """
+        squares = self.squared_distances(x)
         n_neighbors = min(N_NEIGHBORS, len(self.rows))
-        return self.squared_distances(x).topk(n_neighbors, dim=1, largest=False).indices
+        limit = squares.kthvalue(n_neighbors, dim=1, keepdim=True).values
+        rounding = 100 * torch.finfo(x.dtype).eps * x.square().sum(1, keepdim=True)
+        return (squares <= limit + rounding).to(x)
 
 
 class Denoisers(nn.Module):
@@ -185,7 +192,7 @@ class Denoisers(nn.Module):
         (Breunig et al., 2000).
         """
         nearest = posterior_means.nearest(self.standardize(x).nan_to_num())
-        errors = self.stored_errors[:, nearest].mean(2)
+        errors = self.stored_errors @ nearest.T / nearest.sum(1)
         return (errors + LOCAL_ERROR_OFFSET) / (1 + LOCAL_ERROR_OFFSET)
 
 
