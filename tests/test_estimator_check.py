@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ESTIMATORS
+from conftest import AUTOENCODERS, ESTIMATORS
 from file_mutations import mutate
 from sklearn import config_context
 from sklearn.base import clone
@@ -122,6 +122,17 @@ def test_an_estimator_that_returns_nan_is_neither_saved_nor_loaded(fitted, tmp_p
                 tensor.data.fill_(torch.nan)
             with pytest.raises(TypeError, match="`load` would refuse the file"):
                 save(fitted, tmp_path / "model")
+
+
+@pytest.mark.parametrize("cls", AUTOENCODERS, ids=lambda cls: cls.__name__)
+def test_published_numbers_that_are_not_finite_are_not_saved(cls, digits, small, tmp_path):
+    fitted = small(cls, max_iter=1).fit(digits[:60, 10:20])
+    for name, value in list(vars(fitted).items()):
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            setattr(fitted, name, np.full_like(value, np.nan))
+            with pytest.raises(TypeError, match=f"{name!r} has numbers that are not finite"):
+                save(fitted, tmp_path / "model")
+            setattr(fitted, name, value)
 
 
 def test_steps_of_a_pipeline_have_to_fit_together(digits, tmp_path):

@@ -35,6 +35,7 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
         return
     check_is_complete(estimator)
     if isinstance(estimator, BaseAutoencoder):
+        _check_finite(estimator)
         check_network(estimator)
     if not all(is_known(type(part)) for part in _estimators_in(estimator)):
         return
@@ -65,6 +66,15 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
             # An array with an axis too many would fit one number of rows.
             for n_rows in (2, 3):
                 _check_methods(probe, np.repeat(row, n_rows, axis=0))
+
+
+def _check_finite(estimator: BaseAutoencoder) -> None:
+    """Check the arrays that `fit` publishes, of which `score` and others make their results."""
+    for name, value in vars(estimator).items():
+        is_published = name.endswith("_") and not name.startswith("_")
+        is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        if is_published and is_float and not np.isfinite(value).all():
+            raise ValueError(f"{name!r} has numbers that are not finite")
 
 
 def _check_methods(estimator: Any, X: np.ndarray) -> None:
