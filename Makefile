@@ -112,11 +112,13 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 # The versions of `constraints-oldest.txt`, and of `constraints.txt` for all other packages; torch
-# from the index that `TORCH` names, if it names one.
+# from the index that `TORCH` names, if it names one. The oldest torch for Linux is a download of
+# 2.6 GB unless the index has CPU builds: `OLDEST_TORCH=torch==2.13.0` tests another version.
 OLDEST_TORCH ?= torch $(filter-out torch%,$(TORCH))
 $(OLDEST)/.installed: pyproject.toml constraints.txt constraints-oldest.txt
 	@mkdir -p $(OLDEST)
-	@awk -F '==' '!known[$$1]++' constraints-oldest.txt constraints.txt > $(OLDEST)/constraints.txt
+	@echo '$(filter torch==%,$(OLDEST_TORCH))' | cat - constraints-oldest.txt constraints.txt | \
+		awk -F '==' '!known[$$1]++' > $(OLDEST)/constraints.txt
 	$(call install,$(OLDEST),$(OLDEST)/constraints.txt,$(OLDEST_TORCH),test$(COMMA)save)
 	@touch $@
 
