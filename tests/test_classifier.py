@@ -322,7 +322,7 @@ def test_grid_search_over_a_pipeline(labelled, small):
 def test_the_error_for_a_diverging_fit_names_the_learning_rate(labelled, small):
     X, _, y, _ = labelled
     classifier = small(learning_rate_init=1e30)
-    with pytest.raises(ValueError, match=r"with `learning_rate_init` = 1e\+30"):
+    with pytest.raises(ValueError, match=r"`learning_rate_init` than 1e\+30"):
         classifier.fit(X, y)
     assert not hasattr(classifier, "classes_")
 
