@@ -46,9 +46,9 @@ data sets and seeds, for each model and number of components. Values below 1 are
 
 A cell is a data set, a number of components and a model. "Higher" is the number of cells in which
 the score is more than {MARGIN} above that with PCA's codes for every seed, "lower" the number of
-those in which it is more than {MARGIN} below. With one seed more differences are due to chance. The
-sparse autoencoder has as many units as the others have components, and few of them are active in a
-row: it is made for more units."""
+those in which it is more than {MARGIN} below. Each reducer is compared with PCA for its own seeds;
+with one seed more differences are due to chance. The sparse autoencoder has as many units as the
+others have components, and few of them are active in a row: it is made for more units."""
 
 TWO_COMPONENTS = """\
 ## Two components
