@@ -84,7 +84,7 @@ difference between the linear models is about a quarter as large with two compon
 
 In cmapss_fd001 and diabetes the codes are those of PCA with `transform_max_iter=0`, and also with
 `alpha=1`. In adult they are nearly those of PCA with `alpha=1`, and the linear model has the same
-accuracy. Before a linear model, use more components, `alpha`, or PCA."""
+accuracy. Where a linear model has a low score, try more components, `alpha`, or PCA."""
 
 
 def error(score: float, record: dict) -> float:
