@@ -159,7 +159,7 @@ def test_a_corruption_function_may_return_missing_values(digits, small, global_r
 
 
 @pytest.mark.parametrize(
-    ("returned", "got"), [(lambda x, rng: x[:, :3], "3"), (lambda x, rng: 7, "7")]
+    ("returned", "got"), [(lambda x, rng: x[:, :3], "3"), (lambda x, rng: 7, "int")]
 )
 def test_corrupted_rows_of_another_shape_are_refused(digits, returned, got, small):
     with pytest.raises(ValueError, match=rf"`corruption` must return a tensor .* got .*{got}"):

@@ -120,7 +120,7 @@ def test_the_learning_rate_is_named_only_if_the_scores_were_finite(factor, digit
     before.head.weight.data.mul_(factor)
     rows = torch.tensor(digits[:9]).float()
     check_convergence([9.0, 2.1], before, rows, 0.5)
-    message = "learning_rate_init` = 0.5" if factor == 1 else "not finite at the initial weights"
+    message = "learning_rate_init` than 0.5" if factor == 1 else "not finite at the initial weights"
     for last in (2.3, torch.inf, torch.nan):
         with pytest.raises(ValueError, match=message):
             check_convergence([1.0, last], before, rows, 0.5)

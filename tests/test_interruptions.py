@@ -17,8 +17,11 @@ from skae import AutoencoderTransformer, load, save
 
 PACKAGE = os.path.dirname(skae.__file__)
 # No error is raised in functions that release resources, since no context manager in Python is
-# safe from that, nor in generators, whose last call ends them.
+# safe from that, nor in generators, whose last call ends them, nor in those that warn of a fit
+# that is complete.
 EXEMPT = {
+    "warn_user",
+    "_package",
     "__enter__",
     "__exit__",
     "_set_depth",
