@@ -71,7 +71,7 @@ SHARED_PARAMETERS = f"""
     network : callable or None, default=None
         ``network(n_features, n_components)`` returns two torch modules, encoder and decoder, that
         replace the dense ones. They are added to the linear path, each output times a learned scale
-        that starts at zero, so that the error is at most that of PCA for them too.
+        that starts at zero, so that training starts at PCA for them too.
 
     tied_weights : bool, default=False
         Whether the decoder uses the encoder's matrices, transposed: half as many parameters. Not
