@@ -49,9 +49,9 @@ and writes this page; `make bench-report` only writes it, from `benchmarks/resul
 **Versions.** Most figures are those of version 0.1.0, as the table below shows. Version 0.2.0 added
 the [projection of rows](projection.md), whose times are on that page, and changed the number of
 steps and the learning rate. So times and errors of small fits, of tables and of single rows differ
-in version 0.2.0; [Never worse than PCA](never_worse_than_pca.md) has its errors beside those of
-plain autoencoders. The networks for images on this page have no projection by default, because a
-step would be expensive.
+in version 0.2.0; [Reconstruction error compared with PCA](never_worse_than_pca.md) has its errors
+beside those of plain autoencoders. The networks for images on this page have no projection by
+default, because a step would be expensive.
 
 **Method.** The methods run one after the other, each in a new process and with the default number
 of threads. Imports, the loading of data, the initialisation of libraries and the evaluation are not
@@ -99,8 +99,8 @@ def small_data(results: Path) -> list[str]:
     seconds = np.array([case["seconds"] for case in cases])
     return [
         f"The {len(cases)} default fits to fewer than 10,000 rows of",
-        "[Never worse than PCA](never_worse_than_pca.md), two at a time with one thread each, by",
-        "version 0.2.0.",
+        "[Reconstruction error compared with PCA](never_worse_than_pca.md), two at a time with one",
+        "thread each, by version 0.2.0.",
         "",
         "    python benchmarks/never_worse.py",
         "",

@@ -5,8 +5,8 @@
 Images: MNIST and Fashion-MNIST, layers of 784-512-128-32 units and back. The other libraries are
 trained for 10 epochs with a constant learning rate, and evaluated after each epoch. The learning
 rate of skae depends on `max_iter`, so each of its numbers of epochs is a separate fit; up to three
-epochs the figures are those of the fit with the median time of three, because other load on the
-machine affects short fits most.
+epochs the figures are those of the fit with the median time of three, because other processes
+affect short fits most.
 
 Tables: standardised columns, hidden layers (128, 128), 8 components, or half as many as columns if
 that is fewer. skae has its defaults, and `max_iter=100` in a second fit. The others are trained for
