@@ -65,7 +65,7 @@ def seconds(function: Callable, *arguments: Any) -> float:
 
 
 def interleaved(functions: dict[str, Callable], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each function, called in turn, so that other load affects all of them alike."""
+    """Seconds of each function, called in turn, so that other processes affect all alike."""
     for function in functions.values():
         function()
     times = {name: [] for name in functions}

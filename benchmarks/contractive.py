@@ -101,7 +101,7 @@ images, are the training set, the others the test set.
   the codes;
 - accuracy: of 5 nearest neighbours among the codes of the training rows, for rows without noise and
   with noise of 0.5;
-- seconds: of the fit, on a machine with other load.
+- seconds: of the fit, while other processes were running.
 
 Measured with version 0.2.0.
 """

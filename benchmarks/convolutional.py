@@ -71,8 +71,8 @@ published convolutional autoencoder with 64 components has an error of {PUBLISHE
     python benchmarks/convolutional.py
 
 Dense layers have the lowest error and take less time than convolutions. Seconds are those of `fit`,
-elapsed and of the processor, on one core of a machine with other load. Early stopping may end a fit
-before its last epoch. Measured with version 0.1.0.
+elapsed and of the processor, on one core, while other processes were running. Early stopping may
+end a fit before its last epoch. Measured with version 0.1.0.
 """
 
 

@@ -225,7 +225,7 @@ def page(results: dict) -> str:
         "`DenoisingAutoencoder` beside PCA, a linear filter and kernel PCA. These three have the",
         "parameters that are best on the test images; the autoencoder has one configuration for",
         "each table. Measured with version 0.2.0; seconds are those of the fit of the autoencoder,",
-        "on a machine with other load.",
+        "while other processes were running.",
         "",
         "    python benchmarks/denoising.py",
         "",

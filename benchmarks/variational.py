@@ -162,7 +162,7 @@ def page(results: list[dict]) -> str:
         "# Variational autoencoder",
         "",
         "The density of `VAE` on test rows, beside published figures. Measured with version 0.1.0",
-        "on two processor cores with other load; minutes are those of training.",
+        "on two processor cores while other processes were running; minutes are those of training.",
         "",
         "    python benchmarks/variational.py",
     ]
