@@ -302,3 +302,19 @@ def test_groups_have_no_effect_on_the_default(rows, detector):
     np.testing.assert_array_equal(with_groups.score_samples(X), detector().fit(X).score_samples(X))
     with pytest.raises(ValueError, match="`groups` must have a label for each of the 420 rows"):
         detector().fit(X, groups=[1, 2])
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+@pytest.mark.parametrize("cls", [None, *AUTOENCODERS], ids=lambda cls: cls and cls.__name__)
+def test_rounding_does_not_make_repeated_rows_outliers(cls, novelty, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    common = np.zeros(6) if cls is None else rng.normal(size=6)
+    X = np.vstack([rng.normal(size=(8, 6)), np.tile(common, (72, 1))])
+    estimator = None if cls is None else make_small(cls, 2, max_iter=2)
+    detector = AutoencoderOutlierDetector(
+        estimator, novelty=novelty, random_state=global_random_seed
+    )
+    labels = detector.fit(X).predict(X)
+    assert (labels[8:] == 1).all()
+    np.testing.assert_array_equal(detector.predict(X.astype(np.float32))[8:], 1)
+    assert detector.predict(X[-1:]) == 1

@@ -38,6 +38,9 @@ from .denoising_ensemble import DenoisingEnsemble
 # and do not overfit to a few outliers.
 ROBUST_LEVELS, ROBUST_STEPS = (2.0, 3.0, 5.0), 100
 
+# The rounding error of scores, relative to the larger ones, and to the range of half of them.
+ROUNDING, MAX_ROUNDING = 1e-6, 1e-3
+
 Scorer: TypeAlias = BaseAutoencoder | DenoisingEnsemble
 SCORERS = (BaseAutoencoder, DenoisingEnsemble)
 
@@ -276,8 +279,15 @@ def _concentration_step(scores: np.ndarray) -> np.ndarray:
 
 
 def _offset(scores: np.ndarray, contamination: float | str) -> float:
-    """The score below which rows are outliers."""
-    if not isinstance(contamination, str):
-        return float(np.percentile(scores, 100 * contamination))
+    """The score below which rows are outliers, less what rounding may change.
+
+    The score of a row that is repeated often can be the threshold: neither the precision of the
+    row nor the number of rows in a call may decide whether it is an outlier.
+    """
     lower, upper = np.percentile(scores, [25, 75])
-    return float(lower - 1.5 * (upper - lower))
+    rounding = ROUNDING * np.percentile(np.abs(scores), 99, method="lower")
+    if upper > lower:
+        rounding = min(rounding, MAX_ROUNDING * (upper - lower))
+    if not isinstance(contamination, str):
+        return float(np.percentile(scores, 100 * contamination) - rounding)
+    return float(lower - 1.5 * (upper - lower) - rounding)
