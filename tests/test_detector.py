@@ -121,7 +121,8 @@ def test_auto_contamination_is_the_lower_fence_of_a_box_plot(rows, detector):
     X, _ = rows
     fitted = detector().fit(X)
     lower, upper = np.percentile(fitted.score_samples(X), [25, 75])
-    assert fitted.offset_ == pytest.approx(lower - 1.5 * (upper - lower))
+    expected = lower - 1.5 * (upper - lower)  # less a margin for rounding
+    assert 0 <= expected - fitted.offset_ <= 1e-3 * (upper - lower)
 
 
 def test_outliers_score_low_and_their_moved_feature_contributes_most(rows, global_random_seed):
