@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelBinarizer, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from tampering import rewrite, state
@@ -125,3 +126,15 @@ def test_a_parameter_that_an_old_file_does_not_have_gets_its_default(tmp_path):
         save(estimator, path)
         rewrite(path, forget_parameters)
         assert load(path).get_params() == estimator.get_params()
+
+
+def test_an_indicator_of_missing_values_is_saved(digits_with_gaps, tmp_path):
+    X = digits_with_gaps[:60, 10:20]
+    for imputer in (skae.AutoencoderImputer(add_indicator=True), SimpleImputer(add_indicator=True)):
+        fitted = make_pipeline(imputer.fit(X))
+        save(fitted, tmp_path / "model")
+        np.testing.assert_array_equal(load(tmp_path / "model").transform(X), fitted.transform(X))
+        for column in (-1, 10):  # which the rows do not have
+            imputer.indicator_.features_ = np.array([column])
+            with pytest.raises(TypeError, match="columns that it does not have"):
+                save(fitted, tmp_path / "model")

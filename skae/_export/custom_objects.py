@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -30,6 +30,7 @@ SCIKIT_LEARN: tuple[type[BaseEstimator], ...] = (
     LogisticRegression,
     MaxAbsScaler,
     MinMaxScaler,
+    MissingIndicator,
     PCA,
     Pipeline,
     RobustScaler,

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import MissingIndicator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils.validation import check_is_fitted
@@ -52,6 +53,9 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
             _check_widths(probe)
         elif isinstance(probe, LabelEncoder | LabelBinarizer):
             probe.inverse_transform(probe.transform(probe.classes_))
+        elif isinstance(probe, MissingIndicator):
+            if not ((probe.features_ >= 0) & (probe.features_ < probe.n_features_in_)).all():
+                raise ValueError("it marks columns that it does not have")
         elif (n_entries := sum(_sizes_of_arrays(probe))) > 0:
             width = probe.n_features_in_
             if width > n_entries:

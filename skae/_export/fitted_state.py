@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.impute import MissingIndicator
 from torch import nn
 
 Sizes = dict[str, int]  # of the axes of arrays, by name
@@ -101,6 +102,11 @@ def estimator(value: Any, sizes: Sizes) -> bool:
     """Estimators, which are checked themselves, for rows of the same width."""
     width = getattr(value, "n_features_in_", None)
     return isinstance(value, BaseEstimator) and width in (None, sizes.get("n_features_in_", width))
+
+
+def missing_indicator(value: Any, sizes: Sizes) -> bool:
+    """scikit-learn's indicators of missing entries, for rows of the same width."""
+    return type(value) is MissingIndicator and estimator(value, sizes)
 
 
 def record(*names: str) -> Rule:
@@ -211,7 +217,7 @@ STATE: dict[str, dict[str, Rule]] = {
         "_std": array("f", "n_kept"),
         "error_ratio_": array("f", "n_kept"),
         "estimator_": either(none, estimator),
-        "indicator_": none,
+        "indicator_": either(none, missing_indicator),
         "initial_imputer_": estimator,
     },
     "AutoencoderOutlierDetector": {"estimator_": estimator, "offset_": number},
@@ -231,6 +237,11 @@ STATE: dict[str, dict[str, Rule]] = {
         "max_abs_": _of_features,
         "n_samples_seen_": count,
         "scale_": _of_features,
+    },
+    "MissingIndicator": {
+        "_n_features": count,
+        "_precomputed": flag,
+        "features_": array("i", "n_features_with_missing_values"),
     },
     "MinMaxScaler": {
         "data_max_": _of_features,
@@ -256,7 +267,7 @@ STATE: dict[str, dict[str, Rule]] = {
     "SimpleImputer": {
         "_fill_dtype": either(none, dtype),
         "_fit_dtype": dtype,
-        "indicator_": none,
+        "indicator_": either(none, missing_indicator),
         "statistics_": array(LABELS, "n_features_in_"),
     },
     "StandardScaler": {
