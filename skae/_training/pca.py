@@ -223,12 +223,15 @@ def _from_products_of_rows(
     """
     products = row_products(X, moments)
     gram = products.gram()
+    coordinates = None
     if len(gram) <= COVARIANCE_FEATURES:
         squares, left = _eigh(gram, _namespace(X)[0])
-        coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE)
+        if not moments.n_missing:
+            coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE)
     else:
         squares, left = _leading_of_gram(X, gram, int(n_components), seed)
-        coordinates = triangular_coordinates(gram)
+        if not moments.n_missing:
+            coordinates = triangular_coordinates(gram)
     squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
@@ -242,8 +245,7 @@ def _from_products_of_rows(
     # Orthonormal also if the rank is smaller.
     components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
     statistics = _row_by_row(X, moments, components, SINGLE_PROCESS)
-    complete = None if moments.n_missing else coordinates
-    return PrincipalComponents(components, *statistics, whitening, complete)
+    return PrincipalComponents(components, *statistics, whitening, coordinates)
 
 
 def _leading_of_gram(X: Rows, gram: Any, n_components: int, seed: int) -> tuple[Any, Any]:
