@@ -150,9 +150,8 @@ class RowCoordinates(NamedTuple):
         return values @ (vectors / (len(values) * std.square())[:, None])
 
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        return as_tensor(self.values, like.dtype, like.device), as_tensor(
-            self.std, like.dtype, like.device
-        )
+        kind = like.dtype, like.device
+        return as_tensor(self.values, *kind), as_tensor(self.std, *kind)
 
 
 def principal_coordinates(squares: Any, left: Any, smallest: float) -> RowCoordinates:
