@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--parts NAME ...] [--device cuda] [--quick]
 
 Rows are the images of MNIST if the folder of data sets has them, and scikit-learn's digits
-otherwise. A full run takes about five minutes on one GPU; it stores its results in
+in any case. A full run takes about five minutes on one GPU; it stores its results in
 `benchmarks/results/gpu.json` and writes `docs/gpu_results.md`. `--quick` is a smoke run of seconds,
 also on a CPU, and writes no page.
 """
@@ -268,8 +268,8 @@ def page(records: dict[str, dict]) -> list[str]:
         "",
         f"Written by `make gpu`, on {', '.join(names)}.",
         "",
-        "Images have 784 (MNIST) or 64 pixels (digits) between 0 and 1, errors are mean squared",
-        "errors on test images, and each figure is from one run with one seed.",
+        "MNIST images have 784 pixels, digits 64, between 0 and 1. Errors are mean squared errors of",
+        "test images. Each figure is from one run with one seed.",
         *agreement_section(by_part["agreement"]),
         *time_section(by_part["time_to_quality"]),
         *density_section(by_part["density"]),
@@ -297,6 +297,7 @@ def time_section(records: list[dict]) -> list[str]:
         for r in records
         for method, points in r["curves"].items()
         for point in points
+        if point["epoch"] in {ours["epoch"] for ours in r["curves"]["skae"]}
     ]
     text = (
         "`AutoencoderTransformer` is fitted anew for each number of epochs. The torch loop (Adam,\n"

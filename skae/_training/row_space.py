@@ -67,7 +67,9 @@ class RowSpace(FeatureSpace):
         self._products = row_products(all_features.X, all_features.moments)
         self._initial = initial
         self._coordinates = coordinates
-        self._std = as_tensor(coordinates.std, max_float_dtype(device), device)
+        # The initial network need not be where `data` is.
+        own = initial.scales.output_scale.device
+        self._std = as_tensor(coordinates.std, max_float_dtype(own), own)
 
     def reduce(self, network: Autoencoder) -> Autoencoder:
         """The network for rows in the coordinates of `data`; the decoders of both are zero."""
