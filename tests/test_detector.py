@@ -57,6 +57,24 @@ def test_contributions_add_up_to_the_score(digits, detector, estimator):
     np.testing.assert_allclose(contributions.sum(axis=1), fitted.score_samples(digits))
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("cls", [None, *AUTOENCODERS], ids=lambda cls: cls and cls.__name__)
+def test_contributions_of_float32_rows_are_those_of_float64_rows(cls, unit, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = (rng.normal(size=(60, 5)) * unit).astype(np.float32)
+    # A posterior mean leaves out stored rows that are equal up to the rounding of their dtype.
+    ensemble = DenoisingEnsemble(exact_levels=(), n_steps=3)
+    estimator = ensemble if cls is None else make_small(cls, 2, max_iter=2)
+    fitted = AutoencoderOutlierDetector(estimator, novelty=True).fit(X)
+    contributions, scores = fitted.feature_contributions(X), fitted.score_samples(X)
+    np.testing.assert_allclose(contributions.sum(axis=1), scores)
+    expected = fitted.feature_contributions(X.astype(np.float64))
+    assert contributions.dtype == expected.dtype == np.float64
+    np.testing.assert_allclose(
+        contributions, expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max()
+    )
+
+
 def test_scores_are_negative_squared_reconstruction_errors(digits, small):
     estimator = small(AutoencoderTransformer)
     fitted = AutoencoderOutlierDetector(estimator, novelty=True).fit(digits)

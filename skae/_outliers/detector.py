@@ -201,10 +201,10 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         Returns
         -------
         contributions : ndarray of shape (n_samples, n_features)
-            Numbers that add up to `score_samples`; for squared errors at most 0.
+            In float64, numbers that add up to `score_samples`; for squared errors at most 0.
         """
         check_is_fitted(self)
-        return self.estimator_.score_features(validate_rows(self, X, reset=False))
+        return _contributions(self.estimator_, validate_rows(self, X, reset=False))
 
     def decision_function(self, X) -> np.ndarray:
         """Score of each row above the threshold.
@@ -264,8 +264,13 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
 
 
 @with_torch_defaults
+def _contributions(estimator: Scorer, X: Rows) -> np.ndarray:
+    # In float64: in float32 the square of 1e-25 is zero, and that of 1e25 is infinite.
+    return estimator._feature_scores(X, precise=True)
+
+
 def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
-    return estimator._feature_scores(X, precise=True).sum(axis=1)
+    return _contributions(estimator, X).sum(axis=1)
 
 
 def _fit(unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:
