@@ -30,6 +30,14 @@ def test_small_work_uses_one_thread_and_restores_the_number_of_threads(two_threa
     assert torch.get_num_threads() == 2
 
 
+def test_libraries_with_threads_are_searched_for_once(monkeypatch):
+    """A search takes as long as the reconstruction of some hundred rows."""
+    with threads_for(1000):
+        monkeypatch.setattr("skae._data.threads.ThreadpoolController", None)
+    with threads_for(1000):
+        assert all(pool["num_threads"] == 1 for pool in threadpool_info())
+
+
 @pytest.mark.parametrize("main_leaves_first", [True, False])
 def test_each_thread_of_python_restores_its_own_number(two_threads, main_leaves_first):
     inside, left, other = threading.Event(), threading.Event(), []

@@ -1,9 +1,11 @@
 """The number of threads that torch and BLAS use."""
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .held_setting import HeldSetting
 
@@ -14,6 +16,15 @@ from .held_setting import HeldSetting
 MULTITHREADING_MIN_FLOPS = 2_000_000_000
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """The loaded libraries that have threads of their own; a search for them takes 3 ms.
+
+    One search is enough: the libraries that this package uses are loaded with it.
+    """
+    return ThreadpoolController()
+
+
 class _OneThread(HeldSetting):
     """One thread in torch and BLAS as long as any thread of Python is within the context.
 
@@ -22,11 +33,11 @@ class _OneThread(HeldSetting):
     restores its own limit of torch, and the last to leave restores that of BLAS.
     """
 
-    _limits: threadpool_limits | None = None
+    _limits: Any = None
 
     def _hold(self) -> None:
         self._torch_threads = torch.get_num_threads()
-        self._limits = threadpool_limits(1)
+        self._limits = _libraries().limit(limits=1)
 
     def _restore(self) -> None:
         if self._limits is not None:
