@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
-import torch
 
 from skae._imputation.column_scaling import ColumnScaling
+
+
+def ends_of(cells):
+    return np.stack([cells.min(axis=0), cells.max(axis=0)])
 
 
 @pytest.fixture
@@ -15,7 +18,7 @@ def cells(global_random_seed):
 
 @pytest.fixture
 def scaling(cells):
-    return ColumnScaling(cells.mean(axis=0), cells.std(axis=0))
+    return ColumnScaling(cells.mean(axis=0), cells.std(axis=0), ends_of(cells))
 
 
 def test_data_units_invert_the_standardisation(cells, scaling):
@@ -38,17 +41,23 @@ def test_the_inverse_of_a_zero_deviation_is_zero(scaling):
     np.testing.assert_allclose(scaling.inverse_std() * scaling.std, [1, 0, 1])
 
 
-def test_the_range_within_some_rows_is_no_larger(scaling):
-    scaling = scaling._replace(ends=np.array([[-1.0] * 3, [1.0] * 3]))
-    rows = torch.tensor([[-3.0] * 3, [0.5] * 3], dtype=torch.float64)
-    np.testing.assert_array_equal(scaling.within(rows).ends, [[-1.0] * 3, [0.5] * 3])
-    np.testing.assert_array_equal(scaling._replace(ends=None).within(rows).ends, rows)
+def test_the_range_of_some_rows_is_part_of_the_range(cells, scaling):
+    observed = np.zeros_like(cells, dtype=bool)
+    x = scaling.standardize(cells, observed)
+    part = scaling.within(0.5 * x)
+    np.testing.assert_allclose(part.ends, scaling.mean + (scaling.ends - scaling.mean) / 2)
+    np.testing.assert_array_equal(scaling.within(2 * x).ends, scaling.ends)
 
 
-def test_whole_numbers_at_the_ends_of_ranges_are_exact(global_random_seed):
-    counts = np.random.RandomState(global_random_seed).poisson(3, size=(50, 300)).astype(float)
-    scaling = ColumnScaling(counts.mean(axis=0), counts.std(axis=0))
-    x = scaling.standardize(counts, np.zeros_like(counts, dtype=bool))
-    within = scaling.within(x).to_observed_range(2 * x)
-    np.testing.assert_array_equal(within.min(axis=0), counts.min(axis=0))
-    np.testing.assert_array_equal(within.max(axis=0), counts.max(axis=0))
+def test_cells_beyond_the_range_become_its_ends_exactly(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    for cells in (
+        rng.poisson(3, size=(50, 300)).astype(float),
+        rng.dirichlet(np.ones(300), size=50),
+        rng.lognormal(sigma=8, size=(50, 300)),
+    ):
+        scaling = ColumnScaling(cells.mean(axis=0), cells.std(axis=0), ends_of(cells))
+        x = scaling.standardize(cells, np.zeros_like(cells, dtype=bool))
+        low, high = scaling.standardized_ends()
+        np.testing.assert_array_equal(x.clamp(low, high), x)
+        np.testing.assert_array_equal(ends_of(scaling.to_observed_range(2 * x)), scaling.ends)

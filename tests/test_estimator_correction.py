@@ -44,7 +44,8 @@ def missing(rng):
     return torch.rand(100, 4, generator=rng) < 0.2
 
 
-STANDARD = ColumnScaling(np.zeros(4), np.ones(4))
+NO_LIMIT = np.array([[-np.inf] * 4, [np.inf] * 4])
+STANDARD = ColumnScaling(np.zeros(4), np.ones(4), NO_LIMIT)
 
 
 def test_missing_cells_are_reconstructed_repeatedly(x, missing):
@@ -54,7 +55,7 @@ def test_missing_cells_are_reconstructed_repeatedly(x, missing):
 
 
 def test_the_estimator_is_fitted_to_all_rows_in_data_units(x, missing, rng):
-    scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0))
+    scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0), NO_LIMIT)
     gaussian = fit_gaussian(x, missing)
     correction, _ = fit_estimator_correction(PCA(2), x, missing, gaussian, scaling, rng)
     expected = PCA(2).fit(100 + 3 * gaussian.fill(x, missing).numpy())
@@ -89,7 +90,7 @@ class WithinRange(Scaled):
 
 
 def test_an_estimator_gets_no_row_beyond_those_that_it_was_fitted_to(x, missing, rng):
-    observed = np.where(missing, np.nan, x)
+    observed = 100 + 3 * np.where(missing, np.nan, x)
     ends = np.stack([np.nanmin(observed, axis=0), np.nanmax(observed, axis=0)])
     scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0), ends)
     gaussian = fit_gaussian(x, missing)

@@ -136,12 +136,40 @@ def test_clusters_are_filled_from_neighbours(imputer, global_random_seed):
     assert np.sqrt(np.mean(error**2)) < 0.3 * X.std()  # without neighbours 0.87
 
 
-def test_filled_cells_are_within_the_observed_range(holed, imputer):
-    far = np.array([[1e6, np.nan, -1e6, np.nan]])
-    filled = imputer.fit(holed).transform(far)[0]
-    assert (np.nanmin(holed, axis=0)[[1, 3]] - 1e-9 <= filled[[1, 3]]).all()
-    assert (filled[[1, 3]] <= np.nanmax(holed, axis=0)[[1, 3]] + 1e-9).all()
-    np.testing.assert_array_equal(filled[[0, 2]], far[0, [0, 2]])
+def bits(rng):
+    return rng.randint(2, size=(60, 4)).astype(float)
+
+
+def counts(rng):
+    return rng.poisson(rng.uniform(0.2, 40, size=4), size=(60, 4)).astype(float)
+
+
+def shares(rng):
+    return rng.dirichlet([0.1, 0.5, 1, 5], size=60)
+
+
+def positive_numbers(rng):
+    return rng.lognormal(sigma=6, size=(60, 4))
+
+
+def nearly_constant(rng):
+    return 0.1 + 1e-17 * rng.randint(4, size=(60, 4))
+
+
+@pytest.mark.parametrize(("inner", "dtype"), [(None, np.float64), (PCA(1), np.float32)])
+@pytest.mark.parametrize("draw", [bits, counts, shares, positive_numbers, nearly_constant])
+def test_filled_cells_are_exactly_within_the_observed_range(draw, inner, dtype, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = draw(rng).astype(dtype)
+    X[rng.uniform(size=X.shape) < 0.3] = np.nan
+    far = np.where(np.isnan(X), X, (X * rng.choice([-1e6, 1e6], size=X.shape)).astype(dtype))
+    imputer = AutoencoderImputer(inner, random_state=global_random_seed).fit(X)
+    low, high = np.nanmin(X, axis=0), np.nanmax(X, axis=0)
+    for rows in (X, far):
+        filled = imputer.transform(rows)
+        is_filled = np.isnan(rows)
+        np.testing.assert_array_equal(filled[~is_filled], rows[~is_filled])
+        assert ((low <= filled) & (filled <= high))[is_filled].all()
 
 
 def test_rescaled_columns_are_filled_alike(holed, imputer):

@@ -211,9 +211,9 @@ STATE: dict[str, dict[str, Rule]] = {
         "_gaussian": all_of(
             tuple, either(array("f", "n_kept"), array("f", "n_kept", "n_kept or factors"))
         ),
-        "_max": array("f", "n_kept"),
+        "_highest": array("f", "n_kept"),
+        "_lowest": array("f", "n_kept"),
         "_mean": array("f", "n_kept"),
-        "_min": array("f", "n_kept"),
         "_std": array("f", "n_kept"),
         "error_ratio_": array("f", "n_kept"),
         "estimator_": either(none, estimator),

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from .._data.fit_params import accepted_fit_params
+from .._data.fit_params import accepted_fit_params, fitting_part
 from .._data.groups import RowGroups
 from .._training.diagnostics import without_warnings
 from .column_scaling import ColumnScaling
@@ -65,7 +65,8 @@ def fit_estimator_correction(
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
     group = None if groups is None else groups.of_row
     own_group = None if group is None else group[in_training.numpy()]
-    with without_warnings():  # the second fit has the same
+    part = fitting_part(len(filled), len(x), f"those outside one of {N_FOLDS} folds")
+    with without_warnings(), part:  # the second fit has the same warnings
         fitted = _fit(estimator, scaling.to_observed_range(filled), own_group)
     # A step such as NMF after MinMaxScaler refuses rows beyond those of its fit.
     own_scaling = scaling.within(filled)

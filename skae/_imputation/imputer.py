@@ -191,10 +191,9 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             kept = self._is_kept
             cells, is_missing = cells[:, kept], is_missing[:, kept]
             self._mean, self._std = stats.mean[kept], stats.std[kept]
-            scaling, missing = ColumnScaling(self._mean, self._std), torch.from_numpy(is_missing)
-            x = scaling.standardize(cells, is_missing)
-            self._min, self._max = x.numpy().min(axis=0), x.numpy().max(axis=0)
-            self._fit_fill(x, missing, groups)
+            self._lowest, self._highest = observed_range(cells, is_missing)
+            x = self._scaling.standardize(cells, is_missing)
+            self._fit_fill(x, torch.from_numpy(is_missing), groups)
             check_finite_results(self)
         return self
 
@@ -229,7 +228,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         is_missing = self._is_missing(cells)
         # Inputs are clipped to the range of `fit`, as filled cells are linear in the observed ones
         # of their row: one outlying cell would move all of them far away.
-        low, high = torch.tensor(self._min), torch.tensor(self._max)
+        low, high = self._scaling.standardized_ends()
         x = self._scaling.standardize(cells, is_missing).clamp(low, high)
         missing = torch.from_numpy(is_missing)
         wide = x.shape[1] > MAX_FULL_COVARIANCE_COLUMNS
@@ -237,10 +236,12 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         gaussian = family(*map(torch.tensor, self._gaussian))
         with torch.no_grad(), threads_for(0):
             filled = self._correct(gaussian.fill(x, missing), missing).clamp(low, high)
+            values = self._scaling.to_observed_range(filled)
             if self.sample_posterior:
                 relative_error = torch.from_numpy(np.sqrt(self.error_ratio_))
                 filled = filled + relative_error * gaussian.sample(x, missing, self._new_rng())
-        cells[is_missing] = self._scaling.to_data_units(filled)[is_missing]
+                values = self._scaling.to_data_units(filled)
+        cells[is_missing] = values[is_missing]
         if self.indicator_ is None:
             return cells
         indicator = np.asarray(self.indicator_.transform(self._is_missing(X)), dtype=cells.dtype)
@@ -308,7 +309,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     @property
     def _scaling(self) -> ColumnScaling:
-        return ColumnScaling(self._mean, self._std, np.stack([self._min, self._max]))
+        return ColumnScaling(self._mean, self._std, np.stack([self._lowest, self._highest]))
 
     @property
     def _is_kept(self) -> np.ndarray:
@@ -331,6 +332,16 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             ensure_all_finite="allow-nan" if is_nan(marker) else True,
         )
 
+    def _set_state(self, state: dict[str, Any]) -> None:
+        super()._set_state(state)
+        if hasattr(self, "_min"):  # version 0.1 had the range in standard units
+            low, high = (
+                _without_rounding(self._mean + self._std * end, self._std)
+                for end in (self._min, self._max)
+            )
+            del self._min, self._max
+            self._lowest, self._highest = low, high
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "error_ratio_")
 
@@ -352,6 +363,23 @@ def _check_empty(imputer: AutoencoderImputer, is_empty: np.ndarray) -> None:
             "`keep_empty_features`=True keeps them.",
             UserWarning,
         )
+
+
+def observed_range(cells: np.ndarray, is_missing: np.ndarray) -> np.ndarray:
+    """Lowest and highest observed cell of each column in float64, (2, d); 0 if there is none."""
+    ends = np.stack(
+        [
+            np.where(is_missing, np.inf, cells).min(axis=0),
+            np.where(is_missing, -np.inf, cells).max(axis=0),
+        ]
+    )
+    return np.where(is_missing.all(axis=0), 0, ends).astype(np.float64)
+
+
+def _without_rounding(ends: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Ends of ranges, without the rounding errors of integers."""
+    whole = np.round(ends)
+    return np.where(np.abs(ends - whole) <= 1e-12 * (std + np.abs(ends)), whole, ends)
 
 
 def is_marker(cells: np.ndarray, marker: float) -> np.ndarray:
