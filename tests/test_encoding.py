@@ -8,6 +8,8 @@ import textwrap
 import numpy as np
 import pytest
 import sklearn
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder
 from tampering import attribute, rewrite, state
 
@@ -123,6 +125,10 @@ TAMPERINGS = {
         {"kind": "estimator", "class": "PCA", "value": [["_sklearn_version", sklearn.__version__]]}
     ),
     "strings of numbers": strings(dtype="|O", value=[{"kind": "float"}]),
+    "objects that are no numbers": add(
+        "network", {"kind": "objects", "shape": [1], "value": [{"kind": "tuple", "value": []}]}
+    ),
+    "objects of another shape": add("network", {"kind": "objects", "shape": [2], "value": [0]}),
     "record": add("network", {"kind": "record", "class": "Q", "value": []}),
     "random state before its words": random_state(-1),
     "random state after its words": random_state(625),
@@ -195,6 +201,25 @@ def test_a_name_in_a_file_is_not_looked_up_in_the_program(saved):
     rewrite(saved, lambda header, arrays: header.update(custom_objects=["os", "system", "a b"]))
     with pytest.raises(ValueError, match=r"refers to by name: os, system, 'a b'[.]"):
         load(saved)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, object])
+@pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
+def test_an_imputer_of_any_strategy_is_restored(strategy, dtype, path, global_random_seed):
+    X = np.random.RandomState(global_random_seed).randint(9, size=(20, 3)).astype(dtype)
+    marker = 5 if dtype is np.int64 else np.nan
+    X[::4, 0] = marker
+    for column, keep in [(X[:, 0], True), (X[:, 0], False), (np.full(20, marker), True)]:
+        rows = np.c_[column, X[:, 1:]].astype(dtype)
+        fill_value = 3 if strategy == "constant" else None
+        imputer = SimpleImputer(
+            missing_values=marker, strategy=strategy, fill_value=fill_value,
+            add_indicator=True, keep_empty_features=keep,
+        )  # fmt: skip
+        save(make_pipeline(imputer.fit(rows)), path)
+        loaded, expected = load(path)[0].transform(rows), imputer.transform(rows)
+        np.testing.assert_array_equal(loaded, expected)
+        assert loaded.dtype == expected.dtype
 
 
 def in_wide_array(width, n=2):

@@ -58,9 +58,8 @@ def imputer(global_random_seed):
     return AutoencoderImputer(random_state=global_random_seed)
 
 
-@parametrize_with_checks(
-    [AutoencoderImputer(random_state=0), AutoencoderImputer(PCA(1), random_state=0)]
-)
+# With an estimator it is in `test_common.py`.
+@parametrize_with_checks([AutoencoderImputer(random_state=0)])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -428,4 +427,7 @@ def test_sums_beyond_those_of_the_fit_are_filled_within_the_range(global_random_
     X[:, 2] = X[:, 0] + X[:, 1]
     imputer = AutoencoderImputer(random_state=global_random_seed).fit(X)
     corners = np.array([[1.0, 1, np.nan], [-1, -1, np.nan]])
-    np.testing.assert_allclose(imputer.transform(corners)[:, 2], [X[:, 2].max(), X[:, 2].min()])
+    filled, ends = imputer.transform(corners)[:, 2], [X[:, 2].max(), X[:, 2].min()]
+    np.testing.assert_allclose(filled, ends, rtol=0.05)
+    assert filled.max() <= ends[0]
+    assert filled.min() >= ends[1]

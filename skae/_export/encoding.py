@@ -30,6 +30,8 @@ from .network_check import NetworkTooLargeError
 DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {
     np.dtype(name) for name in ("<f2", "<f4", "<f8", "?")
 }
+# Entries of arrays of objects, such as the `statistics_` of an imputer of constants.
+SCALARS = (type(None), bool, int, float, str)
 # NumPy pads the strings of an array to one width, so that a small file could take any amount of
 # memory. The arrays of a file may have this many times the characters of their strings, each with a
 # separator, and together so many characters more.
@@ -100,12 +102,15 @@ class Encoder:
             return self._network(value, place)
         if self.knows(cls):
             return self._estimator(value, place)
-        if isinstance(value, np.dtype) and value.newbyteorder("<") in DTYPES:
+        if isinstance(value, np.dtype) and _is_known_dtype(value):
             return {"kind": "dtype", "value": value.str}
         if isinstance(value, np.ndarray) and (value.dtype.kind == "U" or _are_strings(value)):
             return self._strings(value, place)
         if isinstance(value, np.ndarray | np.generic) and value.dtype.newbyteorder("<") in DTYPES:
             return self._array(value, place)
+        if isinstance(value, np.ndarray) and value.dtype == object and _are_scalars(value):
+            entries = self._entries(map(_of_python, value.ravel()), place)
+            return {"kind": "objects", "shape": list(value.shape), "value": entries}
         raise TypeError(_refusal(value, place))
 
     def _table(self, items: dict[Any, Any], place: str) -> Json:
@@ -207,6 +212,19 @@ def _are_strings(value: np.ndarray) -> bool:
     return value.dtype == object and all(type(entry) is str for entry in value.flat)
 
 
+def _is_known_dtype(dtype: np.dtype) -> bool:
+    return dtype.kind == "O" or dtype.newbyteorder("<") in DTYPES
+
+
+def _are_scalars(value: np.ndarray) -> bool:
+    return all(isinstance(_of_python(entry), SCALARS) for entry in value.flat)
+
+
+def _of_python(entry: Any) -> Any:
+    """Python's number or string in place of NumPy's."""
+    return entry.item() if isinstance(entry, np.generic) else entry
+
+
 def _refusal(value: Any, place: str) -> str:
     remedy, listing = JOBLIB, "in `custom_objects`, in `save` and in `load`"
     name = getattr(value, "__name__", None)
@@ -259,8 +277,8 @@ class Decoder:
 
     def _dtype(self, value: dict[str, Any]) -> np.dtype:
         dtype = np.dtype(value["value"])
-        if dtype.newbyteorder("<") not in DTYPES:
-            raise ValueError(f"{dtype} is no dtype of numbers")
+        if not _is_known_dtype(dtype):
+            raise ValueError(f"{dtype} is no dtype of numbers or objects")
         return dtype
 
     def _strings(self, value: dict[str, Any]) -> np.ndarray:
@@ -272,6 +290,12 @@ class Decoder:
         if not self.allowance.take(entries, dtype):
             raise ValueError("an array of strings would need too much memory")
         return np.array(entries, dtype).reshape(value["shape"])
+
+    def _objects(self, value: dict[str, Any]) -> np.ndarray:
+        entries = self.decode(value["value"])
+        if not all(isinstance(entry, SCALARS) for entry in entries):
+            raise ValueError("an array of objects has other entries than numbers and strings")
+        return np.array(entries, dtype=object).reshape(value["shape"])
 
     def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
         state = self._table(value)
@@ -365,6 +389,7 @@ DECODERS: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = {
     "estimator": Decoder._known_estimator,
     "float": Decoder._float,
     "network": Decoder._network,
+    "objects": Decoder._objects,
     "RandomState": Decoder._random_state,
     "record": Decoder._record,  # in files of version 0.1.0
     "scalar": Decoder._scalar,
