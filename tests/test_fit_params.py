@@ -1,12 +1,13 @@
 import numpy as np
+import pytest
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer
-from skae._data.fit_params import accepted_fit_params
+from skae import AutoencoderImputer, AutoencoderOutlierDetector, AutoencoderTransformer
+from skae._data.fit_params import accepted_fit_params, fitting_part
 
 GROUPS = np.arange(3)
 
@@ -27,3 +28,18 @@ def test_a_pipeline_accepts_what_it_routes_to_a_step():
         for estimator in (pipeline, search):
             assert accepted_fit_params(estimator, groups=GROUPS) == {"groups": GROUPS}
             assert accepted_fit_params(estimator, X_val=np.eye(3)) == {}
+
+
+@pytest.mark.parametrize("cls", [AutoencoderImputer, AutoencoderOutlierDetector])
+def test_an_error_about_some_of_the_rows_says_so(cls, small, global_random_seed):
+    X = np.random.RandomState(global_random_seed).normal(size=(30, 40))
+    estimator = cls(small(AutoencoderTransformer, 28))
+    with pytest.raises(ValueError, match=r"to \d\d of the 30 rows of X, those .* must be at most"):
+        estimator.fit(np.where(X > 2, np.nan, X))
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+def test_the_type_of_an_error_stays(kind):
+    with pytest.raises(kind, match="3 of the 4 rows of X, the first: reason"), \
+         fitting_part(3, 4, "the first"):  # fmt: skip
+        raise kind("reason")

@@ -1,5 +1,7 @@
-"""What an estimator passes on to `fit` of the estimator within it."""
+"""What an estimator passes on to `fit` of the estimator within it, and what that cannot know."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sklearn import get_config
@@ -21,3 +23,15 @@ def accepted_fit_params(estimator: Any, **params: Any) -> dict[str, Any]:
         for name, value in params.items()
         if name in routed or has_fit_parameter(estimator, name)
     }
+
+
+@contextmanager
+def fitting_part(n_rows: int, n_all: int, which: str) -> Iterator[None]:
+    """Say in errors that the estimator within was fitted to some of the rows, and to which."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"`estimator` cannot be fitted to {n_rows} of the {n_all} rows of X, {which}: {error}"
+        ) from error

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.dataset import Rows
-from .._data.fit_params import accepted_fit_params
+from .._data.fit_params import accepted_fit_params, fitting_part
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
@@ -169,7 +169,8 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             if not self.novelty:
                 inliers = _concentration_step(_scores(self.estimator_, X))
                 own_groups = None if groups is None else groups[inliers]
-                self.estimator_ = _fit(unfitted, X[inliers], own_groups)
+                with fitting_part(len(inliers), X.shape[0], "those with the highest scores"):
+                    self.estimator_ = _fit(unfitted, X[inliers], own_groups)
             self.offset_ = _offset(_scores(self.estimator_, X), self.contamination)
             check_finite_results(self)
         return self
