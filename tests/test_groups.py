@@ -106,6 +106,8 @@ def test_groups_of_several_parts_are_those_of_all_rows():
         (np.array(1), ValueError, r"`groups` must have shape \(n_samples,\), got \(\)"),
         ("abc", TypeError, "`groups` must be array-like"),
         (3, TypeError, "`groups` must be array-like"),
+        ({"a", "b", "c"}, TypeError, "`groups` must be array-like"),
+        ({0: "a", 1: "b", 2: "c"}, TypeError, "`groups` must be array-like"),
         ([[1], [2], [3]], TypeError, "labels in `groups` must be hashable"),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_value_that_one_of_the_rules_accepts_passes(value, rules):
             ValueError,
             "a sequence of 2 or 3 positive integers, got",
         ),
-        ((), [positive_numbers(1)], ValueError, "a sequence of at least 1 real numbers > 0, got"),
+        ((), [positive_numbers(1)], ValueError, "a sequence of 1 or more real numbers > 0, got"),
         (1, [BOOLEAN], TypeError, "`p` must be True or False, got 1."),
         ("x", [integer(1), NONE], TypeError, "`p` must be an integer >= 1 or None, got 'x'."),
         (3, [CALLABLE, NONE], TypeError, "`p` must be a callable or None, got 3."),

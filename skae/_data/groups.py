@@ -2,10 +2,12 @@
 
 import heapq
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+
+from .validation import shortened
 
 
 class RowGroups(NamedTuple):
@@ -17,8 +19,10 @@ class RowGroups(NamedTuple):
     @classmethod
     def from_labels(cls, groups: Any, n_rows: int) -> Self:
         """The groups of `n_rows` rows with these labels, numbered in the order of the rows."""
-        if isinstance(groups, str) or not isinstance(groups, Iterable):
-            raise TypeError(f"`groups` must be array-like of shape (n_samples,), got {groups!r}.")
+        unordered = isinstance(groups, set | frozenset | Mapping)
+        if unordered or isinstance(groups, str) or not isinstance(groups, Iterable):
+            given = shortened(repr(groups))
+            raise TypeError(f"`groups` must be array-like of shape (n_samples,), got {given}.")
         shape = getattr(groups, "shape", None)
         if shape is not None and len(shape) != 1:
             raise ValueError(f"`groups` must have shape (n_samples,), got {tuple(shape)}.")

@@ -252,9 +252,8 @@ def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
 
 def positive_numbers(min_length: int) -> Rule:
     """Return the rule for a sequence of at least so many real numbers above zero."""
-    return _sequence(
-        f"at least {min_length} real numbers > 0", positive(), lambda n: n >= min_length
-    )
+    count = f"{min_length} or more " * bool(min_length)
+    return _sequence(f"{count}real numbers > 0", positive(), lambda n: n >= min_length)
 
 
 def _sequence(elements: str, rule: Rule, accepts_length: Callable[[int], bool]) -> Rule:
@@ -348,7 +347,7 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
         hint = " An integer that it draws is a seed: `rng.integers(2**32)`."
     for rule in allowed:
         if isinstance(rule, Interval) and rule.is_too_large(value):
-            hint = f" The largest such number is {LARGEST[rule.type]:g}."
+            hint = f" The largest such number is {LARGEST[rule.type]}."
     given = shortened(repr(value))
     raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {given}.{hint}")
 
