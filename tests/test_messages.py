@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ESTIMATORS
+from conftest import ESTIMATORS, IS_NEWEST
 from scipy import sparse
+from sklearn.base import is_classifier
 
 import skae
 from skae import AutoencoderTransformer, SparseAutoencoder
@@ -112,6 +113,10 @@ def test_an_error_about_rows_names_X_and_shows_no_array(cls, rows, small):
         outside(X, indices=(0, -1)),
         outside(X, indptr=(1, 1000)),
     ]
+    frame = pd.DataFrame({column: pd.to_datetime(["2020-01-01", None] * 15) for column in "abcdef"})
+    wrong += [frame, frame - frame.iloc[0], frame.to_numpy()]
+    if IS_NEWEST:
+        wrong.append(pd.DataFrame(X, columns=list("aabcde")))
     fitted = small(cls, 2, max_iter=2).fit(X, y)
     for name in [name for name in METHODS if hasattr(fitted, name)]:
         method = getattr(small(cls, 2) if "fit" in name else fitted, name)
@@ -122,6 +127,35 @@ def test_an_error_about_rows_names_X_and_shows_no_array(cls, rows, small):
             assert re.search(r"\bX\b", message), message
             assert "\n" not in message
             assert len(message) < 300
+
+    if "X_val" in inspect.signature(cls.fit).parameters:
+        loss = {"loss": "log_loss"} if hasattr(cls(), "loss") else {}
+        for given in [*wrong, X[:0], X[:, :3], X + np.inf, X[None], *[X + 2] * len(loss)]:
+            with pytest.raises((TypeError, ValueError)) as caught:
+                small(cls, 2, **loss).fit(X, y, X_val=given)
+            assert re.search(r"\bX_val\b", str(caught.value))
+            assert not re.search(r"\bX\b(?! to )", str(caught.value)), caught.value
+
+
+@pytest.mark.parametrize("cls", [c for c in ESTIMATORS if is_classifier(c())])
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(30) % 2 + 1j,
+        np.full(30, -1),
+        np.full(30, 3),
+        np.array(["a", -1] * 15, dtype=object),
+        np.array(["a", 1] * 15, dtype=object),
+        np.arange(30) / 7,
+        np.array([b"a", b"b"] * 15),
+    ],
+    ids=lambda y: str(y[:2]),
+)
+def test_an_error_about_labels_names_y(cls, y, rows, small):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        small(cls).fit(rows[0], y)
+    assert re.search(r"\by\b", str(caught.value))
+    assert not re.search(r"\bX\b", str(caught.value))
 
 
 def test_a_network_that_does_not_fit_into_memory_is_an_error_of_memory(rows, small):

@@ -217,7 +217,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             self._check_parameters()
             fitted = network_to_continue(self) if self.warm_start else None
             X = self._checked_for_fit(X, reset=fitted is None, ensure_min_samples=2)
-            X_val = None if X_val is None else self._checked_for_fit(X_val)
+            X_val = self._checked_for_early_stopping(X_val)
             groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
         check_same_fit(self, group, X, X_val, groups, continues=fitted is not None)
         n_rows = sum(group.gather(X.shape[0]))

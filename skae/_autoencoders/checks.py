@@ -10,6 +10,7 @@ from torch import nn
 
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
+from .._data.rows import COLOUR_CHANNELS
 from .._data.user_warnings import warn_user
 from .._data.validation import as_tuple
 from .._nn.fitted import FittedAutoencoder
@@ -18,9 +19,8 @@ from .._training.callbacks import callback_names
 from .._training.diagnostics import WARNS
 from .shared_parameters import SharedParameters
 
-# The number of channels of grey, colour and transparent images, and the largest ratio of the sides
-# of what is taken for an image.
-COLOUR_CHANNELS, MAX_ASPECT = (1, 3, 4), 4
+# The largest ratio of the sides of what is taken for an image.
+MAX_ASPECT = 4
 
 
 def check_same_fit(

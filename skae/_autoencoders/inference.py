@@ -22,7 +22,7 @@ from .._data.array_api import (
 )
 from .._data.dataset import Rows, dense_block, rows_of_block, tensor_blocks
 from .._data.device import TORCH_DTYPES, as_tensor, inference_dtype, max_float_dtype
-from .._data.rows import validate_codes, validate_rows
+from .._data.rows import naming, validate_codes, validate_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import with_torch_defaults
 from .._losses.reconstruction import LOSSES, ReconstructionLoss, loss_of_link
@@ -279,6 +279,10 @@ class FittedAutoencoderMixin(
     def _checked_for_fit(self, X, **options):
         """The same for the loss of a new fit."""
         return _in_domain(self._validated(X, **options), LOSSES[self.loss])
+
+    def _checked_for_early_stopping(self, X_val):
+        with naming("X_val"):
+            return None if X_val is None else self._checked_for_fit(X_val)
 
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""

@@ -9,7 +9,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.fit_params import accepted_fit_params
-from .._data.rows import validate_rows
+from .._data.rows import naming, validate_rows
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
 from .plain import AutoencoderTransformer
@@ -92,7 +92,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
             check_parameters(self)
             X = self._validated(X, reset=True)
             reducer = default_reducer(X) if self.estimator is None else clone(self.estimator)
-            X_val = None if X_val is None else self._validated(X_val, in_fit=True)
+            with naming("X_val"):
+                X_val = None if X_val is None else self._validated(X_val, in_fit=True)
             params = accepted_fit_params(reducer, X_val=X_val, groups=groups)
             self.estimator_ = reducer.fit(X, y, **params)
         return self

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,12 @@ from sklearn.utils.validation import validate_data
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
-from .validation import shortened
+from .validation import as_tuple, shortened
+
+# The number of channels of grey, colour and transparent images.
+COLOUR_CHANNELS = (1, 3, 4)
+# The names of the dtypes of dates and of differences of dates, of frames of any library.
+DATES = re.compile("date|duration|time", re.IGNORECASE)
 
 
 def validate_rows(
@@ -22,24 +28,28 @@ def validate_rows(
 ) -> Any:
     """Validate rows of floats as `validate_data` does; NaN and CSR matrices are allowed.
 
-    With a target `y` the result is the pair of both. Unless `any_library`, arrays of other
-    libraries than NumPy are refused under scikit-learn's `array_api_dispatch`; without it
-    scikit-learn makes NumPy arrays of them.
+    Masked entries become NaN. With a target `y` the result is the pair of both. Unless
+    `any_library`, arrays of other libraries than NumPy are refused under scikit-learn's
+    `array_api_dispatch`; without it scikit-learn makes NumPy arrays of them.
     """
     if not any_library and get_config()["array_api_dispatch"]:
         for name, values in (("X", X), ("y", options.get("y"))):
             _check_of_numpy(estimator, name, values)
     if getattr(X, "ndim", 2) > 2:
-        _refuse_images(estimator, X.shape)
+        _refuse_images(estimator, X.shape, in_fit=options.get("reset", True))
     defaults = {
         "accept_sparse": "csr",
         "dtype": list(TORCH_DTYPES),
         "ensure_all_finite": "allow-nan",
     }
     options = defaults | options
+    if "y" in options:
+        _check_target(options["y"])
+    X = _masked_as_missing(X)
     _check_indices(X)
     # scikit-learn adds up all values
     with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
+        _check_dates(X)
         checked = validate_data(estimator, X, **options)
     if "y" in options:
         X, y = checked
@@ -56,16 +66,41 @@ def _check_of_numpy(estimator: BaseEstimator, name: str, values: Any) -> None:
 
 
 @contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Name this parameter instead of `X` in the errors about its rows."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = re.sub(r"\bX\b", name, str(error))
+        if not re.search(rf"\b{name}\b", text):
+            text = f"`{name}`: {text}"
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(text) from error
+
+
+@contextmanager
 def _explained_conversion(X: Any) -> Iterator[None]:
     """Name `X` in the errors of its conversion to an array of numbers."""
     try:
         yield
     except (TypeError, ValueError, RuntimeError) as error:
+        if (columns := getattr(X, "columns", None)) is not None:
+            _check_columns(columns)
         reason = shortened(str(error).partition("\n")[0])
         if "Complex data" not in reason and (re.search(r"\bX\b", reason) or _is_convertible(X)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"X must be convertible to an array of real numbers: {reason}") from error
+
+
+def _check_columns(columns: Any) -> None:
+    """Refuse names of columns that are not distinct, as recent versions of scikit-learn do."""
+    names = list(columns)
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        count = names.count(repeated[0])
+        raise ValueError(
+            f"X must have distinct names of columns, got {repeated[0]!r} {count} times."
+        )
 
 
 def _is_convertible(X: Any) -> bool:
@@ -88,14 +123,75 @@ def _check_indices(X: Any) -> None:
         raise ValueError(f"X must be a valid sparse matrix: {error}.") from error
 
 
-def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...]) -> None:
+def _check_dates(X: Any) -> None:
+    """Refuse NaT, which NumPy converts to a number."""
+    values = X
+    if hasattr(X, "dtypes"):  # a frame
+        is_date = any(DATES.match(str(dtype)) for dtype in X.dtypes)
+        values = np.asarray(X) if is_date else None
+    elif isinstance(X, list | tuple):
+        values = np.asarray(X[0]) if len(X) else None
+        if getattr(values, "dtype", np.dtype(float)).kind in "mM":
+            values = np.asarray(X)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "mM" and np.isnat(values).any():
+        raise ValueError(
+            "X must not have dates that are missing (NaT), which have no number: convert its dates "
+            "to numbers, and NaT to NaN."
+        )
+
+
+def _check_target(y: Any) -> None:
+    """Refuse labels that scikit-learn refuses without naming `y`, or takes silently."""
+    if np.iscomplexobj(y):
+        raise ValueError("`y` must not have complex numbers.")
+    if has_missing_labels(y):
+        raise ValueError("`y` must not have missing labels: -1 marks a row without a label.")
+
+
+def has_missing_labels(y: Any) -> bool:
+    """Whether entries of a target are masked, or objects that stand for a missing label."""
+    if isinstance(y, np.ma.MaskedArray):
+        return np.ma.is_masked(y)
+    if y is None:
+        return False
+    y = np.asarray(y, dtype=object if isinstance(y, list | tuple) else None)
+    if y.dtype.kind in "fmM":
+        return bool((y != y).any())  # NaN and NaT
+    return y.dtype == object and any(map(_is_missing, y.flat))
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a label is None, NaN, or one of pandas' objects, which cannot be compared."""
+    if isinstance(label, float | np.floating):
+        return bool(np.isnan(label))
+    return label is None or type(label).__name__ in ("NAType", "NaTType")
+
+
+def _masked_as_missing(X: Any) -> Any:
+    """A masked array as an array with NaN, the entries of which NumPy would take as observed."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    if not np.ma.is_masked(X):
+        return X.data
+    dtype = X.dtype if X.dtype.kind in "fc" else np.float64 if X.dtype.kind in "biu" else object
+    return np.ma.filled(X.astype(dtype), np.nan)
+
+
+def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...], *, in_fit: bool) -> None:
     """Say how images are passed as rows, channels first."""
-    rows, image_shape = "X.reshape(len(X), -1)", tuple(shape[1:])
-    if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
-        rows = "X.transpose(0, 3, 1, 2).reshape(len(X), -1)"
-        image_shape = (shape[3], shape[1], shape[2])
+    image_shape, given = tuple(shape[1:]), getattr(estimator, "image_shape", None)
+    given = None if given is None else as_tuple(given)
+    rows = "X.reshape(len(X), -1)"
+    if len(shape) == 4:
+        channels_first = (shape[3], shape[1], shape[2])
+        seem_last = shape[3] in COLOUR_CHANNELS and shape[1] not in COLOUR_CHANNELS
+        if given == channels_first != image_shape or (seem_last and given != image_shape):
+            rows = "X.transpose(0, 3, 1, 2).reshape(len(X), -1)"
+            image_shape = channels_first
     with_shape = ""
-    if hasattr(estimator, "image_shape") and len(shape) <= 4:
+    takes_images = hasattr(estimator, "image_shape") and getattr(estimator, "network", None) is None
+    has_such_a_shape = given is not None and prod(given) == prod(image_shape)
+    if in_fit and takes_images and len(shape) <= 4 and not has_such_a_shape:
         with_shape = f" with image_shape={image_shape}"
     raise ValueError(
         f"X must have two dimensions, rows and columns, to be taken by {type(estimator).__name__}, "
@@ -105,8 +201,10 @@ def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...]) -> None:
 
 def validate_codes(X: Any, **options: Any) -> Any:
     """Validate codes of floats, or a CSR matrix of them, as `check_array` does."""
+    X = _masked_as_missing(X)
     _check_indices(X)
     with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
+        _check_dates(X)
         checked = check_array(X, accept_sparse="csr", **options)
     return as_floats(checked, options["dtype"])
 

@@ -24,7 +24,7 @@ from .._data.dataset import Rows, make_dataset
 from .._data.device import as_array
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
-from .._data.rows import validate_rows
+from .._data.rows import naming, validate_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
 from .._data.validation import (
@@ -205,8 +205,8 @@ class AutoencoderClassifier(
             rows, y = validate_rows(self, X, y=y, ensure_min_samples=2)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
-            if X_val is not None:
-                validate_rows(self, X_val, reset=False)
+            with naming("X_val"):
+                X_val is None or validate_rows(self, X_val, reset=False)
             seed = rng.randint(2**31 - 1)
             # `X` itself, as it may have names of features.
             autoencoder = pretrained(self.estimator, X, X_val, groups, rows.shape, seed)

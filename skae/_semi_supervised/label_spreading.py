@@ -5,6 +5,7 @@ from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._data.rows import naming
 from .._data.user_warnings import warn_user
 
 UNLABELED = -1
@@ -27,17 +28,20 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "without a label, in an array with dtype=object."
         )
     labeled = has_label(y)
-    if len(set(y[labeled].tolist())) == 1 and not labeled.all():
+    values = list(set(y[labeled].tolist()))
+    if len(values) == 1 and not labeled.all() and not isinstance(values[0], str):
         warn_user(
-            f"`y` has no values but {y[labeled].tolist()[0]!r} and -1, so these are taken as two "
+            f"`y` has no values but {values[0]!r} and -1, so these are taken as two "
             "classes: -1 marks rows without a label only if there are two or more other values.",
             UserWarning,
         )
         labeled[:] = True
-    check_classification_targets(y[labeled])
+    with naming("y"):
+        check_classification_targets(y[labeled])
     classes, indices = np.unique(y[labeled], return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"`y` must have at least two classes, got 1 class: {classes.tolist()}.")
+        given = f"1 class: {classes.tolist()}" if len(classes) else "no labels other than -1"
+        raise ValueError(f"`y` must have at least two classes, got {given}.")
     labels = np.full(len(y), UNLABELED)
     labels[labeled] = indices
     return classes, labels
