@@ -27,6 +27,14 @@ def y():
     return load_iris().target
 
 
+def test_a_name_takes_one_line_of_the_table(X):
+    comparison = compare_reducers({"a\nb\tc\x1b": PCA(1), "ä": PCA(1)}, X, cv=ONE_SPLIT)
+    lines = repr(comparison).splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == [r"a\nb\tc\x1b", "ä"]
+    assert len(lines) == 4
+    assert "\n" not in comparison._repr_html_()
+
+
 def test_mean_std_and_frame_agree_with_the_folds(X, y):
     comparison = compare_reducers({"one": PCA(1), "two": PCA(2)}, X, y, random_state=0)
     folds = pd.DataFrame(comparison.folds["two"])

@@ -1,12 +1,13 @@
 """Strings together with the number -1, which means "no label"."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from skae import AutoencoderClassifier, LatentSpaceDisplay, compare_reducers
-from skae._inspection.labels import as_labels
+from skae._inspection.labels import as_labels, as_target
 
 
 def mixed(y, has_label):
@@ -64,3 +65,31 @@ def test_a_display_has_a_marker_for_rows_without_a_label(digits):
     display = LatentSpaceDisplay.from_estimator(PCA(2).fit(digits), digits, y)
     assert [points.get_label() for points in display.points_] == ["-1", "none", "one", "two"]
     assert sum(len(points.get_offsets()) for points in display.points_) == len(digits)
+
+
+MISSING = [None, np.nan, np.float32("nan"), pd.NA, pd.NaT, np.ma.masked]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
+@pytest.mark.parametrize("label", [1, 1.5, "a", pd.Timestamp("2020")])
+def test_missing_entries_are_refused(missing, label):
+    y = np.ma.array([label] * 4, mask=np.arange(4) == 1)
+    if missing is not np.ma.masked:
+        y = np.array([label, missing, label, label], dtype=object)
+    with pytest.raises(ValueError, match="`y` must not have missing entries"):
+        as_target(y)
+    X = np.eye(4)
+    with pytest.raises(ValueError, match="`y` must not have missing labels"):
+        AutoencoderClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize("y", [[1, "a"], [object(), object()], [1j, 1], [True, "a"]], ids=repr)
+def test_labels_that_cannot_be_compared_are_refused(y):
+    types = " and ".join(sorted({type(label).__name__ for label in y}))
+    with pytest.raises(TypeError, match=f"`y` must have labels .* got {types}"):
+        as_target(np.array(y, dtype=object))
+
+
+@pytest.mark.parametrize("y", [[1, 2], [1.5, np.inf], ["a", "b"], [[1, 2], [3, 4]], [True, False]])
+def test_labels_that_can_be_compared_are_an_array(y):
+    np.testing.assert_array_equal(as_target(y), y)

@@ -26,7 +26,7 @@ from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
-from .labels import as_labels
+from .labels import as_labels, as_target
 from .protocols import Predictor, UnfittedTransformer
 from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
 
@@ -356,7 +356,7 @@ def _check_target(y: ArrayLike, X: ArrayLike) -> np.ndarray | None:
     """Return `y` as an array, with one entry for each row of `X`."""
     if y is None:
         return None
-    y = np.asarray(y)
+    y = as_target(y)
     if y.shape[:1] != (X.shape[0],):
         raise ValueError(
             f"`y` must have one entry for each of the {X.shape[0]} rows of `X`, "

@@ -161,7 +161,7 @@ class ReducerComparison:
     def _columns(self) -> list[list[str]]:
         """The columns of the table, each with its heading."""
         mean, std = self.mean(), self.std()
-        columns = [["reducer", *self.folds]]
+        columns = [["reducer", *map(_on_one_line, self.folds)]]
         for field, label in self._labels().items():
             cells = [_cell(field, mean[name], std[name], len(self.n_test_rows)) for name in mean]
             # Measures that need a `y` or a `downstream`, if none was given, have no column.
@@ -207,6 +207,11 @@ def _cell(field: str, mean: ReducerScores, std: ReducerScores, n_folds: int) -> 
     if field.endswith("_seconds") or n_folds == 1:
         return f"{value:.3f}"
     return f"{value:.3f} ± {getattr(std, field):.3f}"
+
+
+def _on_one_line(name: str) -> str:
+    """A name in which characters that are not printed, such as newlines, are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _aligned(columns: list[list[str]]) -> Iterator[str]:

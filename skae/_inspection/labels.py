@@ -4,6 +4,9 @@ from numbers import Real
 
 import numpy as np
 
+from .._data.array_api import ArrayLike
+from .._data.rows import has_missing_labels
+
 NO_LABEL = -1
 
 
@@ -21,3 +24,18 @@ def as_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if has_label.all() or not all(isinstance(v, str) for v in y[has_label]):
         return y, every_row
     return y.astype(str), has_label
+
+
+def as_target(y: ArrayLike) -> np.ndarray:
+    """A target as an array, or an error unless its entries can be compared."""
+    if has_missing_labels(y):
+        raise ValueError("`y` must not have missing entries: leave these rows out.")
+    y = np.asarray(y)
+    try:
+        np.unique(as_labels(y)[0] if y.ndim == 1 else y)
+    except TypeError as error:
+        types = " and ".join(sorted({type(entry).__name__ for entry in y.flat}))
+        raise TypeError(
+            f"`y` must have labels that can be compared, such as strings or numbers, got {types}."
+        ) from error
+    return y

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from .._data.array_api import ArrayLike
 from .._data.validation import check_value
-from .labels import as_labels
+from .labels import as_labels, as_target
 from .plotting import COLOURS, COMPONENTS, MARKERS, check_has_attributes, make_axes
 from .protocols import Embedding, Transformer
 from .scoring import dense
@@ -122,7 +122,7 @@ class LatentSpaceDisplay:
         self : LatentSpaceDisplay
         """
         positions = self._positions()
-        y = None if self.y is None else as_labels(np.asarray(self.y).ravel())[0]
+        y = None if self.y is None else as_labels(as_target(self.y).ravel())[0]
         if y is not None and len(y) != len(positions):
             raise ValueError(
                 f"`y` must have one entry for each of the {len(positions)} rows, got {len(y)}."
