@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ESTIMATORS, all_results
+from conftest import AUTOENCODERS, ESTIMATORS, all_results
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -15,6 +15,7 @@ from sklearn.base import clone
 import skae
 from skae import AutoencoderClassifier
 from skae._data.rows import as_floats, validate_codes
+from skae._inspection.scoring import as_numbers
 
 # Estimators that read CSR matrices.
 READS_SPARSE = [cls for cls in ESTIMATORS if cls().__sklearn_tags__().input_tags.sparse]
@@ -79,7 +80,9 @@ def test_other_dtypes_become_the_first_that_is_asked_for(form):
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3), (1, 5, 4), (3, 5, 4), (2, 3, 3, 2)])
+@pytest.mark.parametrize(
+    "shape", [(5, 4), (5, 4, 3), (1, 5, 4), (3, 5, 4), (4, 4, 3), (2, 3, 3, 2)]
+)
 def test_images_are_refused_with_the_rows_to_pass(cls, shape, small, global_random_seed):
     images = np.random.RandomState(global_random_seed).uniform(size=(40, *shape))
     estimator = small(cls, n_components=2, max_iter=1)
@@ -95,12 +98,61 @@ def test_images_are_refused_with_the_rows_to_pass(cls, shape, small, global_rand
     if given is not None:
         estimator.set_params(image_shape=eval(given), hidden_layer_sizes=())
         by_channel = X.reshape(-1, *eval(given))
-        channels_last = len(shape) == 3 and shape[2] in (1, 3, 4) and shape[0] not in (1, 3, 4)
+        channels_last = shape == (5, 4, 3)
         expected = np.moveaxis(images, 3, 1) if channels_last else images
         np.testing.assert_array_equal(by_channel, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        estimator.fit(X, np.arange(40) % 2)
+        fitted = estimator.fit(X, np.arange(40) % 2)
+    for method in (name for name in METHODS if hasattr(fitted, name)):
+        with pytest.raises(ValueError, match=r"pass X\..*reshape\(len\(X\), -1\)\.$"):
+            getattr(fitted, method)(images)
+
+
+@pytest.mark.parametrize("cls", AUTOENCODERS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3), (4, 4, 3)])
+def test_images_of_a_given_shape_are_refused_with_rows_of_this_shape(
+    cls, shape, small, global_random_seed
+):
+    images = np.random.RandomState(global_random_seed).uniform(size=(40, *shape))
+    for axes in ((0, 1, 2), (2, 0, 1)):
+        axes = axes[: len(shape)] if len(shape) == 3 else (0, 1)
+        image_shape = tuple(np.array(shape)[list(axes)].tolist())
+        with pytest.raises(ValueError, match=r"images, pass (.*-1\))\.$") as error:
+            small(cls, 2, image_shape=image_shape, hidden_layer_sizes=()).fit(images)
+        rows = re.search(r"pass (.*-1\))", str(error.value))[1]
+        expected = images.transpose(0, *np.array(axes) + 1)
+        np.testing.assert_array_equal(
+            eval(rows, {"X": images, "len": len}).reshape(-1, *image_shape), expected
+        )
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("dtype", [np.float32, int])
+def test_masked_entries_are_missing(cls, dtype, small, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X, y = rng.randint(9, size=(40, 5)), np.arange(40) % 2
+    mask = rng.uniform(size=X.shape) < 0.1
+    masked = np.ma.array(X.astype(dtype), mask=mask)
+    floats = np.where(mask, np.nan, X).astype(np.result_type(dtype, np.float32))
+    expected = all_results(small(cls, 2, max_iter=2).fit(floats, y), floats)
+    for name, values in all_results(small(cls, 2, max_iter=2).fit(masked, y), masked).items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+    if cls in AUTOENCODERS:
+        codes = np.ma.array(expected["transform"], mask=expected["transform"] > 0)
+        with pytest.raises(ValueError, match="X contains NaN"):
+            small(cls, 2, max_iter=2).fit(floats).inverse_transform(codes)
+
+
+@pytest.mark.parametrize("form", [np.array, pd.DataFrame, np.ndarray.tolist, list])
+def test_dates_are_numbers_unless_one_is_missing(form):
+    dates = np.arange(12).astype("M8[D]").reshape(4, 3)
+    dates = dates.astype("M8[ns]") if form is pd.DataFrame else dates
+    if form is not np.ndarray.tolist:  # Python's dates are no numbers
+        assert as_numbers(form(dates)).shape == (4, 3)
+    dates[1, 1] = "NaT"
+    with pytest.raises((TypeError, ValueError), match="X must"):
+        as_numbers(form(dates))
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
