@@ -71,32 +71,27 @@ class DenoisingAutoencoder(BaseAutoencoder):
         encode(x) = V (x - mean) + g(x)
         decode(code) = mean + V' code + f(code)
 
-    The noise is drawn anew for each batch; `transform` and `reconstruct` add none. So
-    ``reconstruct`` removes noise, and codes change little with such noise.
+    The noise is drawn again in each step. `transform` and `reconstruct` add no noise: they remove
+    the noise that rows contain.
 
-    As in :class:`AutoencoderTransformer`, V holds the principal components, training starts at PCA,
-    and PCA is kept unless held-out rows are reconstructed better. Here they are reconstructed from
-    one fixed draw of the noise, so noisy rows are reconstructed as well as by PCA or better. Rows
-    without noise, which `score` and `pca_score_` refer to, may be reconstructed worse if the noise
-    was strong. With ``corruption_level=0`` the results are bitwise those of
-    :class:`AutoencoderTransformer` with ``transform_max_iter=0`` and the same `max_iter` and
-    `learning_rate_init`.
+    As in :class:`AutoencoderTransformer`, V holds the principal components, and training starts
+    with PCA. If training does not reduce the error of held-out rows with noise, `fit` returns PCA.
+    The error of rows without noise, which `score` measures, may be higher than that of PCA if the
+    noise in training was strong.
 
     Parameters
     ----------
     corruption : {"gaussian", "masking", "salt_and_pepper", "swap"} or callable, default="gaussian"
-        "gaussian" adds normal noise of the same standard deviation to all columns. The others
-        replace single entries: "masking" by zero in the units of `X` (the mean, if `X` is
-        standardised), "salt_and_pepper" by the minimum or the maximum of the column in the training
-        rows, with equal probability, "swap" by the column's value in another row of the batch. A
-        callable takes a batch in the units of `X`, a float tensor, and a `torch.Generator`, its
-        only source of random numbers, and returns the corrupted batch. NaN stays NaN; a callable
-        may add NaN, which the encoder reads as the mean.
+        The kind of noise. "gaussian" adds normal noise with the same standard deviation to all
+        columns. The other names replace some entries: "masking" by zero, "salt_and_pepper" by the
+        minimum or the maximum of the column, and "swap" by the entry of another row. A callable is
+        called with a batch of rows, a tensor in the units of `X`, and with a `torch.Generator` for
+        its random numbers. It returns the batch with noise. Missing values remain NaN.
 
     corruption_level : float, default=0.25
-        For "gaussian" the standard deviation of the noise, at least 0, as a multiple of the
-        root mean square of the columns' standard deviations. For the other names the
-        probability, in [0, 1], that an entry is replaced. A callable has its own level.
+        For "gaussian", the standard deviation of the noise, divided by the root mean square of the
+        columns' standard deviations. For the other names, the probability that an entry is
+        replaced. Not used if `corruption` is a callable.
 
     {shared_parameters}
 
@@ -111,14 +106,15 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    To remove noise of standard deviation s, use ``corruption_level=s / rms_std`` if the training
-    rows have no noise, where rms_std is the root mean square of the columns' standard deviations.
-    If the training rows are as noisy as the rows to be cleaned, use a level of about 1 and a larger
-    `alpha`, so that their noise is not learned.
+        To remove noise of standard deviation s, use ``corruption_level=s / rms_std`` if the
+        training rows have no noise, where rms_std is the root mean square of the columns' standard
+        deviations.
+    If the training rows are noisy as well, use a level of about 1, and a larger `alpha`, so that
+    the network does not learn their noise.
 
-    The encoder ignores noise, the decoder does not. So `transform_max_iter` is 0 here: steps
-    towards the nearest reconstruction follow the noise, too. Two steps lowered the error of rows
-    without noise by 10 to 80 %, but raised that of rows with salt-and-pepper noise up to six times.
+    `transform_max_iter` is 0 by default, because a reconstruction that is nearer to a noisy row
+    contains more of its noise. In tests, two steps reduced the error of rows without noise by 10 to
+    80 %, but the error of rows with salt-and-pepper noise was up to six times as high.
 
     References
     ----------

@@ -30,6 +30,7 @@ from .._nn.fitted import FittedAutoencoder
 from .._nn.pickling import ModulePickleMixin
 from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.rotation import CodeStatistics, explained_share
+from .checks import warn_without_effect
 from .shared_parameters import SharedParameters
 
 # Up to so many entries an array of floats is validated without scikit-learn, and is one block.
@@ -78,13 +79,13 @@ class FittedAutoencoderMixin(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN means "not observed".
+            Rows. NaN marks missing values.
 
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components_)
-            In the dtype of `X`. Under scikit-learn's ``array_api_dispatch`` a tensor, on its
-            device, if `X` is one.
+            The codes, in the dtype of `X`. If `X` is a tensor and scikit-learn's
+            ``array_api_dispatch`` is on, a tensor on the device of `X`.
 
         Raises
         ------
@@ -114,7 +115,7 @@ class FittedAutoencoderMixin(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features_in_)
-            Rows in the units of the training data, in the dtype of the codes.
+            The reconstructed rows, in the units of the training data and the dtype of the codes.
 
         Raises
         ------
@@ -139,12 +140,12 @@ class FittedAutoencoderMixin(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN means "not observed", and is replaced by its reconstruction.
+            Rows. NaN marks missing values, which are replaced by their reconstructions.
 
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            The same as ``inverse_transform(transform(X))``.
+            The result of ``inverse_transform(transform(X))``.
         """
         check_is_fitted(self)
         X = self._validated(X)
@@ -162,8 +163,8 @@ class FittedAutoencoderMixin(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            The negative loss of each row, summed over its observed features: in squared units of
-            `X` for squared error, in nats for log loss and Poisson.
+            The negative loss of each row, summed over its observed features. For the squared error
+            it has squared units of `X`, for log loss and Poisson loss it is in nats.
         """
         check_is_fitted(self)
 
@@ -213,8 +214,8 @@ class FittedAutoencoderMixin(
         Returns
         -------
         score : float
-            1 is perfect, 0 is no better than the mean of the training rows. For squared error this
-            is the share of variance explained.
+            The share of the variance that is explained, for the squared error. The best value is 1;
+            the mean of the training rows has the value 0.
         """
         check_is_fitted(self)
         loss = self._reconstruction_loss
@@ -281,8 +282,14 @@ class FittedAutoencoderMixin(
         return _in_domain(self._validated(X, **options), LOSSES[self.loss])
 
     def _checked_for_early_stopping(self, X_val):
+        if X_val is None:
+            return None
+        if not self.early_stopping:
+            warn_without_effect(
+                self, "early_stopping", "with `X_val`, on which epochs are compared"
+            )
         with naming("X_val"):
-            return None if X_val is None else self._checked_for_fit(X_val)
+            return self._checked_for_fit(X_val)
 
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""

@@ -196,14 +196,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         encode(x) = V (x - mean) + g(x)
         decode(code) = mean + V' code + f(code)
 
-    V holds the principal components of all rows, and the networks g and f start at zero. So
-    training starts at PCA, and keeps PCA unless held-out rows are reconstructed better: the error
-    is that of PCA or lower. The codes have mean zero, are uncorrelated, and are sorted by explained
-    variance.
+    V holds the principal components of all rows. The networks g and f are zero at the start, so
+    training starts with PCA. If training does not reduce the error of held-out rows, `fit` returns
+    PCA. The codes have mean zero, are uncorrelated, and are sorted by explained variance.
 
-    As PCA projects rows onto a plane, `transform` projects them onto the image of the decoder: it
-    continues from the encoder's code to one whose reconstruction is nearer to the row. Held-out
-    rows are compared at such codes.
+    PCA projects a row onto the nearest point of a plane. Similarly, `transform` refines the code of
+    the encoder so that its reconstruction is nearer to the row; see `transform_max_iter`.
 
     Parameters
     ----------

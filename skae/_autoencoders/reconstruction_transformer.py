@@ -23,17 +23,17 @@ REDUCER = estimator_with("fit", "transform", "inverse_transform")
 class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin):
     """Replace rows by their reconstructions from the codes of a reducer.
 
-    A small code keeps the structure that many rows have in common and loses the rest, such as
-    noise. In a pipeline, the next step gets rows without it, in the original features::
+    The reconstruction from a small code contains less noise than the row. In a pipeline, the next
+    step gets the reconstruction, in the original features::
 
         transform(X) = inverse_transform(reduce(X))
 
     Parameters
     ----------
     estimator : transformer or None, default=None
-        Anything with `fit`, `transform` and `inverse_transform`, such as `PCA` or an autoencoder;
-        a clone of it is fitted. None is an :class:`AutoencoderTransformer` with its defaults and
-        half as many components as there are features, at most 64.
+        A transformer with `inverse_transform`, such as `PCA` or an autoencoder. `fit` fits a clone
+        of it. None means an :class:`AutoencoderTransformer` with half as many components as there
+        are features, but at most 64.
 
     Attributes
     ----------
@@ -75,8 +75,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         X_val : array-like of shape (n_val_samples, n_features), default=None
             Rows for early stopping, passed on to a reducer whose `fit` accepts them.
         groups : array-like of shape (n_samples,), default=None
-            Labels of rows that are held out together, passed on to a reducer whose `fit` accepts
-            them. With scikit-learn's ``enable_metadata_routing``, that includes pipelines.
+            Labels of rows that are held out together. They are passed to `fit` of the reducer, if
+            it accepts them. For a pipeline, this needs scikit-learn's ``enable_metadata_routing``.
 
         Returns
         -------

@@ -48,14 +48,14 @@ def _indented(text: str) -> str:
 
 SHARED_PARAMETERS = f"""
     n_components : int, float in (0, 1) or None, default=2
-        Size of the code. A float is a share of the variance: the smallest size whose `score` on the
-        training rows reaches it is searched by bisection over complete fits (``verbose`` prints
-        each of them). None is ``min(n_samples, n_features)``.
+        Size of the code. A float is the share of the variance to explain: `fit` searches for the
+        smallest size whose `score` on the training rows is at least this share. The search makes
+        several complete fits. None is ``min(n_samples, n_features)``.
 
     hidden_layer_sizes : sequence of int or "auto", default=(128, 128)
-        Width of each hidden layer of the encoder; the decoder has the same in reverse order. ``()``
-        is a linear autoencoder, which spans the same subspace as PCA. "auto" is ``(96, 96, 96)``
-        for up to 4 components, and ``(128, 128)`` for more and for images.
+        Width of each hidden layer of the encoder. The decoder has the same layers in reverse order.
+        ``()`` means no hidden layers; the autoencoder is then linear, as PCA. "auto" means ``(96,
+        96, 96)`` for up to 4 components, and ``(128, 128)`` for more components and for images.
 
     activation : {_choices(tuple(ACTIVATIONS))}, default="silu"
         Activation function of the hidden layers.
@@ -64,97 +64,100 @@ SHARED_PARAMETERS = f"""
 {_indented("The reconstruction loss: " + describe_losses() + ".")}
 
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(channels, height, width)`` of images whose pixels are the columns
-        of `X`. `hidden_layer_sizes` are then the channels of convolutions, each of which halves
-        height and width. None if the rows are not images.
+        ``(height, width)`` or ``(channels, height, width)``, if the rows of `X` are flattened
+        images. The hidden layers are then convolutions, each of which halves height and width, and
+        `hidden_layer_sizes` are their numbers of channels. None means dense layers.
 
     network : callable or None, default=None
-        ``network(n_features, n_components)`` returns two torch modules, encoder and decoder, that
-        replace the dense ones. They are added to the linear path, each output times a learned scale
-        that starts at zero, so that training starts at PCA for them too.
+        A function that is called as ``network(n_features, n_components)`` and returns two torch
+        modules, an encoder and a decoder. They are used instead of dense layers.
 
     tied_weights : bool, default=False
-        Whether the decoder uses the encoder's matrices, transposed: half as many parameters. Not
-        for `network`.
+        Whether the weights of the decoder are the transposed weights of the encoder. Cannot be
+        combined with `network`.
 
     init : {{"pca", "random"}}, default="pca"
-        "pca" starts at the principal components of all rows, which stay as a linear path beside
-        the network. "random" has no linear path, and the error may exceed that of PCA.
+        "pca": training starts with PCA, to which the outputs of the networks are added. "random":
+        the networks have random weights at the start, and PCA is not used. The error may then be
+        higher than that of PCA.
 
     pretraining : {{"layerwise"}} or None, default=None
-        "layerwise" trains the hidden layers one after the other, outermost first, each to
-        reconstruct `X` through the layers outside it, which stay fixed; then the whole network.
-        Each layer takes up to `max_iter` epochs. Not for `network`.
+        "layerwise" first trains the hidden layers one after the other, from the outermost to the
+        innermost one, and then the whole network. Each layer is trained for up to `max_iter`
+        epochs. Cannot be combined with `network`.
 
     transform_max_iter : int or "auto", default=0
-        Number of Gauss-Newton steps (for losses other than the squared error, of Fisher scoring)
-        from the encoder's code of a row towards the code whose reconstruction is nearest to the
-        row. No step increases the loss, and NaN has no influence. 0 uses the encoder only. "auto"
-        is {AUTO_STEPS}, or 0 for more than {MAX_AUTO_COMPONENTS} components or where a step takes
-        more than about five million multiplications for a row, as with hidden layers of 512 units
-        and 32 components.
+        Number of steps by which `transform` refines the code of the encoder, so that the
+        reconstruction is nearer to the row. These are Gauss-Newton steps, or steps of Fisher
+        scoring if `loss` is not the squared error. With 0, `transform` returns the code of the
+        encoder. "auto" means {AUTO_STEPS} steps, or 0 steps if they would take long: for more than
+        {MAX_AUTO_COMPONENTS} components, or if a step takes more than about five million
+        multiplications for a row.
 
     whiten : bool, default=False
         Whether each code is scaled to unit variance on the training rows.
 
     alpha : float, default=0.0
-        Weight of the elastic-net penalty on the weight matrices, added to the mean loss of a row in
-        standard units: ``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``.
+        Weight of the penalty on the weights W of the networks, ``alpha * (l1_ratio * |W|_1 + (1 -
+        l1_ratio) / 2 * |W|_2^2)``. It is added to the mean loss of a row in standardised units.
 
     l1_ratio : float in [0, 1], default=0.0
-        Share of the L1 norm in that penalty.
+        Share of the L1 norm in the penalty on the weights; see `alpha`.
 
     solver : {{"adam", "sgd"}}, default="adam"
         The optimiser; "sgd" has Nesterov momentum 0.9.
 
     learning_rate_init : float, default=0.005
-        The largest learning rate; it rises over the first steps and then decays linearly to zero.
+        The largest learning rate. The learning rate rises to this value during the first steps, and
+        then decays linearly to zero.
 
     batch_size : int or "auto", default="auto"
-        Rows in a step, of all processes together if there are several; "auto" is an eighth of the
-        rows, within 16 and 128. The last rows of an epoch are distributed over its batches.
+        Number of rows in a step, over all processes if there are several. "auto" means an eighth of
+        the rows, but at least 16 and at most 128.
 
     max_iter : int or None, default=None
-        Largest number of epochs (passes over the training rows). None is about 3000 steps, and at
-        least 15 epochs.
+        Maximum number of epochs (passes over the training rows). None means about 3000 steps, but
+        at least 15 epochs.
 
     tol : float, default=1e-4
         An epoch counts as progress if the held-out error falls by more than this share of the
         error before training.
 
     n_iter_no_change : int or None, default=None
-        Epochs without progress after which training stops. None is about 300 steps, and at least
-        three epochs.
+        Number of epochs without progress after which training stops; see `tol`. None means about
+        300 steps, but at least three epochs.
 
     early_stopping : bool, default=True
-        Whether epochs are compared on rows held out from training. If False, all rows are used for
-        both.
+        Whether some rows are held out, on which epochs are compared. If False, epochs are compared
+        on the training rows.
 
     validation_fraction : float in (0, 1) or "auto", default="auto"
-        Share of the rows held out, unless ``fit`` has `X_val`. "auto" is a tenth, but at least 50
-        rows as long as that is at most a quarter, and at most 5000 rows.
+        Share of the rows that are held out, if `X_val` is not passed to `fit`. "auto" means a tenth
+        of the rows, but at least 50 rows (or a quarter of all rows, if that is less) and at most
+        5000.
 
     warm_start : bool, default=False
-        Whether `fit` continues from the weights of the last fit, with its units and its linear
-        path.
+        Whether `fit` continues from the weights of the previous fit. The principal components and
+        the scales of the inputs do not change then.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the weights, the held-out rows, the order of the batches and any noise. The global
-        random generators of Python, NumPy and torch are not changed; None draws from NumPy's.
+        Seed of the weights, the held-out rows, the order of the batches and the noise. None means
+        that the seed is drawn from NumPy's global generator.
 
     device : str, default="auto"
-        A torch device; "auto" is that of `X` if it is a tensor (under scikit-learn's
-        ``array_api_dispatch``), else CUDA where it is available, else the CPU.
+        Name of a torch device, such as "cpu" or "cuda". "auto" means CUDA if it is available, and
+        else the CPU. If `X` is a tensor and scikit-learn's ``array_api_dispatch`` is on, "auto"
+        means the device of `X`.
 
     precision : {{"auto", "float32", "bfloat16"}}, default="auto"
-        Precision of training. "bfloat16" rounds the values between layers, not the weights. "auto"
-        does so if a step has at least 150 million multiply-adds, the objective is the
-        reconstruction loss alone, and the processor has instructions for it; else it is float32.
-        Inference computes in the dtype of `X`.
+        Precision of training; other methods compute in the dtype of `X`. "bfloat16" rounds the
+        values between the layers. "auto" means "bfloat16" for large networks (at least 150 million
+        multiplications in a step) on processors with instructions for it, if the objective is the
+        reconstruction loss. Otherwise "auto" means "float32".
 
     verbose : int, default=0
-        If positive, print for each epoch the training loss, the held-out loss and an upper bound of
-        the remaining time, and finally `diagnosis_`.
+        If positive, `fit` prints the training loss, the held-out loss and an upper bound of the
+        remaining time after each epoch, and `diagnosis_` at the end.
 """
 
 
@@ -162,34 +165,34 @@ SHARED_ATTRIBUTES = """
     n_components_ : int
         Size of the code.
     components_ : ndarray of shape (n_components_, n_features_in_)
-        Derivative of the reconstruction in each code, at the mean code; in the units of `X` per
-        unit of a code before whitening. For a linear autoencoder these are the principal axes.
+        Derivative of the reconstruction with respect to each component of the code, at the mean
+        code. For a linear autoencoder, these are the principal axes. Not affected by `whiten`.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
     explained_variance_ : ndarray of shape (n_components_,)
         Variance of each code over the training rows, in squared units of `X`, before whitening.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
-        The same as shares of the total; their sum is the `score` on the training rows.
+        `explained_variance_` as shares of the total variance of `X`. Their sum is the `score` on
+        the training rows.
     pca_score_ : float
         The `score` of PCA with the same number of components on the training rows.
     loss_curve_ : list of float
         Mean training loss of a row in each epoch, in the units of `score_samples`.
     validation_curve_ : list of float
-        Mean loss of a held-out row before training and after each epoch. With few rows whose
-        codes are projected, only every second, third, ... epoch is evaluated, and those between
-        repeat the last loss.
+        Mean loss of a held-out row before training and after each epoch. With few rows, the loss
+        may not be computed after each epoch; the list then repeats the last computed loss.
     n_iter_ : int
-        Number of epochs run. Zero if PCA was already the optimum.
+        Number of epochs of the training. Zero if PCA is the optimum, so that no training is needed.
     best_iter_ : int
-        The epoch whose weights were kept; zero is PCA.
+        The epoch whose weights were kept. Zero means that the model before training was kept, which
+        is PCA by default.
     diagnosis_ : tuple of str
-        Diagnostics of the fit in plain words; empty if there are none. Likely mistakes are also
-        warned of: codes that collapsed, columns whose units dominate all others.
+        Possible problems of the fit, in plain words. Empty if none was found.
     network_ : torch.nn.Module
-        The trained network, in the precision of the training data. Its ``encode`` takes rows in the
-        units of `X`.
+        The trained network. It has methods ``encode`` and ``decode`` for tensors in the units of
+        `X`.
     n_samples_seen_ : int
-        Number of training rows, over all calls of `partial_fit`.
+        Number of training rows. With `partial_fit`, the sum over all calls.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -38,15 +38,21 @@ from .._nn.sparse_coder import SparseCoder
 from .._training.fit_data import FitData
 from .._training.initialization import Initialization, make_pca_path
 from .._training.objective import Objective
-from .._training.result import Diagnostic, FitResult, TrainedNetwork, code_statistics
+from .._training.result import FitResult, TrainedNetwork, code_statistics
 from .._training.rotation import CodeBasis, UnitActivity
 from .base import BaseAutoencoder
+from .checks import warn_without_effect
 from .dictionary_update import method_of_optimal_directions
-from .revival import revival_loss
+from .revival import dead_units, revival_loss
 from .sparse_init import calibrate_thresholds, make_sparse_coder
 
 # The parameters of the class that training does not change.
 OF_NETWORK = ("sparsity", "n_nonzero_coefs", "receptive_field", "with_mean")
+# What sets how sparse codes are: the default, for which kinds, and for others.
+SETS_SPARSITY: dict[str, tuple[Any, tuple[str, ...], str]] = {
+    "n_nonzero_coefs": (None, ("topk", "batch_topk", "lifetime", "kl"), "sparsity_weight"),
+    "sparsity_weight": (1.0, ("l1", "kl", "jumprelu"), "n_nonzero_coefs"),
+}
 
 
 @dataclass
@@ -88,15 +94,15 @@ class SparseAttributes:
 class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     """An autoencoder of many units, few of which are active in each row.
 
-    Each unit has a direction of unit length in the space of the rows. The reconstruction of a row
-    is the mean plus a sum of few directions, each times its code, which is never negative::
+    Each unit has a direction of unit length. The reconstruction of a row is the mean plus a sum of
+    the directions of a few active units, each multiplied by a number that is not negative::
 
         minimise over E, b, D    sum over rows of  |x - decode(encode(x))|^2 + weight * penalty
         encode(x) = sparse(E (x - mean) + b + g(x))
         decode(code) = mean + D' code + f(code)
 
-    The six kinds of sparsity differ in `sparse` and `penalty` only. The first three fix the number
-    of active units and have no penalty; the others penalise activity, with `sparsity_weight`:
+    `sparse` sets most entries of the code to zero. The parameter `sparsity` determines which units
+    are active, and the penalty on the code, which has the weight `sparsity_weight`:
 
     ============  ==========================================  ====================================
     `sparsity`    a unit is active                            penalty
@@ -114,57 +120,51 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     "jumprelu"    above a learned threshold of its own        the number of active units
     ============  ==========================================  ====================================
 
-    By default there are no hidden layers: g and f are absent, and a dictionary with a linear
-    encoder is learned. With hidden layers g and f start at zero. With `tied_weights` the rows of E
-    are those of D, each times a learned length.
+    By default there are no hidden layers, so the networks g and f are absent. With `tied_weights`,
+    the rows of E are those of D, each multiplied by a learned number.
 
-    The encoder only approximates the best active units of a row. With `transform_max_iter`, "topk"
-    continues with a search for better ones, and the dictionary is fitted to the codes that the
-    search finds. Such codes reconstruct rows better, but differ more between similar rows: they
-    are worse features.
+    The encoder finds the best units of a row only approximately. With `transform_max_iter` above 0,
+    "topk" searches for better units after the encoder. The reconstruction error is then lower, but
+    similar rows can have very different codes, which are worse features for a classifier.
 
-    Codes are neither centred nor rotated nor sorted. A unit that is active in less than a tenth of
-    its share of the rows, for an epoch or for 100 times the expected waiting time, is revived: it
-    is trained on the residual of the row for which its pre-activation is largest. "topk" starts
-    with 16 times as many active units and decreases to `n_nonzero_coefs` within 300 steps or a
-    third of all steps. Each step of "lifetime" activates a different fraction of that share,
-    between a tenth and all of it, so that units are useful alone and together.
+    Codes are neither centred nor sorted. Units that are hardly ever active are trained on the
+    residuals of single rows, so that they become active. Training with "topk" starts with 16 times
+    as many active units and decreases their number to `n_nonzero_coefs` within the first steps.
+    Training with "lifetime" varies the number of active units from step to step.
 
     Parameters
     ----------
     n_components : int or None, default=None
-        Number of units; may exceed the number of features. None is the number of features.
+        Number of units, which may exceed the number of features. None means as many as features.
 
     sparsity : {"topk", "batch_topk", "lifetime", "l1", "kl", "jumprelu"}, default="topk"
         How the code is made sparse; see above.
 
     n_nonzero_coefs : int or None, default=None
-        Number of active units in a row: at most for "topk", on average over the training rows for
-        "batch_topk" and, roughly, "lifetime" and "kl". None is a tenth of the number of features,
-        at least one. Also the number of principal components for `pca_score_`.
+        Number of active units in a row. For "topk" this is the maximum, for "batch_topk" the mean
+        over the training rows, and for "lifetime" and "kl" approximately the mean. None means a
+        tenth of the number of features, at least one.
 
     sparsity_weight : float, default=1.0
-        Weight of the penalty for "l1", "kl" and "jumprelu", at least 0. Codes are measured in units
-        of the root mean square of the columns' standard deviations, the squared error in units of
-        its square. So "l1" shrinks codes by half the weight, and for "jumprelu" a unit has to lower
-        the squared error by the weight.
+        Weight of the penalty for "l1", "kl" and "jumprelu", at least 0. The weight does not depend
+        on the scale of `X`: rows and codes are divided by the root mean square of the columns'
+        standard deviations.
 
     transform_max_iter : int, default=0
-        For "topk" without hidden layers and with squared error: number of steps of the search for
-        better units that follows the encoder wherever rows are encoded. 0 uses the encoder only; 3
-        steps find most improvements. If it is above 0, `fit` ends with up to five least-squares
-        updates of the dictionary for these codes, as long as the error of held-out rows decreases.
+        Number of steps of a search for better units after the encoder. More than three steps hardly
+        improve the codes. With 0, the code is that of the encoder. The search is possible for
+        "topk" without hidden layers and with the squared error only. If there is a search, `fit`
+        finally adjusts the directions of the units to its results.
 
     receptive_field : int, float in (0, 1) or None, default=None
-        For images (`image_shape`): height and width of the window of pixels that a unit reads and
-        reconstructs, in all channels; a float is a share of those of the image. Units then
-        represent parts of images, which can be better features. Windows overlap, and there are more
-        of them where there is more variance; g and f read whole images. None is no such limit.
+        Height and width of the window of the image that a unit reads and reconstructs. A float is a
+        share of the height and width of the image. Units then represent parts of images, which can
+        be better features. More windows are placed where the pixels vary more. None means that
+        units read the whole image. Requires `image_shape`.
 
     with_mean : bool, default=True
-        Whether the encoder's weights multiply deviations from the mean. If False, they multiply
-        rows as they are, and zeros have no effect on their gradient: for pixels and counts. The
-        codes before training are the same in both cases.
+        Whether the encoder subtracts the mean from the rows. False is recommended for pixels and
+        counts: zeros then have no effect on the gradient of the encoder.
 
     sparse_output : bool, default=False
         Whether `transform` returns a CSR array.
@@ -176,23 +176,23 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
            Use `sparsity_weight`; `penalty` will be removed in version 0.4.
 
     hidden_layer_sizes : tuple of int, default=()
-        Width of each hidden layer of g; f has the same in reverse order.
+        Width of each hidden layer of g. f has the same layers in reverse order.
 
     init : {"pca", "random"}, default="pca"
-        Has no effect: the dictionary is initialised with rows of `X`.
+        Has no effect. The directions of the units are initialised with rows of `X`.
 
     whiten : bool, default=False
-        Must be False; a StandardScaler(with_mean=False) keeps zeros.
+        Must be False. Use `StandardScaler(with_mean=False)` after the autoencoder instead.
 
     {shared_parameters}
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components_, n_features_in_)
-        The dictionary: for each unit a direction of unit length.
+        The directions of the units, each of unit length.
     explained_variance_ : ndarray of shape (n_components_,)
-        The explained variance, in squared units of `X`, divided among the units in proportion to
-        the variance of their codes.
+        The variance that each unit explains, in squared units of `X`. The total is divided among
+        the units in proportion to the variances of their codes.
     pca_score_ : float
         The `score` of PCA with `n_nonzero_coefs` components on the training rows.
     activation_frequency_ : ndarray of shape (n_components_,)
@@ -207,13 +207,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         optimised for each row.
     AutoencoderTransformer : Few components, all active in each row.
 
-    Notes
-    -----
-    The six kinds are one class because they share all but two lines of arithmetic, and
-    `n_nonzero_coefs` and `sparsity_weight` have the same meaning for each kind that uses them.
-
-    References
-    ----------
+    References ----------
     .. [1] A. Makhzani and B. Frey, "k-sparse autoencoders", ICLR, 2014.
     .. [2] L. Gao et al., "Scaling and evaluating sparse autoencoders", 2024.
     .. [3] B. Bussmann, P. Leask and N. Nanda, "BatchTopK sparse autoencoders", 2024.
@@ -269,7 +263,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN means "not observed".
+            Rows. NaN marks missing values.
 
         Returns
         -------
@@ -327,7 +321,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
             unchanged,
             components,
             trained.history,
-            _dead_units(frequency),
+            dead_units(frequency),
             {"activation_frequency_": frequency},
         )
 
@@ -354,6 +348,10 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
                 f"`receptive_field` must be None unless `image_shape` is given, got "
                 f"{self.receptive_field!r}."
             )
+        for name, (default, kinds, other) in SETS_SPARSITY.items():
+            if getattr(self, name) != default and self.sparsity not in kinds:
+                reason = f"on how sparse codes of `sparsity`={self.sparsity!r} are; `{other}` has"
+                warn_without_effect(self, name, reason)
         plain_dictionary = self.network is None and not as_tuple(self.hidden_layer_sizes)
         searchable = self.sparsity == "topk" and self.loss == "squared_error" and plain_dictionary
         if self.transform_max_iter and not searchable:
@@ -385,15 +383,3 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         tags = super().__sklearn_tags__()
         tags.array_api_support = isinstance(self.sparse_output, BOOLEANS) and not self.sparse_output
         return tags
-
-
-def _dead_units(activation_frequency: np.ndarray) -> Diagnostic | None:
-    """Units that are active in no training row."""
-    n_dead = int(np.sum(activation_frequency == 0))
-    if not n_dead:
-        return None
-    return Diagnostic(
-        f"{n_dead} of {len(activation_frequency)} units are active in no training row (see "
-        "`dead_components_`). Fewer `n_components`, more `n_nonzero_coefs` or a smaller "
-        "`sparsity_weight` would use them."
-    )

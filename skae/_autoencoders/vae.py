@@ -121,60 +121,56 @@ class VAEAttributes:
 class VAE(BaseAutoencoder, VAEAttributes):
     """Variational autoencoder: codes with a known distribution, a density of rows.
 
-    The model generates a row from a code z with prior N(0, I). An encoder computes the approximate
-    posterior of the code of each row, N(mean(x), diag(std(x)^2)), and a decoder the distribution of
-    the rows given a code. Both maximise the evidence lower bound, which is at most log p(x)::
+    The model assumes that each row x is generated from a code z with the distribution N(0, I). The
+    decoder computes the distribution p(x | z), and the encoder an approximate posterior of z,
+    N(mean(x), diag(std(x)^2)). Training maximises a lower bound of log p(x)::
 
         maximise    sum over rows of  E[log p(x | z)] - beta KL(posterior of z | prior of z)
         mean(x) = a V (x - mean) + g(x)       log std(x)^2 = h(x)
         p(x | z) = N(mean + W z + f(z), s^2)  for loss="squared_error"
 
-    With V, a, W, s and a constant h as in probabilistic PCA, and g = f = 0, the model *is*
-    probabilistic PCA, the optimum for linear networks. Training starts there, and keeps it unless
-    the bound of held-out rows improves: the density of new rows is that of probabilistic PCA or
-    higher.
+    V, W, a and s are those of probabilistic PCA at the start, and the networks f and g are zero. So
+    training starts with probabilistic PCA, which is the optimum for linear networks. If training
+    does not improve the lower bound on held-out rows, `fit` returns probabilistic PCA.
 
-    The `loss` chooses the likelihood: normal for squared error and Laplace for absolute error, of a
-    scale that is learned and the same for all features, so features in different units should be
-    standardised; Bernoulli for log loss; Poisson. For the latter two there is no linear path, and
-    training starts at random networks around the mean of the data.
+    The `loss` determines the distribution of an entry given the code: normal for "squared_error",
+    Laplace for "absolute_error", Bernoulli for "log_loss" and Poisson for "poisson". The first two
+    have one learned scale for all features, so features in different units should be standardised.
+    For the last two, training starts with random weights instead of PCA.
 
-    Codes keep the scale of their prior. They are sorted by the variance that they explain but not
-    rotated: a rotation would make the posteriors correlated. `transform` returns the posterior
-    mean, whose variance is less than one; `explained_variance_` is the variance of `X` that a
-    component explains. The reconstruction error may exceed that of PCA, as details are dropped
-    whose KL divergence exceeds their gain in likelihood. With `transform_max_iter` above 0 codes
-    are moved towards the largest likelihood: they are no posterior means any more.
+    `transform` returns the mean of the posterior. The components of the code are sorted by the
+    variance of `X` that they explain, but they may be correlated. The reconstruction error may be
+    higher than that of PCA. With `transform_max_iter` above 0, codes are refined towards the
+    largest likelihood, so they are not posterior means.
 
     Parameters
     ----------
     {shared_parameters}
 
     beta : float, default=1.0
-        Weight of the KL divergence. At one the objective is a bound of the density. A larger weight
-        gives fewer active components and worse reconstructions; a smaller one the opposite.
+        Weight of the KL divergence. The objective is a bound of the density if `beta` is 1. With a
+        larger `beta`, fewer components are active and reconstructions are worse.
 
     n_importance_samples : int, default=1
-        Number of codes that are drawn for each row in a step. With more than one, the tighter
-        importance weighted bound is maximised ([2]_, with doubly reparameterised gradients [3]_);
-        the cost of decoding is proportional.
+        Number of codes that are drawn for each row in a step. With more than one, training
+        maximises the importance weighted bound, which is closer to log p(x) ([2]_, with the
+        gradients of [3]_). The time of the decoder is proportional to this number.
 
     kl_warmup : float in [0, 1], default=0.0
-        Fraction of the planned steps over which the weight of the KL divergence rises from zero to
-        `beta`, so that fewer components become inactive before the decoder uses them. The loss of
-        held-out rows has the full weight.
+        Share of the steps in which the weight of the KL divergence rises from zero to `beta`. With
+        a warm-up, more components remain active. The loss of held-out rows has the full weight.
 
     binarize : bool, default=False
-        Only for log loss. In each step of training, draw every entry of `X` as zero or one, with
-        its value as the probability of one: the model is then a density of binary rows.
+        Only for log loss. If True, each entry of `X` is drawn as zero or one in each step of the
+        training, with its value as the probability of one.
 
     Attributes
     ----------
     {shared_attributes}
 
     active_components_ : ndarray of shape (n_components_,)
-        Whether the variance of the posterior mean of each component over the training rows exceeds
-        0.01. The posterior of the others is their prior: they have no information on a row.
+        Whether each component is active: the variance of its posterior mean over the training rows
+        exceeds 0.01. The other components contain no information on the rows.
 
     See Also
     --------
@@ -221,20 +217,21 @@ class VAE(BaseAutoencoder, VAEAttributes):
     def sample(self, n_samples=1, *, random_state=None) -> np.ndarray:
         """Draw new rows from the learned density.
 
-        They include the noise of the likelihood; ``inverse_transform`` of normal numbers does not.
+        The rows contain the noise of the model. To generate rows without noise, use
+        ``inverse_transform`` of normal random numbers.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState instance or None, default=None
-            Seed of the rows; None means the parameter `random_state` of the estimator. With an
-            integer the same rows in each call, as for scikit-learn's densities.
+            Seed of the rows. None means the parameter `random_state` of the estimator. With an
+            integer, each call returns the same rows.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features_in_)
-            In the units and the dtype of the training data.
+            The generated rows, in the units and the dtype of the training data.
 
         Raises
         ------
@@ -257,12 +254,12 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN means "not observed".
+            Rows. NaN marks missing values.
 
         Returns
         -------
         mean, std : ndarrays of shape (n_samples, n_components_)
-            The mean is the result of `transform`.
+            The means and the standard deviations. `transform` returns the means.
 
         Raises
         ------
@@ -290,13 +287,13 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is ignored.
+            Rows. Missing values (NaN) are left out.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            At most log p(x), in nats. Deterministic, and independent of the other rows: the same
-            codes relative to its own posterior are used for each row. Exact for linear decoders.
+            A lower bound of log p(x) for each row, in nats. Repeated calls return the same values.
+            The result for a row does not depend on the other rows.
 
         Raises
         ------
@@ -317,15 +314,15 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is ignored.
+            Rows. Missing values (NaN) are left out.
         n_samples : int, default=100
-            Number of codes drawn from the posterior of each row. The estimate is biased downwards,
-            less for more samples; published figures use 5000.
+            Number of codes that are drawn for each row. The estimate is too low on average; the
+            bias decreases with the number of codes. Articles use 5000.
 
         Returns
         -------
         log_density : ndarray of shape (n_samples,)
-            In nats. Deterministic, and independent of the other rows.
+            The estimates, in nats. The result for a row does not depend on the other rows.
 
         Raises
         ------

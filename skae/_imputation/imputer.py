@@ -48,46 +48,43 @@ MAX_FULL_COVARIANCE_COLUMNS = 128
 class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     """Imputation of missing values by an over-complete denoising autoencoder.
 
-    Three steps, of which each must reduce the error of the one before:
+    `fit` has three steps:
 
-    1. A Gaussian (with 32 factors, if there are more than 128 columns) is fitted to the observed
-       cells by EM [1]_, and missing cells are filled with their conditional mean given the observed
-       cells of their row.
-    2. Observed cells are masked, many times, and autoencoders learn to correct the rows that the
-       Gaussian has filled [2]_: a layer of radial basis functions with a decoder in closed form
-       [3]_, and five dense networks, whose inputs include which cells were filled. A third
-       correction is the weighted mean of the nearest among at most 2048 training rows.
-    3. Each correction is also made by models fitted without a fifth of the rows. The errors of
-       masked cells in the rows left out set the weight of each correction in each column, and
-       decide whether there is any correction.
+    1. A Gaussian distribution is fitted to the observed values by EM [1]_. Missing values are
+       replaced by their conditional means.
+    2. Some observed values are masked, and three models learn to correct the predictions of the
+       Gaussian distribution for them [2]_: a kernel regression [3]_, five networks, and nearest
+       neighbours among at most 2048 training rows.
+    3. Each correction gets a weight for each column, by cross-validation over five folds. The
+       weight is zero if the correction does not reduce the error of masked values.
 
-    Rows that were not in `fit` can be filled, with any pattern of missing cells, also in columns
-    that were complete in `fit`. Observed cells are returned unchanged. Filled cells, except samples
-    by `sample_posterior`, are within the range of the column's observed cells in `fit`.
+    `transform` also imputes rows that were not in `fit`, with missing values in any column.
+    Observed values are returned unchanged. Imputed values are within the range of the observed
+    values of the column in `fit`, except samples by `sample_posterior`.
 
     Parameters
     ----------
     estimator : transformer or None, default=None
-        A transformer with `inverse_transform`, such as any autoencoder of this package or `PCA`,
-        that replaces the second step: a clone of it is fitted to the rows that the Gaussian has
-        filled, and missing cells are replaced by their reconstruction, ten times. None is the
-        second step described above.
+        A transformer with `inverse_transform`, such as an autoencoder or `PCA`. It replaces the
+        three models of the second step: a clone is fitted to the rows after the first step, and
+        missing values are replaced by their reconstructions, ten times. None means the three
+        models.
 
     missing_values : float, default=np.nan
-        The value that marks a missing cell.
+        The value that marks a missing value.
 
     sample_posterior : bool, default=False
-        Fill with samples, for multiple imputation, instead of with expected values: the sample of
-        the Gaussian's conditional distribution is moved to the corrected value, and its standard
-        deviation in each column is reduced in proportion to the root mean squared error. Samples
-        follow `random_state`.
+        Whether `transform` imputes random samples instead of expected values, for multiple
+        imputation. The mean of a sample is the corrected value, and its standard deviation
+        corresponds to the error of the imputation. `random_state` is the seed.
 
     keep_empty_features : bool, default=False
-        Keep columns without any observed cell, filled with zeros, instead of dropping them.
+        Whether columns without any observed value are kept and filled with zeros. If False, they
+        are dropped.
 
     add_indicator : bool, default=False
-        Append a :class:`~sklearn.impute.MissingIndicator` of the columns with missing cells in
-        `fit`.
+        Whether the output of a :class:`~sklearn.impute.MissingIndicator` is appended, for the
+        columns with missing values in `fit`.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the masked cells, the folds, the weights, and the samples of `sample_posterior`.
@@ -97,8 +94,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     estimator_ : transformer or None
         The `estimator`, fitted to all rows.
     error_ratio_ : ndarray of shape (n_features_kept,)
-        Squared error of masked cells with the correction, relative to that of the Gaussian alone,
-        on rows left out of training; 1 where there is no correction.
+        Squared error of masked values with the corrections, divided by that of the Gaussian
+        distribution, in cross-validation. It is 1 for columns without a correction.
     initial_imputer_ : SimpleImputer
         Selects the columns that are kept and computes the indicator.
     indicator_ : MissingIndicator or None
@@ -115,10 +112,9 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     Notes
     -----
-    Columns are standardised first, and squared errors are in these units: rescaled columns are
-    filled alike.
+    Columns are standardised internally, so the units of the columns have no influence.
 
-    At most 2048 rows of `fit` are part of the fitted imputer, and of its pickles and files.
+    A fitted imputer, its pickles and its files contain up to 2048 training rows.
 
     References
     ----------
@@ -161,13 +157,13 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, of which cells may be missing.
+            Rows with missing values, marked by `missing_values`.
         y : ignored
             Present by scikit-learn's convention.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the patient of each row. Rows with equal
-            labels are in the same fold of the third step, and `estimator`, if its `fit` accepts
-            groups, holds them out together. At least five groups are needed.
+            labels are in the same fold of the cross-validation. At least five groups are needed.
+            `groups` are also passed to `fit` of `estimator`, if it accepts them.
 
         Returns
         -------
@@ -208,12 +204,12 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, of which cells may be missing.
+            Rows with missing values, marked by `missing_values`.
 
         Returns
         -------
         X_filled : ndarray of shape (n_samples, n_features_kept + n_indicators)
-            In the dtype of `X`; observed cells are unchanged.
+            The rows with imputed values, in the dtype of `X`.
 
         Raises
         ------
@@ -253,7 +249,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Names of the columns; None is those of `fit`.
+            Names of the columns. None means the names in `fit`.
 
         Returns
         -------

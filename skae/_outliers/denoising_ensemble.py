@@ -51,36 +51,36 @@ GAIN = 2.0
 class DenoisingEnsemble(ModulePickleMixin):
     """Outlier scores by the errors of denoisers for several noise levels.
 
-    Each denoiser removes Gaussian noise of its own level from standardised rows. None has a
-    bottleneck: the noise keeps it from copying its input, and it learns to move a point towards a
-    region where rows are dense. The distance that it moves a row is large for outliers. Low noise
-    levels learn the details of the dense region, high levels its outline; the score is the mean
-    over all::
+    A denoiser is a function that removes Gaussian noise from standardised rows. It moves a point
+    towards the region that contains most rows, so it changes outliers most. Each denoiser D_k is
+    trained with noise of another standard deviation s_k. The score of a row is the mean over the
+    denoisers::
 
         r_k = (x - D_k(x)) / u_k
         score = - mean over denoisers k of sqrt(mean over features of r_k^2) / v_k(x)
 
-    where u_k is the root mean square of x - D_k(x) over the training rows: of each feature for a
-    network, of all features for a posterior-mean denoiser; v_k is 1 unless stated. A score of -1
-    is that of a typical training row. There are two kinds of denoisers:
+    Here u_k is the root mean square of x - D_k(x) over the training rows, for each feature if D_k
+    is a network, and over all features otherwise. v_k is 1 unless stated below. A typical training
+    row has a score of -1. There are two kinds of denoisers:
 
-    - Networks minimise ``|D_k(x + s_k * noise) - x|`` [1]_ [3]_. They generalise from one feature
-      to another where rows are few. All are trained at once, as one batched computation, with few
-      steps: the networks then do not overfit to a few outliers in `fit`.
-    - Posterior-mean denoisers are optimal if the training rows are the whole distribution: the mean
-      of these rows, weighted by the normal density of their distance. They represent the smallest
-      details. If there are any, v_k of the networks is the local scale of their error [2]_: the
-      mean error on the five training rows nearest to x, plus 0.1, over 1.1.
+    - Networks minimise ``|D_k(x + s_k * noise) - x|`` [1]_ [3]_. They are trained with few steps,
+      so that they do not overfit to outliers among the training rows.
+    - Posterior-mean denoisers return a weighted mean of the training rows. The weight of a row is
+      the normal density of its distance from x, with standard deviation s_k. If there are such
+      denoisers, v_k of the networks is (m + 0.1) / 1.1, where m is the mean error of the five
+      training rows that are nearest to x [2]_.
 
     Parameters
     ----------
     noise_levels : sequence of float, default=(0.2, 1.5)
-        One network each: the standard deviation of its noise, in standard deviations of a feature.
-        Low levels learn the training rows in detail; high ones are robust to outliers among them.
+        Standard deviations of the noise of the networks, in standard deviations of a feature. There
+        is one network for each. With high levels, outliers among the training rows have little
+        influence.
 
     exact_levels : sequence of float, default=(0.05, 0.1, 0.2, 0.5, 1.0)
-        One posterior-mean ("exact") denoiser each: its noise level. Use ``()``, for none, if the
-        rows of `fit` may contain outliers: rows similar to a stored outlier have small errors.
+        Standard deviations of the noise of the posterior-mean ("exact") denoisers. There is one
+        denoiser for each. Use ``()`` if the training rows may contain outliers, because rows that
+        are similar to a stored outlier have small errors.
 
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, that the posterior-mean denoisers store.
@@ -89,12 +89,12 @@ class DenoisingEnsemble(ModulePickleMixin):
         Width of each hidden layer of each network.
 
     activation : {"gelu", "identity", "logistic", "relu", "silu", "tanh"}, default="tanh"
-        Activation function of the hidden layers. With a bounded one, the networks do not
-        reconstruct rows that are far from all training rows.
+        Activation function of the hidden layers. With a bounded function, such as "tanh", the
+        networks cannot reconstruct rows that are far from all training rows.
 
     learning_rate_init : float, default=0.01
-        The largest step size: it increases over the first steps and then decreases linearly to
-        zero.
+        The largest learning rate. The learning rate rises to this value during the first steps, and
+        then decays linearly to zero.
 
     batch_size : int, default=64
         Number of rows in a training step.
@@ -106,7 +106,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         Seed of the weights, the batches, the noise and the stored rows.
 
     device : str, default="auto"
-        A torch device; "auto" is CUDA if available, else the CPU.
+        Name of a torch device. "auto" means CUDA if it is available, and else the CPU.
 
     Attributes
     ----------

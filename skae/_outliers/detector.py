@@ -49,25 +49,25 @@ SCORERS = (BaseAutoencoder, DenoisingEnsemble)
 class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     """Outlier detection by the reconstruction error of an autoencoder.
 
-    An autoencoder reconstructs rows that are similar to most of its training rows with a small
-    error, and outliers with a large one [1]_. The errors of the features add up to the score::
+    The reconstruction error of an autoencoder is small for rows that are similar to most training
+    rows, and large for outliers [1]_. The score of a row is its negative error::
 
         score_samples(x) = sum over features of feature_contributions(x)
         feature_contributions(x) = -(x - reconstruct(x))^2
 
-    for an autoencoder with squared error; with other losses, contributions are the negative loss of
-    each feature. The default is a :class:`DenoisingEnsemble`, chosen by measurement over 25 data
-    sets, whose errors are relative to the scale of the errors of each feature.
+    These formulas are for an autoencoder with the squared error. With other losses, the
+    contribution of a feature is its negative loss. The default estimator is a
+    :class:`DenoisingEnsemble`, which divides the error of each feature by a typical error.
 
-    Scores have scikit-learn's sign: *low is abnormal*, and `predict` returns -1 for outliers and 1
-    for inliers. PyOD's sign is the opposite: high scores are abnormal, and outliers are 1.
+    As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
+    -1 for outliers and 1 for inliers. PyOD has the opposite sign.
 
     Parameters
     ----------
     estimator : autoencoder or None, default=None
-        Any autoencoder of this package. None is a :class:`DenoisingEnsemble`: with its default
-        parameters if `novelty`, else with strong noise and few steps, ``noise_levels=(2.0, 3.0,
-        5.0)``, ``exact_levels=()`` and ``n_steps=100``.
+        An autoencoder of this package. None means a :class:`DenoisingEnsemble` with its default
+        parameters if `novelty` is True, and otherwise with ``noise_levels=(2.0, 3.0, 5.0)``,
+        ``exact_levels=()`` and ``n_steps=100``.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Fraction of the training rows that are classified as outliers. With "auto", outliers are
@@ -77,19 +77,20 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         the scores of inliers that were not in `fit`.
 
     novelty : bool, default=False
-        Whether the training rows contain no outliers, so that only new rows may be outliers. If
-        False, the autoencoder is fitted twice, the second time to the half of the rows with the
-        smallest errors of the first [2]_: outliers in the training rows then have little influence.
+        True states that the training rows contain no outliers. If False, the autoencoder is fitted
+        twice, the second time to the half of the rows with the smallest errors in the first fit
+        [2]_. Outliers in the training rows then have little influence.
 
     random_state : int, RandomState instance or None, default=None
-        Seed for the autoencoder. None leaves the `random_state` of `estimator` as it is.
+        Seed of the autoencoder. None means the `random_state` of `estimator`.
 
     Attributes
     ----------
     estimator_ : object
         The fitted autoencoder.
     offset_ : float
-        Rows with a lower score are outliers: ``decision_function = score_samples - offset_``.
+        The threshold: rows with a lower score are outliers. `decision_function` returns
+        ``score_samples(X) - offset_``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -144,8 +145,8 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         y : ignored
             Present by scikit-learn's convention.
         groups : array-like of shape (n_samples,), default=None
-            Labels of rows that belong together, such as the machine of each row; an autoencoder
-            holds them out together. A :class:`DenoisingEnsemble` holds out no rows.
+            Labels of rows that belong together, such as the machine of each row. An autoencoder
+            holds out rows with equal labels together. Not used by a :class:`DenoisingEnsemble`.
 
         Returns
         -------
@@ -186,7 +187,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            In float64, the sum of the `feature_contributions` of each row.
+            The sum of the `feature_contributions` of each row, in float64.
         """
         check_is_fitted(self)
         return _scores(self.estimator_, validate_rows(self, X, reset=False))

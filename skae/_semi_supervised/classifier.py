@@ -75,7 +75,7 @@ class AutoencoderClassifier(
 
         minimise over encoder, W, b    mean of -log softmax(W encode(x + noise) + b)[label]
 
-    If all rows have labels, this is a network with a pre-trained encoder, without pseudo-labels.
+    If all rows have labels, there are no pseudo-labels, and the labels train the encoder directly.
 
     Parameters
     ----------
@@ -90,22 +90,22 @@ class AutoencoderClassifier(
         Neighbours of a row in the graph.
 
     max_samples : int, default=60000
-        Maximum number of rows in the graph: the labelled ones and others drawn at random. The
-        time of the search for neighbours grows with its square.
+        Maximum number of rows in the graph. If there are more rows, the unlabelled rows of the
+        graph are drawn at random. The time is proportional to the square of this number.
 
     noise_level : float, default=0.5
         Standard deviation of the noise during fine-tuning, relative to the root mean square of the
         columns' standard deviations.
 
     learning_rate_init : float, default=0.003
-        The largest step size: it increases over the first steps and then decreases linearly to
-        zero.
+        The largest learning rate. The learning rate rises to this value during the first steps, and
+        then decays linearly to zero.
 
     batch_size : int, default=128
         Number of rows in a training step.
 
     max_iter : int or None, default=None
-        Number of epochs. None makes about 1000 steps, and five epochs at least.
+        Number of epochs. None means about 1000 steps, but at least five epochs.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the noise, the order of the rows and the pre-training, unless `estimator` has a
@@ -116,8 +116,8 @@ class AutoencoderClassifier(
     classes_ : ndarray of shape (n_classes,)
         The labels, without -1 for rows without a label.
     encoder_ : estimator
-        The pre-trained autoencoder with the fine-tuned encoder; `transform` calls its `transform`.
-        Its decoder is that of the pre-training and does not decode these codes.
+        The autoencoder with the fine-tuned encoder. `transform` calls its `transform`. Its decoder
+        cannot decode these codes, because only the encoder is fine-tuned.
     coef_ : ndarray of shape (n_classes, n_components)
         Weights of the softmax, for codes as `transform` returns them.
     intercept_ : ndarray of shape (n_classes,)
@@ -181,8 +181,8 @@ class AutoencoderClassifier(
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Training rows; NaN marks missing values.
         y : array-like of shape (n_samples,)
-            Labels; -1 means "no label". If there is only one other value, -1 is a class, with a
-            warning. Strings together with the number -1 need an array of objects.
+            Labels. -1 means "no label". If there is only one other value, -1 is a class, and there
+            is a warning. If labels are strings, use an array of objects.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Rows for early stopping of the pre-training, in place of a share of `X`.
         groups : array-like of shape (n_samples,), default=None
@@ -248,8 +248,8 @@ class AutoencoderClassifier(
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or, for two classes, (n_samples,)
-            Logarithms of probabilities up to a constant for each row; for two classes, the log-odds
-            of ``classes_[1]``.
+            The inputs of the softmax function. For two classes, the logarithm of the ratio of the
+            probability of ``classes_[1]`` to that of ``classes_[0]``.
         """
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
@@ -265,8 +265,8 @@ class AutoencoderClassifier(
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; rows add up to one. They are overconfident where
-            pseudo-labels were wrong.
+            The probabilities, in the order of `classes_`. They are too close to 0 or 1 for rows
+            whose pseudo-labels were wrong.
         """
         return softmax(self._scores(X), copy=False)
 
@@ -281,7 +281,7 @@ class AutoencoderClassifier(
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            The logarithms, in the order of `classes_`.
         """
         return log_softmax(self._scores(X), axis=1)
 
@@ -296,7 +296,7 @@ class AutoencoderClassifier(
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Entries of `classes_`; rows are never left without a label.
+            The predicted classes, which are entries of `classes_`.
         """
         indices = self._scores(X).argmax(axis=1)
         return self.classes_[indices]
@@ -309,7 +309,7 @@ class AutoencoderClassifier(
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Rows; NaN marks missing values.
         y : array-like of shape (n_samples,)
-            Labels as in `fit`: rows with the label -1 are left out, unless -1 is a class.
+            Labels as in `fit`. Rows with the label -1 are left out, unless -1 is a class.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
