@@ -125,10 +125,13 @@ def test_onnxruntime_agrees_with_every_method(case, digits):
     parameters = PARAMETERS[variant]
     estimator, X = fitted(cls, digits.astype(np.float32), **parameters)
     for method, rows in arguments(estimator, X).items():
-        (actual,) = run(to_onnx(estimator, method), X=rows)
+        model, expected = to_onnx(estimator, method), getattr(estimator, method)(rows)
+        (actual,) = run(model, X=rows)
         assert actual.dtype == np.float32
         rtol = tolerance(estimator, np.float32)
-        assert_close(actual, getattr(estimator, method)(rows), rtol)
+        assert_close(actual, expected, rtol)
+        (empty,) = run(model, X=rows[:0])
+        assert empty.shape == (0, *expected.shape[1:])
 
 
 @pytest.mark.parametrize("variant", ["dense", "deep and tied", "gelu", "counts", "images"])
@@ -151,7 +154,9 @@ def test_the_numpy_package_agrees_with_every_method(case, digits, tmp_path):
     model = load(tmp_path / "model.npz")
     rtol = tolerance(estimator, np.float64)
     for method, rows in arguments(estimator, X).items():
-        assert_close(getattr(model, method)(rows), getattr(estimator, method)(rows), rtol)
+        expected = getattr(estimator, method)(rows)
+        assert_close(getattr(model, method)(rows), expected, rtol)
+        assert getattr(model, method)(rows[:0]).shape == (0, *expected.shape[1:])
 
 
 @pytest.mark.parametrize("cls", [AutoencoderTransformer, VAE])

@@ -89,11 +89,14 @@ def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder) -> str:
     codes = graph.add("Add", graph.add("Reshape", mean, column), deviations)
     codes = graph.add("Reshape", codes, np.array([-1, n_components]))
     raw = network.decode_graph(graph, codes)
-    raw = graph.add("Reshape", raw, np.array([-1, len(noise), n_features]))
+    # Each row as often as there are codes of it.
     rows = graph.add("Reshape", x, np.array([-1, 1, n_features]))
+    rows = graph.add("Add", rows, np.zeros((len(noise), 1)))
+    rows = graph.add("Reshape", rows, np.array([-1, n_features]))
     log_scale = network.decoder.log_scale.item()
     nats = loss.negative_log_likelihood_graph(graph, raw, rows, log_scale)
-    nats = graph.add("Div", graph.sum_last_axis(nats), float(len(noise)))
+    nats = graph.sum_columns(graph.add("Reshape", nats, np.array([-1, len(noise)])))
+    nats = graph.add("Div", nats, float(len(noise)))
     if loss.degree:  # the density in the units of X
         log_unit = math.log(fitted.scale.item())
         nats = graph.add("Add", nats, graph.add("Mul", graph.count_observed(x), log_unit))
@@ -104,4 +107,4 @@ def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder) -> str:
 def _gaussian_kl(graph: Graph, mean: str, log_var: str, std: str) -> str:
     squares = graph.add("Add", graph.add("Mul", std, std), graph.add("Mul", mean, mean))
     excess = graph.add("Sub", squares, graph.add("Add", log_var, 1.0))
-    return graph.add("Mul", graph.sum_last_axis(excess), 0.5)
+    return graph.add("Mul", graph.sum_columns(excess), 0.5)

@@ -46,14 +46,15 @@ class Graph:
         self.constants[name] = array.astype(np.int64 if array.dtype.kind == "i" else np.float64)
         return name
 
-    def sum_last_axis(self, x: str) -> str:
-        """Add the sum over the last axis, which is removed."""
-        return self.add("ReduceSum", x, np.array([-1]), keepdims=0)
+    def sum_columns(self, x: str) -> str:
+        """Add the sum of each row, (n_samples,)."""
+        # Without rows, onnxruntime keeps an axis with a negative number.
+        return self.add("ReduceSum", x, np.array([1]), keepdims=0)
 
     def count_observed(self, x: str) -> str:
         """Add the number of entries of each row that are not NaN."""
         ones = self.add("Add", self.add("Mul", self.zero_where_missing(x, x), 0.0), 1.0)
-        return self.sum_last_axis(self.zero_where_missing(x, ones))
+        return self.sum_columns(self.zero_where_missing(x, ones))
 
     def zero_where_missing(self, x: str, value: str) -> str:
         """Add a choice: zero where `x` is NaN, else `value`."""

@@ -111,9 +111,9 @@ class ReconstructionLoss(ABC):
         return _sum_observed(self.pointwise, raw, x)
 
     def loss_graph(self, graph: Graph, raw: str, x: str) -> str:
-        """Add the operations of `loss` to a graph; the last axis is that of features."""
+        """Add the operations of `loss` to a graph."""
         pointwise = self.pointwise_graph(graph, raw, graph.zero_where_missing(x, x))
-        return graph.sum_last_axis(graph.zero_where_missing(x, pointwise))
+        return graph.sum_columns(graph.zero_where_missing(x, pointwise))
 
     def deviance(self, raw: Tensor, x: Tensor) -> Tensor:
         """The loss of each row minus that of a perfect reconstruction, (n_samples,)."""

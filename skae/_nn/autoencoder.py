@@ -224,7 +224,6 @@ class Autoencoder(nn.Module):
 
     def fade_graph(self, graph: Graph, scaled: str) -> str:
         """Add the operations of `fade` to a graph; only for a finite distance."""
-        # Not ReduceSum, whose result onnxruntime gives another shape if there are no rows.
         ones = np.ones((len(self.scales.inverse_code_scale), 1))
         squares = graph.add("MatMul", graph.add("Mul", scaled, scaled), ones)
         ratio = graph.add("Div", graph.add("Sqrt", squares), self.max_train_distance)
