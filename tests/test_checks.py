@@ -220,6 +220,39 @@ def test_parameters_that_a_network_ignores_raise_a_warning(autoencoder, layers, 
     np.testing.assert_array_equal(warned.score_samples(digits), plain.score_samples(digits))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "idle", "effective"),
+    [
+        ("l1_ratio", 0.5, {}, {"alpha": 0.1}),
+        ("n_nonzero_coefs", 3, {"sparsity": "l1"}, {"sparsity": "kl"}),
+        ("n_nonzero_coefs", 3, {"sparsity": "jumprelu"}, {"sparsity": "lifetime"}),
+        ("sparsity_weight", 2.0, {"sparsity": "topk"}, {"sparsity": "jumprelu"}),
+        ("sparsity_weight", 2.0, {"sparsity": "batch_topk"}, {"sparsity": "l1"}),
+    ],
+)
+def test_a_parameter_without_effect_raises_one_warning(
+    autoencoder, name, value, idle, effective, digits, small
+):
+    if not hasattr(autoencoder(), name):
+        pytest.skip("has no such parameter")
+    X = digits[:60, 10:20]
+    small(autoencoder, 2, max_iter=1, **effective, **{name: value}).fit(X)
+    plain = small(autoencoder, 2, max_iter=1, **idle).fit(X)
+    message = re.escape(f"`{name}`={value!r} has no effect")
+    with pytest.warns(UserWarning, match=message) as caught:
+        given = small(autoencoder, 2, max_iter=1, **idle, **{name: value}).fit(X)
+    assert [w.filename for w in caught] == [__file__]
+    np.testing.assert_array_equal(given.transform(X), plain.transform(X))
+
+
+def test_rows_for_early_stopping_that_is_switched_off_raise_a_warning(autoencoder, digits, small):
+    X, X_val = digits[:60, 10:20], digits[60:90, 10:20]
+    expected = small(autoencoder, 2, max_iter=2).fit(X, X_val=X_val)
+    with pytest.warns(UserWarning, match="`early_stopping`=False has no effect with `X_val`"):
+        fitted = small(autoencoder, 2, max_iter=2, early_stopping=False).fit(X, X_val=X_val)
+    np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
+
+
 @pytest.mark.parametrize("shape", [(8, 8, 1), (4, 4, 3), [5, 6, 4], np.array([12, 5, 3])])
 def test_an_image_shape_with_channels_last_raises_a_warning_with_what_to_pass(shape, small):
     X = np.random.RandomState(0).uniform(size=(40, np.prod(shape)))

@@ -50,6 +50,8 @@ from .checks import (
     code_size,
     network_parameters,
     network_to_continue,
+    rows_for_early_stopping,
+    warn_of_parameters_without_effect,
 )
 from .inference import FittedAutoencoderMixin
 from .loss_method import LossMethodMixin
@@ -165,27 +167,26 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         """Raise a TypeError or ValueError unless the parameters are valid."""
         check_parameters(self)
         check_user_network(self)
+        warn_of_parameters_without_effect(self)
 
     def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
         """Train on the rows of `X`.
 
-        With a process group of `torch.distributed` all of its processes train one model, each on
-        rows of its own.
+        Within a process group of `torch.distributed`, all processes train one model. Each process
+        passes its own rows.
 
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Training rows; NaN means "not observed".
+            Training rows. NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
-            Rows for early stopping, in place of a share of `X`.
+            Held-out rows for early stopping. None means that a share of `X` is held out.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the patient or the machine of each row.
-            Rows with equal labels are held out together, so that epochs are compared on groups that
-            are not trained on. Labels are numbers, strings or any hashable objects; NaN is a label
-            like others. Not used if no rows of `X` are held out: with `X_val` or
-            ``early_stopping=False``.
+            Rows with equal labels are held out together. Labels are numbers, strings or other
+            hashable objects. Not used with `X_val` or ``early_stopping=False``.
 
         Returns
         -------
@@ -217,7 +218,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             self._check_parameters()
             fitted = network_to_continue(self) if self.warm_start else None
             X = self._checked_for_fit(X, reset=fitted is None, ensure_min_samples=2)
-            X_val = self._checked_for_early_stopping(X_val)
+            X_val = rows_for_early_stopping(self, X_val)
             groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
         check_same_fit(self, group, X, X_val, groups, continues=fitted is not None)
         n_rows = sum(group.gather(X.shape[0]))
@@ -244,14 +245,15 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
     def partial_fit(self, X, y=None) -> Self:
         """Continue with one pass over the rows of `X`.
 
-        The first call sets the units and the PCA path, so its batch should be typical and have
-        `n_components` rows at least. No rows are held out. The learning rate decays with the number
-        of steps. The optimiser's state is kept between calls but not pickled.
+        The first call computes the principal components and the scales of the inputs, so the first
+        batch should be typical of the data. It needs at least `n_components` rows. No rows are held
+        out. The learning rate decays with the number of steps. The state of the optimiser is kept
+        between calls, but not in pickles.
 
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            A batch of rows; NaN means "not observed".
+            A batch of rows. NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
 

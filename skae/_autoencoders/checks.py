@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from .._data.array_api import to_native
+from .._data.dataset import nothing_observed, observed_rows
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
-from .._data.rows import COLOUR_CHANNELS
+from .._data.rows import COLOUR_CHANNELS, naming
 from .._data.user_warnings import warn_user
 from .._data.validation import as_tuple
 from .._nn.fitted import FittedAutoencoder
@@ -99,6 +101,19 @@ def check_streamable(
         )
 
 
+def rows_for_early_stopping(estimator: Any, X_val: Any) -> Any:
+    """`X_val` as validated rows, or None."""
+    if X_val is None:
+        return None
+    if not estimator.early_stopping:
+        warn_without_effect(estimator, "early_stopping", "with `X_val`, whose rows compare epochs")
+    with naming("X_val"):
+        X_val = estimator._checked_for_fit(X_val)
+        if not observed_rows(to_native(X_val)).any():
+            raise nothing_observed()
+    return X_val
+
+
 def code_size(
     estimator: SharedParameters, n_samples: int, n_features: int, fitted: FittedAutoencoder | None
 ) -> int | float:
@@ -171,6 +186,19 @@ def check_user_network(parameters: SharedParameters) -> None:
             f"version {REMOVED_IN}: leave it out.",
             FutureWarning,
         )
+
+
+def warn_of_parameters_without_effect(parameters: SharedParameters) -> None:
+    """Warn of a parameter that is given although another one makes it idle."""
+    if parameters.l1_ratio and not parameters.alpha:
+        warn_without_effect(parameters, "l1_ratio", "with `alpha`=0")
+
+
+def warn_without_effect(parameters: SharedParameters, name: str, reason: str) -> None:
+    """Warn that a parameter has no effect, unless another fit warns of it."""
+    if WARNS.get():
+        value = getattr(parameters, name)
+        warn_user(f"`{name}`={value!r} has no effect {reason}.", UserWarning)
 
 
 def _is_given(parameters: SharedParameters, name: str) -> bool:

@@ -22,7 +22,7 @@ from .._data.array_api import (
 )
 from .._data.dataset import Rows, dense_block, rows_of_block, tensor_blocks
 from .._data.device import TORCH_DTYPES, as_tensor, inference_dtype, max_float_dtype
-from .._data.rows import naming, validate_codes, validate_rows
+from .._data.rows import validate_codes, validate_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import with_torch_defaults
 from .._losses.reconstruction import LOSSES, ReconstructionLoss, loss_of_link
@@ -30,7 +30,6 @@ from .._nn.fitted import FittedAutoencoder
 from .._nn.pickling import ModulePickleMixin
 from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.rotation import CodeStatistics, explained_share
-from .checks import warn_without_effect
 from .shared_parameters import SharedParameters
 
 # Up to so many entries an array of floats is validated without scikit-learn, and is one block.
@@ -280,16 +279,6 @@ class FittedAutoencoderMixin(
     def _checked_for_fit(self, X, **options):
         """The same for the loss of a new fit."""
         return _in_domain(self._validated(X, **options), LOSSES[self.loss])
-
-    def _checked_for_early_stopping(self, X_val):
-        if X_val is None:
-            return None
-        if not self.early_stopping:
-            warn_without_effect(
-                self, "early_stopping", "with `X_val`, on which epochs are compared"
-            )
-        with naming("X_val"):
-            return self._checked_for_fit(X_val)
 
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""

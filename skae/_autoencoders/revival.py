@@ -1,11 +1,13 @@
-"""The loss that revives units of a sparse autoencoder which are active in too few rows."""
+"""Units of a sparse autoencoder that are active in too few rows: their revival, a diagnostic."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
 from .._data.process_group import SINGLE_PROCESS
 from .._nn.sparse_coder import SparseCoder
+from .._training.result import Diagnostic
 
 # Weight of the revival loss of an inactive unit. Training inactive units on the residual without
 # raising their pre-activation (Gao et al., 2024) left an eighth of 200 units dead on digits.
@@ -33,3 +35,15 @@ def revival_loss(
     reconstruction = largest[:, None] * network.decoder.directions[inactive]
     error = torch.nan_to_num(residual.detach()[row] - reconstruction).square().sum(1)
     return (relu(target - largest) + REVIVAL_WEIGHT * error).sum() / len(pre_activation)
+
+
+def dead_units(activation_frequency: np.ndarray) -> Diagnostic | None:
+    """Units that are active in no training row."""
+    n_dead = int(np.sum(activation_frequency == 0))
+    if not n_dead:
+        return None
+    return Diagnostic(
+        f"{n_dead} of {len(activation_frequency)} units are active in no training row (see "
+        "`dead_components_`). Fewer `n_components`, more `n_nonzero_coefs` or a smaller "
+        "`sparsity_weight` would use them."
+    )
