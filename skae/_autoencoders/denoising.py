@@ -106,9 +106,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-        To remove noise of standard deviation s, use ``corruption_level=s / rms_std`` if the
-        training rows have no noise, where rms_std is the root mean square of the columns' standard
-        deviations.
+    To remove noise of standard deviation s, use ``corruption_level=s / rms_std`` if the training
+    rows have no noise, where rms_std is the root mean square of the columns' standard deviations.
     If the training rows are noisy as well, use a level of about 1, and a larger `alpha`, so that
     the network does not learn their noise.
 

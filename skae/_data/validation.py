@@ -32,11 +32,11 @@ class Rule:
     Parameters
     ----------
     description : str
-        The allowed values, in the words of an error message.
+        Description of the allowed values for error messages.
     has_type : callable
-        Whether a value is of the right type. A value of none of the types is a TypeError.
+        Returns whether the type of a value is allowed. If not, a TypeError is raised.
     accepts : callable or None, default=None
-        Whether a value of that type is allowed. If not, it is a ValueError. None accepts all.
+        Returns whether a value is allowed. If not, a ValueError is raised. None accepts all.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Interval(Rule):
     right : float, default=inf
         The upper bound.
     closed : {"left", "right", "both", "neither"}, default="both"
-        The bounds that are allowed themselves.
+        Which of the two bounds are allowed values.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class StrOptions(Rule):
     Parameters
     ----------
     options : iterable of str
-        The strings, in the order of the error message.
+        The allowed strings.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
     Parameters
     ----------
     lengths : tuple of int, default=()
-        The lengths that are allowed; () allows all.
+        The allowed lengths of the sequence. () allows all.
 
     Returns
     -------
@@ -302,7 +302,7 @@ def parameter(default: Any, *allowed: Rule) -> Any:
     default : object
         The default.
     *allowed : Rule
-        The allowed values: those that at least one of these rules accepts.
+        The rules. A value is allowed if at least one of the rules accepts it.
 
     Returns
     -------

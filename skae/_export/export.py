@@ -39,11 +39,11 @@ def to_onnx(
     Parameters
     ----------
     estimator : estimator
-        A fitted autoencoder, of this package or a subclass, or a pipeline of autoencoders and of
-        other estimators that skl2onnx can translate.
+        A fitted autoencoder, or a fitted pipeline of autoencoders and of other estimators that
+        skl2onnx can convert.
     method : {"transform", "inverse_transform", "reconstruct", "score_samples"}, default=None
-        The method of the autoencoder that the model computes; None is "transform". It must be None
-        for a pipeline, which is translated as a whole.
+        The method of the autoencoder that the model computes. None means "transform". For a
+        pipeline it must be None.
     dtype : {np.float32, np.float64}, default=np.float32
         Precision of the input and the output. onnxruntime computes GELU and convolutions in single
         precision in either case.
@@ -51,8 +51,8 @@ def to_onnx(
     Returns
     -------
     model : onnx.ModelProto
-        A model with one input, "X", of any number of rows. Pass ``model.SerializeToString()`` to
-        onnxruntime.
+        A model with one input, "X", which may have any number of rows. Pass
+        ``model.SerializeToString()`` to onnxruntime.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def to_onnx(
     sklearn.exceptions.NotFittedError
         Before `fit`.
     TypeError
-        If the network has a layer without an ONNX form, such as some of a user's own; if a step of
-        a pipeline has no ONNX form, or selects columns by their names.
+        If a layer of the network or a step of the pipeline cannot be converted to ONNX, or if a
+        step selects columns by their names.
 
     See Also
     --------
@@ -118,8 +118,8 @@ def to_onnx(
 def register_onnx_converters() -> None:
     """Register the autoencoders with skl2onnx, for use in its pipelines.
 
-    Call it before ``skl2onnx.to_onnx(pipeline)``, and after the definition of your own subclasses.
-    :func:`to_onnx` calls it itself.
+    Call this function before ``skl2onnx.to_onnx(pipeline)``. If you define a subclass of an
+    autoencoder, call it again. :func:`skae.to_onnx` calls it automatically.
 
     Raises
     ------
@@ -158,9 +158,10 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     Parameters
     ----------
     estimator : estimator
-        A fitted autoencoder, of this package or a subclass, without `image_shape`.
+        A fitted autoencoder without `image_shape`.
     folder : str or path-like
-        The folder; created if it does not exist. Its two files are replaced if they exist.
+        The folder. It is created if it does not exist. Existing files of an earlier export are
+        replaced.
 
     Raises
     ------

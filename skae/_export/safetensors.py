@@ -31,36 +31,35 @@ def save(
 ) -> None:
     """Write an estimator to a file that can be loaded without running code.
 
-    The file is in the safetensors format: the weights and other arrays as they are, the parameters
-    and everything else as JSON in its header. It is written beside `path` and then put in place, so
-    that a failed write leaves an existing file as it was.
+    The file has the safetensors format. Arrays are stored as they are, and all other contents as
+    JSON in the header. If writing fails, an existing file does not change.
 
     Parameters
     ----------
     estimator : estimator
-        Any estimator of this package, fitted or not; a subclass of an autoencoder or of
-        `skae.base.BaseAutoencoder`; or a pipeline of these and of the scikit-learn estimators that
-        the user guide lists.
+        An estimator of this package, fitted or not, a subclass of an autoencoder or of
+        `skae.base.BaseAutoencoder`, or a pipeline of these estimators. The user guide lists the
+        scikit-learn estimators that a pipeline may contain.
     path : str or path-like
         The file; replaced if it exists.
     custom_objects : iterable of classes and functions, default=()
-        Functions that are parameters, such as `network`, and classes of layers and estimators that
-        are not of this package. The file refers to them by name, and `load` needs them again;
-        define functions with `def`, because a lambda has no name. A subclass of an autoencoder need
-        not be listed as long as `load` runs in a program that defines it.
+        Your own functions that are parameters, such as `network`, and your own classes of layers
+        and estimators. The file contains their names only, so also pass them to `load`. Define
+        functions with `def`, because a lambda has no name. You need not pass a subclass of an
+        autoencoder, if the program that calls `load` defines it.
 
     Raises
     ------
     TypeError
-        If a part of the estimator is code that is not in `custom_objects`, or is of a type that
-        files cannot hold; the message names the part. joblib and pickle can hold most of these.
-        If one of the `custom_objects` is not a class or a function, or has no name.
+        If the estimator contains a function or a class that is not in `custom_objects`, or an
+        object that cannot be stored. Most of these estimators can be written with joblib. Also if
+        one of the `custom_objects` is not a class or a function, or has no name.
     ValueError
         If two of the `custom_objects` have the same name.
     ImportError
         Without the package safetensors.
     OSError
-        If the file cannot be written; then nothing is left of it.
+        If the file cannot be written.
 
     See Also
     --------
@@ -111,7 +110,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     path : str or path-like
         The file.
     custom_objects : iterable of classes and functions, default=()
-        What was passed to `save`. A file uses them by name; it cannot import anything.
+        The functions and classes that were passed to `save`.
 
     Returns
     -------

@@ -66,60 +66,59 @@ def compare_reducers(
     - *explained variance*: ``1 - sum (x - reconstruction)^2 / sum (x - mean)^2`` over the observed
       entries of the test rows, with the mean of the training rows. 1 is perfect, 0 is no better
       than the mean. It needs `inverse_transform`.
-    - *trustworthiness*: the share of the neighbours among the codes that are neighbours in `X`
-      too, in the units of `X` (:func:`sklearn.manifold.trustworthiness`), from at most 2000
-      evenly spaced rows of a fold.
+    - *trustworthiness*: whether rows with similar codes are similar, 1 at best
+      (:func:`sklearn.manifold.trustworthiness`). It is computed from at most 2000 test rows.
     - *k-NN score*: a k-nearest-neighbours model is fitted to the codes and `y` of the training
       rows and scored on the test rows: accuracy for classes, R² for numbers.
-    - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows; its own
-      `score` on the test rows.
+    - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows, and its
+      method `score` is called with those of the test rows.
     - *seconds* to fit the training rows, and to transform the test rows.
 
-    A measure that does not apply is NaN, and ``-`` in the table: explained variance where
-    `inverse_transform` is missing or raises a ValueError or NotImplementedError; explained
-    variance and trustworthiness where a column of `X` does not hold numbers.
+    A measure that cannot be computed is NaN, and ``-`` in the table. This is the case for the
+    explained variance if the reducer has no `inverse_transform`, or if it raises a ValueError or
+    NotImplementedError. If `X` contains other values than numbers, neither the explained variance
+    nor the trustworthiness can be computed.
 
     Parameters
     ----------
     reducers : dict of str to transformer
-        The reducers, by their names in the table: anything with `fit` and `transform`, pipelines
-        included. They are cloned, never changed, and keep their own `random_state`.
+        The reducers: transformers or pipelines. The keys are the names in the table. Reducers are
+        cloned before they are fitted.
 
     X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
-        The rows. NaN means "not observed" and is allowed if the reducers accept it.
+        The rows. NaN marks missing values. It is allowed if the reducers accept it.
 
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        The target to predict from the codes. As in a pipeline, it is passed to `fit` of each
-        reducer. It holds classes or numbers by :func:`sklearn.utils.multiclass.type_of_target`
-        (whole numbers are classes, even as floats), and always numbers if `downstream` is a
-        regressor. In an array of strings and the number -1, -1 means "no label": reducers get these
-        rows, the scores of the codes do not.
+        Classes or numbers that are predicted from the codes. `y` is also passed to `fit` of each
+        reducer. Whole numbers are classes, unless `downstream` is a regressor. In an array of
+        strings and the number -1, -1 means "no label". Rows without a label are used to fit the
+        reducers, but not for the scores.
 
     groups : array-like of shape (n_samples,), default=None
-        Labels of rows that belong together, such as the patient of each row: rows with equal
-        labels are in the same fold. Reducers whose `fit` accepts groups, such as the autoencoders,
-        get those of the training rows; with scikit-learn's ``enable_metadata_routing``, that
-        includes pipelines.
+        Labels of rows that belong together, such as the patient of each row. Rows with equal labels
+        are in the same fold. `groups` are also passed to `fit` of reducers that accept them, such
+        as the autoencoders. For a pipeline, this needs scikit-learn's ``enable_metadata_routing``.
 
     cv : int, splitter, iterable of (train, test) or None, default=3
-        The folds. A number of folds is shuffled, stratified if `y` holds classes, and keeps
-        `groups` whole; None means 5. Pass one pair of index arrays in a list for a single split.
+        The number of folds, or the folds. A number means shuffled folds, which are stratified if
+        `y` contains classes. None means 5. For a single split, pass one pair of index arrays in a
+        list.
 
     downstream : estimator, default=None
-        Classifier or regressor to score on the codes. Needs `y`.
+        Classifier or regressor that is fitted to the codes. Requires `y`.
 
     n_neighbors : int, default=5
-        Number of neighbours, for trustworthiness and for the k-NN score. More neighbours measure
-        a coarser structure. Must be less than half the test rows of a fold.
+        Number of neighbours for the trustworthiness and the k-NN score. It must be less than half
+        the number of test rows of a fold.
 
     random_state : int, RandomState instance or None, default=None
-        Shuffles the folds if `cv` is a number. It is not passed to the reducers.
+        Seed of the folds, if `cv` is a number. It is not passed to the reducers.
 
     Returns
     -------
     comparison : ReducerComparison
-        Prints as a table. `folds` has the scores of each fold, `mean()` and `std()` summarise
-        them, `to_frame()` returns a DataFrame.
+        The result. `print` prints a table. `folds` contains the scores of each fold, `mean()` and
+        `std()` return their means and standard deviations, and `to_frame()` returns a DataFrame.
 
     See Also
     --------

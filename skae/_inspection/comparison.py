@@ -42,12 +42,12 @@ class ReducerComparison:
     Attributes
     ----------
     folds : dict of str to tuple of ReducerScores
-        The scores of each reducer on each fold, in the order of `reducers` and of the folds.
-        ``pandas.DataFrame(comparison.folds["pca"])`` has one row per fold.
+        The scores of each reducer on each fold. ``pandas.DataFrame(comparison.folds["pca"])`` is a
+        table with one row for each fold.
     n_test_rows : tuple of int
         Number of test rows in each fold.
     knn_label : str
-        The name of `knn_score` in the table, such as ``"5-NN accuracy"``.
+        The heading of the column `knn_score` in the table, such as ``"5-NN accuracy"``.
 
     See Also
     --------
@@ -95,7 +95,7 @@ class ReducerComparison:
         Returns
         -------
         frame : DataFrame of shape (n_reducers, 7)
-            One row per reducer, one column per field of `ReducerScores`.
+            The means of the measures, with one row for each reducer.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class ReducerComparison:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes that the panels replace; None makes a new figure.
+            The axes that are replaced by the panels. None means a new figure.
 
         Returns
         -------

@@ -24,9 +24,9 @@ class ReducerComparisonDisplay:
     names : list of str
         The reducers, from the top down.
     mean : dict of str to list of float
-        For each measure the scores of the reducers; NaN where it does not apply.
+        The scores of the reducers for each measure. NaN marks a measure that was not computed.
     std : dict of str to list of float
-        The standard deviations over the folds, drawn to either side.
+        The standard deviations over the folds, which are drawn as error bars.
     logarithmic : tuple of str, default=()
         The measures with a logarithmic scale.
 

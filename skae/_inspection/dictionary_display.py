@@ -50,12 +50,12 @@ class DictionaryDisplay:
         ``(height, width)`` or ``(channels, height, width)`` with 1 or 3 channels, if rows are
         images.
     feature_names : sequence of str or None, default=None
-        Names of the features, drawn if there are at most 30.
+        Names of the features. They are drawn if there are at most 30.
 
     Attributes
     ----------
     axes_ : ndarray of Axes
-        A grid with one for each image; a single one for a table.
+        The axes: one for each image, or one for a table.
     figure_ : matplotlib Figure
         The figure of the axes.
 
@@ -91,12 +91,12 @@ class DictionaryDisplay:
         Parameters
         ----------
         estimator : estimator with `components_`
-            Fitted, such as an autoencoder, PCA or DictionaryLearning.
+            A fitted estimator, such as an autoencoder, PCA or DictionaryLearning.
         components : sequence of int, default=None
-            The components to draw; None takes the first hundred.
+            The components to draw. None means the first hundred.
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(channels, height, width)``; None takes the estimator's
-            `image_shape`, if it has one.
+            ``(height, width)`` or ``(channels, height, width)``. None means the `image_shape` of
+            the estimator, if it has one.
         ax : matplotlib Axes, default=None
             The axes that the grid replaces; None makes a new figure.
 

@@ -30,7 +30,8 @@ class ExplainedVarianceDisplay:
     pca_ratio : array-like of shape (n_components,) or None, default=None
         The share of variance that each principal component explains.
     pca_score : float or None, default=None
-        The share of variance that all principal components explain; drawn if `pca_ratio` is None.
+        The share of variance that all principal components explain. It is drawn if `pca_ratio` is
+        None.
     name : str, default="autoencoder"
         The label of the first curve.
 
@@ -47,9 +48,9 @@ class ExplainedVarianceDisplay:
 
     Notes
     -----
-    An autoencoder optimises all of its codes together; unlike those of PCA, its first codes need
-    not be the best code of their size. So its curve may start below that of PCA and still end
-    above it.
+    The curve of an autoencoder may begin below that of PCA and end above it. The components of an
+    autoencoder are optimised together, so the first of them may explain less variance than the
+    first principal components.
 
     Examples
     --------
@@ -80,7 +81,8 @@ class ExplainedVarianceDisplay:
         estimator : autoencoder
             Fitted.
         X : array-like of shape (n_samples, n_features), default=None
-            The training rows, to which PCA is fitted. None draws PCA's total only, `pca_score_`.
+            The training rows, to which PCA is fitted. With None, only the variance that all
+            principal components explain is drawn (`pca_score_`), and not its curve.
         ax : matplotlib Axes, default=None
             The axes to draw on; None makes a new figure.
 

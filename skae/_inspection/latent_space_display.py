@@ -28,15 +28,15 @@ MAX_CLASSES = 20
 class LatentSpaceDisplay:
     """Scatter plot of two of the codes of rows, marked by `y`.
 
-    Each class has a marker and a colour. If all class names are single characters, these are the
-    markers. Numbers are drawn from dark to light.
+    Classes are drawn with different markers and colours. If all class names are single characters,
+    these characters are the markers. Numbers are drawn with colours from dark to light.
 
     Parameters
     ----------
     codes : ndarray of shape (n_samples, n_components)
         From `transform`.
     y : array-like of shape (n_samples,) or None, default=None
-        Classes or numbers; in an array of strings, the number -1 is drawn as the class "-1".
+        Classes or numbers.
     components : tuple of two int, default=(0, 1)
         The codes to draw.
 
@@ -47,7 +47,7 @@ class LatentSpaceDisplay:
     figure_ : matplotlib Figure
         The figure of the axes.
     points_ : list of matplotlib PathCollection
-        One for each class, in order; one for numbers or without `y`.
+        The points: one collection for each class, or a single one if `y` is numeric or None.
 
     Examples
     --------
@@ -81,14 +81,14 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         estimator : transformer
-            Fitted; pipelines too. Of an estimator without `transform`, such as
-            :class:`sklearn.manifold.TSNE`, the `embedding_` of the rows that it was fitted to.
+            A fitted estimator or pipeline. If it has no `transform`, as
+            :class:`sklearn.manifold.TSNE`, its attribute `embedding_` is drawn.
         X : array-like of shape (n_samples, n_features)
             Rows, as `transform` takes them.
         y : array-like of shape (n_samples,), default=None
-            Classes or numbers. More than 20 different numbers are drawn by a colour map.
+            Classes or numbers. If there are more than 20 different numbers, a colour map is used.
         components : tuple of two int, default=(0, 1)
-            The codes to draw, the first along the horizontal axis.
+            The two components to draw. The first one is on the horizontal axis.
         ax : matplotlib Axes, default=None
             The axes to draw on; None makes a new figure.
 
@@ -99,8 +99,8 @@ class LatentSpaceDisplay:
         Raises
         ------
         ValueError
-            If there are no such components, or `y` has another length; if the estimator has no
-            `transform`, and `X` another length than the rows that it was fitted to.
+            If `components` do not exist, or if `y` has another length than `X`. For an estimator
+            without `transform`, if `X` has another length than the training rows.
         TypeError
             If the estimator has neither `transform` nor `embedding_`.
         ImportError

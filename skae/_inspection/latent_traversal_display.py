@@ -40,7 +40,7 @@ class LatentTraversalDisplay:
     """Rows decoded from the mean code while one component changes.
 
     Images are drawn as images. Other rows are drawn as lines over the features, in standard
-    deviations from the mean, as columns of a table may have any units.
+    deviations from the mean of each feature.
 
     Parameters
     ----------
@@ -56,12 +56,13 @@ class LatentTraversalDisplay:
     feature_names : sequence of str or None, default=None
         Names of the features, drawn if there are at most 30.
     mean, std : array-like of shape (n_features,), default=0.0 and 1.0
-        The zero and the unit of lines.
+        Lines are drawn as ``(decoded - mean) / std``.
 
     Attributes
     ----------
     axes_ : ndarray of Axes
-        One row for each traversal; one column for each step of images, one column for lines.
+        The axes, with one row for each traversal. There is one column for each step if rows are
+        images, and a single column otherwise.
     figure_ : matplotlib Figure
         The figure of the axes.
 
@@ -105,19 +106,19 @@ class LatentTraversalDisplay:
         Parameters
         ----------
         estimator : transformer with `inverse_transform`
-            Fitted; pipelines too.
+            A fitted estimator or pipeline.
         X : array-like of shape (n_samples, n_features)
-            Rows whose codes determine the mean code and the ranges of the components.
+            Rows. The mean and the range of each component are computed from their codes.
         components : sequence of int, default=None
-            The components that change; None takes the first five.
+            The components that change. None means the first five.
         n_steps : int, default=7
             Number of values of each component.
         spread : float, default=2.0
-            Largest distance from the mean code to either side, in standard deviations of the
-            component; the values stay within the range of the codes of `X`.
+            Largest distance from the mean code, in standard deviations of the component. Values are
+            within the range of the codes of `X`.
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(channels, height, width)``; None takes the estimator's
-            `image_shape`, if it has one.
+            ``(height, width)`` or ``(channels, height, width)``. None means the `image_shape` of
+            the estimator, if it has one.
         ax : matplotlib Axes, default=None
             The axes that the grid replaces; None makes a new figure.
 

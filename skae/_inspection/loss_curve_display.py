@@ -38,7 +38,7 @@ class LossCurveDisplay:
     figure_ : matplotlib Figure
         The figure of the axes.
     lines_ : list of matplotlib Line2D
-        The curves: training rows, then held-out rows.
+        The curves of the training rows and of the held-out rows.
     pca_line_ : matplotlib Line2D or None
         The level of PCA.
 
@@ -67,8 +67,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : autoencoder
-            Fitted. The level of PCA is drawn if training started at PCA: with ``init="pca"`` and
-            without `warm_start`.
+            A fitted autoencoder. The loss of PCA is drawn if training started with PCA.
         ax : matplotlib Axes, default=None
             The axes to draw on; None makes a new figure.
 

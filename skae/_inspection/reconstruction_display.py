@@ -39,16 +39,16 @@ LINE_STYLES = ("-", "--", ":", "-.")
 class ReconstructionDisplay:
     """Rows, their reconstructions and the differences, as images or as lines.
 
-    A difference is the reconstruction minus the row; ``rms`` is the root of its mean square. In
-    images of differences zero is grey. Lines are in standard deviations from the mean, as columns
-    of a table may have any units.
+    The differences are reconstructions minus rows, and ``rms`` is their root mean square. If rows
+    are images, differences are drawn as images in which zero is grey. Other rows are drawn as lines
+    over the features, in standard deviations from the mean of each feature.
 
     Parameters
     ----------
     original : ndarray of shape (n_rows, n_features)
         The rows.
     restored : dict of str to ndarray of shape (n_rows, n_features)
-        The reconstructions, by the name of the reducer.
+        The reconstructions. The keys are the names of the reducers.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(channels, height, width)`` with 1 or 3 channels, if rows are
         images.
@@ -60,9 +60,9 @@ class ReconstructionDisplay:
     Attributes
     ----------
     axes_ : ndarray of Axes
-        One column for each row of `X`. For images, one row for the originals, then two for each
-        reducer: the reconstructions and their differences from the originals. For lines, two rows:
-        originals and reconstructions, and the differences.
+        The axes, with one column for each row of `X`. If rows are images, there is one row of axes
+        for the originals, and two for each reducer: reconstructions and differences. Otherwise
+        there are two rows: originals with reconstructions, and differences.
     figure_ : matplotlib Figure
         The figure of the axes.
 
@@ -105,16 +105,17 @@ class ReconstructionDisplay:
         Parameters
         ----------
         estimator : transformer with `inverse_transform`
-            Fitted; pipelines too.
+            A fitted estimator or pipeline.
         X : array-like of shape (n_samples, n_features)
-            Rows, of which the first `n_rows` are drawn. All of them determine the units of lines.
+            Rows. The first `n_rows` are drawn. The mean and the standard deviation of each feature
+            are those of all rows.
         baseline : transformer with `inverse_transform`, default=None
             Another reducer, such as PCA, fitted to the same rows, to compare with.
         n_rows : int, default=6
             Number of rows to draw.
         image_shape : tuple of int or None, default=None
-            ``(height, width)`` or ``(channels, height, width)``; None takes the estimator's
-            `image_shape`, if it has one.
+            ``(height, width)`` or ``(channels, height, width)``. None means the `image_shape` of
+            the estimator, if it has one.
         ax : matplotlib Axes, default=None
             The axes that the grid replaces; None makes a new figure.
 

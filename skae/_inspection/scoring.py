@@ -14,23 +14,23 @@ from .protocols import Reducer
 def make_reconstruction_scorer(metric: str = "explained_variance") -> "_ReconstructionScorer":
     """Make a scorer that measures how well a transformer reconstructs rows.
 
-    Most reducers of scikit-learn have no `score`, so that `GridSearchCV` cannot tune them by
-    default. With this scorer it can: `transform`, then `inverse_transform`, then `metric`. Entries
-    of `X` that are NaN are ignored.
+    Most transformers of scikit-learn have no method `score`, so `GridSearchCV` needs a scorer. This
+    scorer calls `transform` and `inverse_transform`, and compares the result with `X` by `metric`.
+    Missing values (NaN) are left out.
 
     Parameters
     ----------
     metric : {"explained_variance", "neg_mean_squared_error", "neg_mean_absolute_error"}, \
-            default="explained_variance"
-        The score; higher is better in each case. ``"explained_variance"`` is the share of the sum
-        of squares about the mean of the scored rows that is reconstructed, 1 at best. The other two
-        are per entry, in the (squared) units of `X`.
+        default="explained_variance" The score; higher is better. ``"explained_variance"`` is the
+        share of the variance of the scored rows that the reconstructions explain, 1 at best. The
+        other two are the mean squared and the mean absolute error of an entry, with a negative
+        sign.
 
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y=None)`` returns a float and ignores `y`. It can be pickled. It
-        raises a TypeError if the estimator has no `inverse_transform`.
+        A function ``scorer(estimator, X, y=None)`` that returns a float and ignores `y`. It raises
+        a TypeError if the estimator has no `inverse_transform`.
 
     See Also
     --------
@@ -38,9 +38,8 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> "_Reconstr
 
     Notes
     -----
-    A scorer gets the scored rows only, so its explained variance is about *their* mean, as that
-    of R²; :func:`compare_reducers` uses the mean of the training rows. The order of reducers on a
-    fold is the same.
+    The scorer computes the variance about the mean of the scored rows, as R² does.
+    :func:`compare_reducers` uses the mean of the training rows instead, so its values differ.
 
     Examples
     --------

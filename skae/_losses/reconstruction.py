@@ -21,7 +21,7 @@ from .._graph.special_functions import log_factorial
 
 
 class ReconstructionLoss(ABC):
-    """The loss of a raw output against the observed value, per entry and per row."""
+    """Base class of reconstruction losses, functions of an entry and of the decoder's output."""
 
     name: ClassVar[str]
     description: ClassVar[str]  # for the documentation of the parameter `loss`
@@ -40,11 +40,11 @@ class ReconstructionLoss(ABC):
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
-        """The inverse link: the reconstruction, in the units of `X`, of a raw output."""
+        """The reconstruction, in the units of `X`, that belongs to an output of the decoder."""
 
     @abstractmethod
     def link(self, mean: Tensor) -> Tensor:
-        """The raw output of a reconstruction; values out of the domain are clipped."""
+        """The inverse function of `mean`. Values outside its domain are clipped."""
 
     @abstractmethod
     def link_derivative(self, mean: Tensor) -> Tensor:
@@ -52,15 +52,15 @@ class ReconstructionLoss(ABC):
 
     @abstractmethod
     def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The derivative of the loss of each entry in its raw output."""
+        """The derivative of the loss of each entry with respect to the decoder's output."""
 
     @abstractmethod
     def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
-        """The Fisher information of each entry; that of a parabola above the absolute error."""
+        """The weight of each entry in a projection step: the Fisher information of the loss."""
 
     @abstractmethod
     def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The constant a and the slope b if the loss is ``a + b x`` up to a term of x alone."""
+        """The numbers a and b such that the loss is ``a + b x`` plus a function of x only."""
 
     @abstractmethod
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:

@@ -123,9 +123,10 @@ class DecoderForm(NamedTuple):
 class Autoencoder(nn.Module):
     """The network of an autoencoder: PCA plus an encoder g and a decoder f.
 
-    ``code = V (x - mean) + g(x)`` and ``raw = link(mean + V' code) + f(code)``, where V has the
-    principal components. Before training g = f = 0, and this is PCA. It is also PCA for codes far
-    from those of all training rows: f decreases to zero from `max_train_distance` on.
+    The code of a row x is ``V (x - mean) + g(x)``, where V holds the principal components. The raw
+    output of the decoder is ``link(mean + V' code) + f(code)``. Before training, the networks g and
+    f are zero, so the autoencoder is PCA. f is multiplied by a factor that decreases to zero for
+    codes whose distance from the mean code exceeds `max_train_distance`.
     """
 
     pca_path: PCAPath
@@ -163,12 +164,12 @@ class Autoencoder(nn.Module):
         return self.pca_path.encode(centred) + self.scales.delta_scale * delta_code
 
     def pca_code(self, x: Tensor) -> Tensor | None:
-        """The codes of PCA alone, from which a projection may start; None without a PCA path."""
+        """The codes of PCA, or None if ``init="random"``."""
         path = self.pca_path
         return cast(Tensor, path.encode(torch.nan_to_num(x - path.mean))) if path.active else None
 
     def project_codes(self, n_steps: int) -> None:
-        """Set the number of steps with which codes are projected, and what follows from it."""
+        """Set the number of steps of the projection, and the limits that depend on it."""
         self.n_projection_steps = n_steps
         # A projection does not leave the row of the training data that is nearest, or PCA: the
         # networks may follow rows that are further out.
@@ -191,7 +192,7 @@ class Autoencoder(nn.Module):
         return self.link(self.pca_path.decode(code)) + self.scales.output_scale * delta_raw
 
     def decoder_form(self) -> DecoderForm:
-        """The terms of `decode`; a subclass with another `decode` has to define its own."""
+        """The terms of `decode`. A subclass that overrides `decode` must override this as well."""
         components = self.pca_path.components if self.pca_path.active else None
         fade = None if self.training else self.fade  # in training the distance is infinite
         return DecoderForm(components, self.scales.inverse_code_scale, fade)
@@ -236,7 +237,7 @@ class Autoencoder(nn.Module):
         return layer_to_graph(graph, self.decoder, scaled)
 
     def set_inputs_of_tied_layers(self, graph: Graph) -> None:
-        """Set the number of inputs of a decoder that is tied to a part of the encoder."""
+        """Set the number of inputs of a decoder with `tied_weights`."""
         # A posterior's encoder has two outputs per component: a decoder is tied to the first half.
         tied = (layer for layer in self.modules() if isinstance(layer, TransposedLinear))
         graph.n_inputs |= {layer: len(self.scales.inverse_code_scale) for layer in islice(tied, 1)}

@@ -69,9 +69,9 @@ class AutoencoderClassifier(
 
         F <- 0.99 S F + Y        S = D^-1/2 W D^-1/2,  W_ij = exp(-|code_i - code_j|^2 / (s_i s_j))
 
-    Y has a one for each label and s_i is the root mean square distance of row i from its neighbours
-    [3]_; the largest entry of a row of F is its pseudo-label. Finally, the encoder with a softmax
-    on its codes is trained on noisy rows with labels, a third of each epoch, and pseudo-labels::
+    Y has a one for each label, and s_i is the root mean square distance of row i from its
+    neighbours [3]_. The pseudo-label of a row is the class with the largest entry in F. Finally, a
+    softmax layer is added to the encoder, and both are trained on labels and pseudo-labels::
 
         minimise over encoder, W, b    mean of -log softmax(W encode(x + noise) + b)[label]
 
@@ -80,11 +80,10 @@ class AutoencoderClassifier(
     Parameters
     ----------
     estimator : autoencoder of this package, FrozenEstimator or None, default=None
-        The autoencoder that is pre-trained: a clone of it is fitted to all rows. A fitted
-        autoencoder inside a `sklearn.frozen.FrozenEstimator` is not fitted again, so that several
-        classifiers can share one pre-training; it is not changed. None is a
-        :class:`DenoisingAutoencoder` with 64 components, or as many as the shape of `X` allows, and
-        a corruption level of 0.5.
+        The autoencoder. `fit` fits a clone of it to all rows. To use a fitted autoencoder without
+        fitting it again, pass it inside a `sklearn.frozen.FrozenEstimator`. None means a
+        :class:`DenoisingAutoencoder` with a corruption level of 0.5 and 64 components, or as many
+        as the shape of `X` allows.
 
     n_neighbors : int, default=10
         Neighbours of a row in the graph.
@@ -184,10 +183,10 @@ class AutoencoderClassifier(
             Labels. -1 means "no label". If there is only one other value, -1 is a class, and there
             is a warning. If labels are strings, use an array of objects.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
-            Rows for early stopping of the pre-training, in place of a share of `X`.
+            Held-out rows for early stopping. None means that a share of `X` is held out.
         groups : array-like of shape (n_samples,), default=None
-            Labels of rows that belong together, such as the patient of each row; the pre-training
-            holds them out together. Not used with `X_val`, nor with a `FrozenEstimator`.
+            Labels of rows that belong together, such as the patient of each row. Rows with equal
+            labels are held out together. Not used with `X_val` or a `FrozenEstimator`.
 
         Returns
         -------

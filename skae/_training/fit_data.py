@@ -50,15 +50,17 @@ class FitData:
     X : ndarray, CSR matrix or Tensor of shape (n_samples, n_features)
         The training rows; a tensor if they are on an accelerator.
     X_input : array-like
-        The same in the array namespace of the user.
+        The training rows as the user has passed them: a NumPy array, a tensor or another array.
     rows, held_out_rows : Dataset
-        The training and the held-out rows in the network's units, ``(X - shift) / scale``.
+        Data sets that contain the training and the held-out rows, as ``(X - shift) / scale``.
     train, held_out : Tensor of int
-        Indices into `rows` and into `held_out_rows`.
+        Indices of the training rows in `rows`, and of the held-out rows in `held_out_rows`.
     shift : ndarray of shape (n_features,)
-        Subtracted from `X`: the mean, or 0 for log loss and Poisson.
+        The number that is subtracted from each column of `X`: its mean, or 0 for log loss and
+        Poisson loss.
     scale : float
-        Divides `X`: the root mean square of the columns' standard deviations, or 1.
+        The number by which `X` is divided: the root mean square of the columns' standard
+        deviations, or 1 for log loss and Poisson loss.
     moments : Moments
         Mean and standard deviation of each column, in the units of `X`.
     loss : ReconstructionLoss
@@ -72,7 +74,7 @@ class FitData:
     group : SingleProcess
         The processes that train one model together.
     fitted : FittedAutoencoder or None
-        The network of an earlier fit that is continued.
+        The network of an earlier fit, if its training is continued.
     held_out_groups : torch.Tensor or None
         The group of each held-out row, numbered from 0, if groups of rows are held out together.
     """
@@ -97,12 +99,12 @@ class FitData:
     _components: PrincipalComponents | None = None
 
     def rng(self, device: torch.device | str = "cpu") -> torch.Generator:
-        """A new random generator for corruption and sampling, in the same state each time."""
+        """Return a new random generator. Each call returns one with the same seed."""
         # Processes whose rows had the same noise would learn from less noise.
         return torch.Generator(device).manual_seed(self.seeds.noise + self.group.rank)
 
     def principal_components(self, n_components: int | float) -> PrincipalComponents:
-        """So many principal components of the training rows, or those that explain a share."""
+        """Principal components of the training rows, by their number or explained variance."""
         if self._components is None:
             components = principal_components(
                 self.X, self.moments, n_components, self.seeds.components, self.group

@@ -24,21 +24,19 @@ LARGE_STEP = 50_000_000
 def fit_together(n_fits: int = 48) -> Iterator[None]:
     """Train the small networks of a search together, which is faster than one by one.
 
-    Within this context the fits of a search that uses joblib, such as `GridSearchCV`,
-    `cross_val_score` or `learning_curve`, advance together in one process, epoch by epoch. Epochs
-    of networks with the same hidden layers are computed as one, for any sizes of codes and any
-    folds: on a small machine most of the time of a small network is spent between the products, not
-    in them.
+    Use this context manager around a search that uses joblib, such as `GridSearchCV`,
+    `cross_val_score` or `learning_curve`. The networks of the search are then trained at the same
+    time in one process. Networks with the same hidden layers are computed together, which takes
+    less time than one after the other.
 
-    Results are those of separate fits except for rounding errors: other networks in the computation
-    change the last digits of each step, as another machine would. Networks that cannot be trained
-    together (see Notes) are trained one after the other.
+    Results are equal to those of separate fits up to rounding errors. Networks that cannot be
+    trained together (see Notes) are trained one after the other.
 
     Parameters
     ----------
     n_fits : int, default=48
-        Largest number of fits at a time, at least 2; each holds its fold of the rows. `n_jobs` has
-        no effect.
+        Maximum number of fits at a time, at least 2. More fits need more memory, because each has
+        its own training rows. `n_jobs` has no effect.
 
     See Also
     --------
@@ -46,10 +44,10 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
 
     Notes
     -----
-    Trained together: `AutoencoderTransformer` and `DenoisingAutoencoder` with dense layers, the
-    squared error and no penalty, in float32, alone or as a step of a `Pipeline`. Networks with
-    large layers use a processor fully and gain little. Other estimators are fitted one after the
-    other.
+    These estimators can be trained together, also as a step of a `Pipeline`:
+    `AutoencoderTransformer` and `DenoisingAutoencoder` with dense layers, the squared error,
+    ``alpha=0`` and float32. Other estimators are fitted one after the other. Large networks do not
+    become faster.
 
     Examples
     --------

@@ -41,9 +41,9 @@ class TrainingSource(NamedTuple):
 class Objective(ABC):
     """Base class of objectives: a loss for each row of a batch, to be minimised.
 
-    A subclass defines :meth:`per_row`, which reads like the equation of the method. All else has
-    a default. Training minimises the mean of `per_row` over the training rows, and compares epochs
-    by its mean over the held-out rows.
+    A subclass must define :meth:`per_row`, the loss of each row. All other methods have defaults.
+    Training minimises the mean of `per_row` over the training rows, and compares epochs by its mean
+    over the held-out rows.
 
     See Also
     --------
@@ -52,11 +52,11 @@ class Objective(ABC):
 
     Notes
     -----
-    `network.encode` maps a batch to codes, `network.decode` maps codes to raw reconstructions: the
-    argument of a :class:`ReconstructionLoss`. Batches are in the network's units,
-    ``(X - mean_) / s``, where s is the root mean square of the columns' standard deviations;
-    for log loss and Poisson in the units of `X`. Entries that were not observed are NaN; `encode`
-    replaces them by the mean.
+    `network.encode` maps a batch to codes. `network.decode` maps codes to raw outputs, which are
+    the reconstructions for the squared error, logits for log loss and logarithms for Poisson loss.
+    Batches have the units ``(X - mean_) / s``, where s is the root mean square of the columns'
+    standard deviations. For log loss and Poisson loss they have the units of `X`. Missing values
+    are NaN, and `encode` replaces them by the mean.
 
     Examples
     --------
@@ -107,18 +107,18 @@ class Objective(ABC):
         network : Autoencoder
             The network that is trained; ``network.training`` is False for held-out rows.
         x : Tensor of shape (n_samples, n_features)
-            Rows in the network's units; NaN means "not observed".
+            Rows in the units described above. NaN marks missing values.
         rng : torch.Generator
-            The only source of random numbers that may be used.
+            The generator to use for all random numbers.
 
         Returns
         -------
         loss : Tensor of shape (n_samples,)
-            One number for each row, summed over its observed features.
+            The loss of each row: the sum over its observed features.
         """
 
     def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
-        """Rows as the encoder reads them in training: `x`, unless the objective corrupts them.
+        """Input of the encoder in training, by default `x`; override it to add noise.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Objective(ABC):
 
     @property
     def corrupts_input(self) -> bool:
-        """Whether :meth:`network_input` is anything but the rows themselves."""
+        """Whether :meth:`network_input` differs from `x`."""
         return getattr(self.network_input, "__func__", None) is not _UNCHANGED_INPUT
 
     @property
@@ -142,7 +142,7 @@ class Objective(ABC):
         return False
 
     def stages(self, network: Autoencoder) -> "tuple[Objective, ...]":
-        """The objectives that are trained one after the other: this one, or a faster one before it.
+        """The objectives that are minimised one after the other, by default this one only.
 
         Held-out rows are evaluated by this one in every stage.
 
@@ -154,12 +154,12 @@ class Objective(ABC):
         Returns
         -------
         objectives : tuple of Objective
-            One, or two: the second has the last tenth of the epochs.
+            One or two objectives. The second one is minimised in the last tenth of the epochs.
         """
         return (self,)
 
     def acceptance(self, network: Autoencoder) -> Acceptance:
-        """The evidence of held-out rows with which the initial weights are replaced.
+        """How much better than the initial weights a network must be on held-out rows.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class Objective(ABC):
         return Acceptance()
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
-        """The gradient of the mean of :meth:`per_row`, here by autograd.
+        """Return a function that computes the gradient of the mean of :meth:`per_row`.
 
         A subclass may define a faster one, which must return the same numbers.
 
@@ -182,13 +182,13 @@ class Objective(ABC):
         network : Autoencoder
             Its parameters receive the gradient.
         source : TrainingSource
-            The rows, the random generator, the precision of the layers.
+            The training rows, the random generator and the precision of the layers.
 
         Returns
         -------
         gradient : callable
-            ``gradient(index)`` returns the mean loss of the rows at `index` and leaves its
-            gradient in ``parameter.grad`` of each parameter.
+            A function ``gradient(index)`` that computes the mean loss of the rows at `index`. It
+            returns this loss and stores the gradient in ``parameter.grad`` of each parameter.
         """
         steps = count()
         low_precision = source.dtype != torch.float32
@@ -208,19 +208,19 @@ class Objective(ABC):
         return by_autograd(losses_at)
 
     def prepare_network(self, network: Autoencoder, data: "FitData") -> None:
-        """Attach to a new network what :meth:`per_row` has to know of the training rows.
+        """Add values to a new network that :meth:`per_row` computes from the training rows.
 
         Not called for a network whose training continues.
         """
 
     def calibrate(self, fitted: FittedAutoencoder, data: "FitData") -> None:
-        """Set what depends on the trained weights and all rows, at the end of `fit`.
+        """Set values of the network that depend on the trained weights, at the end of `fit`.
 
         Not called by `partial_fit`.
         """
 
     def to_data_units(self, loss: float, data: "FitData") -> float:
-        """A mean of :meth:`per_row` in the units of `score_samples`, for `loss_curve_`."""
+        """Convert a mean of :meth:`per_row` to the units of `score_samples`, for `loss_curve_`."""
         return loss * data.scale**data.loss.degree
 
 
