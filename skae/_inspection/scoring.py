@@ -21,10 +21,10 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> "_Reconstr
     Parameters
     ----------
     metric : {"explained_variance", "neg_mean_squared_error", "neg_mean_absolute_error"}, \
-        default="explained_variance" The score; higher is better. ``"explained_variance"`` is the
-        share of the variance of the scored rows that the reconstructions explain, 1 at best. The
-        other two are the mean squared and the mean absolute error of an entry, with a negative
-        sign.
+            default="explained_variance"
+        The score; higher is better. ``"explained_variance"`` is the share of the variance of the
+        scored rows that the reconstructions explain, 1 at best. The other two are the mean squared
+        and the mean absolute error of an entry, with a negative sign.
 
     Returns
     -------

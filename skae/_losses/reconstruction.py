@@ -21,7 +21,7 @@ from .._graph.special_functions import log_factorial
 
 
 class ReconstructionLoss(ABC):
-    """Base class of reconstruction losses, functions of an entry and of the decoder's output."""
+    """Base class of losses: functions of an entry and of the decoder's output."""
 
     name: ClassVar[str]
     description: ClassVar[str]  # for the documentation of the parameter `loss`
