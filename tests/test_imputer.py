@@ -370,7 +370,7 @@ def test_columns_without_an_observed_cell_are_named_once(keep, global_random_see
     assert filled.shape == (60, 3 + keep)
     if keep:
         assert not filled[:, 2].any()
-    with pytest.raises(ValueError, match="Every cell of X is missing"):
+    with pytest.raises(ValueError, match="Every entry of X is missing"):
         clone(imputer).set_params(keep_empty_features=False).fit(frame[["c"]])
 
 

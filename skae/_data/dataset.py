@@ -73,6 +73,21 @@ def tensor_blocks(
     return (as_tensor(dense_block(X, rows), dtype, device) for rows in row_blocks(X, width, times))
 
 
+def observed_rows(X: Rows) -> np.ndarray:
+    """Whether each row has an entry that is not missing, (n_samples,)."""
+    if not isinstance(X, np.ndarray | Tensor):
+        n_before = np.append(0, np.cumsum(np.isnan(X.data)))
+        return n_before[X.indptr[1:]] - n_before[X.indptr[:-1]] < X.shape[1]
+    if isinstance(X, Tensor):
+        return (~X.isnan()).any(1).cpu().numpy()
+    return np.concatenate([~np.isnan(X[rows]).all(axis=1) for rows in row_blocks(X)])
+
+
+def nothing_observed() -> ValueError:
+    """The error about rows without any entry."""
+    return ValueError("Every entry of X is missing: there is nothing to learn from.")
+
+
 class Dataset(ABC):
     """Rows in the units of the network, gathered in batches.
 

@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from .dataset import Rows, row_blocks, stored_width, tensor_blocks
+from .dataset import Rows, nothing_observed, row_blocks, stored_width, tensor_blocks
 from .device import as_array, max_float_dtype
 from .forks import IMPORT_LOCK
 from .process_group import SINGLE_PROCESS, SingleProcess
@@ -38,6 +38,8 @@ def moments(X: Rows, group: SingleProcess = SINGLE_PROCESS) -> Moments:
     n_observed, mean, variance = reduce(_merge, group.gather(own))
     n_entries = sum(group.gather(X.shape[0])) * X.shape[1]
     never_observed = np.isnan(mean)
+    if never_observed.all():
+        raise nothing_observed()
     if not np.isfinite(variance[~never_observed]).all():
         raise ValueError("X has values too large to square in float64; divide X by a constant.")
     mean = np.where(never_observed, 0.0, mean)

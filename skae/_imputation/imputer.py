@@ -182,7 +182,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             if groups is not None:
                 groups = RowGroups.from_labels(groups, len(cells))
             is_missing = is_marker(cells, self.missing_values)
-            stats = moments(np.where(is_missing, np.nan, cells))  # refuses values too large
+            # Refuses values too large, and rows without any observed cell.
+            stats = moments(np.where(is_missing, np.nan, cells))
             self._fit_initial_imputer(cells, is_missing)
             kept = self._is_kept
             cells, is_missing = cells[:, kept], is_missing[:, kept]
@@ -260,7 +261,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     def _fit_initial_imputer(self, cells: np.ndarray, is_missing: np.ndarray) -> None:
         if not self.keep_empty_features:
-            _check_empty(self, np.logical_and.reduce(is_missing))
+            _warn_of_empty_columns(self, np.logical_and.reduce(is_missing))
         marker = self.missing_values
         self.initial_imputer_ = SimpleImputer(
             missing_values=marker,
@@ -331,12 +332,9 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
         if hasattr(self, "_min"):  # version 0.1 had the range in standard units
-            low, high = (
-                _without_rounding(self._mean + self._std * end, self._std)
-                for end in (self._min, self._max)
-            )
-            del self._min, self._max
-            self._lowest, self._highest = low, high
+            standard = np.stack([vars(self).pop("_min"), vars(self).pop("_max")])
+            ends = self._mean + self._std * standard
+            self._lowest, self._highest = _without_rounding(ends, self._std)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "error_ratio_")
@@ -348,10 +346,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         return tags
 
 
-def _check_empty(imputer: AutoencoderImputer, is_empty: np.ndarray) -> None:
-    """Raise an error if there is no observed cell, and warn of columns without one."""
-    if is_empty.all():
-        raise ValueError("Every cell of X is missing: there is nothing to learn from.")
+def _warn_of_empty_columns(imputer: AutoencoderImputer, is_empty: np.ndarray) -> None:
+    """Warn of columns without an observed cell."""
     if is_empty.any():
         names = getattr(imputer, "feature_names_in_", np.arange(len(is_empty)))
         warn_user(

@@ -256,7 +256,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; missing values (NaN) do not contribute.
+            Rows; missing values (NaN) do not contribute. A row without any value has the score 0.
 
         Returns
         -------

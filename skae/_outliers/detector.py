@@ -11,7 +11,7 @@ from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
-from .._data.dataset import Rows
+from .._data.dataset import Rows, observed_rows
 from .._data.fit_params import accepted_fit_params, fitting_part
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
@@ -141,7 +141,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Training rows; NaN marks missing values.
+            Training rows; NaN marks missing values. Rows without any value are left out.
         y : ignored
             Present by scikit-learn's convention.
         groups : array-like of shape (n_samples,), default=None
@@ -164,6 +164,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             X = validate_rows(self, X, reset=True, ensure_min_samples=2)
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
+            X, groups = _rows_with_entries(X, groups)
             unfitted = self._new_estimator()
             with nullcontext() if self.novelty else without_warnings():
                 self.estimator_ = _fit(clone(unfitted), X, groups)
@@ -182,7 +183,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; missing values (NaN) do not contribute.
+            Rows; missing values (NaN) do not contribute. A row without any value has the score 0.
 
         Returns
         -------
@@ -273,6 +274,14 @@ def _contributions(estimator: Scorer, X: Rows) -> np.ndarray:
 
 def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
     return _contributions(estimator, X).sum(axis=1)
+
+
+def _rows_with_entries(X: Rows, groups: np.ndarray | None) -> tuple[Rows, np.ndarray | None]:
+    """The rows that are not missing as a whole: the others would be those with the least error."""
+    observed = observed_rows(X)
+    if observed.all() or not observed.any():  # of no row at all `fit` of the estimator says so
+        return X, groups
+    return X[observed], None if groups is None else groups[observed]
 
 
 def _fit(unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:
