@@ -162,6 +162,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
+def page_parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser of a benchmark that writes a page of its own."""
+    result = parser(description)
+    result.add_argument("--page", action="store_true", help="only write the page")
+    return result
+
+
 def markdown_table(header: tuple[str, ...], rows: list[tuple]) -> list[str]:
     """A table; the first column is left-aligned, numbers have three digits."""
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]

@@ -16,7 +16,7 @@ from _timing import (
     in_fresh_process,
     markdown_table,
     mean_squared_error,
-    parser,
+    page_parser,
     read,
 )
 from data_sets import ROOT, images, present
@@ -62,17 +62,20 @@ def run(network: str, epochs: int, rows: int) -> dict:
 
 HEAD = f"""# Convolutions
 
-`AutoencoderTransformer` with convolutions (`image_shape`) and with dense layers, beside PCA, on
-Fashion-MNIST with 64 components. The error is the mean squared error of a pixel in [0, 1] over the
-10,000 test images. "Convolutions 16-32" has 16 channels in the first layer and 32 in the second. A
-published convolutional autoencoder with 64 components has an error of {PUBLISHED} after 50 epochs
-(Sainburg, McInnes and Gentner, 2021).
+This page compares three reductions of Fashion-MNIST images to 64 components:
+`AutoencoderTransformer` with convolutions (`image_shape`), `AutoencoderTransformer` with dense
+layers, and PCA. The error is the mean squared error of a pixel in [0, 1] over the 10,000 test
+images. "Convolutions 16-32" has 16 channels in the first layer and 32 in the second.
 
     python benchmarks/convolutional.py
 
-Dense layers have the lowest error and take less time than convolutions. Seconds are those of `fit`,
-elapsed and of the processor, on one core, while other processes were running. Early stopping may
-end a fit before its last epoch. Measured with version 0.1.0.
+Dense layers have the lowest error, and take less time than convolutions. A published convolutional
+autoencoder with 64 components has an error of {PUBLISHED} after 50 epochs (Sainburg, McInnes and
+Gentner, 2021).
+
+The times are those of `fit` on one core. Other processes were running, so processor seconds are
+more reliable than elapsed seconds. Early stopping may end a fit before its last epoch. The figures
+are for version 0.1.0.
 """
 
 
@@ -95,11 +98,10 @@ def page(records: dict) -> str:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = page_parser(__doc__)
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=tuple(NETWORKS))
     options.add_argument("--epochs", type=int, default=50)
     options.add_argument("--rows", type=int, default=60_000)
-    options.add_argument("--page", action="store_true", help="only write the page")
     arguments = options.parse_args()
     if arguments.page:
         PAGE.write_text(page(read(RESULTS / "convolutional.json")["records"]))

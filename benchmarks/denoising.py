@@ -20,12 +20,11 @@ prints a line for each case, writes `benchmarks/results/denoising.json` and the 
 is a smoke test; `--page` only writes the page.
 """
 
-import argparse
 import json
 from itertools import product
 
 import numpy as np
-from _timing import Timer
+from _timing import Timer, page_parser
 from data_sets import ROOT, folder
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, KernelPCA
@@ -222,50 +221,54 @@ def page(results: dict) -> str:
     lines = [
         "# Denoising",
         "",
-        "`DenoisingAutoencoder` beside PCA, a linear filter and kernel PCA. These three have the",
-        "parameters that are best on the test images; the autoencoder has one configuration for",
-        "each table. Measured with version 0.2.0; seconds are those of the fit of the autoencoder,",
-        "while other processes were running.",
+        "This page compares `DenoisingAutoencoder` with PCA, a linear filter and kernel PCA. The",
+        "parameters of these three methods are the best ones for the test images. The autoencoder",
+        "has the same parameters for all rows of a table. The times are those of the fit of the",
+        "autoencoder, while other processes were running. The figures are for version 0.2.0.",
         "",
         "    python benchmarks/denoising.py",
         "",
         "## Training on rows without noise",
         "",
-        "The training set is 10,000 MNIST images, the test set 2000 others with Gaussian noise or",
-        "with pixels that are set to zero (masking). The table has the peak signal-to-noise ratio",
-        "in decibels; higher is better. The linear filter is a ridge regression from noisy to",
-        "clean rows. The autoencoder is",
-        f"`DenoisingAutoencoder({_arguments(FROM_CLEAN)})`",
-        "with the noise of the test rows as `corruption`.",
+        "The training set contains 10,000 images of MNIST without noise. The test set contains",
+        "2000 other images, to which Gaussian noise is added, or in which some pixels are set to",
+        "zero (masking). The table has the peak signal-to-noise ratio in decibels. Higher is",
+        "better. The linear filter is a ridge regression from noisy to clean rows. The autoencoder",
+        "is",
+        f"`DenoisingAutoencoder({_arguments(FROM_CLEAN)})`,",
+        "trained with the noise of the test set.",
         "",
         *_table(results["clean"], ".2f"),
         "",
         "## Training on noisy rows",
         "",
-        "The training set is 1000 images with Gaussian noise of standard deviation 0.25, the test",
-        "set others with such noise. No method is trained on images without noise. The table has",
-        "the mean squared error relative to the images without noise; lower is better. The",
-        "autoencoder is",
-        f"`DenoisingAutoencoder({_arguments(FROM_NOISY)})` with",
-        "64 components, or half as many as pixels if that is fewer. The column",
-        '"trained without corruption" is `AutoencoderTransformer` with the same parameters. Kernel',
-        "PCA has the parameters of scikit-learn's example, and the best of 37 combinations for",
-        "each set.",
+        "Here all training images and all test images have Gaussian noise of standard deviation",
+        "0.25, so no method is trained on images without noise. The training set contains 1000",
+        "images. The table has the mean squared difference between the denoised images and the",
+        "images without noise; lower is better.",
+        "",
+        "- kernel pca, as in the example: with the parameters of scikit-learn's example;",
+        "- kernel pca, best: the best of 37 combinations of parameters for each data set;",
+        "- trained without corruption: `AutoencoderTransformer` with the parameters of the",
+        "  autoencoder;",
+        "- autoencoder:",
+        f"  `DenoisingAutoencoder({_arguments(FROM_NOISY)})`.",
+        "  The number of components is 64, or half the number of pixels if that is fewer.",
         "",
         *_table([_renamed(case) for case in results["noisy"]], ".4f"),
         "",
-        "Kernel PCA with the best parameters for each set has a lower error on the MNIST and the",
-        "Fashion-MNIST images, the autoencoder on the digits.",
+        "On MNIST and Fashion-MNIST, kernel PCA with the best parameters has the lowest error. On",
+        "the digits, the autoencoder has the lowest error.",
     ]
     if results.get("levels"):
         lines += [
             "",
             "## Level of corruption in training",
             "",
-            "Squared error relative to that of PCA on test rows with Gaussian noise of 0, 0.25,",
-            "0.5 and 1 times the root mean square of the columns' standard deviations; geometric",
-            "mean over digits, 2000 MNIST images, letter and wine_quality. Below 1 is better than",
-            "PCA.",
+            "The table has the squared error of test rows divided by that of PCA. Gaussian noise",
+            "is added to the test rows, with a standard deviation of 0, 0.25, 0.5 or 1 times the",
+            "root mean square of the columns' standard deviations. Figures are geometric means",
+            "over digits, 2000 images of MNIST, letter and wine_quality.",
             "",
             *_table(_over_sets(results["levels"]), ".2f"),
         ]
@@ -305,11 +308,9 @@ def _over_sets(results: list[dict]) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test; writes no files")
-    parser.add_argument("--levels", action="store_true", help="also measure levels of corruption")
-    parser.add_argument("--page", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
+    options = page_parser(__doc__)
+    options.add_argument("--levels", action="store_true", help="also measure levels of corruption")
+    arguments = options.parse_args()
     if arguments.page:
         PAGE.write_text(page(json.loads(RESULTS.read_text())))
         return

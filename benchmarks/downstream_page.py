@@ -5,7 +5,7 @@
 The page has those seeds of a reducer that all measured sets have.
 """
 
-from itertools import product
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,19 +19,19 @@ MARGIN = 0.005  # smaller differences between two scores are not counted
 HEAD = f"""\
 # Features for other models
 
-Models that are fitted to codes instead of all columns, and their scores on test rows. The codes of
-autoencoders are compared with those of PCA, kernel PCA with a Gaussian kernel, and, for two
-components, UMAP. All reducers and models have their defaults otherwise. The models are
+This page compares the codes of several reducers as the input of other models. The reducers are the
+autoencoders, PCA, kernel PCA with a Gaussian kernel and, for two components, UMAP. Three models are
+fitted to the codes:
 
-- linear: logistic regression, or ridge regression where the target is a number, with standardised
-  codes;
+- linear: logistic regression, or ridge regression if the target is a number. Codes are standardised
+  for these models;
 - 5-NN: five nearest neighbours;
 - forest: a random forest.
 
-Columns are standardised, and at most {MAX_ROWS} training rows and {MAX_ROWS} test rows of a set are
-used. An engine of cmapss_fd001 has many rows, as has a mouse of mice_protein: these are all
-training rows or all test rows, and the engines and mice are passed to `fit` as `groups`. Training
-and test rows, and the random states, differ from seed to seed.
+All reducers and models have their default parameters otherwise. Columns are standardised. At most
+{MAX_ROWS} training rows and {MAX_ROWS} test rows of a data set are used. Each seed has other
+training and test rows, and another `random_state`. In cmapss_fd001, all rows of an engine are in
+the same part, and in mice_protein all rows of a mouse. They are passed to `fit` as `groups`.
 
     python benchmarks/downstream.py         # adds what is missing to the stored results
     python benchmarks/downstream_page.py    # writes this page
@@ -40,28 +40,27 @@ and test rows, and the random states, differ from seed to seed.
 
 ## Error relative to PCA
 
-The error is one minus the score; the score is the accuracy, or R2 where the target is a number. The
-table has the error with the codes of a reducer over that with PCA's codes: geometric means over
-data sets and seeds, for each model and number of components. Values below 1 are better than PCA.
+The error of a model is one minus its score. The score is the accuracy, or R2 if the target is a
+number. The tables have the error with the codes of a reducer divided by the error with the codes of
+PCA. Less than 1 is better than PCA. Figures are geometric means over data sets and seeds. The last
+table counts the comparisons with a higher and a lower score than with PCA: the scores for all seeds
+differ by more than {MARGIN} in the same direction.
 
-A cell is a data set, a number of components and a model. "Higher" is the number of cells in which
-the score is more than {MARGIN} above that with PCA's codes for every seed, "lower" the number of
-those in which it is more than {MARGIN} below. Each reducer is compared with PCA for its own seeds;
-with one seed more differences are due to chance. The sparse autoencoder has as many units as the
-others have components, and few of them are active in a row: it is made for more units."""
+A reducer with one seed has more differences by chance than one with three seeds. The sparse
+autoencoder is made for more units than the components of this benchmark."""
 
 TWO_COMPONENTS = """\
 ## Two components
 
-Trustworthiness is close to 1 if the five nearest neighbours of a test row in two dimensions are
-near to it in all columns; it is averaged over all sets. 5-NN is the accuracy of five nearest
-neighbours, averaged over the sets with classes."""
+These tables are for two components. The trustworthiness is 1 at best, if the five nearest
+neighbours of a test row in two dimensions are near to it in all columns. The columns "all" are
+means over all data sets, for the accuracy over all data sets with classes."""
 
 LOWER = """\
 ## Lower scores than with PCA
 
-The cells of `AutoencoderTransformer` that the column "lower" counts; scores are means over the
-seeds."""
+These are the comparisons in which the score with the codes of `AutoencoderTransformer` is lower
+than with the codes of PCA. Scores are means over the seeds."""
 
 CAUSES = """\
 ## Causes of the lower scores
@@ -69,22 +68,21 @@ CAUSES = """\
 `AutoencoderTransformer` minimises the reconstruction error of all columns, and does not use the
 target. Two causes were found for the lower scores with two components:
 
-- The target depends on the directions of the first principal components, and the codes also
-  describe other directions. In cmapss_fd001 the third and the fourth component have no correlation
-  with the target. Five nearest neighbours and the forest have lower scores there because these two
-  components can be predicted from the two codes, and the second one less precisely than from PCA's
-  codes. The reconstruction error is a third lower.
-- The principal components are nonlinear functions of the codes. A linear model cannot use such a
-  dependence: in adult, cmapss_fd001, diabetes and iris the linear model has lower scores, while
-  those of the forest are higher in diabetes and iris.
+- **The codes contain other directions.** If the target depends only on the first principal
+  components, other directions are of no use. In cmapss_fd001, the two codes of the autoencoder also
+  describe the third and the fourth principal component, and describe the second one less
+  precisely. The reconstruction error is a third lower, but the target does not depend on the third
+  and the fourth component.
+- **The principal components are nonlinear functions of the codes.** A linear model cannot use such
+  a function. In diabetes and iris, the linear model has lower scores with the codes, and the random
+  forest has higher scores.
 
-Adult has a column for each category. After standardisation a rare category has a large value, and
-the codes describe rare categories. If the columns of the categories are not standardised, the
-difference between the linear models is about a quarter as large with two components.
+The data set adult has one column for each category. After standardisation, rare categories have
+large values, and the codes describe them. If the columns of the categories are not standardised,
+the difference between the scores of the linear models is about a quarter as large.
 
-In cmapss_fd001 and diabetes the codes are those of PCA with `transform_max_iter=0`, and also with
-`alpha=1`. In adult they are nearly those of PCA with `alpha=1`, and the linear model has the same
-accuracy. Where a linear model has a low score, try more components, `alpha`, or PCA."""
+If a linear model has a low score, try more components, `alpha`, or PCA. With `alpha=1`, the codes
+of cmapss_fd001 and diabetes are those of PCA, and those of adult are nearly the same."""
 
 
 def error(score: float, record: dict) -> float:
@@ -178,38 +176,50 @@ def reducers_in(records: dict) -> list[str]:
 def summary(records: dict) -> list[str]:
     """The figures of the default autoencoder."""
     cells = cells_of(records, DEFAULT)
-    lines = [f"Error with codes of `{DEFAULT}` over that with PCA's codes, all models:", ""]
+    lines = [f"Error with the codes of `{DEFAULT}`, over all models:", ""]
     for k in SIZES:
         own = {cell: pairs for cell, pairs in cells.items() if cell.n_components == k}
         if own:
             lines.append(
-                f"- {k} components: {mean_ratio(own):.2f}. The score is higher in"
-                f" {len(higher(own))} of {len(own)} cells and lower in {len(lower(own))}."
+                f"- {k} components: {mean_ratio(own):.2f} times that with PCA. The score is higher"
+                f" in {len(higher(own))} of {len(own)} comparisons and lower in"
+                f" {len(lower(own))}."
             )
     return lines
 
 
-def ratios_table(records: dict) -> list[str]:
-    """Errors over those with PCA's codes, and the numbers of cells with every seed."""
+def ratios_tables(records: dict) -> list[str]:
+    """For each number of components, the errors over those with PCA's codes."""
+    lines = []
+    for k in SIZES:
+        rows = []
+        for reducer in reducers_in(records):
+            cells = cells_of(records, reducer)
+            means = [
+                mean_ratio({c: p for c, p in cells.items() if c[1:] == (k, model)})
+                for model in MODELS["class"]
+            ]
+            if None not in means:
+                rows.append((reducer, *(f"{mean:.2f}" for mean in means)))
+        lines += ["", f"{k} components:", "", *markdown_table(("codes", *MODELS["class"]), rows)]
+    return lines[1:]
+
+
+def counts_table(records: dict) -> list[str]:
+    """The numbers of cells in which the scores with every seed differ from those with PCA."""
     rows = []
     for reducer in reducers_in(records):
-        cells = cells_of(records, reducer)
-        means = []
-        for size_and_model in product(SIZES, MODELS["class"]):
-            ratio = mean_ratio({c: p for c, p in cells.items() if c[1:] == size_and_model})
-            means.append("" if ratio is None else f"{ratio:.2f}")
-        counts = len(higher(cells)), len(lower(cells)), len(cells)
-        if reducer == "PCA":
-            counts = "", "", len(cells)
-        rows.append((reducer, seeds_in(records, reducer), *means, *counts))
-    sizes = (f"{model}, {k}" for k, model in product(SIZES, MODELS["class"]))
-    return markdown_table(("codes", "seeds", *sizes, "higher", "lower", "cells"), rows)
+        if reducer != "PCA":
+            cells = cells_of(records, reducer)
+            counts = len(cells), len(higher(cells)), len(lower(cells))
+            rows.append((reducer, seeds_in(records, reducer), *counts))
+    return markdown_table(("codes", "seeds", "comparisons", "higher", "lower"), rows)
 
 
-def maps_table(records: dict) -> list[str]:
+def maps_tables(records: dict) -> list[str]:
     """Two components: means over the seeds, of all sets and of single ones."""
-    names = [name for name in ("digits", "isolet5") if any(name in key for key in records)]
-    rows = []
+    names = ["all", *(n for n in ("digits", "isolet5") if any(n in key for key in records))]
+    trust, knn = [], []
     for reducer in reducers_in(records):
         cases = [
             (key.split("/")[0], record["target"], c)
@@ -217,16 +227,33 @@ def maps_table(records: dict) -> list[str]:
             for c in record["cases"]
             if c["reducer"] == reducer and c["n_components"] == 2
         ]
-        if not cases:
-            continue
-        trust = {n: [c["trustworthiness"] for name, _, c in cases if name == n] for n in names}
-        knn = {n: [c["scores"]["5-NN"] for name, _, c in cases if name == n] for n in names}
-        trust = {"all": [c["trustworthiness"] for *_, c in cases]} | trust
-        knn = {"all": [c["scores"]["5-NN"] for _, t, c in cases if t == "class"]} | knn
-        figures = (f"{np.mean(v):.3f}" for n in knn for v in (trust[n], knn[n]) if v)
-        rows.append((reducer, seeds_in(records, reducer), *figures))
-    columns = [f"{m}, {n}" for n in ("all", *names) for m in ("trustworthiness", "5-NN")]
-    return markdown_table(("codes", "seeds", *columns), rows)
+        if cases:
+            of_set = {n: [case for case in cases if n in ("all", case[0])] for n in names}
+            trust.append(
+                (reducer, *(_mean(c["trustworthiness"] for *_, c in of_set[n]) for n in names))
+            )
+            knn.append(
+                (
+                    reducer,
+                    *(
+                        _mean(c["scores"]["5-NN"] for _, t, c in of_set[n] if t == "class")
+                        for n in names
+                    ),
+                )
+            )
+    return [
+        "Trustworthiness:",
+        "",
+        *markdown_table(("codes", *names), trust),
+        "",
+        "Accuracy of five nearest neighbours:",
+        "",
+        *markdown_table(("codes", *names), knn),
+    ]
+
+
+def _mean(values: Iterable[float]) -> str:
+    return f"{np.mean(list(values)):.3f}"
 
 
 def beside_umap(records: dict) -> list[str]:
@@ -277,13 +304,18 @@ def page(records: dict) -> str:
         "",
         *summary(records),
         "",
-        *ratios_table(records),
+        *ratios_tables(records),
+        "",
+        "Comparisons with a higher or a lower score than with PCA. A comparison is for one data",
+        "set, one number of components and one model:",
+        "",
+        *counts_table(records),
         "",
         *TWO_COMPONENTS.splitlines(),
         "",
-        *maps_table(records),
+        *maps_tables(records),
         "",
-        f"Sets in which UMAP's codes have a higher score than those of `{DEFAULT}`:",
+        f"Data sets in which the score with UMAP is higher than with `{DEFAULT}`:",
         "",
         *beside_umap(records),
         "",

@@ -12,7 +12,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from _timing import Results, Timer, figure, markdown_table, parser
+from _timing import Results, Timer, figure, markdown_table, page_parser
 from data_sets import ROOT, folder, images
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
@@ -189,21 +189,27 @@ def summary(records: dict, name: str) -> dict[int, dict[str, np.ndarray]]:
 
 HEAD = f"""# Classification with few labels
 
-`AutoencoderClassifier` beside classifiers of scikit-learn, when most training rows have no label.
-The table has the error on test rows in percent: the mean over draws of labels, and the worst draw
-in brackets. A draw has the same number of labels of each class.
+This page compares `AutoencoderClassifier` with classifiers of scikit-learn on data in which most
+training rows have no label. The tables have the error on test rows in percent. The labelled rows
+are drawn several times, with the same number of each class: the first figure is the mean over these
+draws, and the figure in brackets is the largest error.
 
-- `AutoencoderClassifier` has its defaults and uses all rows.
-- Logistic regression is fitted to the columns of the labelled rows.
-- The other classifiers are fitted to the {N_COMPONENTS} leading principal components of all rows:
-  SVC to the labelled rows; self-training (`SelfTrainingClassifier` of logistic regression) to at
-  most {SELF_TRAINING_ROWS:,} rows; `LabelSpreading` (10 neighbours, `alpha` in brackets) to at most
+- `AutoencoderClassifier` has default parameters. It is fitted to all rows.
+- Logistic regression is fitted to the labelled rows.
+- SVC is fitted to the labelled rows.
+- Self-training is `SelfTrainingClassifier` of logistic regression, fitted to at most
+  {SELF_TRAINING_ROWS:,} rows.
+- `LabelSpreading` has 10 neighbours, and `alpha` is in brackets. It is fitted to at most
   {SPREADING_ROWS:,} rows.
-- `C` of logistic regression and of SVC is chosen by cross-validation on the labelled rows.
-- For MNIST, the last row has the published errors of a VAE with a transductive SVM.
 
-Pixels of MNIST are in [0, 1]. The columns of other sets are standardised, and a quarter of their
-rows is the test set. Seconds are processor seconds with one thread. Measured with version 0.1.0.
+SVC, self-training and `LabelSpreading` use the first {N_COMPONENTS} principal components of all
+training rows instead of the columns. The parameter `C` of logistic regression and SVC is chosen by
+cross-validation on the labelled rows. For MNIST, the last row of the table has the published errors
+of a VAE with a transductive SVM.
+
+The pixels of MNIST are in [0, 1]; the columns of other data sets are standardised. A quarter of the
+rows of these sets is the test set. Times are processor seconds with one thread. The figures are for
+version 0.1.0.
 
     python benchmarks/few_labels.py
 """
@@ -240,8 +246,9 @@ def page(records: dict) -> list[str]:
             r["seconds"] for key, r in records.items() if key.startswith(f"{name}/") and OURS in key
         ]
         lines += [
-            f"Pre-training took {figure(records[f'{name}/pretraining']['seconds'])} s, "
-            f"each fit of `AutoencoderClassifier` after it "
+            "The training of the autoencoder took "
+            f"{figure(records[f'{name}/pretraining']['seconds'])} s. Each fit of "
+            "`AutoencoderClassifier` with this autoencoder took "
             f"{figure(float(np.median(ours)))} s (median).",
             "",
         ]
@@ -249,9 +256,8 @@ def page(records: dict) -> list[str]:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = page_parser(__doc__)
     options.add_argument("--sets", nargs="+", default=list(CASES), choices=list(CASES))
-    options.add_argument("--page", action="store_true", help="only write the page")
     arguments = options.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     results = Results("few_labels", quick=arguments.quick)

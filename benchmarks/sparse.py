@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from _timing import Results, Timer, markdown_table, parser, seconds
+from _timing import Results, Timer, markdown_table, page_parser, seconds
 from data_sets import ROOT, folder, images
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning, sparse_encode
@@ -224,27 +224,31 @@ def classifier(
 
 HEAD = """# Sparse codes
 
-`SparseAutoencoder` beside dictionary learning and PCA, by two measures: the variance that few
-active units explain, and the accuracy of a linear classifier on the codes. Measured with version
-0.1.0.
+This page compares `SparseAutoencoder` with dictionary learning and PCA. The first table shows how
+much of the variance a few active units explain, the second one how accurate a linear classifier of
+the codes is. The figures are for version 0.1.0.
 
     python benchmarks/sparse.py
 """
-CURVE = """The share of the variance of 1000 test images that is explained by 16, 32 and 64 active
-units of 1024, after training on 20,000 images.
+CURVE = """The training set contains 20,000 images, the test set 1000. Each method describes an
+image by 16, 32 or 64 numbers. The table has the share of the variance of the test images that these
+numbers explain.
 
-- "dictionary" is `MiniBatchDictionaryLearning` of scikit-learn, with codes by orthogonal matching
-  pursuit; "PCA" has as many components as there are active units.
-- "topk", "batch_topk" and "l1" are the values of `sparsity`. "topk, pursuit" has
-  `transform_max_iter=3`: three iterations of subspace pursuit, which start from the units that the
-  encoder selects. The weight of "l1" is chosen such that it has about as many active units.
-- "dead" is the number of units that are never active.
+- dictionary: `MiniBatchDictionaryLearning` of scikit-learn with 1024 atoms; the codes are computed
+  by orthogonal matching pursuit;
+- PCA: as many components as there are active units;
+- topk, batch_topk, l1: `SparseAutoencoder` with 1024 units and this value of `sparsity`. For "l1",
+  the weight of the penalty was chosen so that about as many units are active;
+- topk, pursuit: "topk" with `transform_max_iter=3`, a search for better units after the encoder;
+- dead: the number of units that are never active.
 """
-CLASSIFIER = """The accuracy of a linear support vector machine on the codes of 2000 units: on the
-10,000 test images of MNIST, and as a mean over five folds of the digits. "lifetime, windows" has a
-`receptive_field`. The parameters of "lifetime" were chosen on the test images of MNIST, the
-learning rate of "lifetime, windows" on the digits, so these accuracies are optimistic. "active" is
-the mean number of active units, and the seconds include the classifier.
+CLASSIFIER = """A linear support vector machine is fitted to the codes of 2000 units. The
+accuracy is that on the 10,000 test images of MNIST, or the mean over five folds of the digits.
+"lifetime, windows" has the parameter `receptive_field`. "active" is the mean number of active units
+of a row. The time includes that of the classifier.
+
+The parameters of "lifetime" were chosen on the test images of MNIST, and the learning rate of
+"lifetime, windows" on the digits. So these accuracies are optimistic.
 """
 
 
@@ -295,7 +299,7 @@ def _cell(case: dict, column: str) -> object:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = page_parser(__doc__)
     options.add_argument("--part", choices=("curve", "classifier"), help="one of the two")
     options.add_argument(
         "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME"
@@ -303,7 +307,6 @@ def main() -> None:
     options.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options.add_argument("--kinds", nargs="+", choices=FEATURES, default=list(FEATURES))
     options.add_argument("--rows", type=int, help="number of training images; all if not given")
-    options.add_argument("--page", action="store_true", help="only write the page")
     arguments = options.parse_args()
     results = Results("sparse", quick=arguments.quick)
     if arguments.page:
