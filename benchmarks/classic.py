@@ -2,13 +2,14 @@
 
     python benchmarks/classic.py [--budgets 60 180 300 900] [--methods NAME ...] [--quick]
 
-The error is the squared error of a test image, summed over pixels in [0, 1], against the seconds of
-`fit`. For each of several time limits, `max_iter` is computed from the measured seconds of an
-epoch. In the rows "squared error" all other parameters have their defaults. The rows "log loss"
-have `loss="log_loss"`, the cross-entropy of the original paper, and the best of four values of
-`alpha`: that with the lowest squared error of the last 10,000 training images after 12 epochs on
-the other training images. `--methods` can add a plain torch loop with Adam, which is trained for
-the seconds of the third time limit.
+The error is the squared error of a test image, summed over pixels in [0, 1]. There are several time
+limits. For each of them, `max_iter` is computed from the measured seconds of an epoch.
+
+- squared error: all other parameters have their defaults;
+- log loss: `loss="log_loss"`, which is the loss of the original paper. `alpha` is the best of four
+  values for held-out training images.
+
+`--methods` can add a training loop in torch with Adam.
 """
 
 from contextlib import suppress

@@ -5,7 +5,7 @@
 Rows are the images of MNIST if the folder of data sets has them, and scikit-learn's digits
 in any case. A full run takes about five minutes on one GPU; it stores its results in
 `benchmarks/results/gpu.json` and writes `docs/gpu_results.md`. `--quick` is a smoke run of seconds,
-also on a CPU, and writes no page.
+also on a CPU, and writes no page. `--page` only writes the page.
 """
 
 import os
@@ -16,7 +16,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # read on import of SciPy
 
 import numpy as np
 import torch
-from _timing import Curve, Results, Timer, markdown_table, mean_squared_error, parser
+from _timing import Curve, Results, Timer, markdown_table, mean_squared_error, page_parser
 from data_sets import ROOT, folder
 from peers import Network
 from sklearn import config_context
@@ -268,8 +268,9 @@ def page(records: dict[str, dict]) -> list[str]:
         "",
         f"Written by `make gpu`, on {', '.join(names)}.",
         "",
-        "MNIST images have 784 pixels, digits 64, between 0 and 1. Errors are mean squared",
-        "errors of test images. Each figure is from one run with one seed.",
+        "The data are the images of MNIST, with 784 pixels, and the digits, with 64 pixels. Pixels",
+        "are between 0 and 1. Errors are mean squared errors of test images. Each figure is from",
+        "one run with one seed.",
         *agreement_section(by_part["agreement"]),
         *time_section(by_part["time_to_quality"]),
         *density_section(by_part["density"]),
@@ -286,7 +287,7 @@ def agreement_section(records: list[dict]) -> list[str]:
         for r in records
     ]
     header = ("set", "rows", "error, CPU", "error, GPU", "seconds, CPU", "seconds, GPU")
-    text = "The same fit on both devices. Rounding differs, so results are not identical."
+    text = "The table has the same fit on both devices. Errors differ because of rounding."
     return ["", "## CPU and GPU", "", text, "", *markdown_table(header, rows)]
 
 
@@ -300,8 +301,9 @@ def time_section(records: list[dict]) -> list[str]:
         if point["epoch"] in {ours["epoch"] for ours in r["curves"]["skae"]}
     ]
     text = (
-        "`AutoencoderTransformer` is fitted anew for each number of epochs. The torch loop (Adam,\n"
-        "learning rate 0.001) has the same layers, and its rows are on the GPU."
+        "`AutoencoderTransformer` is fitted again for each number of epochs. The torch loop\n"
+        "trains a network with the same layers by Adam, with a learning rate of 0.001. Its rows\n"
+        "are on the GPU."
     )
     header = ("set", "method", "epochs", "seconds", "error")
     return ["", "## Error against training time", "", text, "", *markdown_table(header, rows)]
@@ -314,8 +316,8 @@ def density_section(records: list[dict]) -> list[str]:
     )  # fmt: skip
     header = ("set", "rows", "epochs", "seconds of `fit`", "nats", "seconds of `log_likelihood`")
     text = (
-        "`VAE` of binary images: the negative log-likelihood of an image, estimated by importance\n"
-        "sampling for 1000 test images at most."
+        'A `VAE` is fitted to binary images. The column "nats" has the negative log-likelihood\n'
+        "of a test image, estimated by importance sampling. At most 1000 test images are used."
     )
     rows = [tuple(r[key] for key in keys) for r in records]
     return ["", "## Density estimation", "", text, "", *markdown_table(header, rows)]
@@ -329,7 +331,10 @@ def arrays_section(records: list[dict]) -> list[str]:
         for kind in ("arrays", "tensors")
     ]
     header = ("set", "input", "device of the codes", "training error", "seconds of `transform`")
-    text = "NumPy arrays, and tensors on the GPU with scikit-learn's array API dispatch."
+    text = (
+        'The rows are NumPy arrays ("arrays"), or tensors on the GPU with array API dispatch of\n'
+        'scikit-learn ("tensors").'
+    )
     return ["", "## Arrays and tensors", "", text, "", *markdown_table(header, rows)]
 
 
@@ -337,19 +342,25 @@ def memory_section(records: list[dict]) -> list[str]:
     """Megabytes of the data, of `fit` and of `transform`."""
     keys = ("set", "rows", "data_megabytes", "fit_megabytes", "transform_megabytes")
     header = ("set", "rows", "MB of the rows", "MB in `fit`", "MB in `transform`")
-    text = "Memory of the GPU that tensors occupy at most; rows are NumPy arrays."
+    text = (
+        "The table has the largest memory of tensors on the GPU. The rows are NumPy arrays in the\n"
+        "memory of the host."
+    )
     rows = [tuple(r[key] for key in keys) for r in records]
     return ["", "## Memory", "", text, "", *markdown_table(header, rows)]
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = page_parser(__doc__)
     options.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = options.parse_args()
+    results = Results("gpu", quick=arguments.quick)
+    if arguments.page:
+        PAGE.write_text("\n".join(page(results.records)), encoding="utf-8")
+        return
     if not (torch.cuda.is_available() or arguments.quick):
         raise SystemExit("torch finds no GPU: `--quick` is a smoke run on the CPU")
-    results = Results("gpu", quick=arguments.quick)
     sets = [digits(), mnist()]
     if arguments.quick:
         sets = [digits().first(300, 100)]

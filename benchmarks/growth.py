@@ -2,12 +2,13 @@
 
     python benchmarks/growth.py [--quick]
 
-Each shape is fitted in a new process, once with the default number of epochs and once with
-`max_iter=1`, after a fit to a hundred rows that initialises torch and is not timed. Memory is the
-largest resident set of the process (`ru_maxrss`) minus that after the imports. It includes the
-float32 data, the initialisation of torch and the fit; the table also has it as a multiple of the
-data. The import is timed in new interpreters, in turn with interpreters that import scikit-learn
-and torch only.
+For each size of the data there are two fits, each in a new process: one with the default number of
+epochs and one with `max_iter=1`. Before the fit, torch is initialised by another fit to a hundred
+rows, which is not timed.
+
+Memory is the largest memory of the process (`ru_maxrss`) minus that after the imports. It includes
+the float32 data, the initialisation of torch and the fit. The column "memory / data" has the memory
+divided by the size of the data.
 """
 
 import pickle

@@ -1,11 +1,11 @@
-"""Speed of `transform` and `reconstruct` beside the bare network, PCA and other libraries.
+"""Speed of `transform` and `reconstruct`, compared with the network alone, PCA and other libraries.
 
     python benchmarks/inference.py [--quick]
 
-Many rows: 100,000 x 784 in float32 through layers of 784-512-128-32 units, where rows are not
-projected. The functions are called in turn, and each ratio is a median within one process. The bare
-network is `network_.encode` under `torch.inference_mode`, on all rows at once and in the best of
-several block sizes. One row: the median time of `transform` and of the bare network.
+The first table is for 100,000 rows of 784 columns in float32. The encoder has layers of 784, 512,
+128 and 32 units, and rows are not projected. "The bare network" is a call of `network_.encode` in
+torch, for all rows at once or in blocks of rows. The functions are called in turn, and each ratio
+is a median. The last table has the median times for a single row.
 """
 
 import copy

@@ -2,10 +2,10 @@
 
     python benchmarks/larger_than_memory.py [--parts NAME ...] [--quick]
 
-The rows are in memory-mapped files. After the imports a process may allocate 250 MB more. This is
-enforced by `RLIMIT_DATA`, which does not count mapped files. A thread records the largest `RssAnon`
-of `/proc/self/status`, which is the anonymous memory of the process. `transform` and
-`inverse_transform` write into a file, one block of rows after the other. Linux only.
+The rows are in memory-mapped files. After the imports, a process may allocate 250 MB more. The
+operating system enforces this limit (`RLIMIT_DATA`), which does not count mapped files. The results
+of `transform` and `inverse_transform` are written into a file, one block of rows after the other.
+The script needs Linux.
 """
 
 import resource

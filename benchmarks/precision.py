@@ -2,9 +2,9 @@
 
     python benchmarks/precision.py [--sets NAME ...] [--seeds 0] [--quick]
 
-The same fit is made in both precisions, one after the other: images for three epochs, tables for
-twenty. `precision="auto"` uses bfloat16 from 150 million multiply-adds a step on, if the processor
-has instructions for bfloat16.
+The same fit is made in both precisions, for three epochs on images and for twenty epochs on tables.
+`precision="auto"` uses bfloat16 for networks with at least 150 million multiplications in a step,
+if the processor has instructions for bfloat16.
 """
 
 import numpy as np

@@ -43,22 +43,20 @@ NOTES = Path(__file__).with_name("notes.md")
 
 HEAD = """# Performance
 
-Training time, inference time and memory, beside other libraries. `make bench` runs all benchmarks
-and writes this page; `make bench-report` only writes it, from `benchmarks/results/`.
+This page compares skae with other libraries by training time, inference time and memory. `make
+bench` repeats all measurements and writes this page.
 
-**Versions.** Most figures are those of version 0.1.0, as the table below shows. Version 0.2.0 added
-the [projection of rows](projection.md), whose times are on that page, and changed the number of
-steps and the learning rate. So times and errors of small fits, of tables and of single rows differ
-in version 0.2.0; [Reconstruction error compared with PCA](never_worse_than_pca.md) has its errors
-beside those of plain autoencoders. The networks for images on this page have no projection by
-default, because a step would be expensive.
+**Versions.** Most figures are for version 0.1.0, as the table below shows. Version 0.2.0 has the
+[projection of rows](projection.md), and another number of steps and learning rate. So the figures
+for tables, for small fits and for single rows are different in version 0.2.0. [Reconstruction error
+compared with PCA](never_worse_than_pca.md) has errors of version 0.2.0. The networks for images on
+this page are so large that version 0.2.0 uses no projection for them.
 
 **Method.** The methods run one after the other, each in a new process and with the default number
-of threads. Imports, the loading of data, the initialisation of libraries and the evaluation are not
-timed. Seconds depend on the machine and its load, so compare ratios. The rows of a test set are
-used for the errors in the tables only. The other libraries have their default batch sizes and the
-optimiser Adam with a learning rate of 0.001; `benchmarks/peers.py` lists the other parameters that
-were set to reduce their errors.
+of threads. Imports and the loading of data are not timed. Times depend on the machine and on other
+processes, so compare ratios of times. The test rows are not used for training or early stopping.
+The other libraries have their default batch sizes and the optimiser Adam with a learning rate of
+0.001. `benchmarks/peers.py` lists other parameters that were set to reduce their errors.
 """
 
 
@@ -73,7 +71,8 @@ def sections(results: Path) -> list[str]:
         records = read(path)["records"]
         if len(when := runs(records)) > 1:
             lines += [
-                f"The figures are from {len(when)} runs, so ratios between them are less certain.",
+                f"The figures were measured in {len(when)} runs of the script, so ratios between",
+                "them are less accurate.",
                 "",
             ]
         if module is time_to_quality:
@@ -98,9 +97,9 @@ def small_data(results: Path) -> list[str]:
     cases = [case for case in read(path) if case["rows"] < 10_000]
     seconds = np.array([case["seconds"] for case in cases])
     return [
-        f"The {len(cases)} default fits to fewer than 10,000 rows of",
-        "[Reconstruction error compared with PCA](never_worse_than_pca.md), two at a time with one",
-        "thread each, by version 0.2.0.",
+        f"These are the times of the {len(cases)} fits to fewer than 10,000 rows in",
+        "[Reconstruction error compared with PCA](never_worse_than_pca.md), by version 0.2.0 with",
+        "default parameters. Two fits were running at a time, with one thread each.",
         "",
         "    python benchmarks/never_worse.py",
         "",

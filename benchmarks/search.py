@@ -2,12 +2,13 @@
 
     python benchmarks/search.py [--sets digits wine_quality] [--jobs 1 2] [--quick]
 
-Both search the same hidden layers and numbers of components on standardised columns. The score is
-the share of the variance of the held-out fold that the reconstruction explains. skae has its
-defaults. skorch has Adam with a learning rate of 0.001 and its default batch size, holds out a
-fifth of the rows, stops after 10 epochs without a lower error or after 500 epochs, and uses the
-best weights. "skae, together" is the search within `with fit_together():`, which uses one process
-for any `n_jobs`.
+Both libraries search the same hidden layers and numbers of components. Columns are standardised.
+The score is the share of the variance of the held-out fold that the reconstructions explain.
+
+- skae: default parameters;
+- skae, together: the same within `with fit_together():`, which uses one process for any `n_jobs`;
+- skorch: Adam with a learning rate of 0.001 and the default batch size. A fifth of the rows is held
+  out, and training stops after 10 epochs without a lower error, at the latest after 500 epochs.
 """
 
 from contextlib import nullcontext

@@ -1,9 +1,9 @@
-"""Seconds of a default fit to the digits (1797 x 64): alone, and beside another process.
+"""Seconds of a default fit to the digits (1797 x 64), with and without another process.
 
     python benchmarks/small_fit.py [--fits 7] [--quick]
 
-The figure is the median over the fits of a new process. The other process multiplies matrices
-without a pause, on one core or with torch's default number of threads.
+The figures are medians over several fits. In two rows of the table another process is running,
+which multiplies matrices on one core or on all cores.
 """
 
 from contextlib import contextmanager

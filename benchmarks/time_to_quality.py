@@ -1,18 +1,19 @@
-"""Test error against seconds of training: `AutoencoderTransformer` and five other libraries.
+"""Test error after a training time: `AutoencoderTransformer` and five other libraries.
 
     python benchmarks/time_to_quality.py [--sets NAME ...] [--methods NAME ...] [--quick]
 
-Images: MNIST and Fashion-MNIST, layers of 784-512-128-32 units and back. The other libraries are
-trained for 10 epochs with a constant learning rate, and evaluated after each epoch. The learning
-rate of skae depends on `max_iter`, so each of its numbers of epochs is a separate fit; up to three
-epochs the figures are those of the fit with the median time of three, because other processes
-affect short fits most.
+Images: The data are MNIST and Fashion-MNIST. The encoder has layers of 784, 512, 128 and 32 units,
+and the decoder the same in reverse order. The other libraries are trained for 10 epochs with a
+constant learning rate, and evaluated after each epoch. The learning rate of skae depends on
+`max_iter`, so there is a separate fit for each number of epochs.
 
-Tables: standardised columns, hidden layers (128, 128), 8 components, or half as many as columns if
-that is fewer. skae has its defaults, and `max_iter=100` in a second fit. The others are trained for
-100 epochs, or for ten times the seconds of the default fit of skae if that is shorter. One test row
-of california_housing is 187 standard deviations from the mean: in version 0.1.0, 96 % of the error
-of the default fit is the error of this row, and without this row the error is 0.02.
+Tables: Columns are standardised. Networks have the hidden layers (128, 128) and 8 components, or
+half as many components as columns if that is fewer. skae has its default parameters, and
+`max_iter=100` in a second fit. The other libraries are trained for 100 epochs, but at most for ten
+times the seconds of the default fit of skae.
+
+One test row of california_housing is 187 standard deviations from the mean. In version 0.1.0 this
+row has 96 % of the error of the default fit; without this row the error is 0.02.
 """
 
 from contextlib import suppress
@@ -156,8 +157,8 @@ def describe_images(points: dict[str, list[dict]], theirs: dict[str, list[dict]]
         f"- After {last['epoch']} epochs, the error of skae is "
         f"**{figure(last['error'] / best_error)}** times the error of {best}.",
         "",
-        "The mean squared error of an entry, and in brackets the seconds of training, by the",
-        "number of epochs:",
+        "The table has the mean squared error of an entry after a number of epochs, with the",
+        "seconds of training in brackets:",
         "",
         *markdown_table(("method", *map(str, epochs)), rows),
     ]
