@@ -2,7 +2,7 @@
 
 import copy
 import re
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -40,6 +40,23 @@ def test_a_share_of_variance_is_refused_in_partial_fit(digits):
 def test_the_first_batch_needs_n_components_rows(digits, small):
     with pytest.raises(ValueError, match=r"`n_components` must be at most .* = 3"):
         small(AutoencoderTransformer).partial_fit(digits[:3])
+
+
+@pytest.mark.parametrize("factor", [1e10, 1e30])
+@pytest.mark.filterwarnings("ignore:The loss was finite:sklearn.exceptions.ConvergenceWarning")
+def test_rows_in_much_larger_units_are_trained_on_or_named(autoencoder, digits, small, factor):
+    X = digits[:60, 20:28]
+    for fit in (autoencoder.partial_fit, autoencoder.fit):
+        estimator = small(autoencoder, 2, max_iter=2, warm_start=True).fit(X)
+        expected = estimator.transform(X)
+        message = ""
+        try:
+            fit(estimator, factor * X)
+            assert np.isfinite(estimator.transform(X)).all()
+        except ValueError as error:
+            message = str(error)
+            np.testing.assert_array_equal(estimator.transform(X), expected)
+        assert message.startswith("X must have the units of the rows of the first" * bool(message))
 
 
 def test_a_warm_start_keeps_the_number_of_components(digits, small):
@@ -84,24 +101,40 @@ CHANGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def continued(digits, small):
+    """A function that returns a model of each class that was fitted twice; not to be changed."""
+    X = digits[:80, 20:28]
+
+    @cache
+    def fitted(autoencoder, method, has_network):
+        n_outputs = 2 if autoencoder is skae.VAE else 1
+        own = {"network": partial(pair, n_outputs=n_outputs)} if has_network else {}
+        fitted = small(autoencoder, 2, max_iter=1, warm_start=True, **own).fit(X)
+        return getattr(fitted, method)(X)
+
+    return X, fitted
+
+
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize("name", CHANGES)
 def test_parameters_of_the_network_stay_while_training_continues(
-    autoencoder, name, method, digits, small
+    autoencoder, name, method, continued
 ):
     if not hasattr(autoencoder(), name):
         pytest.skip("no such parameter")
-    X = digits[:80, 20:28]
-    n_outputs = 2 if autoencoder is skae.VAE else 1
-    own = {"network": partial(pair, n_outputs=n_outputs)} if name == "network" else {}
-    fitted = small(autoencoder, 2, max_iter=2, warm_start=True, **own).fit(X)
-    getattr(fitted, method)(X)
-    if not own:  # beside a network; equal values in another form are no change
-        fitted.set_params(hidden_layer_sizes=[np.int64(32)])
-    getattr(copy.deepcopy(fitted), method)(X)
-    fitted.set_params(**{name: CHANGES[name]})
+    X, fitted = continued
+    changed = copy.deepcopy(fitted(autoencoder, method, name == "network"))
+    changed.set_params(**{name: CHANGES[name]})
     with pytest.raises(ValueError, match=f"`{name}` must stay .* while training continues"):
-        getattr(fitted, method)(X)
+        getattr(changed, method)(X)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_equal_values_in_another_form_are_no_change(autoencoder, method, continued):
+    X, fitted = continued
+    changed = copy.deepcopy(fitted(autoencoder, method, False))
+    getattr(changed.set_params(hidden_layer_sizes=[np.int64(32)]), method)(X)
 
 
 # Parameters without an effect on `partial_fit`: of epochs and held-out rows, and of what is printed

@@ -1,5 +1,7 @@
 """Laws of every estimator about rows and columns without any value."""
 
+import re
+
 import numpy as np
 import pytest
 from conftest import AUTOENCODERS, ESTIMATORS, all_results, make_small
@@ -84,3 +86,19 @@ def test_a_detector_is_not_fitted_to_rows_without_any_value(cls, X, novelty):
         np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
     groups = np.arange(80) // 2
     AutoencoderOutlierDetector(small(cls), novelty=novelty).fit(with_empty_rows(X), groups=groups)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("cls", AUTOENCODERS, ids=lambda cls: cls.__name__)
+def test_a_first_batch_names_the_columns_that_a_fit_names(cls, kind, X):
+    rows = np.c_[X, np.full(40, 3.0), NOTHING[:, 0]]
+    rows[3, 5] = np.nan
+    named = [text for text in small(cls).fit(rows).diagnosis_ if re.search(r"of 7 columns", text)]
+    assert [re.search(r"\((\d)\) (are|have)", text).groups() for text in named] == [
+        ("6", "have"),
+        ("5", "are"),
+    ]
+    stream = small(cls).partial_fit(kind(rows))
+    assert list(stream.diagnosis_) == named
+    rows[:, 5:] = X[:, :2]
+    assert list(stream.partial_fit(kind(rows)).diagnosis_) == named  # the units stay

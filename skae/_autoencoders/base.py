@@ -20,7 +20,13 @@ from .._training.callbacks import (
     with_callbacks,
 )
 from .._training.config import TrainingConfig
-from .._training.diagnostics import collapsed_codes, diagnose, name_of_start, warn_after_fit
+from .._training.diagnostics import (
+    collapsed_codes,
+    diagnose,
+    diagnose_batch,
+    name_of_start,
+    warn_after_fit,
+)
 from .._training.fit import continue_training, pretrain, search_size, train_autoencoder
 from .._training.fit_data import FitData, make_fit_data
 from .._training.initialization import (
@@ -48,6 +54,7 @@ from .checks import (
     check_streamable,
     check_user_network,
     code_size,
+    naming_units,
     network_parameters,
     network_to_continue,
     rows_for_early_stopping,
@@ -229,15 +236,14 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             callbacks = FitCallbackContext.begin(self, X_input, config, searches=searches)
             data = make_fit_data(X, X_val, self, config, copy.deepcopy(fitted), group, groups)
             data.objective = check_objective(self._objective(data), self)
-            fit_size = partial(self._fit_size, data)
+            fit_size = naming_units(data)(partial(self._fit_size, data))
             if searches:
                 result = search_size(fit_size, data, n_components, callbacks)
             else:
                 result = fit_size(int(n_components), callbacks)
             self._set_fitted_attributes(result, data)
-            names = getattr(self, "feature_names_in_", np.arange(X.shape[1]))
             reconstruct = partial(self._apply_to_native, apply=self._reconstruct, width=X.shape[1])
-            diagnostics = diagnose(result, data, reconstruct, names)
+            diagnostics = diagnose(result, data, reconstruct, self._names)
             self.diagnosis_ = tuple(found.text for found in diagnostics)
             callbacks.end(fitted=True)
         return result.history, diagnostics, name_of_start(self.network_, fitted is not None)
@@ -282,8 +288,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
                 # The batch is its own held-out set.
                 data = make_fit_data(X, X, self, config, copy.deepcopy(fitted), group)
                 data.objective = check_objective(self._objective(data), self)
-                result, state = self._fit_pass(data, int(n_components))
+                result, state = naming_units(data)(self._fit_pass)(data, int(n_components))
             self._set_fitted_attributes(result, data, state)
+            self.diagnosis_ = diagnose_batch(data, self._names, getattr(self, "diagnosis_", ()))
         return self
 
     def _fit_size(
@@ -348,7 +355,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         self._fit_parameters = network_parameters(self)
         for name, value in self._fitted_attributes(result, data).items():
             setattr(self, name, value)
-        check_finite_results(self)
+        naming_units(data)(check_finite_results)(self)
 
     def _fitted_attributes(self, result: FitResult, data: FitData) -> dict[str, Any]:
         """The fitted attributes, with arrays in the namespace of the training rows."""

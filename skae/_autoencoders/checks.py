@@ -1,11 +1,14 @@
 """Checks of the parameters of a fit against the data and against other processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from math import prod
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from .._data.array_api import to_native
@@ -17,8 +20,10 @@ from .._data.user_warnings import warn_user
 from .._data.validation import as_tuple
 from .._nn.fitted import FittedAutoencoder
 from .._nn.old_names import REMOVED_IN
+from .._nn.precision import FAR
 from .._training.callbacks import callback_names
 from .._training.diagnostics import WARNS
+from .._training.fit_data import FitData
 from .shared_parameters import SharedParameters
 
 # The largest ratio of the sides of what is taken for an image.
@@ -112,6 +117,22 @@ def rows_for_early_stopping(estimator: Any, X_val: Any) -> Any:
         if not observed_rows(to_native(X_val)).any():
             raise nothing_observed()
     return X_val
+
+
+@contextmanager
+def naming_units(data: FitData) -> Iterator[None]:
+    """Name the units in an error of a fit that continues with much larger rows."""
+    try:
+        yield
+    except ValueError as error:
+        distance = np.hypot(data.moments.std, data.moments.mean - data.shift)
+        size = np.sqrt(np.mean(distance**2)) / data.scale
+        if data.fitted is None or size < FAR[torch.float32]:
+            raise
+        raise ValueError(
+            "X must have the units of the rows of the first `fit` or `partial_fit`, which the "
+            f"network has: it is about {size:.0e} times as large, and results are not finite."
+        ) from error
 
 
 def code_size(

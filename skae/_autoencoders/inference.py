@@ -233,6 +233,11 @@ class FittedAutoencoderMixin(
         return explained_share(*column_sums(to_native(per_row)))
 
     @property
+    def _names(self) -> np.ndarray:
+        """Names of the columns, or their numbers."""
+        return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+
+    @property
     def _n_features_out(self) -> int:
         return self.n_components_
 

@@ -364,7 +364,7 @@ def check_finite_results(estimator: BaseEstimator) -> None:
             continue
         if _is_float(value) and not np.isfinite(value).all():
             raise ValueError(
-                f"`fit` ended with numbers in `{name}` that are not finite. If the values of X "
+                f"The fit ended with numbers in `{name}` that are not finite. If the values of X "
                 "differ much in size, scale X first, with sklearn.preprocessing.StandardScaler or "
                 "RobustScaler for instance; if modules or an objective are your own, check that "
                 "they return finite numbers."
@@ -388,7 +388,7 @@ def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
         vars(estimator).update(before)
         if isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)):
             raise MemoryError(
-                f"`fit` of {type(estimator).__name__} needs more memory than there is. What it "
+                f"The fit of {type(estimator).__name__} needs more memory than there is. What it "
                 "needs grows with the sizes of the layers, the code and the batches."
             ) from error
         raise

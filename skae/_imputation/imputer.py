@@ -332,7 +332,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)
         if hasattr(self, "_min"):  # version 0.1 had the range in standard units
-            standard = np.stack([vars(self).pop("_min"), vars(self).pop("_max")])
+            standard = np.stack([self.__dict__.pop(name) for name in ("_min", "_max")])
             ends = self._mean + self._std * standard
             self._lowest, self._highest = _without_rounding(ends, self._std)
 

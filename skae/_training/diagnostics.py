@@ -25,6 +25,10 @@ from .rotation import CodeBasis, CodeStatistics
 # least half of them, have less than a quarter of their own variance explained.
 DOMINANT_SHARE, EXPLAINED_SHARE = 0.99, 0.25
 
+# Ends of the findings about columns without variance.
+NEVER_OBSERVED = "have no observed value: nothing can be learned of them."
+CONSTANT = "are constant: they have no influence on the codes."
+
 # The held-out loss has risen if it lost this share of what training had gained.
 LOST_SHARE = 0.25
 
@@ -76,6 +80,18 @@ def diagnose(
         _below_pca(result) if is_plain else None,
     )
     return [diagnostic for diagnostic in found if diagnostic is not None]
+
+
+def diagnose_batch(
+    data: FitData, feature_names: Sequence[Any] | np.ndarray, earlier: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The columns without variance in the first of some batches, which set the units.
+
+    `earlier` are the diagnostics of the batch, or the fit, before a later one.
+    """
+    if data.fitted is None:
+        return tuple(found.text for found in _columns_without_variance(data, feature_names))
+    return tuple(text for text in earlier if text.endswith((NEVER_OBSERVED, CONSTANT)))
 
 
 def warn_after_fit(
@@ -158,8 +174,8 @@ def _columns_without_variance(
     return [
         Diagnostic(f"{len(columns)} of {width} columns ({_named(feature_names, columns)}) {what}")
         for columns, what in (
-            (empty, "have no observed value: nothing can be learned of them."),
-            (constant, "are constant: they have no influence on the codes."),
+            (empty, NEVER_OBSERVED),
+            (constant, CONSTANT),
         )
         if len(columns)
     ]

@@ -67,7 +67,6 @@ class FitResult(NamedTuple):
             "n_iter_": len(history.training),
             "best_iter_": history.best_epoch,
             "n_samples_seen_": self.codes.n_samples,
-            "diagnosis_": (),
             "network_": self.fitted,
             "_codes": self.codes,
         } | self.attributes
