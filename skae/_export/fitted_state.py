@@ -34,8 +34,18 @@ def _kind(values: np.ndarray | torch.Tensor) -> str:
     return "b" if values.dtype == torch.bool else "f" if values.is_floating_point() else "i"
 
 
-def array(kinds: str, *axes: str) -> Rule:
-    """Arrays or tensors of these kinds of dtype and these axes; axes of one name have one size."""
+def is_finite(values: np.ndarray | torch.Tensor, *, allows_nan: bool = False) -> bool:
+    """Whether all numbers are finite, or NaN where this is allowed."""
+    library: Any = np if isinstance(values, np.ndarray) else torch
+    refused = library.isinf(values) if allows_nan else ~library.isfinite(values)
+    return not refused.any()
+
+
+def array(kinds: str, *axes: str, allows_nan: bool = False) -> Rule:
+    """Arrays or tensors of finite numbers, of these kinds of dtype and these axes.
+
+    Axes of one name have one size.
+    """
 
     def rule(value: Any, sizes: Sizes) -> bool:
         return (
@@ -45,6 +55,7 @@ def array(kinds: str, *axes: str) -> Rule:
             and all(
                 sizes.setdefault(axis, n) == n for axis, n in zip(axes, value.shape, strict=True)
             )
+            and (_kind(value) != "f" or is_finite(value, allows_nan=allows_nan))
         )
 
     return rule
@@ -74,8 +85,9 @@ def none(value: Any, sizes: Sizes) -> bool:
 
 
 def number(value: Any, sizes: Sizes) -> bool:
-    """Numbers, Python's or NumPy's."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    """Finite numbers, Python's or NumPy's."""
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_number and bool(np.isfinite(value))
 
 
 def count(value: Any, sizes: Sizes) -> bool:
@@ -159,7 +171,9 @@ _curve = all_of(list, number)
 _of_features = array(REAL, "n_features_in_")
 _of_components = array(REAL, "n_components_")
 _statistic = either(_of_components, array(REAL, "n_components_", "n_components_"))
-_column_statistics = either(none, _of_features)
+# scikit-learn's, which are NaN for a column without observed entries.
+_statistics_of_columns = array(REAL, "n_features_in_", allows_nan=True)
+_column_statistics = either(none, _statistics_of_columns)
 
 _EVERY_ESTIMATOR: dict[str, Rule] = {
     "n_features_in_": count,
@@ -234,9 +248,9 @@ STATE: dict[str, dict[str, Rule]] = {
         "n_iter_": array("iu", "n_fits"),
     },
     "MaxAbsScaler": {
-        "max_abs_": _of_features,
+        "max_abs_": _statistics_of_columns,
         "n_samples_seen_": count,
-        "scale_": _of_features,
+        "scale_": _statistics_of_columns,
     },
     "MissingIndicator": {
         "_n_features": count,
@@ -244,18 +258,19 @@ STATE: dict[str, dict[str, Rule]] = {
         "features_": array("i", "n_features_with_missing_values"),
     },
     "MinMaxScaler": {
-        "data_max_": _of_features,
-        "data_min_": _of_features,
-        "data_range_": _of_features,
-        "min_": _of_features,
+        "data_max_": _statistics_of_columns,
+        "data_min_": _statistics_of_columns,
+        "data_range_": _statistics_of_columns,
+        "min_": _statistics_of_columns,
         "n_samples_seen_": count,
-        "scale_": _of_features,
+        "scale_": _statistics_of_columns,
     },
     "PCA": {
         "_fit_svd_solver": text,
         "components_": array("f", "n_components_", "n_features_in_"),
         "explained_variance_": _of_components,
-        "explained_variance_ratio_": _of_components,
+        # NaN for rows without variance
+        "explained_variance_ratio_": array("f", "n_components_", allows_nan=True),
         "mean_": _of_features,
         "n_components_": count,
         "n_samples_": count,
@@ -268,7 +283,7 @@ STATE: dict[str, dict[str, Rule]] = {
         "_fill_dtype": either(none, dtype),
         "_fit_dtype": dtype,
         "indicator_": either(none, missing_indicator),
-        "statistics_": array(LABELS, "n_features_in_"),
+        "statistics_": array(LABELS, "n_features_in_", allows_nan=True),
     },
     "StandardScaler": {
         "mean_": _column_statistics,
@@ -302,16 +317,25 @@ def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
     for name, value in state.items():
         if name in rules:
             if not rules[name](value, sizes):
+                if (
+                    isinstance(value, np.ndarray)
+                    and value.dtype.kind == "f"
+                    and not is_finite(value)
+                ):
+                    raise ValueError(f"{name!r} has numbers that are not finite")
                 raise ValueError(f"{cls.__name__} has another kind of {name!r}")
         elif name not in parameters and not (is_custom and _is_free(name, cls)):
             raise ValueError(f"{cls.__name__} cannot have {name!r} of its own")
 
 
 def check_is_complete(estimator: BaseEstimator) -> None:
-    """Check that a fitted estimator of this package has all attributes of its class."""
+    """Check that an estimator of this package has all fitted attributes of its class, or none."""
     classes = [c for c in type(estimator).__mro__ if c.__module__.partition(".")[0] == "skae"]
-    for name in (name for cls in classes for name in STATE.get(cls.__name__, ())):
-        if not hasattr(estimator, name):
+    names = {name for cls in classes for name in STATE.get(cls.__name__, ())} | {"n_features_in_"}
+    if not (names | {"feature_names_in_"}) & vars(estimator).keys():
+        return
+    for name in sorted(names):
+        if name not in vars(estimator):
             raise ValueError(f"{type(estimator).__name__} has no {name!r}")
 
 

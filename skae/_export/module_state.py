@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from .._nn.fitted import forget_copies
 from .._nn.layers import LAYERS
 from .._nn.pickling import EVERY_MODULE_HAS
+from .fitted_state import is_finite
 
 Rule = Callable[[Any], bool]
 
@@ -71,10 +72,26 @@ VALUES: dict[str, Rule] = {
 }
 
 
+# Of an autoencoder that is not trained no distance is far.
+INFINITE = ("max_train_distance",)
+
+
 def check_module(module: nn.Module, custom: Mapping[str, type[nn.Module]]) -> None:
-    """Check the values of all layers of this package, and that all weights have one precision."""
+    """Check the values of all layers of this package, and that all weights have one precision.
+
+    Weights and other numbers are finite; those that `INFINITE` names may be infinite.
+    """
     for part in module.modules():
-        if type(part) in custom.values() or _is_of_torch(part):
+        if type(part) in custom.values():
+            continue
+        for name, tensor in (
+            *part.named_parameters(recurse=False),
+            *part.named_buffers(recurse=False),
+        ):
+            is_infinite = name in INFINITE and bool((tensor == inf).all())
+            if not (is_infinite or is_finite(tensor)):
+                raise ValueError(f"{name!r} of its network has numbers that are not finite")
+        if _is_of_torch(part):
             continue
         for name, value in vars(part).items():
             if name not in EVERY_MODULE_HAS and not (name in VALUES and VALUES[name](value)):
