@@ -72,6 +72,10 @@ def test_a_loaded_estimator_gives_bitwise_identical_results(cls, dtype, digits, 
     assert repr(again) == repr(estimator)
     assert_same_results(again, estimator, digits)
     assert joblib.hash(again) == joblib.hash(estimator)
+    written = path.read_bytes()
+    for equal in (again, estimator, again):
+        save(equal, path)
+        assert path.read_bytes() == written
 
 
 @pytest.mark.parametrize(
@@ -387,7 +391,7 @@ UNREADABLE = {
     "longer integer": 2**64,
     "set": {1, 2},
     "complex": 1j,
-    "objects": np.array([1, None], dtype=object),
+    "objects": np.array([1, object()]),
     "dates": np.array(["2020-01-01"], dtype="datetime64[D]"),
     "class": PCA,
     "function": np.mean,

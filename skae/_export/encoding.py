@@ -158,7 +158,8 @@ class Encoder:
 
     def _estimator(self, value: BaseEstimator, place: str) -> Json:
         cls = type(value)
-        state = self._table(self._state(value), place)
+        # Sorted, as `load` sets attributes in another order than `fit`.
+        state = self._table(dict(sorted(self._state(value).items())), place)
         if cls in self.classes:
             return {"kind": "estimator", "class": cls.__name__, "value": state}
         names = {"class": self._use(cls), "base": public_base(cls)}

@@ -199,7 +199,14 @@ def _safetensors_error() -> type[Exception]:
 
 def _to_bytes(text: str, arrays: dict[str, np.ndarray]) -> bytes:
     """A file with an estimator in JSON and its arrays."""
-    return _safetensors().save(arrays, {"skae": text, "sha256": _digest(text, arrays)})
+    raw = _safetensors().save(arrays, {"skae": text, "sha256": _digest(text, arrays)})
+    # The library writes the metadata in a random order: equal estimators would have unequal files.
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)  # the arrays begin at a multiple of eight
+    return len(ordered).to_bytes(8, "little") + ordered + raw[start:]
 
 
 def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
