@@ -29,6 +29,7 @@ from skae import (
     register_onnx_converters,
     to_onnx,
 )
+from skae._autoencoders.sparse import SETS_SPARSITY
 from skae._export.methods import METHODS
 from skae._graph.numpy_runtime import load
 from skae._nn.old_names import REMOVED_IN
@@ -60,7 +61,9 @@ IMAGE_VARIANTS = {
     "tied colours": COLOURS | {"tied_weights": True, "loss": "log_loss"},
 }
 SPARSE_VARIANTS = {
-    kind: {"sparsity": kind, "n_nonzero_coefs": 2} for kind in SPARSE_ACTIVATIONS
+    kind: {"sparsity": kind}
+    | ({"n_nonzero_coefs": 2} if kind in SETS_SPARSITY["n_nonzero_coefs"][1] else {})
+    for kind in SPARSE_ACTIVATIONS
 } | {
     "tied, no hidden layers": {"tied_weights": True, "hidden_layer_sizes": ()},
     "rows as they are": {"with_mean": False, "sparsity": "lifetime", "n_nonzero_coefs": 2},
@@ -415,3 +418,20 @@ def test_an_export_that_fails_leaves_the_folder_as_it_was(
         after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert after == before
         assert folder.exists() == exists
+
+
+@pytest.mark.parametrize("name", ["iris-codes", "1", "class", "a.b", "a b"])
+def test_a_folder_that_python_cannot_import_raises_a_warning(name, tmp_path, small):
+    fitted = small(AutoencoderTransformer, 1, max_iter=1).fit(np.eye(3))
+    with pytest.warns(FutureWarning, match=f"got '{name}'. .* version {REMOVED_IN}") as caught:
+        export_numpy(fitted, tmp_path / name)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_equal_models_have_equal_files(tmp_path, small):
+    fitted = small(AutoencoderTransformer, 1, max_iter=1).fit(np.eye(3))
+    contents = []
+    for name in ("one", "two"):
+        export_numpy(fitted, tmp_path / name)
+        contents.append({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()})
+    assert contents[0] == contents[1]

@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import keyword
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -213,7 +214,9 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     model = io.BytesIO()
     np.savez(model, programs=np.array(json.dumps(programs)), **arrays)
     source = inspect.getsource(numpy_runtime).encode()
-    _write_folder(as_path("folder", folder), {"model.npz": model.getvalue(), "__init__.py": source})
+    place = as_path("folder", folder)
+    _check_is_importable(place.resolve().name)
+    _write_folder(place, {"model.npz": model.getvalue(), "__init__.py": source})
 
 
 def to_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
@@ -233,6 +236,15 @@ register_onnx_converters.__module__ = to_onnx.__module__ = "skae"
 
 def _key(array: np.ndarray) -> tuple[Any, ...]:
     return array.dtype.str, array.shape, array.tobytes()
+
+
+def _check_is_importable(name: str) -> None:
+    if not name.isidentifier() or keyword.iskeyword(name):
+        warn_user(
+            f"`folder` must have a name that Python can import, such as 'iris_codes', got {name!r}."
+            f" This will be an error in version {REMOVED_IN}.",
+            FutureWarning,
+        )
 
 
 def _write_folder(folder: Path, contents: dict[str, bytes]) -> None:
