@@ -207,7 +207,8 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         optimised for each row.
     AutoencoderTransformer : Few components, all active in each row.
 
-    References ----------
+    References
+    ----------
     .. [1] A. Makhzani and B. Frey, "k-sparse autoencoders", ICLR, 2014.
     .. [2] L. Gao et al., "Scaling and evaluating sparse autoencoders", 2024.
     .. [3] B. Bussmann, P. Leask and N. Nanda, "BatchTopK sparse autoencoders", 2024.
