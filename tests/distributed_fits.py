@@ -37,7 +37,7 @@ def small(cls, *args, **parameters):
 
 def sparse_coder(sparsity, **parameters):
     """A small sparse autoencoder."""
-    parameters = {"n_nonzero_coefs": 6, "hidden_layer_sizes": ()} | parameters
+    parameters = {"hidden_layer_sizes": ()} | parameters
     return small(skae.SparseAutoencoder, 80, sparsity=sparsity, **parameters)
 
 
