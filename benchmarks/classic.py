@@ -1,4 +1,4 @@
-"""The deep autoencoder of Hinton and Salakhutdinov on MNIST, 784-1000-500-250-30 and back.
+"""The deep autoencoder of Hinton and Salakhutdinov (784-1000-500-250-30 units) on MNIST.
 
     python benchmarks/classic.py [--budgets 60 180 300 900] [--methods NAME ...] [--quick]
 

@@ -1,4 +1,4 @@
-"""Seconds, memory and size of pickles by numbers of rows and columns; time of the import.
+"""Time and memory of fits, and size of pickles, by the numbers of rows and columns.
 
     python benchmarks/growth.py [--quick]
 
@@ -23,7 +23,6 @@ from _timing import (
     Results,
     in_fresh_process,
     interleaved,
-    item_line,
     markdown_table,
     parser,
     seconds,
@@ -140,30 +139,26 @@ def section(records: dict) -> list[str]:
         r["rows"]: r["pickle"] for r in shapes.values() if r["features"] == 32 and r["max_iter"]
     }
     largest = shapes.get(f"{IMAGES[0]}x{IMAGES[1]}/1")
-    costs = records["import costs"]["milliseconds"]
-    return [
-        item_line(
-            f"memory of a fit to {IMAGES[0]:,} x {IMAGES[1]} float32, as a multiple of the data",
-            largest and in_units(largest),
-        ),
-        item_line(
-            "the same without the initialisation of torch",
-            largest and (largest["fit_peak"] - largest["set_up"]) / largest["data"],
-        ),
-        item_line(
-            f"size of a pickle after a fit to {max(pickles):,} rows minus that after "
-            f"{min(pickles):,} rows, in bytes",
+    image_rows = f"{IMAGES[0]:,} x {IMAGES[1]}"
+    memory = [largest and in_units(largest)]
+    memory.append(largest and (largest["fit_peak"] - largest["set_up"]) / largest["data"])
+    figures = [
+        (f"memory of a fit to {image_rows} float32 numbers, divided by the data", memory[0]),
+        ("the same memory without the initialisation of torch, divided by the data", memory[1]),
+        (
+            f"difference of the sizes of pickles after fits to {max(pickles):,} and to "
+            f"{min(pickles):,} rows, bytes",
             pickles[max(pickles)] - pickles[min(pickles)],
         ),
-        item_line(
-            "seconds that `import skae` adds to the imports of scikit-learn and torch", added
-        ),
-        item_line("milliseconds of the modules of `skae` in this import", costs["skae"]),
+        ("time of `import skae`, if scikit-learn and torch are imported already, s", added),
+    ]
+    return [
+        *markdown_table(("measure", "value"), figures),
         "",
-        "The first fit of a process initialises torch, which took "
+        "The initialisation of torch took "
         f"{first['set_up_seconds']:.2g} s and "
         f"{(first['set_up'] - first['imported']) / MIB:.0f} MiB. "
-        "The memory in the table includes this, the seconds do not.",
+        "The table below includes this memory, but not this time.",
         "",
         *markdown_table(header, table),
     ]

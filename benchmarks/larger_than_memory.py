@@ -1,4 +1,4 @@
-"""Fits to rows of ten times the available memory, to a million rows, and hundreds of fits.
+"""Memory of fits to data ten times as large as the available memory, and of hundreds of fits.
 
     python benchmarks/larger_than_memory.py [--parts NAME ...] [--quick]
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from _timing import Results, in_fresh_process, item_line, markdown_table, parser, seconds
+from _timing import Results, in_fresh_process, markdown_table, parser, seconds
 from scipy import sparse
 from sklearn.utils import gen_batches
 
@@ -204,20 +204,21 @@ def section(records: dict) -> list[str]:
     ]  # fmt: skip
     limit = next(iter(cases.values()))["limit"] / MB
     peaks = [max(r["fit_peak"], r["restore_peak"]) / MB for r in cases.values()]
-    return [
-        item_line(
-            f"largest memory in addition to that after the imports, in MB ({limit:.0f} MB are "
-            "available)",
-            max(peaks),
-        ),
-        item_line(
-            f"memory after {fits['fits']} fits minus that after {fits['fits'] // 6}, in MB",
+    figures = [
+        (f"largest additional memory, MB (limit: {limit:.0f} MB)", max(peaks)),
+        (
+            f"memory after {fits['fits']} fits minus memory after {fits['fits'] // 6} fits, MB",
             fits["growth"] / MB,
         ),
-        f"- a fit to {million['rows']:,} rows of 20 columns: **{million['fit_seconds']:.0f} s** "
-        f"({million['epochs']} epochs), {million['fit_peak'] / MB:.0f} MB in addition to data of "
-        f"{million['data'] / MB:.0f} MB; score {million['score']:.3f}, that of PCA "
-        f"{million['pca_score']:.3f}",
+        (f"fit to {million['rows']:,} rows of 20 columns: seconds", million["fit_seconds"]),
+        ("epochs of this fit", million["epochs"]),
+        ("size of the data of this fit, MB", million["data"] / MB),
+        ("additional memory of this fit, MB", million["fit_peak"] / MB),
+        ("score of this fit", f"{million['score']:.3f}"),
+        ("score of PCA", f"{million['pca_score']:.3f}"),
+    ]
+    return [
+        *markdown_table(("measure", "value"), figures),
         "",
         *markdown_table(header, table),
     ]

@@ -1,4 +1,4 @@
-"""Training in bfloat16 and in float32: seconds and test error on a processor with both.
+"""Time and test error of training in bfloat16 and in float32.
 
     python benchmarks/precision.py [--sets NAME ...] [--seeds 0] [--quick]
 

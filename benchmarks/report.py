@@ -103,9 +103,9 @@ def small_data(results: Path) -> list[str]:
         "",
         "    python benchmarks/never_worse.py",
         "",
-        item_line("median seconds of a fit", float(np.median(seconds))),
-        item_line("geometric mean of the seconds", float(np.exp(np.log(seconds).mean()))),
-        item_line("longest", float(seconds.max())),
+        item_line("median time of a fit, s", float(np.median(seconds))),
+        item_line("geometric mean of the times, s", float(np.exp(np.log(seconds).mean()))),
+        item_line("longest time, s", float(seconds.max())),
     ]
 
 
@@ -121,8 +121,9 @@ def machines(results: Path) -> list[str]:
             packages = packages or list(versions)
             figures = (machine["cores"], *(versions.get(name, "absent") for name in packages))
             rows.setdefault(figures, []).append(f"`{module.__name__}.py`")
-    lines = [(", ".join(names), *figures) for figures, names in rows.items()]
-    return markdown_table(("script", "cores", *packages), lines) if lines else []
+    lines = list(zip(("cores", *packages), *rows, strict=True))
+    header = ("version of", *(", ".join(names) for names in rows.values()))
+    return markdown_table(header, lines) if rows else []
 
 
 def file(results: Path, module) -> Path:

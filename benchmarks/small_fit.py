@@ -1,4 +1,4 @@
-"""Seconds of a default fit to the digits (1797 x 64), with and without another process.
+"""Time of a default fit to the digits (1797 x 64), with and without another process.
 
     python benchmarks/small_fit.py [--fits 7] [--quick]
 

@@ -1,4 +1,4 @@
-"""Test error after a training time: `AutoencoderTransformer` and five other libraries.
+"""Test error and training time of `AutoencoderTransformer` and of five other libraries.
 
     python benchmarks/time_to_quality.py [--sets NAME ...] [--methods NAME ...] [--quick]
 
@@ -143,24 +143,27 @@ def describe_images(points: dict[str, list[dict]], theirs: dict[str, list[dict]]
     last = points["skae"][-1]
     best_error = theirs[best][-1]["error"]
     epochs = sorted({p["epoch"] for p in points["skae"]})
-    rows = []
-    for method, curve in points.items():
-        found = {p["epoch"]: f"{p['error']:.5f} ({figure(p['seconds'])})" for p in curve}
-        rows.append((method, *(found.get(epoch, "") for epoch in epochs)))
+    found = {
+        (method, p["epoch"]): f"{p['error']:.5f} ({figure(p['seconds'])})"
+        for method, curve in points.items()
+        for p in curve
+    }
+    rows = [(epoch, *(found.get((method, epoch), "") for method in points)) for epoch in epochs]
     return [
-        f"Of the other libraries, {best} has the lowest error after {THEIR_EPOCHS} epochs, "
-        f"{best_error:.5f}, and {fastest} is the fastest.",
+        f"After {THEIR_EPOCHS} epochs, {best} has the lowest error of the other libraries, "
+        f"{best_error:.5f}. {fastest} is the fastest of them.",
         "",
-        f"- skae reaches the error of {best} in **{figure(seconds)}** times the seconds of {best}.",
-        f"- Within the seconds of {fastest}, skae reaches **{figure(error)}** times the error of "
+        f"- To reach this error, skae needs **{figure(seconds)}** times the training time of "
         f"{best}.",
+        f"- If skae is trained for as long as {fastest}, its error is **{figure(error)}** times "
+        "this error.",
         f"- After {last['epoch']} epochs, the error of skae is "
-        f"**{figure(last['error'] / best_error)}** times the error of {best}.",
+        f"**{figure(last['error'] / best_error)}** times this error.",
         "",
-        "The table has the mean squared error of an entry after a number of epochs, with the",
+        "The table has the mean squared error of an entry after each number of epochs, with the",
         "seconds of training in brackets:",
         "",
-        *markdown_table(("method", *map(str, epochs)), rows),
+        *markdown_table(("epochs", *points), rows),
     ]
 
 
@@ -197,7 +200,8 @@ def describe_table(points: dict[str, list[dict]], theirs: dict[str, list[dict]])
     )  # fmt: skip
     return [
         f"The default fit of skae took {ours['seconds']:.3g} s, and its mean squared error of an "
-        f"entry is {ours['error']:.4g}. The table is relative to these two figures.",
+        f"entry is {ours['error']:.4g}. Errors and seconds in the table are divided by these two "
+        "figures.",
         "",
         *markdown_table(header, rows),
     ]
