@@ -205,11 +205,10 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         ValueError, TypeError
             If a parameter, or `X`, is not as documented; the message names it.
         RuntimeError
-            If another process of the group raised an error during training, ended, or does not
-            answer.
+            If another process of the process group fails or does not answer.
         KeyboardInterrupt
-            When interrupted. If training had begun, the best epoch so far is kept and a
-            ConvergenceWarning says so; else the estimator is as before the call.
+            If `fit` is interrupted. If training had begun, the best epoch is kept, with a
+            ConvergenceWarning. Otherwise the estimator does not change.
         """
         # Within: an error that a callback raises at its end undoes the fit as well.
         with restore_on_error(self), training_mode(), process_group() as group:

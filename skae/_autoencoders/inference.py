@@ -89,7 +89,7 @@ class FittedAutoencoderMixin(
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """
@@ -119,7 +119,7 @@ class FittedAutoencoderMixin(
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If the codes have another number of columns.
         """
@@ -157,7 +157,7 @@ class FittedAutoencoderMixin(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is ignored.
+            Rows. Missing values (NaN) are left out.
 
         Returns
         -------
@@ -179,12 +179,13 @@ class FittedAutoencoderMixin(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is ignored.
+            Rows. Missing values (NaN) are left out.
 
         Returns
         -------
         scores : ndarray of shape (n_samples, n_features)
-            The negative loss of each entry; for squared error, the squared difference.
+            The negative loss of each entry. For the squared error, this is minus the squared
+            difference.
         """
         check_is_fitted(self)
         return self._feature_scores(self._checked_for_loss(X))
@@ -206,7 +207,7 @@ class FittedAutoencoderMixin(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN is ignored.
+            Rows. Missing values (NaN) are left out.
         y : ignored
             Present by scikit-learn's convention.
 

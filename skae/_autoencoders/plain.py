@@ -206,13 +206,12 @@ class AutoencoderTransformer(BaseAutoencoder):
     Parameters
     ----------
     batch_size : int or "auto", default="auto"
-        Rows in a step, of all processes together if there are several; "auto" is three times the
-        square root of their number, within 16 and 128. The last rows of an epoch are distributed
-        over its batches.
+        Number of rows in a step, over all processes if there are several. "auto" means three times
+        the square root of the number of rows, but at least 16 and at most 128.
 
     max_iter : int or None, default=None
-        Largest number of epochs (passes over the training rows). None is 1500 steps for up to 5000
-        rows, 4500 steps from 15,000 rows on, and at least 6 epochs.
+        Maximum number of epochs (passes over the training rows). None means 1500 steps for up to
+        5000 rows and 4500 steps for 15,000 rows or more, but at least 6 epochs.
 
     {shared_parameters}
 

@@ -73,7 +73,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         y : ignored or array-like of shape (n_samples,)
             Passed on to the reducer.
         X_val : array-like of shape (n_val_samples, n_features), default=None
-            Rows for early stopping, passed on to a reducer whose `fit` accepts them.
+            Held-out rows for early stopping. They are passed to `fit` of the reducer, if it accepts
+            them.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that are held out together. They are passed to `fit` of the reducer, if
             it accepts them. For a pipeline, this needs scikit-learn's ``enable_metadata_routing``.
@@ -118,7 +119,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """

@@ -138,7 +138,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         Number of units, which may exceed the number of features. None means as many as features.
 
     sparsity : {"topk", "batch_topk", "lifetime", "l1", "kl", "jumprelu"}, default="topk"
-        How the code is made sparse; see above.
+        Which units are active; see the table above.
 
     n_nonzero_coefs : int or None, default=None
         Number of active units in a row. For "topk" this is the maximum, for "batch_topk" the mean
@@ -269,12 +269,12 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         Returns
         -------
         codes : ndarray or CSR array of shape (n_samples, n_components_)
-            In the dtype of `X`; a CSR array if `sparse_output`.
+            The codes, in the dtype of `X`. A CSR array if `sparse_output` is True.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """

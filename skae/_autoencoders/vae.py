@@ -236,7 +236,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))
@@ -264,7 +264,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """
@@ -298,7 +298,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """
@@ -327,7 +327,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """

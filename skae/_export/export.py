@@ -60,7 +60,7 @@ def to_onnx(
     ImportError
         If onnx or skl2onnx is not installed.
     sklearn.exceptions.NotFittedError
-        Before `fit`.
+        If the estimator is not fitted.
     TypeError
         If a layer of the network or a step of the pipeline cannot be converted to ONNX, or if a
         step selects columns by their names.
@@ -167,7 +167,7 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        Before `fit`.
+        If the estimator is not fitted.
     TypeError
         If the network has a layer that is not dense.
 

@@ -87,7 +87,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         columns with missing values in `fit`.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the masked cells, the folds, the weights, and the samples of `sample_posterior`.
+        Seed of the masked values, the folds, the networks and the samples of `sample_posterior`.
 
     Attributes
     ----------
@@ -215,7 +215,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         ValueError
             If `X` is not as in `fit`.
         """

@@ -62,7 +62,7 @@ class ReducerComparisonDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes that the panels replace; None makes a new figure.
+            The axes that are replaced by the panels. None means a new figure.
 
         Returns
         -------

@@ -38,7 +38,7 @@ MAX_LABELS = 30
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DictionaryDisplay:
-    """The components as images or as a table; zero is grey, negative is darker.
+    """The components as images or as a table.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class DictionaryDisplay:
             ``(height, width)`` or ``(channels, height, width)``. None means the `image_shape` of
             the estimator, if it has one.
         ax : matplotlib Axes, default=None
-            The axes that the grid replaces; None makes a new figure.
+            The axes that are replaced by the grid. None means a new figure.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class DictionaryDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes that the grid replaces; None makes a new figure.
+            The axes that are replaced by the grid. None means a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of components with one channel.
 

@@ -79,12 +79,12 @@ class ExplainedVarianceDisplay:
         Parameters
         ----------
         estimator : autoencoder
-            Fitted.
+            A fitted estimator.
         X : array-like of shape (n_samples, n_features), default=None
             The training rows, to which PCA is fitted. With None, only the variance that all
             principal components explain is drawn (`pca_score_`), and not its curve.
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw on. None means a new figure.
 
         Returns
         -------
@@ -115,7 +115,7 @@ class ExplainedVarianceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw on. None means a new figure.
 
         Returns
         -------

@@ -90,7 +90,7 @@ class LatentSpaceDisplay:
         components : tuple of two int, default=(0, 1)
             The two components to draw. The first one is on the horizontal axis.
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw on. None means a new figure.
 
         Returns
         -------
@@ -115,7 +115,7 @@ class LatentSpaceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw on. None means a new figure.
 
         Returns
         -------

@@ -54,7 +54,7 @@ class LatentTraversalDisplay:
         ``(height, width)`` or ``(channels, height, width)`` with 1 or 3 channels, if rows are
         images.
     feature_names : sequence of str or None, default=None
-        Names of the features, drawn if there are at most 30.
+        Names of the features. They are drawn if there are at most 30.
     mean, std : array-like of shape (n_features,), default=0.0 and 1.0
         Lines are drawn as ``(decoded - mean) / std``.
 
@@ -120,7 +120,7 @@ class LatentTraversalDisplay:
             ``(height, width)`` or ``(channels, height, width)``. None means the `image_shape` of
             the estimator, if it has one.
         ax : matplotlib Axes, default=None
-            The axes that the grid replaces; None makes a new figure.
+            The axes that are replaced by the grid. None means a new figure.
 
         Returns
         -------
@@ -163,7 +163,7 @@ class LatentTraversalDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes that the grid replaces; None makes a new figure.
+            The axes that are replaced by the grid. None means a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
 

@@ -29,7 +29,7 @@ class LossCurveDisplay:
     best_epoch : int or None, default=None
         The epoch whose weights were kept.
     pca_level : float or None, default=None
-        Mean loss of a held-out row under PCA.
+        Mean loss of a held-out row with PCA.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class LossCurveDisplay:
         estimator : autoencoder
             A fitted autoencoder. The loss of PCA is drawn if training started with PCA.
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw on. None means a new figure.
 
         Returns
         -------
@@ -78,7 +78,7 @@ class LossCurveDisplay:
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before `fit`.
+            If the estimator is not fitted.
         TypeError
             If the estimator has no `loss_curve_`.
         ImportError
@@ -100,7 +100,7 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw on. None means a new figure.
 
         Returns
         -------

@@ -55,7 +55,7 @@ class ReconstructionDisplay:
     feature_names : sequence of str or None, default=None
         Names of the features, drawn if there are at most 30.
     mean, std : array-like of shape (n_features,), default=0.0 and 1.0
-        The zero and the unit of lines.
+        Lines are drawn as ``(x - mean) / std``.
 
     Attributes
     ----------
@@ -110,14 +110,14 @@ class ReconstructionDisplay:
             Rows. The first `n_rows` are drawn. The mean and the standard deviation of each feature
             are those of all rows.
         baseline : transformer with `inverse_transform`, default=None
-            Another reducer, such as PCA, fitted to the same rows, to compare with.
+            Another fitted reducer for comparison, such as PCA.
         n_rows : int, default=6
             Number of rows to draw.
         image_shape : tuple of int or None, default=None
             ``(height, width)`` or ``(channels, height, width)``. None means the `image_shape` of
             the estimator, if it has one.
         ax : matplotlib Axes, default=None
-            The axes that the grid replaces; None makes a new figure.
+            The axes that are replaced by the grid. None means a new figure.
 
         Returns
         -------
@@ -159,7 +159,7 @@ class ReconstructionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            The axes that the grid replaces; None makes a new figure.
+            The axes that are replaced by the grid. None means a new figure.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
 

@@ -163,7 +163,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Training rows; NaN marks missing values.
+            Training rows. NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
 
@@ -281,7 +281,8 @@ class DenoisingEnsemble(ModulePickleMixin):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_features)
-            Numbers of at most 0 that add up to `score_samples`.
+            The contribution of each feature, at most 0. The sum over the features is the score of
+            the row.
         """
         check_is_fitted(self)
         return self._feature_scores(validate_rows(self, X, reset=False))
@@ -297,7 +298,7 @@ class DenoisingEnsemble(ModulePickleMixin):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; missing values (NaN) are filled.
+            Rows. Missing values (NaN) are replaced by their reconstructions.
 
         Returns
         -------

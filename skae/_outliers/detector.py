@@ -70,11 +70,11 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         ``exact_levels=()`` and ``n_steps=100``.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Fraction of the training rows that are classified as outliers. With "auto", outliers are
-        the rows with scores below the lower quartile of the training scores by more than one and a
-        half times the interquartile range, as in a box plot. If `fit` has few rows, new inliers
-        have lower scores than these, and more of them are below the threshold: use a quantile of
-        the scores of inliers that were not in `fit`.
+        Share of the training rows that are below the threshold `offset_`. With "auto", the
+        threshold is 1.5 interquartile ranges below the lower quartile of the training scores, as in
+        a box plot. If there are few training rows, new inliers have lower scores than training
+        rows. In this case, set `offset_` to a quantile of the scores of inliers that were not in
+        `fit`.
 
     novelty : bool, default=False
         True states that the training rows contain no outliers. If False, the autoencoder is fitted
@@ -141,7 +141,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Training rows; NaN marks missing values. Rows without any value are left out.
+            Training rows. NaN marks missing values. Rows without any value are left out.
         y : ignored
             Present by scikit-learn's convention.
         groups : array-like of shape (n_samples,), default=None
@@ -194,7 +194,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         return _scores(self.estimator_, validate_rows(self, X, reset=False))
 
     def feature_contributions(self, X) -> np.ndarray:
-        """Contribution of each feature to the score of a row; low is abnormal.
+        """Contribution of each feature to the score of a row; outliers have low values.
 
         Parameters
         ----------
@@ -204,7 +204,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         Returns
         -------
         contributions : ndarray of shape (n_samples, n_features)
-            In float64, numbers that add up to `score_samples`; for squared errors at most 0.
+            The contributions, in float64. The sum over the features is the score of the row.
         """
         check_is_fitted(self)
         return _contributions(self.estimator_, validate_rows(self, X, reset=False))

@@ -107,8 +107,8 @@ class AutoencoderClassifier(
         Number of epochs. None means about 1000 steps, but at least five epochs.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of the noise, the order of the rows and the pre-training, unless `estimator` has a
-        `random_state` of its own.
+        Seed of the noise and of the order of the rows. It is also the seed of `estimator`, unless
+        `estimator` has a `random_state`.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Training rows; NaN marks missing values.
+            Training rows. NaN marks missing values.
         y : array-like of shape (n_samples,)
             Labels. -1 means "no label". If there is only one other value, -1 is a class, and there
             is a warning. If labels are strings, use an array of objects.
@@ -226,7 +226,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN marks missing values.
+            Rows. NaN marks missing values.
 
         Returns
         -------
@@ -242,7 +242,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN marks missing values.
+            Rows. NaN marks missing values.
 
         Returns
         -------
@@ -259,7 +259,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN marks missing values.
+            Rows. NaN marks missing values.
 
         Returns
         -------
@@ -275,7 +275,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN marks missing values.
+            Rows. NaN marks missing values.
 
         Returns
         -------
@@ -290,7 +290,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN marks missing values.
+            Rows. NaN marks missing values.
 
         Returns
         -------
@@ -306,7 +306,7 @@ class AutoencoderClassifier(
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows; NaN marks missing values.
+            Rows. NaN marks missing values.
         y : array-like of shape (n_samples,)
             Labels as in `fit`. Rows with the label -1 are left out, unless -1 is a class.
         sample_weight : array-like of shape (n_samples,), default=None
