@@ -75,7 +75,7 @@ def global_random_seed(request):
     return getattr(request, "param", SEEDS[0])
 
 
-def make_small(cls, n_components=4, *, max_iter=20, random_state=0, **parameters):
+def make_small(cls, n_components=4, *, max_iter=8, random_state=0, **parameters):
     """An estimator of any class of the package that is fitted within a fraction of a second."""
     defaults = {
         "n_components": n_components,
@@ -146,7 +146,7 @@ def autoencoder(request):
 @pytest.fixture(scope="module")
 def fitted_once(autoencoder, digits, small):
     """Each autoencoder class, fitted to the digits; tests use copies of it, `fitted`."""
-    fitted = small(autoencoder, max_iter=10).fit(digits)
+    fitted = small(autoencoder, max_iter=5, learning_rate_init=0.03).fit(digits)
     assert fitted.best_iter_ > 0  # not PCA
     return fitted
 

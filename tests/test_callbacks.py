@@ -137,7 +137,7 @@ def test_a_scoring_monitor_scores_the_best_weights_so_far(digits, small):
     fitted = small(AutoencoderTransformer, early_stopping=False).set_callbacks(monitor)
     fitted.fit(pd.DataFrame(digits).rename(columns="pixel{}".format))
     scores = monitor.get_logs().data_as_pandas.query("task_name == 'epoch'")
-    assert len(scores) == fitted.n_iter_ == 20
+    assert len(scores) == fitted.n_iter_ == 8
     assert scores["own"].iloc[-1] == pytest.approx(fitted.explained_variance_ratio_.sum())
     np.testing.assert_allclose(scores["own"], scores["restored"])
     assert (scores["own"].diff().dropna() >= -1e-6).all()

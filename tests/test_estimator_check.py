@@ -1,5 +1,6 @@
 """An estimator that was loaded works, whatever was done to its file."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -48,9 +49,14 @@ def make(name, small):
     return small(by_name[name], max_iter=1) if name in by_name else composites(small)[name]
 
 
-@pytest.fixture(params=CASES)
-def fitted(request, digits, small):
+@pytest.fixture(params=CASES, scope="module")
+def fitted_once(request, digits, small):
     return make(request.param, small).fit(digits[:60, 10:20], np.arange(60) % 3)
+
+
+@pytest.fixture
+def fitted(fitted_once):
+    return copy.deepcopy(fitted_once)
 
 
 def assert_works(estimator, X):

@@ -1,11 +1,14 @@
 """Every example runs to its end and draws a figure; training is shortened to one epoch."""
 
 import ast
+import contextlib
 import functools
 import inspect
+import io
 import re
 import runpy
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
 
 from skae import AutoencoderImputer  # noqa: E402
+from skae._imputation.correction_networks import CorrectionConfig  # noqa: E402
 
 # Modules that an example needs in addition to the extra "plot".
 NEEDS = {"plot_production": ("onnxruntime", "pandas", "safetensors", "skl2onnx")}
@@ -25,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 GALLERY_ORDER = ROOT / "docs" / "gallery_order.py"
 SHORT = {"max_iter": 1, "n_steps": 10}  # values of the parameters that limit training
+SHORT_CORRECTION = CorrectionConfig(max_steps=20, check_interval=10, max_training_entries=2**12)
 
 
 def shortened(method):
@@ -38,55 +43,74 @@ def shortened(method):
     return fit
 
 
-@pytest.fixture
-def one_epoch(monkeypatch):
+def shorten(monkeypatch):
     """Shorten the training of all estimators, whatever an example sets."""
     for cls in ESTIMATORS:
         if SHORT.keys() & inspect.signature(cls).parameters.keys():
             for name in {"fit", "fit_transform"} & set(dir(cls)):
                 monkeypatch.setattr(cls, name, shortened(getattr(cls, name)))
-    # The imputer has no such parameter: fewer rows take fewer steps.
+    # The imputer has no such parameter.
     fit = AutoencoderImputer.fit
     monkeypatch.setattr(AutoencoderImputer, "fit", lambda self, X, y=None: fit(self, X[:100]))
+    monkeypatch.setattr(AutoencoderImputer, "_config", SHORT_CORRECTION)
     monkeypatch.setitem(TSNE.__init__.__kwdefaults__, "max_iter", 250)
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch, one_epoch):
-    """Return a function that runs an example in an empty folder and returns its variables."""
+@dataclass
+class Run:
+    """What an example leaves: its variables, its output, its folder, its figures as pixels."""
 
-    def run_path(path):
-        for module in NEEDS.get(path.stem, ()):
-            pytest.importorskip(module)
-        monkeypatch.chdir(tmp_path)
+    names: dict
+    printed: str
+    folder: Path
+    figures: list
+
+
+def run_in(folder, path):
+    """Run an example in an empty folder."""
+    with pytest.MonkeyPatch.context() as monkeypatch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is too few
+        shorten(monkeypatch)
+        monkeypatch.chdir(folder)
         monkeypatch.setattr(pyplot, "show", lambda: None)
         pyplot.switch_backend("agg")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is too few
-            return runpy.run_path(str(path), run_name="__main__")
-
-    yield run_path
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            names = runpy.run_path(str(path), run_name="__main__")
+        canvases = [pyplot.figure(number).canvas for number in pyplot.get_fignums()]
+        for canvas in canvases:
+            canvas.draw()
+        figures = [np.asarray(canvas.buffer_rgba()) for canvas in canvases]
     pyplot.close("all")
+    return Run(names, output.getvalue(), folder, figures)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a function that runs an example of this name, once."""
+
+    @functools.cache
+    def run_once(name):
+        for module in NEEDS.get(name, ()):
+            pytest.importorskip(module)
+        path = next(path for path in EXAMPLES if path.stem == name)
+        return run_in(tmp_path_factory.mktemp(name), path)
+
+    return run_once
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_each_example_prints_a_result_and_draws_a_figure(path, run, capsys, tmp_path):
-    run(path)
-    printed = capsys.readouterr().out
-    assert any(character.isdigit() for character in printed)
-    assert str(tmp_path) not in printed
-    assert " at 0x" not in printed  # the address of an object
-    numbers = pyplot.get_fignums()
-    assert numbers
-    for number in numbers:
-        canvas = pyplot.figure(number).canvas
-        canvas.draw()
-        assert np.asarray(canvas.buffer_rgba()).std() > 0
+def test_each_example_prints_a_result_and_draws_a_figure(path, run):
+    done = run(path.stem)
+    assert any(character.isdigit() for character in done.printed)
+    assert str(done.folder) not in done.printed
+    assert " at 0x" not in done.printed  # the address of an object
+    assert done.figures
+    assert all(figure.std() > 0 for figure in done.figures)
 
 
-def test_the_example_of_make_demo_writes_its_figure(run, tmp_path):
-    run(next(path for path in EXAMPLES if path.stem == "plot_pca_vs_autoencoder"))
-    assert pyplot.imread(tmp_path / "pca_vs_autoencoder.png").std() > 0
+def test_the_example_of_make_demo_writes_its_figure(run):
+    folder = run("plot_pca_vs_autoencoder").folder
+    assert pyplot.imread(folder / "pca_vs_autoencoder.png").std() > 0
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -105,7 +129,7 @@ def test_the_gallery_has_a_position_for_each_example():
 
 
 def test_server_predicts_as_pipeline_with_missing_and_unknown_values(run):
-    names = run(next(path for path in EXAMPLES if path.stem == "plot_production"))
+    names = run("plot_production").names
     pipeline, serve, rows = names["pipeline"], names["serve"], names["X_test"].iloc[:5].copy()
     # A missing text is "" in the table and absent in a request; the last row has no numbers.
     rows.iloc[0, rows.columns.get_loc(names["texts"][0])] = ""

@@ -36,9 +36,14 @@ def fit(cls, X, small):
     return estimator.fit(X, np.arange(len(X)) % 3)
 
 
-@pytest.fixture(params=[*ESTIMATORS, *OTHERS], ids=lambda cls: cls.__name__)
-def fitted(request, digits, small):
+@pytest.fixture(params=[*ESTIMATORS, *OTHERS], ids=lambda cls: cls.__name__, scope="module")
+def fitted_once(request, digits, small):
     return fit(request.param, digits[:60, 10:20], small)
+
+
+@pytest.fixture
+def fitted(fitted_once):
+    return copy.deepcopy(fitted_once)
 
 
 def attributes(estimator):

@@ -22,7 +22,7 @@ LIMITED = Path(__file__).with_name("limited.py")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA")
-def test_a_fit_allocates_less_than_a_tenth_of_the_rows():
+def test_a_fit_allocates_less_than_a_fifth_of_the_rows():
     # One thread: others allocate stacks and heaps of their own, depending on the load. By default
     # malloc raises the size from which it returns memory to the system, so that some runs allocate
     # twice as much.

@@ -36,8 +36,8 @@ def results(estimator, X):
 def test_units_of_float32_rows_do_not_matter(cls, scale, small, global_random_seed):
     X = rows_of(global_random_seed)
     single = (X * scale).astype(np.float32)
-    fitted = small(cls, 2).fit(single, LABELS)
-    double = small(cls, 2).fit(single.astype(float), LABELS)
+    fitted = small(cls, 2, max_iter=2).fit(single, LABELS)
+    double = small(cls, 2, max_iter=2).fit(single.astype(float), LABELS)
     for name, values in results(fitted, single).items():
         assert np.isfinite(values).all(), name
         # Numbers beyond those of float32 become the largest one, or zero.

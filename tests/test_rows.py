@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -228,15 +229,22 @@ def said_of(call):
     return said + [str(warning.message) for warning in caught]
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("wrong", wrong_rows(0))
-def test_messages_name_no_other_estimator_and_no_cause_twice(cls, wrong, small, global_random_seed):
+@pytest.fixture(scope="module")
+def fitted_to_names(small, global_random_seed):
+    """A function that returns a model of a class, fitted to a data frame; not to be changed."""
     X = np.random.RandomState(global_random_seed + 1).randn(40, 5)
     frame, y = pd.DataFrame(X, columns=list("abcde")), np.arange(40) % 2
-    rows = wrong_rows(global_random_seed)[wrong]
-    estimator = small(cls, n_components=2, max_iter=2)
-    fitted = clone(estimator).fit(frame, y)
-    calls = [lambda: clone(estimator).fit(rows, y[: len(rows)])]
+    return cache(lambda cls: small(cls, n_components=2, max_iter=2).fit(frame, y))
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("wrong", wrong_rows(0))
+def test_messages_name_no_other_estimator_and_no_cause_twice(
+    cls, wrong, fitted_to_names, global_random_seed
+):
+    rows, y = wrong_rows(global_random_seed)[wrong], np.arange(40) % 2
+    fitted = fitted_to_names(cls)
+    calls = [lambda: clone(fitted).fit(rows, y[: len(rows)])]
     calls += [
         lambda method=method: getattr(fitted, method)(rows)
         for method in (*METHODS, "predict", "decision_function", "feature_contributions")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import AUTOENCODERS, ESTIMATORS, all_results
+from sklearn.base import clone
 from torch.overrides import TorchFunctionMode
 
 from skae._data.torch_defaults import torch_defaults, training_mode, with_torch_defaults
@@ -46,19 +47,26 @@ def results(estimator, X):
     return found
 
 
-@pytest.mark.parametrize("ambient", AMBIENT.values(), ids=AMBIENT)
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
-def test_defaults_of_the_caller_change_no_result(cls, ambient, small, global_random_seed):
+@pytest.fixture(params=ESTIMATORS, ids=lambda cls: cls.__name__, scope="module")
+def alone(request, small, global_random_seed):
+    """Each class, fitted and read without any default of the caller: its results, and how."""
+    cls = request.param
     rng = np.random.RandomState(global_random_seed)
     X, y = rng.normal(size=(70, 2)) @ rng.normal(size=(2, 5)) + 0.1, np.arange(70) % 2
     rows = np.where(rng.uniform(size=X.shape) < 0.1, np.nan, X)
     if not cls().__sklearn_tags__().input_tags.allow_nan:
         rows = X
-    alone = small(cls, 2).fit(rows, y)
-    expected = results(alone, rows)
+    estimator = small(cls, 2, max_iter=2)
+    fitted = clone(estimator).fit(rows, y)
+    return estimator, fitted, rows, y, results(fitted, rows)
+
+
+@pytest.mark.parametrize("ambient", AMBIENT.values(), ids=AMBIENT)
+def test_defaults_of_the_caller_change_no_result(alone, ambient):
+    estimator, outside, rows, y, expected = alone
     with ambient():
-        within = pickle.loads(pickle.dumps(small(cls, 2).fit(rows, y)))
-        for fitted in (alone, within):
+        within = pickle.loads(pickle.dumps(clone(estimator).fit(rows, y)))
+        for fitted in (outside, within):
             for name, values in results(fitted, rows).items():
                 np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
