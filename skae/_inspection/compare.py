@@ -68,8 +68,8 @@ def compare_reducers(
       than the mean. It needs `inverse_transform`.
     - *trustworthiness*: whether rows with similar codes are similar, 1 at best
       (:func:`sklearn.manifold.trustworthiness`). It is computed from at most 2000 test rows.
-    - *k-NN score*: the score of k nearest neighbours on the test rows, fitted to the codes and `y`
-      of the training rows. The score is the accuracy for classes, and R² for numbers.
+    - *k-NN score*: k nearest neighbours are fitted to the codes and `y` of the training rows. The
+      measure is their score on the test rows: the accuracy for classes, R² for numbers.
     - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows, and its
       method `score` is called with those of the test rows.
     - *seconds* to fit the training rows, and to transform the test rows.

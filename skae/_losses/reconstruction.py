@@ -60,7 +60,7 @@ class ReconstructionLoss(ABC):
 
     @abstractmethod
     def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The numbers a and b such that the loss is ``a + b x`` plus a function of x only."""
+        """The tensors a and b of a loss of the form ``a + b * x + c(x)``."""
 
     @abstractmethod
     def sample(self, raw: Tensor, log_scale: Tensor, rng: Generator) -> Tensor:
