@@ -237,11 +237,12 @@ def page(records: dict) -> list[str]:
             rows.append(("published: VAE + TSVM", *(str(PUBLISHED.get(n, "")) for n in counts)))
         lines += [*markdown_table(header, rows), ""]
         if n_rows in errors:
-            text = ", ".join(
-                f"{method.replace('(', '(early_stopping=')} {e.mean():.2f}"
+            rows = [
+                (method.replace("(", "(early_stopping="), f"{e.mean():.2f}")
                 for method, e in errors[n_rows].items()
-            )
-            lines += [f"Error with all labels: {text}.", ""]
+            ]
+            lines += ["Error if all training rows have labels:", ""]
+            lines += [*markdown_table(("classifier", "error"), rows), ""]
         ours = [
             r["seconds"] for key, r in records.items() if key.startswith(f"{name}/") and OURS in key
         ]

@@ -154,8 +154,8 @@ Up to 1000 rows of a data set are used for `fit_transform` (*fitted* rows). The 
 rows is imputed by `transform` (*unseen* rows). The entries are removed in four ways:
 
 - mcar10, mcar20, mcar50: 10, 20 and 50 % of all entries are removed, completely at random;
-- mar20: 20 % of the entries of half of the columns are removed, with a probability that depends on
-  a column of the other half.
+- mar20: 20 % of the entries of half of the columns are removed. The probability that an entry is
+  removed depends on a column of the other half.
 
 Sets with a star were not used to choose the method and its constants. All other sets were used, so
 the results for them are optimistic. The figures are for version 0.1.0.

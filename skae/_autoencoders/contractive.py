@@ -55,9 +55,8 @@ class ContractiveAutoencoder(BaseAutoencoder):
     Parameters
     ----------
     contraction : float, default=0.3
-        Weight of the penalty, at least 0. The weight does not depend on the scale of `X`: rows and
-        codes are divided by the root mean square of the columns' standard deviations, except for
-        log loss and Poisson loss.
+        Weight of the penalty, at least 0. Except for log loss and Poisson loss, the same weight has
+        the same effect if `X` is multiplied by a number.
 
     {shared_parameters}
 

@@ -146,9 +146,8 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         tenth of the number of features, at least one.
 
     sparsity_weight : float, default=1.0
-        Weight of the penalty for "l1", "kl" and "jumprelu", at least 0. The weight does not depend
-        on the scale of `X`: rows and codes are divided by the root mean square of the columns'
-        standard deviations.
+        Weight of the penalty for "l1", "kl" and "jumprelu", at least 0. The same weight has the
+        same effect if `X` is multiplied by a number.
 
     transform_max_iter : int, default=0
         Number of steps of a search for better units after the encoder. More than three steps hardly

@@ -44,7 +44,7 @@ class ExplainedVarianceDisplay:
     line_ : matplotlib Line2D
         The curve of the autoencoder.
     pca_line_ : matplotlib Line2D or None
-        The curve or the level of PCA.
+        The curve of PCA, or a horizontal line if `pca_ratio` is None.
 
     Notes
     -----
