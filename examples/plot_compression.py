@@ -2,11 +2,13 @@
 Compression of images
 =====================
 
-How many bytes does an image need if sender and receiver share a fitted autoencoder? The sender
-encodes an image and sends one byte for each code; the receiver, loaded from a pickle, decodes it.
-The error with two bytes is below that of PCA with eight. With the same number of bytes the squared
-error is about 0.4 times that of PCA, and at most a third of that of the cosine transform of JPEG,
-which is not fitted to data.
+How many bytes does an image need, if sender and receiver have the same fitted autoencoder? The
+sender encodes an image and sends one byte for each code. The receiver loads the autoencoder from a
+pickle and decodes the image.
+
+The error of the autoencoder with two bytes is lower than that of PCA with eight bytes. With the
+same number of bytes, its squared error is about 0.4 times that of PCA, and at most a third of that
+of the cosine transform of JPEG, which is not fitted to data.
 """
 
 # %%

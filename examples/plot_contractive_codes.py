@@ -2,10 +2,11 @@
 Codes that change little under noise
 ====================================
 
-How much do the codes of an image change under small noise? Few codes of an `AutoencoderTransformer`
-change much: the nearest point of a curved surface can jump when the image changes little. The codes
-of a `ContractiveAutoencoder`, whose objective penalises the norm of the encoder's Jacobian, change
-a fifth of that. It explains less of the variance of unseen digits.
+How much do the codes of an image change if small noise is added? Some codes of an
+`AutoencoderTransformer` change much: its codes belong to the nearest point of a curved surface, and
+this point can jump to another part of the surface. The codes of a `ContractiveAutoencoder` change a
+fifth of that, because its objective has a penalty on the Jacobian of the encoder. It explains less
+of the variance of unseen digits.
 """
 
 # %%

@@ -3,8 +3,8 @@ Denoising digits
 ================
 
 How well does a denoising autoencoder remove noise from digits? It removes more noise than PCA with
-the best number of components and than the best linear filter, above all from the background. All
-three are fitted to the same clean digits; the digits below are not among them.
+the best number of components, and than the best linear filter. The difference is largest in the
+background. All methods are fitted to the same digits without noise. The figure shows other digits.
 """
 
 # %%

@@ -2,9 +2,9 @@
 Dictionary of a sparse autoencoder
 ==================================
 
-Which parts are handwritten digits made of? A sparse autoencoder learns a dictionary of 128 atoms,
-and reconstructs each digit as the mean plus a sum of at most eight of them. Eight principal
-components explain far less of the variance, as they are the same eight for all digits.
+A sparse autoencoder learns a dictionary of 128 images, called atoms. It reconstructs each digit as
+the mean plus a sum of at most eight atoms. These explain far more of the variance than eight
+principal components, because each digit can use other atoms.
 """
 
 # %%

@@ -2,9 +2,9 @@
 Displays of a fitted autoencoder
 ================================
 
-What did an autoencoder learn, and how does it compare with PCA? There are six displays, each a
-single call: the loss curves, the explained variance, reconstructions of unseen rows, the codes, the
-effect of each code, and the components.
+skae has six displays for a fitted autoencoder. They draw the loss curves, the explained variance,
+the reconstructions of unseen rows, the codes, the effect of each code, and the components. Most of
+them also draw PCA for comparison.
 """
 
 # %%

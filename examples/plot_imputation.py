@@ -3,8 +3,8 @@ Imputation of holes in images
 =============================
 
 How well can missing pixels be imputed if no training image is complete? `AutoencoderImputer`
-continues the strokes of unseen digits, where the mean of the pixels gives a grey square, and its
-error is lower than that of five nearest neighbours. Observed pixels are not changed.
+continues the strokes of unseen digits. Its error is lower than that of five nearest neighbours and
+of the mean of each pixel, which gives a grey square. Observed pixels do not change.
 """
 
 # %%

@@ -2,9 +2,10 @@
 Outliers, and the features that cause them
 ==========================================
 
-Which pixels make an image an outlier? A detector is fitted to undamaged digits. In four of five
-damaged digits the pixel with the lowest contribution lies in the 2 x 2 block that was overwritten,
-and in nine of ten pairs the score of a damaged digit is below that of an undamaged one.
+Which pixels make an image an outlier? A detector is fitted to undamaged digits. Then 2 x 2 pixels
+of other digits are inverted. In four of five damaged digits, the pixel with the lowest
+contribution is one of these pixels. The score of a damaged digit is lower than that of an undamaged
+digit in nine of ten pairs.
 """
 
 # %%

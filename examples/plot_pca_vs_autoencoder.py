@@ -2,10 +2,10 @@
 Comparison of PCA and an autoencoder on handwritten digits
 ==========================================================
 
-How much better is an autoencoder than PCA with the same number of components? It explains more of
-the variance of unseen digits at every number of components, and the gain is largest for few; with
-two components its codes also separate the classes far better. The fit takes seconds instead of
-milliseconds.
+How much better is an autoencoder than PCA with the same number of components? On handwritten digits
+it explains more of the variance of unseen rows for every number of components. The gain is largest
+for few components. With two components, its codes also separate the classes far better. The fit
+takes seconds instead of milliseconds.
 """
 
 # %%

@@ -3,10 +3,11 @@ From a CSV file to an ONNX file
 ===============================
 
 How is a pipeline with an autoencoder deployed to a server that has neither torch nor scikit-learn?
-It is exported to one ONNX file. The pipeline imputes, scales, encodes, reduces and classifies
-columns of numbers and of categories with missing values; a grid search chooses its parameters. For
-comparison the reduction is PCA, or none: if all rows have labels, a reduction keeps the accuracy
-with fewer columns but does not increase it, and PCA is as good.
+It is exported to one ONNX file. The columns of the data are numbers and categories, and some values
+are missing. A grid search chooses the parameters of the pipeline.
+
+For comparison, the same pipeline is fitted with PCA, and without a reduction. The accuracy is the
+same: if all rows have labels, a reduction does not increase it.
 
 The script needs pandas and the optional dependencies ``onnx``, ``plot`` and ``save`` of skae. It
 writes ``rows.csv``, ``reducer.skae`` and ``pipeline.onnx`` to the current directory.

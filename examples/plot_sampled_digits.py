@@ -2,9 +2,10 @@
 Sampling and interpolation of digits
 ====================================
 
-Can a variational autoencoder generate digits? Yes: most of the images decoded from codes of the
-prior are legible. Along a straight line between the codes of two digits the decoded images look
-like digits, while a straight line between their pixels superimposes the two.
+Can a variational autoencoder generate digits? Yes: most of the images that are decoded from random
+codes are legible. The second figure shows images between two digits. On a straight line between
+their codes, the decoded images look like digits. On a straight line between their pixels, the two
+digits are superimposed.
 """
 
 # %%
