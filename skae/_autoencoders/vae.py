@@ -282,7 +282,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
 
     @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
-        """The evidence lower bound of each row, at beta one; higher is better.
+        """The evidence lower bound of each row with ``beta=1``; higher is better.
 
         Parameters
         ----------
