@@ -255,3 +255,24 @@ def test_a_projection_of_one_row_is_that_of_many(global_random_seed):
     projection = Projection(network)
     alone = torch.cat([projection(x[i : i + 1], code[i : i + 1], 2) for i in range(len(x))])
     torch.testing.assert_close(alone, projection(x, code, 2), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_steps_end_when_no_code_changes(loss, dtype, global_random_seed):
+    network = make_network(global_random_seed, loss)
+    x, code = (part.to(dtype) for part in make_rows(network, global_random_seed, n_rows=8))
+    network.to(dtype)
+    for rows in (x, with_gaps(x), x[:1]):
+        code = code[: len(rows)]
+        ended = project(network, rows, code, 10**9)
+        np.testing.assert_array_equal(project(network, rows, code, 10**9 + 1), ended)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_steps_of_rows_without_a_finite_loss_end(value, global_random_seed):
+    network = make_network(global_random_seed)
+    x, code = make_rows(network, global_random_seed, n_rows=3)
+    x[1] = value
+    ended = project(network, x, code, 10**9)
+    np.testing.assert_array_equal(project(network, x, code, 10**9 + 1), ended)

@@ -78,3 +78,10 @@ def test_a_derivative_that_cannot_be_exported_is_refused_with_the_remedy(case, m
         network.__class__ = own
     with pytest.raises(TypeError, match="`transform_max_iter` must be 0 to export"):
         project_graph(network, Graph(), "x", "code")
+
+
+def test_more_steps_than_a_graph_can_have_are_refused():
+    network = make_network()
+    network.project_codes(10**9)
+    with pytest.raises(TypeError, match=r"`transform_max_iter` must be at most \d+ .* 1000000000"):
+        project_graph(network, Graph(), "X", "code")

@@ -58,6 +58,17 @@ def test_rows_without_any_entry_and_codes_that_are_not_finite_are_as_those_of_to
     torch.testing.assert_close(found, Projection(network)(x, code, 2), equal_nan=True)
 
 
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, 1e200])
+def test_steps_end_when_the_code_does_not_change(value, global_random_seed):
+    network = make_network(global_random_seed)
+    x, code = make_rows(network, global_random_seed, n_rows=5)
+    if value is not None:
+        x[:, 0] = value
+    projection = row_projection(network)
+    ended = rows_of(projection, x, code, 10**9)
+    np.testing.assert_array_equal(rows_of(projection, x, code, 10**9 + 1), ended)
+
+
 @pytest.mark.parametrize("cls", ELEMENTWISE)
 def test_elementwise_layers_have_the_values_and_derivatives_of_torch(cls, global_random_seed):
     layer = {"LayerScale": lambda: cls(4), "SoftClip": lambda: cls(1.5)}.get(cls.__name__, cls)()

@@ -78,3 +78,10 @@ def test_results_do_not_depend_on_the_size_of_blocks(known, monkeypatch):
     expected = subspace_pursuit(code, x, directions, 4, 3)
     monkeypatch.setattr("skae._nn.subspace_pursuit.MAX_GATHERED_ENTRIES", 1000)
     np.testing.assert_allclose(subspace_pursuit(code, x, directions, 4, 3), expected, atol=1e-12)
+
+
+def test_steps_end_when_no_unit_changes(known):
+    directions, x, _ = known
+    code = top_k(4, x, directions)
+    ended = subspace_pursuit(code, x, directions, 4, 10**9)
+    np.testing.assert_array_equal(subspace_pursuit(code, x, directions, 4, 100), ended)

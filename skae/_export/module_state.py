@@ -94,6 +94,8 @@ def check_module(module: nn.Module, custom: Mapping[str, type[nn.Module]]) -> No
         if _is_of_torch(part):
             continue
         for name, value in vars(part).items():
+            if name in STEPS and type(value) is int and value > MAX_STEPS:
+                raise ValueError(f"`transform_max_iter` is {value}, more than {MAX_STEPS}")
             if name not in EVERY_MODULE_HAS and not (name in VALUES and VALUES[name](value)):
                 raise ValueError(f"{type(part).__name__} has another kind of {name!r}")
     tensors = [*module.parameters(), *module.buffers()]

@@ -21,7 +21,9 @@ START_DAMPING, DECREASE, INCREASE = 1e-2, 0.3, 5.0
 # The largest change of a component in one step, in standard deviations of the code: the decoder is
 # not linear over longer steps.
 MAX_STEP = 1.0
-# Of a Gram matrix that is zero.
+# After more steps than this, those end that change no code any more.
+MIN_STEPS = 8
+# Of a Gram matrix that is zero; and so that damping can increase again after any number of steps.
 MIN_DAMPING = 1e-30
 # Up to this number of entries of tangents are computed at once, unless these are fewer rows than
 # `MIN_ROWS` and no Jacobian is needed: reading the decoder of wide rows takes most of the time.
@@ -179,12 +181,22 @@ def _steps(
         if step == n_steps - 1:
             return torch.where(lower[:, None], trial[0], values[0])
         if lower.all():
-            values, loss, damping = trial, trial_loss, damping * DECREASE
+            values, loss = trial, trial_loss
+            damping = (damping * DECREASE).clamp_min_(MIN_DAMPING)
             continue
         values = [_where_rows(lower, *pair) for pair in zip(trial, values, strict=True)]
         loss = torch.where(lower, trial_loss, loss)
-        damping = damping * torch.where(lower, DECREASE, INCREASE)[:, None]
+        factor = torch.where(lower, DECREASE, INCREASE)[:, None]
+        damping = (damping * factor).clamp_min_(MIN_DAMPING)
+        if step >= MIN_STEPS and _have_ended(trial[0], values[0], loss, damping):
+            break
     return values[0]
+
+
+def _have_ended(trial: Tensor, code: Tensor, loss: Tensor, damping: Tensor) -> bool:
+    """Whether no further step changes a code: it rounds to the same, or its loss is NaN."""
+    ended = (trial == code).all(1) | loss.isnan() | damping[:, 0].isinf()
+    return bool(ended.all())
 
 
 def _where_rows(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from .decoder_tangents import LayeredDecoder, decoder_tangents
 from .layers import LAYERS, layer_to_graph
 from .projection import DECREASE, INCREASE, MAX_STEP, MIN_DAMPING, START_DAMPING
 
+# A graph has the operations of each step.
+MAX_EXPORTED_STEPS = 1000
+
 
 class GraphValues(NamedTuple):
     """Names of what a decoder computes from codes."""
@@ -117,8 +120,14 @@ def _not_exportable(module: nn.Module) -> TypeError:
 
 
 def project_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
-    """Add the operations of a `Projection` to a graph."""
-    decoder, n_steps = DecoderGraph(graph, network), network.n_projection_steps
+    """Add the operations of a `Projection` to a graph, those of each step after the other."""
+    n_steps = network.n_projection_steps
+    if n_steps > MAX_EXPORTED_STEPS:
+        raise TypeError(
+            f"`transform_max_iter` must be at most {MAX_EXPORTED_STEPS} to be exported, got "
+            f"{n_steps}."
+        )
+    decoder = DecoderGraph(graph, network)
     k, loss = decoder.size, decoder.loss
     code = _start_graph(network, graph, x, code)
     values = decoder.values(code)

@@ -125,8 +125,10 @@ class RowProjection:
                 change = self._change(point, damping, observed)
                 trial = self._point(point.code + change, row, observed)
                 lower = trial.loss < point.loss  # not where a loss is NaN
+                if not lower and (np.array_equal(trial.code, point.code) or np.isinf(damping)):
+                    break
                 point = trial if lower else point
-                damping *= DECREASE if lower else INCREASE
+                damping = max(damping * (DECREASE if lower else INCREASE), MIN_DAMPING)
         return torch.from_numpy(point.code)[None]
 
     def _best_start(self, row: Vector, code: Vector, observed: Vector | None) -> Point:

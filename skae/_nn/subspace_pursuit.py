@@ -59,6 +59,8 @@ def _pursue(
         new_code = torch.zeros_like(code).scatter(1, units, coefficients)
         new_residual = x - new_code @ directions
         better = (new_residual.square().sum(1) < residual.square().sum(1))[:, None]
+        if not better.any():
+            break
         code = torch.where(better, new_code, code)
         residual = torch.where(better, new_residual, residual)
     return code
