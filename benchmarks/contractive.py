@@ -96,14 +96,14 @@ the others the test set.
 
 The tables have these measures for the test rows:
 
-- error: mean squared error of the reconstructions, in squared units of the pixels;
-- norm: root mean square of the Frobenius norm of the Jacobian of `transform`;
-- change: root mean squared change of the codes if Gaussian noise is added, divided by the root mean
-  square of the codes. The standard deviation of the noise is 0.1, 0.25 or 0.5 times the root mean
-  square of the columns' standard deviations;
-- accuracy: accuracy of five nearest neighbours, fitted to the codes of the training rows, for rows
-  without noise and for rows with noise of 0.5;
-- seconds: time of `fit`, while other processes were running.
+- "error" is the mean squared error of the reconstructions, in squared units of the pixels.
+- "norm" is the root mean square of the Frobenius norm of the Jacobian of `transform`.
+- "change" is the change of the codes if Gaussian noise is added to the rows: its root mean square,
+  divided by the root mean square of the codes. The number is the level of the noise, which is its
+  standard deviation divided by the root mean square of the columns' standard deviations.
+- "accuracy" is that of five nearest neighbours, which are fitted to the codes of the training rows.
+  "accuracy, 0.5" is the accuracy for test rows with noise of the level 0.5.
+- "seconds" is the time of `fit`, while other processes were running.
 
 The figures are for version 0.2.0.
 """

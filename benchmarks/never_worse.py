@@ -286,6 +286,8 @@ def page(results: list[dict]) -> str:
         "",
         *table_by_rows(results, over_pca),
         "",
+        "The second table has each data set, with its number of training rows:",
+        "",
         *table_by_set(results, over_pca),
     ]
     if with_plain:
@@ -376,7 +378,7 @@ def table_by_set(results: list[dict], over: Callable[[dict], float]) -> list[str
         cases = [r for r in results if r["set"] == name]
         cells = [cell(ratios_of(select(cases, column), over)) for column in COLUMNS]
         rows.append((name, str(cases[0]["rows"]), cases[0]["features"], *cells))
-    header = ("set", "training rows", "columns", *(f"{s}, {k}" for s, k in COLUMNS))
+    header = ("set", "rows", "columns", *(f"{s}, {k}" for s, k in COLUMNS))
     return markdown_table(header, rows)
 
 
