@@ -37,6 +37,12 @@ AUTO_STEPS = 2
 MAX_AUTO_COMPONENTS, MAX_AUTO_MULTIPLY_ADDS = 64, 5e6
 
 
+DOMAIN = (
+    "`fit` and the scores refuse other data, but `transform` and `reconstruct` take them: new rows "
+    "may be a little beyond the range of the training rows."
+)
+
+
 def _choices(names: Sequence[str]) -> str:
     """Names as in a docstring: {"a", "b"}."""
     return "{" + ", ".join(f'"{name}"' for name in names) + "}"
@@ -61,7 +67,7 @@ SHARED_PARAMETERS = f"""
         Activation function of the hidden layers.
 
     loss : {_choices(tuple(LOSSES))}, default="squared_error"
-{_indented("The reconstruction loss: " + describe_losses() + ".")}
+{_indented("The reconstruction loss: " + describe_losses() + ". " + DOMAIN)}
 
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(channels, height, width)``, if the rows of `X` are flattened
