@@ -74,14 +74,15 @@ class Reconstruction(Objective):
 
     @property
     def minimised_by_pca(self) -> bool:
-        """For the squared error and rows that are not corrupted (Baldi and Hornik, 1989)."""
+        """Whether PCA is the optimum for linear networks (Baldi and Hornik, 1989)."""
         squared_error = type(self.loss) is SquaredError
         return self.is_reconstruction and squared_error and not self.corrupts_input
 
     def gradient(self, network: Autoencoder, source: TrainingSource) -> Gradient:
-        """The gradient of the mean of `per_row`: hand-written for the squared error.
+        """Return a function that computes the gradient of the mean of `per_row`.
 
-        It takes half the time of autograd for small dense networks; see `manual_backward.py`.
+        For the squared error, hand-written code (`manual_backward.py`) computes the gradient. For
+        small dense networks it takes half the time of torch's automatic gradient.
         """
         return self._manual_gradient(network, source, SquaredErrorGradient)
 

@@ -120,7 +120,7 @@ class Interval(Rule):
         return above and (value <= self.right if self._right_closed else value < self.right)
 
     def is_too_large(self, value: Any) -> bool:
-        """Whether a number has no upper bound but the largest one of its type, and is above it."""
+        """Whether a number exceeds the range of its type, if there is no upper bound."""
         return self.right == inf and self._is_number(value) and value > LARGEST[self.type]
 
 

@@ -104,7 +104,7 @@ class ReconstructionLoss(ABC):
         return self.loss_graph(graph, raw, x)
 
     def check(self, X: np.ndarray | Tensor) -> None:
-        """Raise a ValueError if values of `X` are out of the domain; NaN is allowed."""
+        """Raise a ValueError if the loss is not defined for values of `X`. NaN is allowed."""
 
     def loss(self, raw: Tensor, x: Tensor) -> Tensor:
         """The loss of each row, shape (n_samples,), summed over its observed entries."""

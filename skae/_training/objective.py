@@ -118,7 +118,7 @@ class Objective(ABC):
         """
 
     def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
-        """Input of the encoder in training, by default `x`; override it to add noise.
+        """Return the input of the encoder in training: `x`, to which a subclass may add noise.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class Objective(ABC):
         return False
 
     def stages(self, network: Autoencoder) -> "tuple[Objective, ...]":
-        """The objectives that are minimised one after the other, by default this one only.
+        """Return the objectives that are minimised one after the other; by default only this one.
 
         Held-out rows are evaluated by this one in every stage.
 
@@ -208,7 +208,7 @@ class Objective(ABC):
         return by_autograd(losses_at)
 
     def prepare_network(self, network: Autoencoder, data: "FitData") -> None:
-        """Add values to a new network that :meth:`per_row` computes from the training rows.
+        """Add values to a new network that :meth:`per_row` needs.
 
         Not called for a network whose training continues.
         """

@@ -54,7 +54,7 @@ class FitResult(NamedTuple):
     attributes: dict[str, Any] = {}  # noqa: RUF012 (never changed): further fitted attributes
 
     def fitted_attributes(self) -> dict[str, Any]:
-        """Values of the fitted attributes of an estimator, by name; arrays are NumPy's."""
+        """Return the values of the fitted attributes by name. Arrays are NumPy arrays."""
         basis, history = self.basis, self.history
         return {
             "n_components_": len(basis.explained_variance),
