@@ -267,12 +267,12 @@ def beside_umap(records: dict) -> list[str]:
         {c: np.mean([p.score for p in pairs]) for c, pairs in cells_of(seeds, reducer).items()}
         for reducer in (DEFAULT, "UMAP")
     )
-    lines = []
+    rows = []
     for model in MODELS["class"]:
         cells = [cell for cell in umap if cell.model == model]
         names = sorted(cell.set for cell in cells if umap[cell] > ours[cell])
-        lines.append(f"- {model}: {len(names)} of {len(cells)} sets ({', '.join(names)})")
-    return lines
+        rows.append((model, f"{len(names)} of {len(cells)}", ", ".join(names)))
+    return markdown_table(("model", "number", "data sets"), rows)
 
 
 def lower_table(records: dict) -> list[str]:

@@ -105,19 +105,20 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     are active, and the penalty on the code, which has the weight `sparsity_weight`:
 
     ============  ==========================================  ====================================
-    `sparsity`    a unit is active                            penalty
+    `sparsity`    active units                                penalty
     ============  ==========================================  ====================================
-    "topk"        among the `n_nonzero_coefs` largest of row  none
-    "batch_topk"  above one threshold for all units, such     none
-                  that `n_nonzero_coefs` are on average
-    "lifetime"    above a threshold of its own, such that     none
-                  all are equally often, and
-                  `n_nonzero_coefs` on average
-    "l1"          above zero                                  the sum of the code
-    "kl"          above zero                                  divergence of the units' mean logistic
-                                                              activations from `n_nonzero_coefs` /
-                                                              `n_components`, summed over units
-    "jumprelu"    above a learned threshold of its own        the number of active units
+    "topk"        the `n_nonzero_coefs` largest of each row   none
+    "batch_topk"  those above one threshold for all units;    none
+                  on average `n_nonzero_coefs`
+    "lifetime"    those above one threshold for each unit;    none
+                  each unit is active equally often, and
+                  `n_nonzero_coefs` units on average
+    "l1"          those above zero                            sum of the code
+    "kl"          those above zero                            difference between the mean activity
+                                                              of each unit and `n_nonzero_coefs` /
+                                                              `n_components`, as a KL divergence
+    "jumprelu"    those above a learned threshold for each    number of active units
+                  unit
     ============  ==========================================  ====================================
 
     By default there are no hidden layers, so the networks g and f are absent. With `tied_weights`,
