@@ -5,9 +5,9 @@
 The error is the squared error of a test image, summed over pixels in [0, 1]. There are several time
 limits. For each of them, `max_iter` is computed from the measured seconds of an epoch.
 
-- squared error: all other parameters have their defaults;
-- log loss: `loss="log_loss"`, which is the loss of the original paper. `alpha` is the best of four
-  values for held-out training images.
+- In the rows "squared error", all other parameters have their defaults.
+- In the rows "log loss", the loss is that of the original paper, `loss="log_loss"`. `alpha` is the
+  best of four values for held-out training images.
 
 `--methods` can add a training loop in torch with Adam.
 """

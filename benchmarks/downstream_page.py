@@ -23,10 +23,10 @@ This page compares the codes of several reducers as the input of other models. T
 autoencoders, PCA, kernel PCA with a Gaussian kernel and, for two components, UMAP. Three models are
 fitted to the codes:
 
-- linear: logistic regression, or ridge regression if the target is a number. Codes are standardised
-  for these models;
-- 5-NN: five nearest neighbours;
-- forest: a random forest.
+- "linear" is logistic regression, or ridge regression if the target is a number. Codes are
+  standardised for these models.
+- "5-NN" is five nearest neighbours.
+- "forest" is a random forest.
 
 All reducers and models have their default parameters otherwise. Columns are standardised. At most
 {MAX_ROWS} training rows and {MAX_ROWS} test rows of a data set are used. Each seed has other

@@ -141,10 +141,10 @@ HEAD = """# Imputation
 
 This page compares `AutoencoderImputer` with four imputers of scikit-learn:
 
-- mean: `SimpleImputer`;
-- kNN: `KNNImputer`, with five neighbours;
-- BayesianRidge: `IterativeImputer` with its default estimator;
-- ExtraTrees: `IterativeImputer` with `ExtraTreesRegressor` (100 trees).
+- "mean" is `SimpleImputer`.
+- "kNN" is `KNNImputer` with five neighbours.
+- "BayesianRidge" is `IterativeImputer` with its default estimator.
+- "ExtraTrees" is `IterativeImputer` with `ExtraTreesRegressor` (100 trees).
 
 All other parameters have their defaults. The data sets are complete. Some entries are removed, and
 the imputers predict them. The error is the root mean squared error of these entries, with columns
@@ -153,8 +153,8 @@ scaled to [0, 1].
 Up to 1000 rows of a data set are used for `fit_transform` (*fitted* rows). The same number of other
 rows is imputed by `transform` (*unseen* rows). The entries are removed in four ways:
 
-- mcar10, mcar20, mcar50: 10, 20 and 50 % of all entries are removed, completely at random;
-- mar20: 20 % of the entries of half of the columns are removed. The probability that an entry is
+- "mcar10", "mcar20" and "mcar50": 10, 20 and 50 % of all entries are removed, completely at random.
+- "mar20": 20 % of the entries of half of the columns are removed. The probability that an entry is
   removed depends on a column of the other half.
 
 Sets with a star were not used to choose the method and its constants. All other sets were used, so

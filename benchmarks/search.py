@@ -5,10 +5,11 @@
 Both libraries search the same hidden layers and numbers of components. Columns are standardised.
 The score is the share of the variance of the held-out fold that the reconstructions explain.
 
-- skae: default parameters;
-- skae, together: the same within `with fit_together():`, which uses one process for any `n_jobs`;
-- skorch: Adam with a learning rate of 0.001 and the default batch size. A fifth of the rows is held
-  out, and training stops after 10 epochs without a lower error, at the latest after 500 epochs.
+- "skae" has its default parameters.
+- "skae, together" is the search of skae within `with fit_together():`. It uses one process for any
+  `n_jobs`.
+- "skorch" uses Adam with a learning rate of 0.001 and the default batch size. It holds out a fifth
+  of the rows, and stops after 10 epochs without a lower error, at the latest after 500 epochs.
 """
 
 from contextlib import nullcontext

@@ -234,13 +234,14 @@ CURVE = """The training set contains 20,000 images, the test set 1000. Each meth
 image by 16, 32 or 64 numbers. The table has the share of the variance of the test images that these
 numbers explain.
 
-- dictionary: `MiniBatchDictionaryLearning` of scikit-learn with 1024 atoms; the codes are computed
-  by orthogonal matching pursuit;
-- PCA: as many components as there are active units;
-- topk, batch_topk, l1: `SparseAutoencoder` with 1024 units and this value of `sparsity`. For "l1",
-  the weight of the penalty was chosen so that about as many units are active;
-- topk, pursuit: "topk" with `transform_max_iter=3`, a search for better units after the encoder;
-- dead: the number of units that are never active.
+- "dictionary" is `MiniBatchDictionaryLearning` of scikit-learn with 1024 atoms. The codes are
+  computed by orthogonal matching pursuit.
+- "PCA" has as many components as there are active units.
+- "topk", "batch_topk" and "l1" are `SparseAutoencoder` with 1024 units and this value of
+  `sparsity`. For "l1", the weight of the penalty was chosen so that about as many units are active.
+- "topk, pursuit" is "topk" with `transform_max_iter=3`. It searches for better units after the
+  encoder.
+- "dead" is the number of units that are never active.
 """
 CLASSIFIER = """A linear support vector machine is fitted to the codes of 2000 units. The
 accuracy is that on the 10,000 test images of MNIST, or the mean over five folds of the digits.

@@ -72,7 +72,7 @@ def compare_reducers(
       measure is their score on the test rows: the accuracy for classes, R² for numbers.
     - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows, and its
       method `score` is called with those of the test rows.
-    - *seconds* to fit the training rows, and to transform the test rows.
+    - *seconds*: the time to fit the reducer to the training rows, and to transform the test rows.
 
     A measure that cannot be computed is NaN, and ``-`` in the table. This is the case for the
     explained variance if the reducer has no `inverse_transform`, or if it raises a ValueError or

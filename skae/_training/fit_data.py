@@ -104,7 +104,7 @@ class FitData:
         return torch.Generator(device).manual_seed(self.seeds.noise + self.group.rank)
 
     def principal_components(self, n_components: int | float) -> PrincipalComponents:
-        """Principal components of the training rows, by their number or explained variance."""
+        """Principal components of the training rows: a number of them, or a share of variance."""
         if self._components is None:
             components = principal_components(
                 self.X, self.moments, n_components, self.seeds.components, self.group
