@@ -98,9 +98,10 @@ The tables have these measures for the test rows:
 
 - "error" is the mean squared error of the reconstructions, in squared units of the pixels.
 - "norm" is the root mean square of the Frobenius norm of the Jacobian of `transform`.
-- "change" is the change of the codes if Gaussian noise is added to the rows: its root mean square,
-  divided by the root mean square of the codes. The number is the level of the noise, which is its
-  standard deviation divided by the root mean square of the columns' standard deviations.
+- "change, 0.25" shows how much the codes change if Gaussian noise is added to the rows. It is the
+  root mean square of the change, divided by that of the codes. The number 0.25 is the level of the
+  noise: its standard deviation, divided by the root mean square of the columns' standard
+  deviations.
 - "accuracy" is that of five nearest neighbours, which are fitted to the codes of the training rows.
   "accuracy, 0.5" is the accuracy for test rows with noise of the level 0.5.
 - "seconds" is the time of `fit`, while other processes were running.

@@ -214,8 +214,9 @@ class FittedAutoencoderMixin(
         Returns
         -------
         score : float
-            The share of the variance that is explained, for the squared error. The best value is 1;
-            the mean of the training rows has the value 0.
+            For the squared error, the share of the variance that the reconstructions explain. The
+            best value is 1. The value is 0 if all reconstructions are the mean of the training
+            rows.
         """
         check_is_fitted(self)
         loss = self._reconstruction_loss
