@@ -64,8 +64,8 @@ def compare_reducers(
     The folds are the same for all reducers. The measures are:
 
     - *explained variance*: ``1 - sum (x - reconstruction)^2 / sum (x - mean)^2`` over the observed
-      entries of the test rows, with the mean of the training rows. 1 is perfect, 0 is no better
-      than the mean. It needs `inverse_transform`.
+      entries of the test rows, with the mean of the training rows. It is 1 at best, and 0 if each
+      row is reconstructed as the mean. It requires `inverse_transform`.
     - *trustworthiness*: whether rows with similar codes are similar, 1 at best
       (:func:`sklearn.manifold.trustworthiness`). It is computed from at most 2000 test rows.
     - *k-NN score*: k nearest neighbours are fitted to the codes and `y` of the training rows. The
