@@ -1,7 +1,7 @@
 """Validation of rows: floats of a precision that is asked for, and sparse matrices in one form."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -142,8 +142,9 @@ def _check_dates(X: Any) -> None:
 
 def _check_target(y: Any) -> None:
     """Refuse labels that scikit-learn refuses without naming `y`, or takes silently."""
-    if np.iscomplexobj(y):
-        raise ValueError("`y` must not have complex numbers.")
+    labels = _labels(y)
+    if labels.dtype.kind == "c" or any(isinstance(v, complex) for v in _objects(labels)):
+        raise ValueError("`y` must hold numbers or strings: Complex data not supported.")
     if has_missing_labels(y):
         raise ValueError("`y` must not have missing labels: -1 marks a row without a label.")
 
@@ -152,12 +153,20 @@ def has_missing_labels(y: Any) -> bool:
     """Whether entries of a target are masked, or objects that stand for a missing label."""
     if isinstance(y, np.ma.MaskedArray):
         return np.ma.is_masked(y)
-    if y is None:
-        return False
-    y = np.asarray(y, dtype=object if isinstance(y, list | tuple) else None)
-    if y.dtype.kind in "fmM":
-        return bool((y != y).any())  # NaN and NaT
-    return y.dtype == object and any(map(_is_missing, y.flat))
+    labels = _labels(y)
+    if labels.dtype.kind in "fmM":
+        return bool((labels != labels).any())  # NaN and NaT
+    return any(map(_is_missing, _objects(labels)))
+
+
+def _labels(y: Any) -> np.ndarray:
+    """A target as an array; of no labels if it is None."""
+    y = () if y is None else y
+    return np.asarray(y, dtype=object if isinstance(y, list | tuple) else None)
+
+
+def _objects(labels: np.ndarray) -> Iterable[Any]:
+    return labels.flat if labels.dtype == object else ()
 
 
 def _is_missing(label: Any) -> bool:
