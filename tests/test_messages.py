@@ -114,7 +114,13 @@ def test_an_error_about_rows_names_X_and_shows_no_array(cls, rows, small):
         outside(X, indptr=(1, 1000)),
     ]
     frame = pd.DataFrame({column: pd.to_datetime(["2020-01-01", None] * 15) for column in "abcdef"})
-    wrong += [frame, frame - frame.iloc[0], frame.to_numpy()]
+    dates = frame.to_numpy()
+    wrong += [frame, frame - frame.iloc[0], dates, list(dates)]
+    wrong += [
+        np.ma.array(np.where(np.isnat(dates), dates[0, 0], dates), mask=np.isnat(dates)),
+        [[10**400] * 6] * 30,
+    ]
+    wrong += [frame[[]], np.ma.array(np.zeros((30, 6), "f8,f8"), mask=True)]
     if IS_NEWEST:
         wrong.append(pd.DataFrame(X, columns=list("aabcde")))
     fitted = small(cls, 2, max_iter=2).fit(X, y)

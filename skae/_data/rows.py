@@ -45,11 +45,9 @@ def validate_rows(
     options = defaults | options
     if "y" in options:
         _check_target(options["y"])
-    X = _masked_as_missing(X)
-    _check_indices(X)
     # scikit-learn adds up all values
     with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
-        _check_dates(X)
+        X = _prepared(X)
         checked = validate_data(estimator, X, **options)
     if "y" in options:
         X, y = checked
@@ -83,9 +81,9 @@ def _explained_conversion(X: Any) -> Iterator[None]:
     """Name `X` in the errors of its conversion to an array of numbers."""
     try:
         yield
-    except (TypeError, ValueError, RuntimeError) as error:
-        if (columns := getattr(X, "columns", None)) is not None:
-            _check_columns(columns)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if _is_frame(X):
+            _check_columns(list(X.columns))
         reason = shortened(str(error).partition("\n")[0])
         if "Complex data" not in reason and (re.search(r"\bX\b", reason) or _is_convertible(X)):
             raise
@@ -93,9 +91,14 @@ def _explained_conversion(X: Any) -> Iterator[None]:
         raise kind(f"X must be convertible to an array of real numbers: {reason}") from error
 
 
-def _check_columns(columns: Any) -> None:
-    """Refuse names of columns that are not distinct, as recent versions of scikit-learn do."""
-    names = list(columns)
+def _is_frame(X: Any) -> bool:
+    return hasattr(X, "shape") and hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def _check_columns(names: list[Any]) -> None:
+    """Explain what scikit-learn refuses: no columns, and names of columns that are not distinct."""
+    if not names:
+        raise ValueError("X must have at least one column, got a frame with 0 feature(s).")
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         count = names.count(repeated[0])
         raise ValueError(
@@ -113,6 +116,14 @@ def _is_convertible(X: Any) -> bool:
     return True
 
 
+def _prepared(X: Any) -> Any:
+    """Rows without what scikit-learn's checks do not read, or read as other numbers."""
+    X = _masked_as_missing(X)
+    _check_indices(X)
+    _check_dates(X)
+    return X
+
+
 def _check_indices(X: Any) -> None:
     """Refuse a sparse matrix that points outside its columns: SciPy reads and writes there."""
     if not (sparse.issparse(X) and X.format in ("csr", "csc", "bsr")):
@@ -126,7 +137,7 @@ def _check_indices(X: Any) -> None:
 def _check_dates(X: Any) -> None:
     """Refuse NaT, which NumPy converts to a number."""
     values = X
-    if hasattr(X, "dtypes"):  # a frame
+    if _is_frame(X):
         is_date = any(DATES.match(str(dtype)) for dtype in X.dtypes)
         values = np.asarray(X) if is_date else None
     elif isinstance(X, list | tuple):
@@ -178,10 +189,14 @@ def _is_missing(label: Any) -> bool:
 
 def _masked_as_missing(X: Any) -> Any:
     """A masked array as an array with NaN, the entries of which NumPy would take as observed."""
+    if isinstance(X, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in X):
+        X = np.ma.array(X)
     if not isinstance(X, np.ma.MaskedArray):
         return X
     if not np.ma.is_masked(X):
         return X.data
+    if X.dtype.kind in "mM":
+        return np.ma.filled(X, np.array("NaT", X.dtype))
     dtype = X.dtype if X.dtype.kind in "fc" else np.float64 if X.dtype.kind in "biu" else object
     return np.ma.filled(X.astype(dtype), np.nan)
 
@@ -210,10 +225,8 @@ def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...], *, in_fit: 
 
 def validate_codes(X: Any, **options: Any) -> Any:
     """Validate codes of floats, or a CSR matrix of them, as `check_array` does."""
-    X = _masked_as_missing(X)
-    _check_indices(X)
     with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
-        _check_dates(X)
+        X = _prepared(X)
         checked = check_array(X, accept_sparse="csr", **options)
     return as_floats(checked, options["dtype"])
 
