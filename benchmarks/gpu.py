@@ -264,7 +264,7 @@ def page(records: dict[str, dict]) -> list[str]:
     by_part = {part: [r for r in records.values() if r["part"] == part] for part in PARTS}
     names = sorted({record["device"] for record in records.values()})
     return [
-        "# GPU",
+        "# Time and memory on a GPU",
         "",
         f"Written by `make gpu`, on {', '.join(names)}.",
         "",
