@@ -7,8 +7,9 @@ from tampering import attribute, rewrite
 from torch import nn
 
 from skae import AutoencoderTransformer, load, save
+from skae._export import network_check
 from skae._export.module_state import MAX_STEPS
-from skae._export.network_check import MAX_ENTRIES, SizeLimit, _sizes
+from skae._export.network_check import MAX_ENTRIES, SizeLimit, _bound, _sizes
 
 IMAGES = {"image_shape": (8, 8), "hidden_layer_sizes": (2,), "max_iter": 1}
 
@@ -96,6 +97,32 @@ def test_sizes_are_those_of_the_results(layer, shape):
         positions = max(result[0, 0].numel(), shape[2] * shape[3])
         unfolded = positions * max(result.shape[1], shape[1]) * layer.weight[0, 0].numel()
     assert recorder.limit == max(result.numel(), unfolded)
+
+
+class BoundChecker(SizeLimit):
+    """Asserts that no result has more entries than its bound."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        bound = _bound(func, args, kwargs or {})
+        assert all(size <= bound for size in _sizes(func, args, kwargs or {})), func
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("shape", [None, (8, 8)])
+def test_no_result_has_more_entries_than_its_bound(autoencoder, shape, digits, small, monkeypatch):
+    fitted = small(autoencoder, max_iter=1, image_shape=shape).fit(digits[:60])
+    monkeypatch.setattr(network_check, "SizeLimit", BoundChecker)
+    network_check.check_network(fitted)
+
+
+def test_products_and_sums_over_no_entries_are_limited_too():
+    for function in (
+        lambda: torch.zeros(3000, 0) @ torch.zeros(0, 3000),
+        lambda: torch.zeros(2**24, 0).sum(1),
+        lambda: torch.diag(torch.zeros(3000)),
+    ):
+        with SizeLimit(MAX_ENTRIES), pytest.raises(ValueError, match="too much memory"):
+            function()
 
 
 def test_a_network_that_is_large_for_its_images_is_loaded(tmp_path, small):
