@@ -12,7 +12,7 @@ from .._data.forks import cached_attribute
 from .._graph.graph import Graph
 from .autoencoder import reciprocal
 from .decoder_tangents import decoder_tangents, tangents_by_autograd
-from .projection import Projection
+from .projection import Projection, loss_tolerance
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
 
@@ -231,7 +231,8 @@ class CachedProjection:
 
     def __init__(self, network: Any):
         self._network, self._snapshot = network, Snapshot(network)
-        self.of_rows = Projection(network)
+        tolerance = loss_tolerance(network.scales.output_scale.dtype)
+        self.of_rows = Projection(network, tolerance=tolerance)
 
     @cached_attribute
     def of_row(self) -> RowProjection | None:

@@ -18,7 +18,16 @@ from .._losses.reconstruction import SquaredError, loss_of_link
 from .autoencoder import Autoencoder
 from .custom_layers import LayerScale, SoftClip
 from .decoder_tangents import LayeredDecoder, decoder_tangents
-from .projection import DECREASE, INCREASE, MAX_STEP, MIN_DAMPING, START_DAMPING
+from .projection import (
+    DECREASE,
+    INCREASE,
+    MAX_STEP,
+    MIN_DAMPING,
+    MIN_STEPS,
+    SMALL_STEP,
+    START_DAMPING,
+    loss_tolerance,
+)
 
 Vector = np.ndarray
 # (layer, x): the output of an elementwise layer, and its derivative.
@@ -108,6 +117,7 @@ class RowProjection:
         self._distance = np.inf if form.fade is None else network.max_train_distance.item()
         self._layers = [_forms(layer) for layer in decoder.layers]
         self._anchors = _array(network.anchors)
+        self._tolerance = loss_tolerance(network.anchors.dtype)
         with torch.no_grad():
             self._anchor_rows = _array(network.decode(network.anchors))
         self._anchor_squares = self._anchor_rows**2
@@ -121,15 +131,27 @@ class RowProjection:
         with np.errstate(all="ignore"):
             point = self._best_start(row, start, observed)
             damping = START_DAMPING
-            for _ in range(n_steps):
+            for step in range(n_steps):
                 change = self._change(point, damping, observed)
                 trial = self._point(point.code + change, row, observed)
                 lower = trial.loss < point.loss  # not where a loss is NaN
+                if not lower and self._tolerance and step < MIN_STEPS:
+                    lower = self._is_rounding(trial, point, row, observed)
                 if not lower and (np.array_equal(trial.code, point.code) or np.isinf(damping)):
                     break
                 point = trial if lower else point
                 damping = max(damping * (DECREASE if lower else INCREASE), MIN_DAMPING)
         return torch.from_numpy(point.code)[None]
+
+    def _is_rounding(
+        self, trial: Point, point: Point, row: Vector, observed: Vector | None
+    ) -> bool:
+        """Whether a step is small, and its loss higher by no more than rounding."""
+        if not np.abs((trial.code - point.code) * self._inverse_scale).max() < SMALL_STEP:
+            return False
+        filled = row if observed is None else np.where(observed, row, 0)
+        size = float(np.sqrt(filled @ filled))
+        return trial.loss < point.loss + self._tolerance * (point.loss + point.loss**0.5 * size)
 
     def _best_start(self, row: Vector, code: Vector, observed: Vector | None) -> Point:
         filled = row if observed is None else np.where(observed, row, 0)
