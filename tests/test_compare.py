@@ -310,8 +310,10 @@ def test_wrong_reducers_are_named(reducers, error, message, X):
         ({"y": [0, 1]}, ValueError, r"`y` must have one entry for each of the 150 rows .* \(2,\)"),
         ({"y": np.eye(150, dtype=int)}, ValueError, "`y` must be one of .* 'multilabel-indicator'"),
         ({"downstream": SVC()}, ValueError, "`downstream` is scored against `y`"),
-        ({"n_neighbors": 2.5}, TypeError, "`n_neighbors` must be an int, got 2.5"),
-        ({"n_neighbors": 0}, ValueError, "`n_neighbors` must be at least 1, got 0"),
+        ({"downstream": SVC}, TypeError, "`downstream` must be an estimator with fit and score"),
+        ({"downstream": "svc"}, TypeError, "`downstream` must be an estimator with fit and score"),
+        ({"n_neighbors": 2.5}, TypeError, "`n_neighbors` must be an integer >= 1, got 2.5"),
+        ({"n_neighbors": 0}, ValueError, "`n_neighbors` must be an integer >= 1, got 0"),
         ({"n_neighbors": 25}, ValueError, "`n_neighbors` must be less than half .* 25 for 50 rows"),
     ],
 )

@@ -196,7 +196,7 @@ def _masked_as_missing(X: Any) -> Any:
     if not np.ma.is_masked(X):
         return X.data
     if X.dtype.kind in "mM":
-        return np.ma.filled(X, np.array("NaT", X.dtype))
+        return np.where(np.ma.getmaskarray(X), np.array("NaT", X.dtype), X.data)
     dtype = X.dtype if X.dtype.kind in "fc" else np.float64 if X.dtype.kind in "biu" else object
     return np.ma.filled(X.astype(dtype), np.nan)
 

@@ -1,23 +1,15 @@
-"""Comparison of reducers on test rows: the measures, the folds and the checks of arguments."""
+"""Comparison of reducers on test rows: the measures and the checks of arguments."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from numbers import Integral
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_regressor
 from sklearn.manifold import trustworthiness
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    GroupKFold,
-    KFold,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    check_cv,
-)
+from sklearn.model_selection import BaseCrossValidator
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
 
@@ -25,26 +17,16 @@ from .._data.array_api import ArrayLike
 from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
+from .._data.validation import NONE, check_value, estimator_with, integer
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
 from .labels import as_labels, as_target
 from .protocols import Predictor, UnfittedTransformer
 from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
+from .splits import RandomState, Splits, make_splits
 
 # Kinds of target, as `type_of_target` names them.
 _CLASSES = ("binary", "multiclass")
 _NUMBERS = ("continuous", "continuous-multioutput")
-
-# The folds for a number of folds, by whether `y` holds classes and whether there are groups.
-FOLDS = {
-    (False, False): KFold,
-    (True, False): StratifiedKFold,
-    (False, True): GroupKFold,
-    (True, True): StratifiedGroupKFold,
-}
-
-# A pair of train and test indices for each fold.
-Splits: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray]]
-RandomState: TypeAlias = int | np.random.RandomState | None
 
 
 def compare_reducers(
@@ -151,7 +133,8 @@ def compare_reducers(
     """
     refuse_process_group("compare_reducers")
     _check_reducers(reducers)
-    _check_n_neighbors(n_neighbors)
+    check_value("n_neighbors", n_neighbors, (integer(1),))
+    check_value("downstream", downstream, (estimator_with("fit", "score"), NONE))
     X = _check_rows(X)
     y = _check_target(y, X)
     group = None if groups is None else RowGroups.from_labels(groups, X.shape[0]).of_row
@@ -163,7 +146,7 @@ def compare_reducers(
 
     folds: dict[str, list[ReducerScores]] = {name: [] for name in reducers}
     n_test_rows = []
-    for train, test in _splits(cv, X, labels, group, classes, random_state):
+    for train, test in make_splits(cv, X, labels, group, classes, random_state):
         fold = _make_fold(X, y, group, train, test)
         n_test_rows.append(fold.X_test.shape[0])
         _check_enough_rows(n_neighbors, n_test_rows[-1])
@@ -277,23 +260,6 @@ def _score_codes(
     return float(fitted.score(codes[in_test], y_test[in_test]))
 
 
-def _splits(
-    cv: int | BaseCrossValidator | Splits | None,
-    X: ArrayLike,
-    y: np.ndarray | None,
-    groups: np.ndarray | None,
-    classes: bool,
-    random_state: RandomState,
-) -> Splits:
-    """Pairs of train and test indices; a number of folds is shuffled, as rows may be sorted."""
-    if cv is None:
-        cv = 5
-    if isinstance(cv, Integral):
-        folds = FOLDS[classes, groups is not None]
-        cv = folds(int(cv), shuffle=True, random_state=random_state)
-    return check_cv(cv).split(X, y, groups)
-
-
 def _knn_model(y: np.ndarray | None, classes: bool, n_neighbors: int) -> Predictor | None:
     """The k-NN model for `y`, None without a `y`."""
     if y is None:
@@ -324,13 +290,6 @@ def _check_reducers(reducers: Mapping[str, UnfittedTransformer]) -> None:
                 f"`reducers[{name!r}]` must have `fit` and `transform` (to map unseen rows), "
                 f"got {reducer!r}."
             )
-
-
-def _check_n_neighbors(n_neighbors: object) -> None:
-    if not isinstance(n_neighbors, Integral):
-        raise TypeError(f"`n_neighbors` must be an int, got {n_neighbors!r}.")
-    if n_neighbors < 1:
-        raise ValueError(f"`n_neighbors` must be at least 1, got {n_neighbors}.")
 
 
 def _check_enough_rows(n_neighbors: int, n_test_rows: int) -> None:

@@ -121,7 +121,7 @@ def as_reconstruction(reconstruction: ArrayLike, shape: tuple[int, ...]) -> np.n
 
 def as_numbers(X: ArrayLike) -> np.ndarray | sparse.csr_array:
     """Return `X` as float64, dense or CSR."""
-    return validate_codes(X, dtype=[np.float64], ensure_all_finite="allow-nan")
+    return validate_codes(X, dtype=[np.float64], ensure_all_finite="allow-nan", input_name="X")
 
 
 def dense(X: ArrayLike) -> np.ndarray:

@@ -1,0 +1,72 @@
+"""The folds of a comparison: training and test rows, from a number, a splitter or pairs."""
+
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any, TypeAlias
+
+import numpy as np
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
+
+from .._data.array_api import ArrayLike
+from .._data.rows import naming
+from .._data.validation import BOOLEANS, RANDOM_STATE, check_value, integer
+
+# The folds for a number of folds, by whether `y` holds classes and whether there are groups.
+FOLDS = {
+    (False, False): KFold,
+    (True, False): StratifiedKFold,
+    (False, True): GroupKFold,
+    (True, True): StratifiedGroupKFold,
+}
+
+# A pair of train and test indices for each fold.
+Splits: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray]]
+RandomState: TypeAlias = int | np.random.RandomState | None
+
+
+def make_splits(
+    cv: int | BaseCrossValidator | Splits | None,
+    X: ArrayLike,
+    y: np.ndarray | None,
+    groups: np.ndarray | None,
+    classes: bool,
+    random_state: RandomState,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of train and test indices; a number of folds is shuffled, as rows may be sorted."""
+    check_value("random_state", random_state, RANDOM_STATE)
+    if cv is None:
+        cv = 5
+    if isinstance(cv, (Integral, *BOOLEANS)):
+        check_value("cv", cv, (integer(2),))
+        folds = FOLDS[classes, groups is not None]
+        cv = folds(int(cv), shuffle=True, random_state=random_state)
+    with naming("cv"):
+        splits = [
+            (_indices(train, X.shape[0]), _indices(test, X.shape[0]))
+            for train, test in check_cv(cv).split(X, y, groups)
+        ]
+        if not splits:
+            raise ValueError("`cv` must have at least one pair of row numbers, got none.")
+    return splits
+
+
+def _indices(rows: Any, n_rows: int) -> np.ndarray:
+    """The numbers of some rows, from numbers or a mask."""
+    chosen = np.asarray(rows)
+    if chosen.dtype == bool and chosen.shape == (n_rows,):
+        return np.flatnonzero(chosen)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size:
+        raise TypeError(f"`cv` must have pairs of arrays of row numbers, got {chosen!r}.")
+    if chosen.min() < -n_rows or chosen.max() >= n_rows:
+        raise ValueError(
+            f"`cv` must have numbers of the {n_rows} rows of `X`, got {chosen.min()} to "
+            f"{chosen.max()}."
+        )
+    return chosen
