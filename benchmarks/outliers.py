@@ -153,6 +153,8 @@ tables have the area under the ROC curve in percent. It is 100 at best, and 50 f
 Each detector has the same parameters for all data sets. The detectors of scikit-learn and PyOD have
 their default parameters. "5-NN distance" is the distance from the fifth nearest neighbour. "PCA" is
 the reconstruction error of PCA, with as many components as explain 50 or 90 % of the variance.
+In the tables of all data sets, the names are shortened: "autoencoder" is
+`AutoencoderOutlierDetector`, "forest" is `IsolationForest`, and "SVM" is `OneClassSVM`.
 
 There are two tasks:
 
