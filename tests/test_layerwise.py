@@ -128,6 +128,7 @@ def test_a_pretrained_network_is_pca_before_training(digits, small):
 def test_pretraining_improves_a_deep_network_with_logistic_units(digits, small):
     # Without pretraining the gradients of the inner layers are close to zero.
     deep = {"hidden_layer_sizes": (48, 32, 24, 16), "activation": "logistic", "init": "random"}
+    deep["max_iter"] = 20
     plain, pretrained = (
         small(AutoencoderTransformer, **deep, pretraining=pretraining).fit(digits).score(digits)
         for pretraining in (None, "layerwise")
