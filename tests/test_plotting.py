@@ -59,3 +59,15 @@ def test_limits_and_units_have_no_zero_width():
     mean, std = mean_and_std(np.array([[1.0, 2.0], [3.0, 2.0], [np.nan, 2.0]]))
     np.testing.assert_array_equal(mean, [2, 2])
     np.testing.assert_array_equal(std, [1, 1])
+
+
+def test_rows_and_columns_without_observed_entries_are_drawn(digits, small):
+    X = digits[:30, 16:32].copy()
+    X[:, 3] = X[1] = np.nan
+    mean, std = mean_and_std(X)
+    assert (mean[3], std[3]) == (0, 1)
+    fitted = small(AutoencoderTransformer, 2, max_iter=2).fit(X)
+    for rows in (X[:2], X[1:2]):
+        for display in (ReconstructionDisplay, LatentTraversalDisplay):
+            for shape in (None, (4, 4)):
+                display.from_estimator(fitted, rows, image_shape=shape)

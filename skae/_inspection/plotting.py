@@ -162,9 +162,13 @@ def symmetric_limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def mean_and_std(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each column; 1 for a constant column."""
-    std = np.nanstd(X, axis=0)
-    return np.nanmean(X, axis=0), np.where(std > 0, std, 1.0)
+    """Return the mean and the standard deviation of the observed entries of each column.
+
+    The mean is 0 for a column without any, the standard deviation 1 for a constant column.
+    """
+    observed = np.ma.masked_invalid(X)
+    mean, std = observed.mean(axis=0), observed.std(axis=0)
+    return np.ma.filled(mean, 0.0), np.where(np.ma.filled(std, 0.0) > 0, std, 1.0)
 
 
 def check_has_attributes(estimator: object, *attributes: str) -> None:

@@ -186,7 +186,8 @@ class ReconstructionDisplay:
     ) -> None:
         """All originals and reconstructions in one scale, all differences in another."""
         differences = {name: rows - original for name, rows in self.restored.items()}
-        limits = float(np.nanmin(original)), float(np.nanmax(original))
+        observed = original[~np.isnan(original)]
+        limits = (float(observed.min()), float(observed.max())) if observed.size else (0.0, 1.0)
         difference_limits = symmetric_limits(np.concatenate(list(differences.values())))
         kinds = [("original", original, limits)]
         for name, rows in self.restored.items():
@@ -228,5 +229,6 @@ def _name(reducer: Reducer) -> str:
 
 
 def _rms(difference: np.ndarray) -> float:
-    """Root mean square over the observed entries."""
-    return float(np.sqrt(np.nanmean(difference**2)))
+    """Root mean square over the observed entries; NaN if there are none."""
+    observed = difference[~np.isnan(difference)]
+    return float(np.sqrt(np.mean(observed**2))) if observed.size else np.nan
