@@ -16,6 +16,9 @@ from skae import VAE
 from skae._autoencoders.vae import _sample_binary
 from skae._losses.importance_weighted import antithetic_normal
 
+# A large learning rate allows for few epochs.
+TRAINED = {"learning_rate_init": 0.01, "max_iter": 40}
+
 
 @pytest.fixture
 def linear(small):
@@ -39,7 +42,7 @@ def densities(digits, small):
     @cache
     def learned(loss):
         X = digits / 16 if loss == "log_loss" else digits
-        return X, small(VAE, loss=loss, max_iter=100).fit(X)
+        return X, small(VAE, loss=loss, **TRAINED).fit(X)
 
     return learned
 
@@ -100,14 +103,14 @@ def test_other_likelihoods_score_above_pca(densities, loss):
 
 def test_the_curves_are_in_the_units_of_score_samples(split, small):
     X, X_test = split
-    vae = small(VAE, max_iter=100).fit(X, X_val=X_test)
+    vae = small(VAE, **TRAINED).fit(X, X_val=X_test)
     assert vae.best_iter_ > 0
     # The curve is computed from one random code for each of 100 rows, which varies by 5 nats.
     assert min(vae.validation_curve_) == pytest.approx(-vae.score_samples(X_test).mean(), abs=2)
 
 
 def test_training_with_missing_values_raises_the_density(digits_with_gaps, small):
-    vae = small(VAE, max_iter=100, early_stopping=False).fit(digits_with_gaps)
+    vae = small(VAE, **TRAINED, early_stopping=False).fit(digits_with_gaps)
     assert vae.best_iter_ > 0
     assert min(vae.validation_curve_) < vae.validation_curve_[0] - 5
     n_observed = (~np.isnan(digits_with_gaps)).sum(axis=1).mean()
@@ -136,7 +139,7 @@ def test_beta_multiplies_the_kl_divergence(digits, small):
 
 
 def test_a_larger_beta_lowers_the_kl_divergence_and_the_score(digits, small):
-    simple, rich = (small(VAE, beta=beta, max_iter=100).fit(digits) for beta in (5.0, 0.2))
+    simple, rich = (small(VAE, beta=beta, **TRAINED).fit(digits) for beta in (5.0, 0.2))
     assert kl_of(simple, digits).mean() < kl_of(rich, digits).mean() - 1
     assert simple.score(digits) < rich.score(digits)
 
@@ -156,7 +159,7 @@ def test_kl_warmup_applies_in_training_only(digits, small):
 
 def test_kl_warmup_lowers_the_loss_of_the_first_epoch(digits, small):
     without, with_warmup = (
-        small(VAE, kl_warmup=share, max_iter=60).fit(digits) for share in (0.0, 0.5)
+        small(VAE, kl_warmup=share, max_iter=20).fit(digits) for share in (0.0, 0.5)
     )
     assert without.validation_curve_[0] == with_warmup.validation_curve_[0]
     assert with_warmup.loss_curve_[0] < without.loss_curve_[0] - 1
@@ -164,14 +167,16 @@ def test_kl_warmup_lowers_the_loss_of_the_first_epoch(digits, small):
 
 def test_more_importance_samples_learn_a_higher_density(digits, small):
     one, five = (
-        small(VAE, n_importance_samples=k, max_iter=100, early_stopping=False).fit(digits)
+        small(VAE, n_importance_samples=k, **TRAINED, early_stopping=False).fit(digits)
         for k in (1, 5)
     )
     assert five.log_likelihood(digits).mean() > one.log_likelihood(digits).mean()
 
 
 def test_the_learned_noise_scale_is_that_of_the_errors(digits, small, global_random_seed):
-    vae = small(VAE, n_components=8, max_iter=200, early_stopping=False).fit(digits)
+    vae = small(
+        VAE, n_components=8, learning_rate_init=0.01, max_iter=100, early_stopping=False
+    ).fit(digits)
     mean, std = (torch.from_numpy(part) for part in vae.posterior(digits))
     draws = antithetic_normal(8, global_random_seed + 1)
     squares = np.mean(
@@ -183,7 +188,7 @@ def test_the_learned_noise_scale_is_that_of_the_errors(digits, small, global_ran
 
 
 def test_codes_are_sorted_by_explained_variance_and_keep_the_scale_of_the_prior(digits, small):
-    vae = small(VAE, n_components=6, max_iter=100).fit(digits)
+    vae = small(VAE, n_components=6, **TRAINED).fit(digits)
     mean, std = vae.posterior(digits)
     np.testing.assert_array_equal(vae.transform(digits), mean)
     assert (np.diff(vae.explained_variance_) <= 0).all()
@@ -290,7 +295,7 @@ def test_binarize_raises_the_density_of_binary_rows(digits, small, global_random
     X = digits / 16
     binary = (np.random.RandomState(global_random_seed).uniform(size=X.shape) < X).astype(float)
     soft, hard = (
-        small(VAE, loss="log_loss", binarize=b, max_iter=120, early_stopping=False).fit(X)
+        small(VAE, loss="log_loss", binarize=b, **TRAINED, early_stopping=False).fit(X)
         for b in (False, True)
     )
     assert hard.score_samples(binary).mean() > soft.score_samples(binary).mean()
@@ -313,7 +318,7 @@ def own_network(n_features, n_components):
 
 
 def test_a_user_network_returns_means_and_log_variances(digits, small):
-    vae = small(VAE, network=own_network, max_iter=200).fit(digits)
+    vae = small(VAE, network=own_network, learning_rate_init=0.01, max_iter=60).fit(digits)
     assert vae.best_iter_ > 0
     _, std = vae.posterior(digits)
     assert std.std(axis=0).min() > 0
