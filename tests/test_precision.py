@@ -7,10 +7,17 @@ from conftest import AUTOENCODERS, ESTIMATORS, RECONSTRUCTING, all_results
 from scipy.stats import rankdata
 
 import skae
+from skae._losses.corruption import CORRUPTIONS
 from skae._nn.precision import saturated
 
 SCALES = [1e-38, 1e-22, 1e17, 1e33]
 ROWWISE = ("transform", "reconstruct", "score_samples", "score_features", "decision_function")
+WITH_CORRUPTIONS = [(cls, {}) for cls in AUTOENCODERS] + [
+    (cls, {"corruption": name, "corruption_level": 0.3})
+    for cls in AUTOENCODERS
+    if hasattr(cls, "corruption")
+    for name in CORRUPTIONS
+]
 LABELS = np.arange(80) % 3
 
 
@@ -109,10 +116,24 @@ def test_float32_columns_far_from_zero_are_ranked_as_in_float64(cls, small, glob
 def test_small_errors_of_large_rows_are_those_of_float64(cls, method, small, global_random_seed):
     X = (rows_of(global_random_seed) * [1, 1, 1e6, 1e7, 1]).astype(np.float32)
     estimator = small(cls, 2, max_iter=1)
-    if hasattr(cls, "corruption"):
-        estimator.set_params(corruption_level=0)  # the codes of denoisers are less precise
     single, double = (getattr(estimator.fit(Z), method)(Z) for Z in (X, X.astype(float)))
     np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-3 * np.abs(double).max())
+
+
+@pytest.mark.parametrize("unit", [[1e9, 1, 1, 1, 1], [1e9, 1e9, 1, 1, 1]], ids=["one", "two"])
+@pytest.mark.parametrize("offset", [0, 1e7])
+@pytest.mark.parametrize(("cls", "parameters"), WITH_CORRUPTIONS)
+@pytest.mark.filterwarnings("ignore:.* of 5 columns .* of the variance:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*components:sklearn.exceptions.ConvergenceWarning")
+def test_units_and_offsets_of_columns_do_not_matter(
+    cls, parameters, unit, offset, small, global_random_seed
+):
+    X = (rows_of(global_random_seed) * unit + offset).astype(np.float32)
+    fitted = small(cls, 2, max_iter=2, **parameters).fit(X)
+    single, double = results(fitted, X), results(fitted, X.astype(float))
+    for name, expected in double.items():
+        size = np.abs(expected).max(axis=0)
+        assert (np.abs(single[name] - expected) <= 1e-4 * size).all(), name
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=ids)

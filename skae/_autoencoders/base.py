@@ -37,6 +37,7 @@ from .._training.initialization import (
     make_pca_path,
     make_rotated,
     pca_is_optimal,
+    set_sizes,
 )
 from .._training.loop import History
 from .._training.objective import Objective, check_objective
@@ -146,6 +147,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             network.project_codes(self._n_projection_steps(n_components))
             data.objective.prepare_network(network, data)
             fitted = make_rotated(network, data, n_components)
+            set_sizes(fitted, data, pca)
         return Initialization(fitted, make_pca_path(data, pca, active=True), optimal)
 
     def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:

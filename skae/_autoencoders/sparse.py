@@ -36,7 +36,7 @@ from .._nn.fitted import FittedAutoencoder
 from .._nn.sparse_activations import SPARSE_ACTIVATIONS
 from .._nn.sparse_coder import SparseCoder
 from .._training.fit_data import FitData
-from .._training.initialization import Initialization, make_pca_path
+from .._training.initialization import Initialization, make_pca_path, set_sizes
 from .._training.objective import Objective
 from .._training.result import FitResult, TrainedNetwork, code_statistics
 from .._training.rotation import CodeBasis, UnitActivity
@@ -302,6 +302,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
             fitted = FittedAutoencoder(
                 coder, torch.from_numpy(data.shift), data.scale, n_components
             )
+            set_sizes(fitted, data, pca)
         return Initialization(fitted, make_pca_path(data, pca, active=True))
 
     def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:

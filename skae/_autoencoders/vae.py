@@ -32,6 +32,7 @@ from .._training.initialization import (
     make_pca_path,
     make_rotated,
     pca_is_optimal,
+    set_sizes,
 )
 from .._training.objective import Objective
 from .._training.result import (
@@ -355,6 +356,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
             )  # two outputs per component: mean and log variance
             network = make_variational_autoencoder(parts, data)
             fitted = make_rotated(network, data, n_components)
+            set_sizes(fitted, data, pca)
         return Initialization(fitted, make_pca_path(data, pca, active=True), optimal)
 
     def _summarize(self, trained: TrainedNetwork, data: FitData) -> FitResult:

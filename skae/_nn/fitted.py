@@ -16,8 +16,8 @@ from .projection import Projection, loss_tolerance
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
 
-# A residual of PCA that is a smaller share of the rows is a rounding error: the root of that of its
-# square in float64.
+# A residual of PCA that is a smaller share of its column is a rounding error: the root of that of
+# its square in float64.
 EXACT = 2e-8
 
 
@@ -27,6 +27,9 @@ class FittedAutoencoder(nn.Module):
     network: Any  # an Autoencoder; estimators use the methods of its subclasses, too
     shift: Tensor  # (n_features,)
     scale: Tensor  # one number
+    # Of the rows without noise, in the network's units: they decide about the precision.
+    column_std: Tensor  # (n_features,)
+    residual_std: Tensor  # (n_features,), of PCA
 
     def __init__(self, network: nn.Module, shift: Tensor, scale: float, n_components: int):
         super().__init__()
@@ -34,6 +37,9 @@ class FittedAutoencoder(nn.Module):
         self.n_components = n_components
         self.register_buffer("shift", shift)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        scales = self.network.scales
+        self.register_buffer("column_std", reciprocal(scales.inverse_input_scale))
+        self.register_buffer("residual_std", scales.output_scale.clone())
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the units of `X` to codes, (n_samples, n_components)."""
@@ -69,14 +75,13 @@ class FittedAutoencoder(nn.Module):
     def offsets(self) -> Tensor:
         """The mean of each column in its standard deviations; 0 for constant columns."""
         mean = self.shift.abs() / self.scale + self.network.pca_path.mean.abs()
-        return mean * self.network.scales.inverse_input_scale
+        return mean * reciprocal(self.column_std)
 
     def size_in_residuals(self) -> float:
         """The root mean square of rows over that of PCA's residual; 0 if PCA is exact."""
-        scales = self.network.scales
-        residual = scales.output_scale.double().norm().item()
-        size = reciprocal(scales.inverse_input_scale.double()).norm().item()
-        return size / residual if residual > EXACT * size else 0.0
+        std, residual = self.column_std.double(), self.residual_std.double()
+        error = residual[residual > EXACT * std].norm().item()
+        return std.norm().item() / error if error else 0.0
 
     def with_trained_layers(self, network: Any) -> Self:
         """A copy with the encoder, the decoder and the anchors of `network`.

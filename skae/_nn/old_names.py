@@ -109,6 +109,12 @@ NEW_ATTRIBUTES: dict[str, dict[str, Callable[[Any], Any]]] = {
         "fade_width": lambda network: 1.0,
         "n_projection_steps": lambda network: 0,
     },
+    "FittedAutoencoder": {
+        "column_std": lambda fitted: (
+            fitted.network.scales.inverse_input_scale.reciprocal().nan_to_num(posinf=0.0)
+        ),
+        "residual_std": lambda fitted: fitted.network.scales.output_scale.clone(),
+    },
 }
 
 # Old module -> the modules that have its classes and functions now. `_losses`, `_training`,

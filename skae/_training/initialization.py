@@ -104,6 +104,14 @@ def make_rotated(network: Autoencoder, data: FitData, n_components: int) -> Rota
     return RotatedAutoencoder(network, torch.from_numpy(data.shift), data.scale, n_components)
 
 
+def set_sizes(fitted: FittedAutoencoder, data: FitData, pca: PrincipalComponents) -> None:
+    """Set the sizes of rows and of PCA's residual, on which the precision of results depends."""
+    fitted.column_std = torch.from_numpy(data.moments.std / data.scale)
+    if data.loss.degree:
+        unit = data.moments.rms_std / data.scale
+        fitted.residual_std = torch.from_numpy(pca.residual_std * unit)
+
+
 def pca_is_optimal(parameters: NetworkParameters, pca: PrincipalComponents) -> bool:
     """Whether no network reconstructs better than PCA: PCA is exact, or the network is linear."""
     is_deep = bool(hidden_sizes(parameters, len(pca.components)))  # of images too
