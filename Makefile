@@ -12,7 +12,8 @@ TORCH ?= torch
 WORKERS ?= 2
 
 # One thread a process: the networks of the tests are too small to gain from a second one, and
-# `WORKERS` processes fill the cores already.
+# `WORKERS` processes fill the cores already. With `--dist worksteal` each process runs tests that
+# follow each other, which share fitted estimators.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
@@ -43,10 +44,10 @@ demo: $(STAMP)  ## PCA against an autoencoder on the digits: a table and a pictu
 	@echo "picture: pca_vs_autoencoder.png"
 
 test: lint  ## linters, types, tests and doctests
-	@$(BIN)/python -m pytest -q -n $(WORKERS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 coverage: $(STAMP)  ## the tests, and the lines that they do not run, in coverage.xml too
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report=term --cov-report=xml
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --cov --cov-report=term --cov-report=xml
 
 # These depend on the versions of the libraries; `make test-oldest TESTS=` runs all tests.
 TESTS ?= tests/test_common.py tests/test_base.py tests/test_inference.py \
@@ -54,7 +55,7 @@ TESTS ?= tests/test_common.py tests/test_base.py tests/test_inference.py \
 	tests/test_safetensors.py tests/test_displays.py
 OLD_WARNINGS := -W ignore::pytest.PytestRemovedIn10Warning
 test-oldest: $(OLDEST)/.installed  ## the contract with the oldest supported versions
-	@$(OLDEST)/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) $(OLD_WARNINGS) $(TESTS)
+	@$(OLDEST)/$(SCRIPTS)/python -m pytest -q -n $(WORKERS) --dist worksteal $(OLD_WARNINGS) $(TESTS)
 
 test-dist: dist  ## what the wheel and the source distribution install
 	@.ci/test_dist $(BIN)/python $(DIST) dist

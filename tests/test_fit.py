@@ -120,7 +120,7 @@ def test_stages_without_progress_stop_after_n_iter_no_change_epochs(
 
 def test_weight_penalties_shrink_the_weights(digits, small):
     def size(**penalty):
-        fitted = small(AutoencoderTransformer, init="random", max_iter=60, **penalty).fit(digits)
+        fitted = small(AutoencoderTransformer, init="random", max_iter=30, **penalty).fit(digits)
         return sum(p.abs().sum().item() for p in fitted.network_.parameters() if p.ndim > 1)
 
     assert size(alpha=0.01) < size()
@@ -129,7 +129,7 @@ def test_weight_penalties_shrink_the_weights(digits, small):
 
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
 def test_bfloat16_scores_as_float32_with_each_loss(digits, loss, small):
-    options = {"max_iter": 60, "hidden_layer_sizes": (20,)}
+    options = {"max_iter": 20, "hidden_layer_sizes": (20,)}
     full, low = (
         small(AutoencoderTransformer, loss=loss, precision=precision, **options)
         .fit(digits / 16)

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from torch import nn
 
@@ -38,7 +39,9 @@ def test_tied_weights_have_fewer_parameters_and_score_above_pca(digits, small):
         return sum(p.numel() for p in estimator.network_.parameters())
 
     tied, free = (
-        small(AutoencoderTransformer, max_iter=60, tied_weights=tied).fit(digits)
+        small(AutoencoderTransformer, learning_rate_init=0.02, max_iter=25, tied_weights=tied).fit(
+            digits
+        )
         for tied in (True, False)
     )
     assert n_parameters(tied) < 0.6 * n_parameters(free)
@@ -56,10 +59,11 @@ def test_tied_weights_have_fewer_parameters_and_score_above_pca(digits, small):
 
 def test_a_user_network_is_trained_as_residual_to_pca(digits, small, global_random_seed):
     random_before = torch.get_rng_state()
-    fitted = small(AutoencoderTransformer, network=user_network, max_iter=80).fit(digits)
+    estimator = small(AutoencoderTransformer, network=user_network, max_iter=40)
+    fitted = clone(estimator).fit(digits)
     assert torch.equal(torch.get_rng_state(), random_before)
     assert fitted.score(digits) > fitted.pca_score_
     with torch.random.fork_rng():
         torch.manual_seed(global_random_seed + 7)
-        again = small(AutoencoderTransformer, network=user_network, max_iter=80).fit(digits)
+        again = clone(estimator).fit(digits)
     np.testing.assert_array_equal(again.transform(digits), fitted.transform(digits))
