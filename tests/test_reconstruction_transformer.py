@@ -17,16 +17,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderTransformer, ReconstructionTransformer
 
 SMALL = make_small(AutoencoderTransformer)
-
-
-@parametrize_with_checks([ReconstructionTransformer(PCA(1))])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("check", NOT_YIELDED, ids=lambda check: check.__name__)
