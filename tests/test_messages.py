@@ -164,6 +164,26 @@ def test_an_error_about_labels_names_y(cls, y, rows, small):
     assert not re.search(r"\bX\b", str(caught.value))
 
 
+@pytest.mark.parametrize("cls", [c for c in ESTIMATORS if is_classifier(c())])
+def test_an_error_of_a_score_names_the_labels_or_the_weights(cls, rows, small):
+    X, y = rows
+    fitted = small(cls, 2, max_iter=1).fit(X, y)
+    for labels in (
+        y + 1j,
+        [None] * 30,
+        [np.nan] * 30,
+        np.ma.array(y, mask=y > 0),
+        y[:5],
+        [-1] * 30,
+    ):
+        with pytest.raises(ValueError, match=r"`y`|variables"):
+            fitted.score(X, labels)
+    for weights in (np.ones(5), np.zeros(30), np.full(30, np.nan), np.where(y, 0.0, -1.0)):
+        with pytest.raises(ValueError, match=r"sample_weight"):
+            fitted.score(X, y, sample_weight=weights)
+    assert fitted.score(X, y, sample_weight=y) == fitted.score(X[y > 0], y[y > 0])
+
+
 def test_a_network_that_does_not_fit_into_memory_is_an_error_of_memory(rows, small):
     with pytest.raises(MemoryError, match="The fit of AutoencoderTransformer needs more memory"):
         small(AutoencoderTransformer, 2, hidden_layer_sizes=(2**50,)).fit(*rows)

@@ -44,7 +44,7 @@ def validate_rows(
     }
     options = defaults | options
     if "y" in options:
-        _check_target(options["y"])
+        check_labels(options["y"])
     # scikit-learn adds up all values
     with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
         X = _prepared(X)
@@ -151,7 +151,7 @@ def _check_dates(X: Any) -> None:
         )
 
 
-def _check_target(y: Any) -> None:
+def check_labels(y: Any) -> None:
     """Refuse labels that scikit-learn refuses without naming `y`, or takes silently."""
     labels = _labels(y)
     if labels.dtype.kind == "c" or any(isinstance(v, complex) for v in _objects(labels)):

@@ -15,7 +15,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
@@ -51,7 +51,7 @@ from .fine_tuning import (
     prepare_encoder,
     root_mean_variance,
 )
-from .label_spreading import UNLABELED, encode_labels, has_label, spread_labels
+from .label_spreading import accuracy, encode_labels, spread_labels
 from .pretraining import pretrained
 
 # Scores are limited to this number: the exponential of its negative is zero in any precision.
@@ -317,14 +317,7 @@ class AutoencoderClassifier(
         score : float
         """
         check_is_fitted(self)
-        y = column_or_1d(y, dtype=None if hasattr(y, "dtype") else object)
-        labeled = has_label(y) | (UNLABELED in self.classes_.tolist())
-        predicted = self.predict(X)
-        check_consistent_length(y, predicted)
-        if not labeled.any():
-            raise ValueError("`y` must have labels other than -1, got none.")
-        weight = None if sample_weight is None else np.asarray(sample_weight)[labeled]
-        return float(np.average(predicted[labeled] == y[labeled], weights=weight))
+        return accuracy(y, self.predict(X), sample_weight, self.classes_)
 
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)

@@ -1,11 +1,18 @@
 """Class labels with -1 for rows without one, and their spreading along a graph of neighbours."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+)
 
-from .._data.rows import naming
+from .._data.rows import check_labels, naming
 from .._data.user_warnings import warn_user
 
 UNLABELED = -1
@@ -50,6 +57,26 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def has_label(y: np.ndarray) -> np.ndarray:
     """Whether each label is not -1; strings never are."""
     return np.full(len(y), True) if y.dtype.kind in "US" else np.asarray(y != UNLABELED)
+
+
+def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any, classes: np.ndarray) -> float:
+    """The share of correct predictions among the rows with labels; -1 may be a class."""
+    check_labels(y)
+    y = column_or_1d(y, dtype=None if hasattr(y, "dtype") else object)
+    check_consistent_length(y, predicted)
+    labeled = has_label(y) | (UNLABELED in classes.tolist())
+    if not labeled.any():
+        raise ValueError("`y` must have labels other than -1, got none.")
+    weight = None
+    if sample_weight is not None:
+        with naming("sample_weight"):
+            weight = _check_sample_weight(sample_weight, predicted[:, None])[labeled]
+        if not weight.sum() > 0:
+            raise ValueError(
+                "`sample_weight` must have a positive sum for the rows with labels, got "
+                f"{weight.sum():g}."
+            )
+    return float(np.average(predicted[labeled] == y[labeled], weights=weight))
 
 
 def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np.ndarray:
