@@ -6,7 +6,7 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
-from conftest import ESTIMATORS, all_results
+from conftest import AUTOENCODERS, ESTIMATORS, all_results
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
@@ -253,27 +253,34 @@ def test_parameters_that_a_network_ignores_raise_a_warning(autoencoder, layers, 
     np.testing.assert_array_equal(warned.score_samples(digits), plain.score_samples(digits))
 
 
+def doubled(x, rng):
+    return 2 * x
+
+
+# A parameter, a value, other parameters with which it has no effect, and those with which it has.
+IDLE = [
+    ("l1_ratio", 0.5, {}, {"alpha": 0.1}),
+    ("corruption_level", 0.5, {"corruption": doubled}, {"corruption": "swap"}),
+    ("n_nonzero_coefs", 3, {"sparsity": "l1"}, {"sparsity": "kl"}),
+    ("n_nonzero_coefs", 3, {"sparsity": "jumprelu"}, {"sparsity": "lifetime"}),
+    ("sparsity_weight", 2.0, {"sparsity": "topk"}, {"sparsity": "jumprelu"}),
+    ("sparsity_weight", 2.0, {"sparsity": "batch_topk"}, {"sparsity": "l1"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "idle", "effective"),
-    [
-        ("l1_ratio", 0.5, {}, {"alpha": 0.1}),
-        ("n_nonzero_coefs", 3, {"sparsity": "l1"}, {"sparsity": "kl"}),
-        ("n_nonzero_coefs", 3, {"sparsity": "jumprelu"}, {"sparsity": "lifetime"}),
-        ("sparsity_weight", 2.0, {"sparsity": "topk"}, {"sparsity": "jumprelu"}),
-        ("sparsity_weight", 2.0, {"sparsity": "batch_topk"}, {"sparsity": "l1"}),
-    ],
+    ("cls", "name", "value", "idle", "effective"),
+    [(cls, *row) for cls in AUTOENCODERS for row in IDLE if hasattr(cls(), row[0])],
 )
 def test_a_parameter_without_effect_raises_one_warning(
-    autoencoder, name, value, idle, effective, digits, small
+    cls, name, value, idle, effective, digits, small
 ):
-    if not hasattr(autoencoder(), name):
-        pytest.skip("has no such parameter")
     X = digits[:60, 10:20]
-    small(autoencoder, 2, max_iter=1, **effective, **{name: value}).fit(X)
-    plain = small(autoencoder, 2, max_iter=1, **idle).fit(X)
+    small(cls, 2, max_iter=1, **effective, **{name: value}).fit(X)
+    plain = small(cls, 2, max_iter=1, **idle).fit(X)
     message = re.escape(f"`{name}`={value!r} has no effect")
     with pytest.warns(UserWarning, match=message) as caught:
-        given = small(autoencoder, 2, max_iter=1, **idle, **{name: value}).fit(X)
+        given = small(cls, 2, max_iter=1, **idle, **{name: value}).fit(X)
     assert [w.filename for w in caught] == [__file__]
     np.testing.assert_array_equal(given.transform(X), plain.transform(X))
 

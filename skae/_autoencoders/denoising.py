@@ -20,6 +20,7 @@ from .._training.fit_data import FitData
 from .._training.initialization import Initialization
 from .._training.objective import Objective
 from .base import BaseAutoencoder
+from .checks import warn_without_effect
 from .plain import Reconstruction
 
 # Number of rows from which the scales of corrupted rows are estimated.
@@ -157,6 +158,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        if callable(self.corruption) and self.corruption_level != type(self).corruption_level:
+            warn_without_effect(self, "corruption_level", "with a function as `corruption`")
         replaces = isinstance(self.corruption, str) and self.corruption != "gaussian"
         if replaces and self.corruption_level > 1:
             raise ValueError(
