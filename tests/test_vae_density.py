@@ -64,6 +64,17 @@ def test_the_score_of_a_row_does_not_depend_on_other_rows(digits, small):
         np.testing.assert_allclose(row_by_row, scores[:5], rtol=1e-12)
 
 
+def test_few_rows_need_few_passes_over_the_decoder(digits, small, monkeypatch):
+    vae, calls = small(VAE, max_iter=1).fit(digits), []
+    decode = type(vae.network_.network).decode
+    monkeypatch.setattr(
+        type(vae.network_.network), "decode", lambda *args: [calls.append(0), decode(*args)][1]
+    )
+    for method in (vae.score_samples, vae.log_likelihood):
+        method(digits[:1])
+    assert len(calls) == 2  # one for each, not one for each code
+
+
 def test_a_missing_value_is_left_out_of_the_density(global_random_seed, linear):
     # A linear VAE whose code has no effect: the entries are independent and normal.
     X = np.random.RandomState(global_random_seed).normal(size=(500, 4)) * 3 + 1

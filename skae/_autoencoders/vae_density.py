@@ -1,11 +1,12 @@
 """The density that a variational autoencoder has learned: its logarithm, and rows from it."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .._data.dataset import BLOCK_ENTRIES
+from .._data.dataset import BLOCK_ENTRIES, rows_of_block
 from .._losses.importance_weighted import log_ratio, standard_normal
 from .._losses.penalties import gaussian_kl
 from .._losses.reconstruction import ReconstructionLoss
@@ -23,9 +24,9 @@ def evidence_lower_bound(
     mean, log_var = fitted.network.posterior(standard)
     std = (log_var / 2).exp()
     nats = gaussian_kl(mean, log_var)
-    for sample in noise.to(x):
-        code = mean + std * sample
-        nats += _negative_log_likelihood(fitted, code, standard, loss) / len(noise)
+    for samples in _blocks(noise.to(x), x):
+        codes = mean + std * samples
+        nats += _negative_log_likelihood(fitted, codes, standard, loss).sum(0) / len(noise)
     return -nats[:, None]
 
 
@@ -40,10 +41,11 @@ def log_density(
     mean, log_var = fitted.network.posterior(standard)
     std = (log_var / 2).exp()
     total = torch.full_like(mean[:, 0], -torch.inf)
-    for sample in noise.to(x):
-        code = mean + std * sample
-        nats = _negative_log_likelihood(fitted, code, standard, loss)
-        total = torch.logaddexp(total, log_ratio(code, sample, log_var) - nats)
+    for samples in _blocks(noise.to(x), x):
+        codes = mean + std * samples
+        nats = _negative_log_likelihood(fitted, codes, standard, loss)
+        density = (log_ratio(codes, samples, log_var) - nats).logsumexp(0)
+        total = torch.logaddexp(total, density)
     return (total - math.log(len(noise)))[:, None]
 
 
@@ -62,11 +64,20 @@ def draw_rows(
     return torch.cat(rows)
 
 
+def _blocks(noise: Tensor, x: Tensor) -> Iterator[Tensor]:
+    """Noise of some codes, (n, 1, n_components): with few rows the decoder is read fewer times."""
+    size = max(rows_of_block(x.shape[1]) // max(len(x), 1), 1)
+    return (samples[:, None] for samples in noise.split(size))
+
+
 def _negative_log_likelihood(
-    fitted: FittedAutoencoder, code: Tensor, standard: Tensor, loss: ReconstructionLoss
+    fitted: FittedAutoencoder, codes: Tensor, standard: Tensor, loss: ReconstructionLoss
 ) -> Tensor:
-    """-log p(x | z) of each row in nats, in the units of `X`."""
+    """-log p(x | z) in nats, in the units of `X`, (n_codes, n_samples); codes are of each row."""
     network = fitted.network
-    nats = loss.negative_log_likelihood(network.decode(code), standard, network.decoder.log_scale)
+    rows = standard.expand(len(codes), *standard.shape).flatten(0, 1)
+    raw = network.decode(codes.flatten(0, 1))
+    nats = loss.negative_log_likelihood(raw, rows, network.decoder.log_scale)
+    nats = nats.unflatten(0, codes.shape[:2])
     n_observed = (~torch.isnan(standard)).sum(1)
     return nats + n_observed * fitted.scale.log() if loss.degree else nats
