@@ -66,6 +66,8 @@ def test_a_value_that_one_of_the_rules_accepts_passes(value, rules):
         (11, [integer(1, 10)], ValueError, r"`p` must be an integer in \[1, 10\], got 11."),
         (2.5, [integer(1)], TypeError, "`p` must be an integer >= 1, got 2.5."),
         (True, [integer(1)], TypeError, "`p` must be an integer >= 1, got True."),
+        (2**64, [integer(1)], ValueError, "The largest such number is 9223372036854775807."),
+        ("a", [positive_numbers(0)], TypeError, "`p` must be a sequence of real numbers > 0, got"),
         (0, [positive()], ValueError, "`p` must be a real number > 0, got 0."),
         (1.0, [FRACTION], ValueError, r"`p` must be a real number in \(0, 1\), got 1.0."),
         (float("nan"), [positive()], ValueError, "got nan"),
