@@ -17,7 +17,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderOutlierDetector, AutoencoderTransformer, DenoisingEnsemble
+from skae import (
+    AutoencoderOutlierDetector,
+    AutoencoderTransformer,
+    DenoisingEnsemble,
+    load,
+    save,
+)
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +263,9 @@ def test_scores_of_float32_rows_are_float64(digits, detector):
         {"contamination": 0.6},
         {"contamination": "none"},
         {"novelty": 1},
+        {"novelty": "yes"},
+        {"cv": 1},
+        {"cv": 2.0},
         {"random_state": -1},
     ],
 )
@@ -337,3 +346,91 @@ def test_rounding_does_not_make_repeated_rows_outliers(cls, novelty, global_rand
     assert (labels[8:] == 1).all()
     np.testing.assert_array_equal(detector.predict(X.astype(np.float32))[8:], 1)
     assert detector.predict(X[-1:]) == 1
+
+
+# The default without a statement about the rows of `fit`, and held-out scores.
+
+
+def test_an_estimator_is_fitted_twice_unless_there_is_novelty(digits, small):
+    estimator = small(AutoencoderTransformer)
+    by_default = AutoencoderOutlierDetector(estimator).fit(digits).score_samples(digits)
+    robust = AutoencoderOutlierDetector(estimator, novelty=False).fit(digits)
+    np.testing.assert_array_equal(by_default, robust.score_samples(digits))
+
+
+def test_the_default_finds_clean_novelties_and_groups_of_outliers_in_fit(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    inliers = rng.normal(size=(500, 5)) @ rng.normal(size=(5, 5))
+    outliers = 3 * inliers.std(axis=0) + 0.1 * rng.normal(size=(30, 5))
+    y = np.arange(530) >= 500
+    X = np.r_[inliers, outliers]
+    fitted = AutoencoderOutlierDetector(random_state=global_random_seed).fit(X)
+    assert roc_auc_score(y, -fitted.score_samples(X)) > 0.97
+    fitted = AutoencoderOutlierDetector(random_state=global_random_seed).fit(inliers[:250])
+    assert roc_auc_score(y[250:], -fitted.score_samples(X[250:])) > 0.97
+
+
+def test_false_alarms_among_new_inliers_are_as_many_as_asked_for(detector, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.normal(size=(1100, 8)) @ rng.normal(size=(8, 8))
+    train, new = X[:100], X[100:]
+    fitted = detector(novelty=True, cv=5, contamination=0.1).fit(train)
+    # The rate depends on the training rows; its standard deviation for 100 rows is 0.03.
+    assert (fitted.predict(new) == -1).mean() < 0.2
+    assert (fitted.p_values(new) <= 0.1).mean() < 0.2
+    assert (fitted.p_values(new) <= 0.5).mean() > 0.25
+    # Without folds, the networks know the training rows.
+    without = detector(novelty=True, contamination=0.1).fit(train)
+    assert (without.predict(new) == -1).mean() > (fitted.predict(new) == -1).mean()
+
+
+def test_p_values_count_held_out_scores_that_are_at_most_as_high(rows, detector):
+    X, _ = rows
+    fitted = detector(cv=2).fit(X)
+    held_out, scores = fitted.held_out_scores_, fitted.score_samples(X)
+    held_out[:100] = scores[:100]
+    held_out.sort()
+    expected = (1 + (held_out[None] <= scores[:, None]).sum(axis=1)) / 421
+    np.testing.assert_array_equal(fitted.p_values(X), expected)
+
+
+def test_the_threshold_is_that_of_held_out_scores(rows, detector):
+    fitted = detector(cv=2, contamination=0.2).fit(rows[0])
+    assert fitted.offset_ == pytest.approx(np.percentile(fitted.held_out_scores_, 20), rel=1e-3)
+
+
+def test_held_out_scores_are_by_autoencoders_that_were_not_fitted_to_the_rows(rows, small):
+    X, _ = rows
+    groups = np.arange(420) % 7
+    seen = []
+
+    class Spy(AutoencoderTransformer):
+        def fit(self, X, y=None, *, groups=None):
+            seen.append(np.unique(groups))
+            return super().fit(X, groups=groups)
+
+    detector = AutoencoderOutlierDetector(make_small(Spy, max_iter=1), novelty=True, cv=3)
+    fitted = detector.fit(X, groups=groups)
+    assert len(fitted.held_out_scores_) == 420
+    whole, *parts = seen
+    assert len(whole) == 7
+    left_out = [set(whole) - set(part) for part in parts]
+    assert sorted(group for part in left_out for group in part) == list(range(7))
+
+
+def test_p_values_need_folds(digits, detector):
+    fitted = detector(cv=2).fit(digits)
+    fitted.set_params(cv=None).fit(digits)
+    with pytest.raises(ValueError, match="`p_values` needs `cv`"):
+        fitted.p_values(digits)
+    with pytest.raises(ValueError, match=r"`cv` must be at most half .* which is 9, got 5"):
+        detector(cv=5).fit(digits[:9])
+    with pytest.raises(ValueError, match="number of groups, which is 3, got 2"):
+        detector(cv=2).fit(digits, groups=np.arange(300) % 3)
+
+
+def test_a_saved_detector_has_its_p_values(digits, detector, tmp_path):
+    fitted = detector(cv=2).fit(digits)
+    save(fitted, tmp_path / "detector.skae")
+    for again in (load(tmp_path / "detector.skae"), pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(again.p_values(digits), fitted.p_values(digits))

@@ -234,7 +234,11 @@ STATE: dict[str, dict[str, Rule]] = {
         "indicator_": either(none, missing_indicator),
         "initial_imputer_": estimator,
     },
-    "AutoencoderOutlierDetector": {"estimator_": estimator, "offset_": number},
+    "AutoencoderOutlierDetector": {
+        "estimator_": estimator,
+        "held_out_scores_": array("f", "n_held_out_scores"),
+        "offset_": number,
+    },
     "DenoisingEnsemble": {"denoisers_": module("Denoisers")},
     "ReconstructionTransformer": {"estimator_": estimator},
     "FrozenEstimator": {"estimator": estimator},
@@ -294,6 +298,10 @@ STATE: dict[str, dict[str, Rule]] = {
 }
 
 
+# Attributes that not every fit sets.
+OPTIONAL = {"held_out_scores_"}
+
+
 def rules_of(cls: type) -> dict[str, Rule]:
     """The rules of the attributes of a class, also those of its bases."""
     rules: dict[str, Rule] = {}
@@ -317,11 +325,8 @@ def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
     for name, value in state.items():
         if name in rules:
             if not rules[name](value, sizes):
-                if (
-                    isinstance(value, np.ndarray)
-                    and value.dtype.kind == "f"
-                    and not is_finite(value)
-                ):
+                is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+                if is_array and not is_finite(value):
                     raise ValueError(f"{name!r} has numbers that are not finite")
                 raise ValueError(f"{cls.__name__} has another kind of {name!r}")
         elif name not in parameters and not (is_custom and _is_free(name, cls)):
@@ -332,6 +337,7 @@ def check_is_complete(estimator: BaseEstimator) -> None:
     """Check that an estimator of this package has all fitted attributes of its class, or none."""
     classes = [c for c in type(estimator).__mro__ if c.__module__.partition(".")[0] == "skae"]
     names = {name for cls in classes for name in STATE.get(cls.__name__, ())} | {"n_features_in_"}
+    names -= OPTIONAL
     if not (names | {"feature_names_in_"}) & vars(estimator).keys():
         return
     for name in sorted(names):

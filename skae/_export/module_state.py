@@ -55,6 +55,7 @@ VALUES: dict[str, Rule] = {
     "active": _flag,
     "anneal_steps": _number,
     "fade_width": _number,
+    "global_distances": _nothing,
     "input_mean": _nothing,
     "limit": _number,
     "link": callable,

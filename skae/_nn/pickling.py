@@ -380,7 +380,7 @@ def _add_new_attributes(module: nn.Module) -> None:
     """Add the attributes and buffers that modules of version 0.1.0 do not have."""
     for base in type(module).__mro__:
         for name, make in NEW_ATTRIBUTES.get(base.__name__, {}).items():
-            if name in vars(module) or name in module._buffers:
+            if any(name in names for names in (vars(module), module._buffers, module._modules)):
                 continue
             if isinstance(value := make(module), Tensor):
                 module.register_buffer(name, value)

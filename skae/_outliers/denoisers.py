@@ -1,7 +1,8 @@
 """Denoisers for several noise levels: dense networks, and posterior means over training rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ from torch import Generator, Tensor, nn
 from .._data.moments import Moments
 from .._nn.batched_linear import BatchedLinear
 from .._nn.layers import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from .global_distances import GlobalDistances
 
 # Added to squared distances, so that the gradient of a distance is finite at zero.
 SQUARED_DISTANCE_OFFSET = 1e-3
@@ -63,28 +67,31 @@ class PosteriorMeanDenoisers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Denoise standardised rows at each level, (n_levels, n_rows, n_features)."""
-        squares = self.squared_distances(x)
+        squares = squared_distances(x, self.rows)
         weights = ((squares / (-2 * level**2)).softmax(1) for level in self.levels)
         return torch.stack([weight.nan_to_num() @ self.rows for weight in weights])
 
-    def squared_distances(self, x: Tensor) -> Tensor:
-        """Squared distances from the stored rows, (n_rows, n_stored); inf to an equal row."""
-        sizes = x.square().sum(1, keepdim=True) + self.rows.square().sum(1)
-        squares = sizes - 2 * x @ self.rows.T
-        is_equal = squares <= 100 * torch.finfo(x.dtype).eps * sizes
-        return squares.masked_fill(is_equal, torch.inf)
 
-    def nearest(self, x: Tensor) -> Tensor:
-        """1 for the nearest stored rows and those as near, else 0; (n_rows, n_stored).
+def squared_distances(x: Tensor, rows: Tensor) -> Tensor:
+    """Squared distances from some rows, (n_rows, n_stored); inf to an equal row."""
+    sizes = x.square().sum(1, keepdim=True) + rows.square().sum(1)
+    squares = sizes - 2 * x @ rows.T
+    is_equal = squares <= 100 * torch.finfo(x.dtype).eps * sizes
+    return squares.masked_fill(is_equal, torch.inf)
 
-        Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
-        would otherwise choose some.
-        """
-        squares = self.squared_distances(x)
-        n_neighbors = min(N_NEIGHBORS, len(self.rows))
-        limit = squares.kthvalue(n_neighbors, dim=1, keepdim=True).values
-        rounding = 100 * torch.finfo(x.dtype).eps * x.square().sum(1, keepdim=True)
-        return (squares <= limit + rounding).to(x)
+
+def nearest(x: Tensor, rows: Tensor, n_neighbors: int) -> Tensor:
+    """Equal weights of the nearest of some rows and those as near, (n_rows, n_stored).
+
+    Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
+    would otherwise choose some.
+    """
+    squares = squared_distances(x, rows)
+    # Faster than `kthvalue`.
+    smallest = squares.topk(min(n_neighbors, len(rows)), largest=False, sorted=False).values
+    rounding = 100 * torch.finfo(x.dtype).eps * x.square().sum(1, keepdim=True)
+    is_near = squares <= smallest.amax(1, keepdim=True) + rounding
+    return is_near / is_near.sum(1, keepdim=True).to(x)
 
 
 class Denoisers(nn.Module):
@@ -108,6 +115,7 @@ class Denoisers(nn.Module):
         self.register_buffer("error_scale", torch.ones(len(levels), 1, len(scale)).double())
         self.register_buffer("stored_errors", torch.ones(len(levels), 0).double())
         self.posterior_means: PosteriorMeanDenoisers | None = None
+        self.global_distances: GlobalDistances | None = None
 
     def store(self, x: Tensor, levels: tuple[float, ...]) -> None:
         """Add posterior means over these rows, in the units of `X`, one for each level."""
@@ -163,6 +171,31 @@ class Denoisers(nn.Module):
         return torch.where(torch.isnan(x), 0.0, residual)
 
     def errors(self, x: Tensor) -> Tensor:
+        """Contributions of features to the error of each row, (n_rows, n_features).
+
+        That is the mean error of the denoisers, or the largest of it and of the global distances.
+        """
+        contributions = self._mean_errors(x)
+        if self.global_distances is None:
+            return contributions
+        return self.global_distances.largest(contributions, self._global_squares(x))
+
+    def add_global_distances(self, distances: "GlobalDistances", blocks: Iterable[Tensor]) -> None:
+        """Use these distances, too, on the scale of the mean errors of the rows in `blocks`."""
+        self.global_distances = distances
+        measured = [
+            (self._global_squares(x).sum(2).sqrt(), self._mean_errors(x).sum(1)) for x in blocks
+        ]
+        squares, errors = zip(*measured, strict=True)
+        distances.calibrate(torch.cat(squares, 1), torch.cat(errors))
+
+    def _global_squares(self, x: Tensor) -> Tensor:
+        """Parts of the features in squared global distances, (n_distances, n_rows, n_features)."""
+        assert self.global_distances is not None
+        squares = self.global_distances.squares(self.standardize(x).nan_to_num())
+        return self._mean_of_observed(squares, x)
+
+    def _mean_errors(self, x: Tensor) -> Tensor:
         """Contributions of features to the mean error of the denoisers, (n_rows, n_features)."""
         squares = self._squared_errors(self.residual(x), x)
         error = squares.sum(2, keepdim=True).sqrt()
@@ -182,8 +215,12 @@ class Denoisers(nn.Module):
 
         `residual` is that of the first denoisers, any number of them.
         """
-        squares = (residual / self.error_scale[: len(residual)]).square()
-        return squares / (~torch.isnan(x)).sum(1, keepdim=True).clamp_min(1)
+        return self._mean_of_observed((residual / self.error_scale[: len(residual)]).square(), x)
+
+    def _mean_of_observed(self, squares: Tensor, x: Tensor) -> Tensor:
+        """Squares that add up to the mean over the features of a row that are observed."""
+        missing = torch.isnan(x)
+        return squares.masked_fill(missing, 0.0) / (~missing).sum(1, keepdim=True).clamp_min(1)
 
     def _local_error(self, posterior_means: PosteriorMeanDenoisers, x: Tensor) -> Tensor:
         """Mean error of each network at the stored rows nearest to each row, (n_networks, n_rows).
@@ -191,8 +228,9 @@ class Denoisers(nn.Module):
         In a region where training rows have large errors, a large error is less significant
         (Breunig et al., 2000).
         """
-        nearest = posterior_means.nearest(self.standardize(x).nan_to_num())
-        errors = self.stored_errors @ nearest.T / nearest.sum(1)
+        standardized = self.standardize(x).nan_to_num()
+        weights = nearest(standardized, posterior_means.rows, N_NEIGHBORS)
+        errors = self.stored_errors @ weights.T
         return (errors + LOCAL_ERROR_OFFSET) / (1 + LOCAL_ERROR_OFFSET)
 
 

@@ -19,6 +19,7 @@ from .._data.rows import validate_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
+    BOOLEAN,
     RANDOM_STATE,
     StrOptions,
     as_tuple,
@@ -39,6 +40,7 @@ from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.loop import by_autograd, divergence_message
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
+from .global_distances import MAX_ROWS, GlobalDistances
 
 # Root mean square of the outputs of a layer's initial weights over that of its inputs. Larger than
 # for training in general: as the initial networks are strongly nonlinear, a short training suffices
@@ -82,8 +84,13 @@ class DenoisingEnsemble(ModulePickleMixin):
         denoiser for each. Use ``()`` if the training rows may contain outliers, because rows that
         are similar to a stored outlier have small errors.
 
+    global_distances : bool, default=False
+        Whether the score is the largest of the error and of two distances from most of the training
+        rows. Use it if the rows of `fit` may contain outliers.
+
     max_samples : int, default=4000
-        Maximum number of training rows, drawn at random, that the posterior-mean denoisers store.
+        Maximum number of training rows, drawn at random, that the posterior-mean denoisers store,
+        and from which `global_distances` are determined.
 
     hidden_layer_sizes : sequence of int, default=(128, 128, 128)
         Width of each hidden layer of each network.
@@ -130,6 +137,10 @@ class DenoisingEnsemble(ModulePickleMixin):
        local outliers", SIGMOD, 2000.
     .. [3] T. Sattarov, M. Schreyer and D. Borth, "Diffusion-scheduled denoising autoencoders for
        anomaly detection in tabular data", KDD, 2025.
+    .. [4] P. J. Rousseeuw and K. Van Driessen, "A fast algorithm for the minimum covariance
+       determinant estimator", Technometrics, 1999.
+    .. [5] Y. Chen, A. Wiesel, Y. C. Eldar and A. O. Hero, "Shrinkage algorithms for MMSE covariance
+       estimation", IEEE Transactions on Signal Processing, 2010.
 
     Examples
     --------
@@ -146,6 +157,7 @@ class DenoisingEnsemble(ModulePickleMixin):
 
     noise_levels: tuple[float, ...] = parameter((0.2, 1.5), positive_numbers(1))
     exact_levels: tuple[float, ...] = parameter((0.05, 0.1, 0.2, 0.5, 1.0), positive_numbers(0))
+    global_distances: bool = parameter(False, BOOLEAN)
     max_samples: int = parameter(4000, integer(1))
     hidden_layer_sizes: tuple[int, ...] = parameter((128, 128, 128), positive_integers())
     activation: str = parameter("tanh", StrOptions(ACTIVATIONS))
@@ -188,7 +200,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                 denoisers.to(precision(denoisers, X.dtype, denoisers.shift.device))
                 self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
-                finite = self._is_finite(self._new_denoisers(X, seeds[0]), X)
+                finite = _is_finite(self._new_denoisers(X, seeds[0]), X)
                 raise ValueError(divergence_message(self.learning_rate_init, finite_before=finite))
             self.denoisers_ = denoisers
         return self
@@ -219,35 +231,31 @@ class DenoisingEnsemble(ModulePickleMixin):
             optimizer.step(gradient, index)
         denoisers.networks.load_state_dict(learner.networks.state_dict())
 
-    def _is_finite(self, denoisers: Denoisers, X: Rows) -> bool:
-        """Whether the errors of all rows are finite in float32, in which networks are trained."""
-        denoisers = denoisers.float()
-        with torch.no_grad():
-            return all(
-                bool(torch.isfinite(denoisers.residual(x).square()).all())
-                for x in self._blocks(denoisers, X)
-            )
-
     def _draw_rows(self, denoisers: Denoisers, X: Rows, seed: int) -> Tensor:
-        """At most `max_samples` rows of `X`; none without posterior means."""
-        n_rows = min(self.max_samples, X.shape[0]) if as_tuple(self.exact_levels) else 0
+        """At most `max_samples` rows of `X`; none if none are used."""
+        is_used = self.global_distances or bool(as_tuple(self.exact_levels))
+        n_rows = min(self.max_samples, X.shape[0]) if is_used else 0
         index = np.sort(np.random.RandomState(seed).permutation(X.shape[0])[:n_rows])
         shift = denoisers.shift
         return as_tensor(dense_block(X, index), shift.dtype, shift.device)
 
     def _set_error_scales(self, denoisers: Denoisers, X: Rows, stored: Tensor) -> None:
         """Store rows, and measure errors on these and on all training rows."""
-        if len(stored):
-            denoisers.store(stored, as_tuple(self.exact_levels))
+        if levels := as_tuple(self.exact_levels):
+            denoisers.store(stored, levels)
         squares, count = torch.zeros_like(denoisers.error_scale), torch.zeros_like(denoisers.shift)
         with torch.no_grad():
-            for x in self._blocks(denoisers, X):
+            for x in _blocks(denoisers, X):
                 squares += denoisers.residual(x).square().sum(1, keepdim=True)
                 count += (~torch.isnan(x)).sum(0)
             denoisers.error_scale.copy_(error_scale(squares, count, len(denoisers.levels)))
-            if len(stored):
-                errors = [denoisers.network_errors(x) for x in self._blocks(denoisers, stored)]
+            if denoisers.posterior_means is not None:
+                errors = [denoisers.network_errors(x) for x in _blocks(denoisers, stored)]
                 denoisers.stored_errors.copy_(torch.cat(errors, 1))
+            if self.global_distances:
+                distances = GlobalDistances(denoisers.standardize(stored).nan_to_num())
+                some = stored[:: -(-len(stored) // MAX_ROWS)]  # enough for two quantiles
+                denoisers.add_global_distances(distances, _blocks(denoisers, some))
 
     @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
@@ -331,17 +339,9 @@ class DenoisingEnsemble(ModulePickleMixin):
         with torch.inference_mode():
             results = [
                 saturated(apply_to_rows(self.denoisers_, x, function).cpu(), out_dtype)
-                for x in self._blocks(denoisers, X)
+                for x in _blocks(denoisers, X)
             ]
         return torch.cat(results).numpy()
-
-    def _blocks(self, denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:
-        layers = [layer for layer in denoisers.networks if isinstance(layer, BatchedLinear)]
-        width = len(denoisers.levels) * max(max(layer.weight.shape[1:]) for layer in layers)
-        if denoisers.posterior_means is not None:
-            width += 2 * len(denoisers.posterior_means.rows)
-        shift = denoisers.shift
-        return tensor_blocks(X, shift.dtype, shift.device, width=width, times=8)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -353,3 +353,22 @@ class DenoisingEnsemble(ModulePickleMixin):
 def _n_weights(denoisers: Denoisers) -> int:
     layers = (layer for layer in denoisers.networks if isinstance(layer, BatchedLinear))
     return sum(layer.weight.numel() for layer in layers)
+
+
+def _blocks(denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:
+    layers = [layer for layer in denoisers.networks if isinstance(layer, BatchedLinear)]
+    width = len(denoisers.levels) * max(max(layer.weight.shape[1:]) for layer in layers)
+    if denoisers.posterior_means is not None:
+        width += 2 * len(denoisers.posterior_means.rows)
+    shift = denoisers.shift
+    return tensor_blocks(X, shift.dtype, shift.device, width=width, times=8)
+
+
+def _is_finite(denoisers: Denoisers, X: Rows) -> bool:
+    """Whether the errors of all rows are finite in float32, in which networks are trained."""
+    denoisers = denoisers.float()
+    with torch.no_grad():
+        return all(
+            bool(torch.isfinite(denoisers.residual(x).square()).all())
+            for x in _blocks(denoisers, X)
+        )

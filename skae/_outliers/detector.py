@@ -1,12 +1,13 @@
 """Outlier detection by reconstruction errors."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from sklearn.base import OutlierMixin, clone
+from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,6 +27,7 @@ from .._data.validation import (
     check_finite_results,
     check_parameters,
     instance_of,
+    integer,
     parameter,
     restore_on_error,
 )
@@ -65,21 +67,31 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     Parameters
     ----------
     estimator : autoencoder or None, default=None
-        An autoencoder of this package. None means a :class:`DenoisingEnsemble` with its default
-        parameters if `novelty` is True, and otherwise with ``noise_levels=(2.0, 3.0, 5.0)``,
-        ``exact_levels=()`` and ``n_steps=100``.
+        Any autoencoder of this package. None is a :class:`DenoisingEnsemble`, by `novelty`.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that are below the threshold `offset_`. With "auto", the
         threshold is 1.5 interquartile ranges below the lower quartile of the training scores, as in
-        a box plot. If there are few training rows, new inliers have lower scores than training
-        rows. In this case, set `offset_` to a quantile of the scores of inliers that were not in
-        `fit`.
+        a box plot. New rows have lower scores than training rows, above all if these are few: use
+        `cv` for a threshold that is valid for new rows.
 
-    novelty : bool, default=False
-        True states that the training rows contain no outliers. If False, the autoencoder is fitted
-        twice, the second time to the half of the rows with the smallest errors in the first fit
-        [2]_. Outliers in the training rows then have little influence.
+    novelty : bool or "auto", default="auto"
+        Whether the rows of `fit` contain no outliers.
+
+        - "auto": they may or may not. If `estimator` is None, it is a :class:`DenoisingEnsemble`
+          with ``global_distances=True``. Otherwise "auto" is False.
+        - True: they contain none. If `estimator` is None, it is a :class:`DenoisingEnsemble` with
+          its defaults. New outliers that are similar to an outlier in `fit` are not found.
+        - False: they contain some. The autoencoder is fitted twice, the second time to the half of
+          the rows with the smallest errors of the first [2]_. If `estimator` is None, it is a
+          :class:`DenoisingEnsemble` with ``noise_levels=(2.0, 3.0, 5.0)``, ``exact_levels=()`` and
+          ``n_steps=100``, which learns the outline of the rows.
+
+    cv : int or None, default=None
+        Number of folds. If it is given, `offset_` is determined from held-out scores: those of each
+        fold, by an autoencoder that was fitted to the other folds. They are comparable to scores of
+        new rows, whereas the rows of `fit` are reconstructed too well. `p_values` needs them. `fit`
+        takes longer by about this factor.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder. None means the `random_state` of `estimator`.
@@ -88,6 +100,9 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     ----------
     estimator_ : object
         The fitted autoencoder.
+    held_out_scores_ : ndarray of shape (n_samples,)
+        Scores of the rows of `fit` by autoencoders that were not fitted to them, in increasing
+        order. Only with `cv`.
     offset_ : float
         The threshold: rows with a lower score are outliers. `decision_function` returns
         ``score_samples(X) - offset_``.
@@ -108,6 +123,8 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
        networks", Data Warehousing and Knowledge Discovery, 2002.
     .. [2] P. J. Rousseeuw and K. Van Driessen, "A fast algorithm for the minimum covariance
        determinant estimator", Technometrics, 1999. (Concentration steps.)
+    .. [3] S. Bates, E. Candès, L. Lei, Y. Romano and M. Sesia, "Testing for outliers with conformal
+       p-values", Annals of Statistics, 2023.
 
     Examples
     --------
@@ -132,7 +149,8 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     contamination: float | str = parameter(
         "auto", StrOptions(["auto"]), Interval(Real, 0, 0.5, closed="right")
     )
-    novelty: bool = parameter(False, BOOLEAN)
+    novelty: bool | str = parameter("auto", BOOLEAN, StrOptions(["auto"]))
+    cv: int | None = parameter(None, NONE, integer(2))
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     def fit(self, X, y=None, *, groups=None) -> Self:
@@ -165,15 +183,15 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
             X, groups = _rows_with_entries(X, groups)
+            self.__dict__.pop("held_out_scores_", None)
             unfitted = self._new_estimator()
-            with nullcontext() if self.novelty else without_warnings():
-                self.estimator_ = _fit(clone(unfitted), X, groups)
-            if not self.novelty:
-                inliers = _concentration_step(_scores(self.estimator_, X))
-                own_groups = None if groups is None else groups[inliers]
-                with fitting_part(len(inliers), X.shape[0], "those with the highest scores"):
-                    self.estimator_ = _fit(unfitted, X[inliers], own_groups)
-            self.offset_ = _offset(_scores(self.estimator_, X), self.contamination)
+            self.estimator_ = self._fitted(unfitted, X, groups)
+            if self.cv is None:
+                scores = _scores(self.estimator_, X)
+            else:
+                scores = np.sort(self._held_out(unfitted, X, groups, self.cv))
+                self.held_out_scores_ = scores
+            self.offset_ = _offset(scores, self.contamination)
             check_finite_results(self)
         return self
 
@@ -208,6 +226,35 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         """
         check_is_fitted(self)
         return _contributions(self.estimator_, validate_rows(self, X, reset=False))
+
+    def p_values(self, X) -> np.ndarray:
+        """Share of the rows of `fit` that are at least as abnormal as a row.
+
+        This is a conformal p-value [3]_. Of new inliers, at most about a share of `alpha` have a
+        p-value of at most `alpha`: it is the rate of false alarms if rows with smaller p-values are
+        called outliers. If outliers are among the rows of `fit`, the rate is smaller.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            New rows.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_samples,)
+            ``(1 + k) / (1 + n)``, where k of the n `held_out_scores_` are at most that of the row.
+
+        Raises
+        ------
+        ValueError
+            If `cv` was None in `fit`.
+        """
+        check_is_fitted(self)
+        held_out = getattr(self, "held_out_scores_", None)
+        if held_out is None:
+            raise ValueError("`p_values` needs `cv` to be a number of folds in `fit`, got None")
+        n_lower = np.searchsorted(held_out, self.score_samples(X), side="right")
+        return (1 + n_lower) / (1 + len(held_out))
 
     def decision_function(self, X) -> np.ndarray:
         """Score of each row above the threshold.
@@ -249,7 +296,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         if self.estimator is not None:
             estimator = clone(self.estimator)
         elif self.novelty:
-            estimator = DenoisingEnsemble()
+            estimator = DenoisingEnsemble(global_distances=self._is_robust())
         else:
             estimator = DenoisingEnsemble(
                 noise_levels=ROBUST_LEVELS, exact_levels=(), n_steps=ROBUST_STEPS
@@ -259,11 +306,55 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             estimator.set_params(random_state=seed)
         return estimator
 
+    def _is_robust(self) -> bool:
+        """Whether the estimator is one that is hardly changed by outliers in `fit`."""
+        return self.novelty == "auto" and self.estimator is None
+
+    def _fitted(self, unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:
+        """An autoencoder that is fitted to `X`, or at last to the half with the highest scores."""
+        if self._is_robust() or (self.novelty != "auto" and self.novelty):
+            return _fit(clone(unfitted), X, groups)
+        with without_warnings():
+            first = _fit(clone(unfitted), X, groups)
+        inliers = _concentration_step(_scores(first, X))
+        own_groups = None if groups is None else groups[inliers]
+        with fitting_part(len(inliers), X.shape[0], "those with the highest scores"):
+            return _fit(clone(unfitted), X[inliers], own_groups)
+
+    def _held_out(
+        self, unfitted: Scorer, X: Rows, groups: np.ndarray | None, n_folds: int
+    ) -> np.ndarray:
+        """Scores of rows by autoencoders that are not fitted to them, (n_samples,)."""
+        scores = np.empty(X.shape[0])
+        for fitted, held_out in _folds(X, groups, n_folds):
+            own_groups = None if groups is None else groups[fitted]
+            with (
+                fitting_part(len(fitted), X.shape[0], "those of all folds but one"),
+                without_warnings(),
+            ):
+                part = self._fitted(unfitted, X[fitted], own_groups)
+            scores[held_out] = _scores(part, X[held_out])
+        return scores
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         estimator = self.estimator if isinstance(self.estimator, SCORERS) else DenoisingEnsemble()
         tags.input_tags = get_tags(estimator).input_tags
         return tags
+
+
+def _folds(
+    X: Rows, groups: np.ndarray | None, n_folds: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows to fit to, and rows to score, which are all rows in turn."""
+    n_units, units = (X.shape[0], "rows") if groups is None else (len(np.unique(groups)), "groups")
+    if n_units // 2 < n_folds:
+        raise ValueError(
+            f"`cv` must be at most half of the number of {units}, which is {n_units}, got {n_folds}"
+        )
+    if groups is not None:
+        return GroupKFold(n_folds).split(X, groups=groups)
+    return KFold(n_folds, shuffle=True, random_state=0).split(X)
 
 
 @with_torch_defaults
