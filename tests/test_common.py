@@ -187,10 +187,11 @@ def test_values_too_large_to_square_are_refused(autoencoder, digits, small):
 
 
 def test_fits_with_missing_values_score_above_pca(autoencoder, digits_with_gaps, small):
-    # Without early stopping all rows select the epoch, so that small gains are significant.
-    steps = {"learning_rate_init": 0.03, "max_iter": 25, "early_stopping": False}
+    # A large learning rate allows for few epochs, of which all rows select the best.
+    steps = {"learning_rate_init": 0.03, "max_iter": 15, "early_stopping": False}
     fitted = small(autoencoder, **steps).fit(digits_with_gaps)
-    assert fitted.score(digits_with_gaps) > fitted.pca_score_
+    # A projection alone, without training, gains 0.03.
+    assert fitted.score(digits_with_gaps) > fitted.pca_score_ + 0.06
     assert np.isfinite(fitted.reconstruct(digits_with_gaps)).all()
 
 
