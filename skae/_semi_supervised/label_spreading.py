@@ -5,12 +5,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    column_or_1d,
-)
 
 from .._data.rows import check_labels, naming
 from .._data.user_warnings import warn_user
@@ -69,8 +65,13 @@ def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any, classes: np.ndar
         raise ValueError("`y` must have labels other than -1, got none.")
     weight = None
     if sample_weight is not None:
-        with naming("sample_weight"):
-            weight = _check_sample_weight(sample_weight, predicted[:, None])[labeled]
+        options = {"dtype": np.float64, "ensure_2d": False, "input_name": "sample_weight"}
+        weight = check_array(sample_weight, **options)
+        if weight.shape != predicted.shape:
+            raise ValueError(
+                f"`sample_weight` must have shape {predicted.shape}, got {weight.shape}."
+            )
+        weight = weight[labeled]
         if not weight.sum() > 0:
             raise ValueError(
                 "`sample_weight` must have a positive sum for the rows with labels, got "
