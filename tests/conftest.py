@@ -108,6 +108,11 @@ def methods_of_data(cls):
     ]
 
 
+def available_methods(estimator):
+    """Those of `methods_of_data` that an estimator has with its parameters."""
+    return [name for name in methods_of_data(type(estimator)) if hasattr(estimator, name)]
+
+
 def call_method(estimator, name, X):
     """Call a public method of a fitted estimator; those unknown here take rows."""
     arguments = {
@@ -120,7 +125,7 @@ def call_method(estimator, name, X):
 
 def all_results(estimator, X):
     """The results of all public methods of a fitted estimator, as arrays by name."""
-    found = {name: call_method(estimator, name, X) for name in methods_of_data(type(estimator))}
+    found = {name: call_method(estimator, name, X) for name in available_methods(estimator)}
     return {name: as_array(result) for name, result in found.items()}
 
 

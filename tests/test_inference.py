@@ -7,7 +7,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
-from conftest import ESTIMATORS, RECONSTRUCTING, methods_of_data
+from conftest import ESTIMATORS, RECONSTRUCTING, available_methods
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -140,7 +140,7 @@ def test_the_score_is_the_explained_share_of_the_variance(digits, small):
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
 def test_every_method_of_an_unfitted_estimator_says_that_it_is_not_fitted(cls, small):
-    for name in methods_of_data(cls):
+    for name in available_methods(small(cls)):
         arguments = [np.eye(4), np.arange(4) % 2] if name == "score" else [np.eye(4)]
         with pytest.raises(NotFittedError):
             getattr(small(cls), name)(*arguments)

@@ -1,14 +1,13 @@
 """Outlier detection by reconstruction errors."""
 
-from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from sklearn.base import OutlierMixin, clone
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils import Tags, check_random_state, get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
@@ -34,6 +33,7 @@ from .._data.validation import (
 from .._nn.pickling import VersionPickleMixin
 from .._training.diagnostics import without_warnings
 from .denoising_ensemble import DenoisingEnsemble
+from .held_out import folds
 
 # Noise levels and training steps of the default ensemble if `fit` may see outliers, chosen with
 # `benchmarks/outliers.py`. With strong noise and few steps networks learn the outline of the rows,
@@ -45,6 +45,14 @@ ROUNDING, MAX_ROUNDING = 1e-6, 1e-3
 
 Scorer: TypeAlias = BaseAutoencoder | DenoisingEnsemble
 SCORERS = (BaseAutoencoder, DenoisingEnsemble)
+
+
+def _has_folds(detector: "AutoencoderOutlierDetector") -> bool:
+    """Whether there are held-out scores, or will be."""
+    was_fitted_without = hasattr(detector, "offset_") and not hasattr(detector, "held_out_scores_")
+    if detector.cv is None or was_fitted_without:
+        raise AttributeError("`p_values` needs `cv` to be a number of folds in `fit`, got None")
+    return True
 
 
 @dataclass(eq=False, repr=False)
@@ -227,6 +235,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         check_is_fitted(self)
         return _contributions(self.estimator_, validate_rows(self, X, reset=False))
 
+    @available_if(_has_folds)
     def p_values(self, X) -> np.ndarray:
         """Share of the rows of `fit` that are at least as abnormal as a row.
 
@@ -246,13 +255,11 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
 
         Raises
         ------
-        ValueError
-            If `cv` was None in `fit`.
+        AttributeError
+            If `cv` is None, or was None in `fit`.
         """
         check_is_fitted(self)
-        held_out = getattr(self, "held_out_scores_", None)
-        if held_out is None:
-            raise ValueError("`p_values` needs `cv` to be a number of folds in `fit`, got None")
+        held_out = self.held_out_scores_
         n_lower = np.searchsorted(held_out, self.score_samples(X), side="right")
         return (1 + n_lower) / (1 + len(held_out))
 
@@ -326,7 +333,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     ) -> np.ndarray:
         """Scores of rows by autoencoders that are not fitted to them, (n_samples,)."""
         scores = np.empty(X.shape[0])
-        for fitted, held_out in _folds(X, groups, n_folds):
+        for fitted, held_out in folds(X, groups, n_folds):
             own_groups = None if groups is None else groups[fitted]
             with (
                 fitting_part(len(fitted), X.shape[0], "those of all folds but one"),
@@ -341,20 +348,6 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         estimator = self.estimator if isinstance(self.estimator, SCORERS) else DenoisingEnsemble()
         tags.input_tags = get_tags(estimator).input_tags
         return tags
-
-
-def _folds(
-    X: Rows, groups: np.ndarray | None, n_folds: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to fit to, and rows to score, which are all rows in turn."""
-    n_units, units = (X.shape[0], "rows") if groups is None else (len(np.unique(groups)), "groups")
-    if n_units // 2 < n_folds:
-        raise ValueError(
-            f"`cv` must be at most half of the number of {units}, which is {n_units}, got {n_folds}"
-        )
-    if groups is not None:
-        return GroupKFold(n_folds).split(X, groups=groups)
-    return KFold(n_folds, shuffle=True, random_state=0).split(X)
 
 
 @with_torch_defaults

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from skae._outliers.held_out import folds
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("groups", [None, np.arange(60) % 6])
+def test_each_row_is_held_out_once_with_its_group(form, groups):
+    X = form(np.arange(60.0)[:, None])
+    held_out = []
+    for fitted, others in folds(X, groups, 3):
+        assert sorted([*fitted, *others]) == list(range(60))
+        held_out.extend(others)
+        if groups is not None:
+            assert not set(groups[fitted]) & set(groups[others])
+    assert sorted(held_out) == list(range(60))
+
+
+def test_rows_of_a_fold_are_not_neighbours():
+    # Rows are often sorted, by time or by class.
+    for _, held_out in folds(np.zeros((300, 1)), None, 3):
+        assert np.ptp(held_out) > 200
+
+
+def test_too_few_rows_or_groups_for_the_folds():
+    with pytest.raises(ValueError, match=r"`cv` must be at most half .* rows, which is 9, got 5"):
+        folds(np.zeros((9, 1)), None, 5)
+    with pytest.raises(ValueError, match=r"number of groups, which is 3, got 2"):
+        folds(np.zeros((9, 1)), np.arange(9) % 3, 2)
