@@ -28,10 +28,11 @@ fitted to the codes:
 - "5-NN" is five nearest neighbours.
 - "forest" is a random forest.
 
-All reducers and models have their default parameters otherwise. Columns are standardised. At most
-{MAX_ROWS} training rows and {MAX_ROWS} test rows of a data set are used. Each seed has other
-training and test rows, and another `random_state`. In cmapss_fd001, all rows of an engine are in
-the same part, and in mice_protein all rows of a mouse. They are passed to `fit` as `groups`.
+Apart from this, all reducers and models have their default parameters. Columns are standardised.
+At most {MAX_ROWS} training rows and {MAX_ROWS} test rows of a data set are used. Each seed has
+other training and test rows, and another `random_state`. In cmapss_fd001, all rows of an engine are
+in the same part, and in mice_protein all rows of a mouse: engines and mice are the `groups` of
+`fit`.
 
     python benchmarks/downstream.py         # adds what is missing to the stored results
     python benchmarks/downstream_page.py    # writes this page

@@ -287,7 +287,10 @@ def agreement_section(records: list[dict]) -> list[str]:
         for r in records
     ]
     header = ("set", "rows", "error, CPU", "error, GPU", "seconds, CPU", "seconds, GPU")
-    text = "The table has the same fit on both devices. Errors differ because of rounding."
+    text = (
+        "The table has the same fit on both devices. Sums are rounded differently, and training\n"
+        "amplifies the differences."
+    )
     return ["", "## CPU and GPU", "", text, "", *markdown_table(header, rows)]
 
 

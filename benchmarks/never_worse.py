@@ -198,7 +198,8 @@ parameters on unseen rows with that of two other methods:
 
 ## How `fit` chooses between PCA and the network
 
-1. Training starts with PCA of all rows. The networks that are added to PCA are zero.
+1. The model is PCA of all rows plus two networks, one in the encoder and one in the decoder. At the
+   start of training, their outputs are zero.
 2. Some rows are held out: a tenth of the rows, but at least 50 rows (or a quarter of all rows, if
    that is fewer) and at most 5000 rows. If you pass `X_val`, these rows are used instead.
 3. After each epoch, the squared error of each held-out row is computed, with a moving average of
