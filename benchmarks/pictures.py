@@ -238,5 +238,5 @@ if __name__ == "__main__":
         path = ROOT / "docs" / f"{name}.png"
         PICTURES[name]().savefig(path, dpi=110)
         with Image.open(path) as image:  # 64 colours, in a third of the bytes
-            image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
         print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

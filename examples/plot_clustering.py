@@ -2,8 +2,8 @@
 Clusters of codes, of components and of pixels
 ==============================================
 
-k-means clusters the handwritten digits into ten clusters, by 64 pixels, by eight principal
-components or by eight codes of an autoencoder. Do the clusters correspond to the ten digits?
+Do clusters of codes correspond to the ten digits? k-means clusters handwritten digits into ten
+clusters, by 64 pixels, by eight principal components or by eight codes of an autoencoder.
 
 The clusters of codes correspond better to the digits than those of principal components, but not
 better than those of pixels. An autoencoder minimises the error of the pixels; it does not separate

@@ -2,9 +2,10 @@
 Dictionary of a sparse autoencoder
 ==================================
 
-A sparse autoencoder learns a dictionary of 128 images, called atoms. It reconstructs each digit as
-the mean plus a sum of at most eight atoms. These explain far more of the variance than eight
-principal components, because each digit can use other atoms.
+Of which parts do handwritten digits consist? A sparse autoencoder learns a dictionary of 128
+images, called atoms. It reconstructs each digit as the mean plus a sum of at most eight atoms.
+These explain far more of the variance than eight principal components, because each digit can use
+other atoms.
 """
 
 # %%

@@ -2,9 +2,9 @@
 Displays of a fitted autoencoder
 ================================
 
-skae has six displays for a fitted autoencoder. They draw the loss curves, the explained variance,
-the reconstructions of unseen rows, the codes, the effect of each code, and the components. Three of
-them also draw PCA for comparison.
+What has an autoencoder learned? skae has six displays for a fitted autoencoder. They draw the loss
+curves, the explained variance, the reconstructions of unseen rows, the codes, the effect of each
+code, and the components. Three of them also draw PCA for comparison.
 """
 
 # %%
