@@ -105,3 +105,13 @@ def test_scores_are_finite(kind, dtype, rng):
         parts = fitted.score_features(rows)
         assert np.isfinite(parts).all()
         assert (parts <= 0).all()
+
+
+def test_of_very_wide_rows_few_are_stored(monkeypatch, rng):
+    monkeypatch.setattr("skae._outliers.denoising_ensemble.MAX_STORED", 300)
+    X = rng.normal(size=(40, 20))
+    fitted = DenoisingEnsemble(global_distances=True, n_steps=2).fit(X)
+    assert len(fitted.denoisers_.posterior_means.rows) == 15
+    assert np.isfinite(fitted.score_samples(X)).all()
+    fitted = DenoisingEnsemble(n_steps=2).fit(rng.normal(size=(3, 400)))
+    assert len(fitted.denoisers_.posterior_means.rows) == 1

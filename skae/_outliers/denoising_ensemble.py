@@ -47,6 +47,8 @@ from .global_distances import MAX_ROWS, GlobalDistances
 # for dense regions that are curved or not connected. Mean AUROC over seven data sets, trained on
 # half of the inliers: 82.6 at 1, 84.4 at 2, 84.1 at 3.
 GAIN = 2.0
+# The most numbers in stored rows, which are dense.
+MAX_STORED = 20_000_000
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -90,7 +92,8 @@ class DenoisingEnsemble(ModulePickleMixin):
 
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, that the posterior-mean denoisers store,
-        and from which `global_distances` are determined.
+        and from which `global_distances` are determined. Of rows with more than 5000 columns, fewer
+        are drawn: 20 million numbers at most.
 
     hidden_layer_sizes : sequence of int, default=(128, 128, 128)
         Width of each hidden layer of each network.
@@ -234,7 +237,8 @@ class DenoisingEnsemble(ModulePickleMixin):
     def _draw_rows(self, denoisers: Denoisers, X: Rows, seed: int) -> Tensor:
         """At most `max_samples` rows of `X`; none if none are used."""
         is_used = self.global_distances or bool(as_tuple(self.exact_levels))
-        n_rows = min(self.max_samples, X.shape[0]) if is_used else 0
+        n_most = max(min(self.max_samples, MAX_STORED // X.shape[1]), 1)
+        n_rows = min(n_most, X.shape[0]) if is_used else 0
         index = np.sort(np.random.RandomState(seed).permutation(X.shape[0])[:n_rows])
         shift = denoisers.shift
         return as_tensor(dense_block(X, index), shift.dtype, shift.device)
