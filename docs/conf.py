@@ -151,8 +151,10 @@ def name_defaults(
 
 
 def strip_code(app, doctree) -> None:
-    """Remove the empty line that ends the last output of a doctest."""
+    """Remove the empty line that ends the last output of a doctest, and colours of formulas."""
     for block in doctree.findall(nodes.literal_block):
+        if block.get("language", "default") == "default" and ">>>" not in block.rawsource:
+            block["language"] = "none"  # formulas, not Python
         if block.rawsource == block.astext():  # else it is highlighted already
             block.rawsource = block.rawsource.rstrip()
             block[:] = [nodes.Text(block.rawsource)]

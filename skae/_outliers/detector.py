@@ -98,8 +98,8 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     cv : int or None, default=None
         Number of folds. If it is given, `offset_` is determined from held-out scores: those of each
         fold, by an autoencoder that was fitted to the other folds. They are comparable to scores of
-        new rows, whereas the rows of `fit` are reconstructed too well. `p_values` needs them. `fit`
-        takes longer by about this factor.
+        new rows, whereas the rows of `fit` are reconstructed too well. `p_values` [3]_ needs them.
+        `fit` takes longer by about this factor.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder. None means the `random_state` of `estimator`.
@@ -239,9 +239,9 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     def p_values(self, X) -> np.ndarray:
         """Share of the rows of `fit` that are at least as abnormal as a row.
 
-        This is a conformal p-value [3]_. Of new inliers, at most about a share of `alpha` have a
-        p-value of at most `alpha`: it is the rate of false alarms if rows with smaller p-values are
-        called outliers. If outliers are among the rows of `fit`, the rate is smaller.
+        This is a conformal p-value (Bates et al., 2023). If rows with a p-value of at most `alpha`
+        are called outliers, about a share of `alpha` of the new inliers are false alarms, or fewer.
+        There are fewer if outliers are among the rows of `fit`.
 
         Parameters
         ----------
