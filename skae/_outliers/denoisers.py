@@ -193,7 +193,7 @@ class Denoisers(nn.Module):
         """Parts of the features in squared global distances, (n_distances, n_rows, n_features)."""
         assert self.global_distances is not None
         squares = self.global_distances.squares(self.standardize(x).nan_to_num())
-        return self._mean_of_observed(squares, x)
+        return _mean_of_observed(squares, x)
 
     def _mean_errors(self, x: Tensor) -> Tensor:
         """Contributions of features to the mean error of the denoisers, (n_rows, n_features)."""
@@ -215,12 +215,7 @@ class Denoisers(nn.Module):
 
         `residual` is that of the first denoisers, any number of them.
         """
-        return self._mean_of_observed((residual / self.error_scale[: len(residual)]).square(), x)
-
-    def _mean_of_observed(self, squares: Tensor, x: Tensor) -> Tensor:
-        """Squares that add up to the mean over the features of a row that are observed."""
-        missing = torch.isnan(x)
-        return squares.masked_fill(missing, 0.0) / (~missing).sum(1, keepdim=True).clamp_min(1)
+        return _mean_of_observed((residual / self.error_scale[: len(residual)]).square(), x)
 
     def _local_error(self, posterior_means: PosteriorMeanDenoisers, x: Tensor) -> Tensor:
         """Mean error of each network at the stored rows nearest to each row, (n_networks, n_rows).
@@ -243,6 +238,12 @@ def error_scale(squares: Tensor, count: Tensor, n_networks: int) -> Tensor:
     mean = squares / count.clamp_min(1)
     mean[n_networks:] = squares[n_networks:].sum(2, keepdim=True) / count.sum().clamp_min(1)
     return mean.sqrt().clamp_min(MIN_ERROR_SCALE)
+
+
+def _mean_of_observed(squares: Tensor, x: Tensor) -> Tensor:
+    """Squares that add up to the mean over the features of a row that are observed."""
+    missing = torch.isnan(x)
+    return squares.masked_fill(missing, 0.0) / (~missing).sum(1, keepdim=True).clamp_min(1)
 
 
 def _column(levels: tuple[float, ...]) -> Tensor:

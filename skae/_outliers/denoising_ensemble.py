@@ -40,7 +40,7 @@ from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.loop import by_autograd, divergence_message
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
-from .global_distances import MAX_ROWS, GlobalDistances
+from .global_distances import GlobalDistances, some_of
 
 # Root mean square of the outputs of a layer's initial weights over that of its inputs. Larger than
 # for training in general: as the initial networks are strongly nonlinear, a short training suffices
@@ -258,7 +258,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                 denoisers.stored_errors.copy_(torch.cat(errors, 1))
             if self.global_distances:
                 distances = GlobalDistances(denoisers.standardize(stored).nan_to_num())
-                some = stored[:: -(-len(stored) // MAX_ROWS)]  # enough for two quantiles
+                some = some_of(stored)  # enough for two quantiles
                 denoisers.add_global_distances(distances, _blocks(denoisers, some))
 
     @with_torch_defaults

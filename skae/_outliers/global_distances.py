@@ -27,6 +27,11 @@ MAX_POWER = 10.0
 MIN_VARIANCE = 1e-6
 
 
+def some_of(rows: Tensor) -> Tensor:
+    """At most `MAX_ROWS` rows, at equal intervals."""
+    return rows[:: -(-len(rows) // MAX_ROWS)]
+
+
 class CentralGaussian(nn.Module):
     """The normal distribution of those half of the rows that are closest to its mean.
 
@@ -89,7 +94,7 @@ class GlobalDistances(nn.Module):
 
     def __init__(self, rows: Tensor):
         super().__init__()
-        stored = rows[:: -(-len(rows) // MAX_ROWS)].clone()
+        stored = some_of(rows).clone()
         self.register_buffer("rows", stored)
         self.n_neighbors = max(round(NEIGHBOR_SHARE * len(stored)), MIN_NEIGHBORS)
         distances = [self._neighbor_squares(x).sum(1) for x in rows.split(1024)]
