@@ -1,6 +1,7 @@
 """A fit that an error ends keeps the previous fit or leaves a complete new one."""
 
 import copy
+import inspect
 import os
 import signal
 import subprocess
@@ -17,8 +18,8 @@ from skae import AutoencoderTransformer, load, save
 
 PACKAGE = os.path.dirname(skae.__file__)
 # No error is raised in functions that release resources, since no context manager in Python is
-# safe from that, nor in generators, whose last call ends them, nor in those that warn of a fit
-# that is complete.
+# safe from that, nor in those that warn of a fit that is complete, nor in generators: closing one
+# is a call as well, where an error is ignored.
 EXEMPT = {
     "warn_user",
     "_package",
@@ -27,11 +28,7 @@ EXEMPT = {
     "_set_depth",
     "_restore",
     "_leave_thread",
-    "restore_on_error",
-    "training_mode",
-    "torch_defaults",
     "threads_for",
-    "<genexpr>",
 }
 LABELS = np.arange(300) % 3
 METHODS = ("transform", "decision_function", "score_samples")
@@ -45,7 +42,8 @@ class Counter:
 
     def __call__(self, frame, event, argument):
         code = frame.f_code
-        if event == "call" and code.co_name not in EXEMPT and PACKAGE in code.co_filename:
+        exempt = code.co_name in EXEMPT or code.co_flags & inspect.CO_GENERATOR
+        if event == "call" and not exempt and PACKAGE in code.co_filename:
             self.n_calls += 1
             if self.n_calls == self._at:
                 sys.setprofile(None)
