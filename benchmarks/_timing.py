@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ import numpy as np
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("skae", "torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae")
+# Cells such as 0.1, **0.1**, < 0.1, 0.9 (1.1), 2 of 3, and those without a figure.
+NUMERIC = re.compile(r"(\*\*|< |-)?\d[\d,.]*(\*\*| \(\d[\d,.]*\)| of \d+)?||not (reached|measured)")
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
@@ -170,9 +173,11 @@ def page_parser(description: str) -> argparse.ArgumentParser:
 
 
 def markdown_table(header: tuple[str, ...], rows: list[tuple]) -> list[str]:
-    """A table; the first column is left-aligned, numbers have three digits."""
-    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return ["| " + " | ".join(map(figure, line)) + " |" for line in lines]
+    """A table with columns of numbers aligned right and others left; numbers have three digits."""
+    cells = [[figure(value) for value in row] for row in rows]
+    columns = zip(*cells, strict=True)
+    sides = ["---:" if all(map(NUMERIC.fullmatch, column)) else "---" for column in columns]
+    return [f"| {' | '.join(line)} |" for line in [header, sides, *cells]]
 
 
 def figure(value: Any) -> str:

@@ -24,7 +24,7 @@ import json
 from itertools import product
 
 import numpy as np
-from _timing import Timer, page_parser
+from _timing import Timer, markdown_table, page_parser
 from data_sets import ROOT, folder
 from sklearn.datasets import fetch_openml, load_digits
 from sklearn.decomposition import PCA, KernelPCA
@@ -284,14 +284,13 @@ def _renamed(case: dict) -> dict:
 
 def _table(rows: list[dict], form: str) -> list[str]:
     cells = [
-        [
+        tuple(
             format(v, ".0f" if name == "seconds" else form) if isinstance(v, float) else v
             for name, v in row.items()
-        ]
+        )
         for row in rows
     ]
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *cells]
-    return [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return markdown_table(tuple(rows[0]), cells)
 
 
 def _over_sets(results: list[dict]) -> list[dict]:

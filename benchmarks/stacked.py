@@ -14,7 +14,7 @@ image, relative to that of PCA with as many components. Prints a line for each c
 import json
 
 import numpy as np
-from _timing import Timer, page_parser
+from _timing import Timer, markdown_table, page_parser
 from data_sets import ROOT, images
 from sklearn.decomposition import PCA
 
@@ -75,6 +75,15 @@ def cases(name: str, kind: str, n_rows: int, budgets: tuple[int, ...]):
         }
 
 
+COLUMNS = (
+    "images",
+    "network",
+    "epochs of a layer",
+    "error, layer-wise",
+    "epochs, end to end",
+    "error, end to end",
+    "ratio of times",
+)
 HEAD = """# Layer-wise pretraining
 
 This page compares `pretraining="layerwise"` with training of the whole network from the start ("end
@@ -105,17 +114,22 @@ def page(results: list[dict]) -> str:
         *HEAD.format(rows=results[0]["rows"]).splitlines(),
         *conclusion(results),
         "",
-        "| images | network | epochs of a layer | error, layer-wise | epochs, end to end "
-        "| error, end to end | ratio of times |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {r['set']} | {r['kind']} | {r['epochs']} | {r['stacked']:.3f} "
-        f"| {r['epochs_end_to_end']} | {r['end_to_end']:.3f} "
-        f"| {r['seconds'] / r['seconds_end_to_end']:.2f} |"
-        for r in results
+        *markdown_table(COLUMNS, [row(r) for r in results]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def row(result: dict) -> tuple:
+    """A row of the table."""
+    return (
+        result["set"],
+        result["kind"],
+        result["epochs"],
+        f"{result['stacked']:.3f}",
+        result["epochs_end_to_end"],
+        f"{result['end_to_end']:.3f}",
+        f"{result['seconds'] / result['seconds_end_to_end']:.2f}",
+    )
 
 
 def conclusion(results: list[dict]) -> list[str]:

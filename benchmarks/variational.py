@@ -180,7 +180,7 @@ def page(results: list[dict]) -> str:
         ]
         pictures.sort(key=lambda r: (r["n_importance_samples"], r["epochs"]))
         lines += markdown_table(
-            ("", *(f"fit {i + 1}" for i in range(len(pictures)))),
+            ("", *(f"fit {i + 1}" if len(pictures) > 1 else "value" for i in range(len(pictures)))),
             [
                 ("importance samples in training", *(r["n_importance_samples"] for r in pictures)),
                 ("epochs", *(r["epochs"] for r in pictures)),
