@@ -35,7 +35,8 @@ def test_scores_equal_the_formula(digits, small):
     denoisers, n_networks = fitted.denoisers_, len(fitted.noise_levels)
     standard = (digits - denoisers.shift.numpy()) / denoisers.scale.numpy()
     with torch.no_grad():
-        residual = standard - denoisers.denoise(torch.from_numpy(standard)).numpy()
+        rows = denoisers.standard_rows(torch.tensor(digits))
+        residual = standard - denoisers.denoise(rows).numpy()
     scale = np.sqrt((residual**2).mean(axis=1, keepdims=True))
     scale[n_networks:] = np.sqrt((residual[n_networks:] ** 2).mean(axis=(1, 2), keepdims=True))
     errors = np.sqrt(((residual / scale.clip(0.1)) ** 2).mean(axis=2))
@@ -75,8 +76,8 @@ def test_normal_rows_are_shrunk_by_bayes_rule(small, global_random_seed):
     fitted = small(**levels, n_steps=600, batch_size=256).fit(X)
     x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     with torch.no_grad():
-        denoised = fitted.denoisers_.denoise(x - fitted.denoisers_.shift).numpy()[..., 0]
-    slopes = np.polyfit(x[:, 0].numpy(), denoised.T, deg=1)[0]
+        denoised = fitted.denoisers_.denoise(fitted.denoisers_.standard_rows(x))[..., 0]
+    slopes = np.polyfit(x[:, 0].numpy(), denoised.T.numpy(), deg=1)[0]
     np.testing.assert_allclose(slopes, [0.5, 0.2, 0.8, 0.5, 0.2], atol=0.08)
 
 

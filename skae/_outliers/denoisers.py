@@ -1,8 +1,8 @@
 """Denoisers for several noise levels: dense networks, and posterior means over training rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -67,31 +67,53 @@ class PosteriorMeanDenoisers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Denoise standardised rows at each level, (n_levels, n_rows, n_features)."""
-        squares = squared_distances(x, self.rows)
-        weights = ((squares / (-2 * level**2)).softmax(1) for level in self.levels)
-        return torch.stack([weight.nan_to_num() @ self.rows for weight in weights])
+        return self.denoise(distances(x, self.rows))
+
+    def denoise(self, near: "Distances") -> Tensor:
+        """Denoise rows with these distances from the stored rows."""
+        weights = ((near.squares / (-2 * level**2)).softmax(1) for level in self.levels)
+        means = torch.stack([weight @ self.rows for weight in weights])
+        return means.nan_to_num()  # of a row that is equal to all stored rows
 
 
-def squared_distances(x: Tensor, rows: Tensor) -> Tensor:
-    """Squared distances from some rows, (n_rows, n_stored); inf to an equal row."""
-    sizes = x.square().sum(1, keepdim=True) + rows.square().sum(1)
-    squares = sizes - 2 * x @ rows.T
-    is_equal = squares <= 100 * torch.finfo(x.dtype).eps * sizes
-    return squares.masked_fill(is_equal, torch.inf)
+class Distances(NamedTuple):
+    """Distances of rows from stored rows."""
+
+    squares: Tensor  # (n_rows, n_stored), inf to an equal row
+    rounding: Tensor  # (n_rows, 1), of the squares
+
+    def mean_of_nearest(self, values: Tensor, n_neighbors: int) -> Tensor:
+        """Mean `values` of the nearest stored rows and those as near, (n_rows, n_values).
+
+        Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
+        would otherwise choose some.
+        """
+        # Faster than `kthvalue`.
+        n_neighbors = min(n_neighbors, self.squares.shape[1])
+        smallest = self.squares.topk(n_neighbors, largest=False, sorted=False).values
+        is_near = self.squares <= smallest.amax(1, keepdim=True) + self.rounding
+        return is_near.to(values) @ values / is_near.sum(1, keepdim=True)
 
 
-def nearest(x: Tensor, rows: Tensor, n_neighbors: int) -> Tensor:
-    """Equal weights of the nearest of some rows and those as near, (n_rows, n_stored).
+def distances(x: Tensor, rows: Tensor) -> Distances:
+    """Distances of standardised rows from others."""
+    sizes = x.square().sum(1, keepdim=True)
+    squares = torch.addmm(rows.square().sum(1), x, rows.T, alpha=-2).add_(sizes)
+    rounding = 100 * torch.finfo(x.dtype).eps * sizes
+    return Distances(squares.masked_fill_(squares <= rounding, torch.inf), rounding)
 
-    Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
-    would otherwise choose some.
-    """
-    squares = squared_distances(x, rows)
-    # Faster than `kthvalue`.
-    smallest = squares.topk(min(n_neighbors, len(rows)), largest=False, sorted=False).values
-    rounding = 100 * torch.finfo(x.dtype).eps * x.square().sum(1, keepdim=True)
-    is_near = squares <= smallest.amax(1, keepdim=True) + rounding
-    return is_near / is_near.sum(1, keepdim=True).to(x)
+
+class StandardRows(NamedTuple):
+    """A block of rows in standard units."""
+
+    x: Tensor  # (n_rows, n_features), 0 where an entry is missing
+    is_missing: Tensor
+    near: Distances | None  # from the stored rows, if there are any
+
+    def mean_of_observed(self, squares: Tensor) -> Tensor:
+        """Squares that add up to the mean over the features of a row that are observed."""
+        n_observed = (~self.is_missing).sum(1, keepdim=True)
+        return squares.masked_fill(self.is_missing, 0.0) / n_observed.clamp_min(1)
 
 
 class Denoisers(nn.Module):
@@ -139,16 +161,23 @@ class Denoisers(nn.Module):
         """Denoise standardised rows, (n_networks, n_rows, n_features)."""
         return self.networks(x / (1 + self.levels.square()).sqrt())  # noisy inputs of variance one
 
-    def denoise(self, x: Tensor) -> Tensor:
-        """Denoise standardised rows, (n_denoisers, n_rows, n_features)."""
-        by_networks = self.denoise_by_networks(x)
-        if self.posterior_means is None:
+    def denoise(self, rows: StandardRows) -> Tensor:
+        """Denoise rows by each denoiser, (n_denoisers, n_rows, n_features)."""
+        by_networks = self.denoise_by_networks(rows.x)
+        if self.posterior_means is None or rows.near is None:
             return by_networks
-        return torch.cat([by_networks, self.posterior_means(x)])
+        return torch.cat([by_networks, self.posterior_means.denoise(rows.near)])
 
     def standardize(self, x: Tensor) -> Tensor:
         """Rows in standard units."""
         return (x - self.shift) / self.scale
+
+    def standard_rows(self, x: Tensor) -> StandardRows:
+        """Rows in standard units, and their distances from the stored rows."""
+        filled = self.standardize(x).nan_to_num()
+        stored = self.posterior_means
+        near = None if stored is None else distances(filled, stored.rows)
+        return StandardRows(filled, x.isnan(), near)
 
     def offsets(self) -> Tensor:
         """The mean of each column in its standard deviations."""
@@ -163,70 +192,64 @@ class Denoisers(nn.Module):
 
         Entries are 0 where rows have missing values.
         """
-        return self._residual(x, self.denoise)
-
-    def _residual(self, x: Tensor, denoise: Callable[[Tensor], Tensor]) -> Tensor:
-        standardized = self.standardize(x)
-        residual = standardized - denoise(standardized.nan_to_num())
-        return torch.where(torch.isnan(x), 0.0, residual)
+        rows = self.standard_rows(x)
+        return _residual(rows, self.denoise(rows))
 
     def errors(self, x: Tensor) -> Tensor:
         """Contributions of features to the error of each row, (n_rows, n_features).
 
         That is the mean error of the denoisers, or the largest of it and of the global distances.
         """
-        contributions = self._mean_errors(x)
+        rows = self.standard_rows(x)
+        contributions = self._mean_errors(rows)
         if self.global_distances is None:
             return contributions
-        return self.global_distances.largest(contributions, self._global_squares(x))
+        return self.global_distances.largest(contributions, self.global_distances.squares(rows))
 
     def add_global_distances(self, distances: "GlobalDistances", blocks: Iterable[Tensor]) -> None:
         """Use these distances, too, on the scale of the mean errors of the rows in `blocks`."""
         self.global_distances = distances
         measured = [
-            (self._global_squares(x).sum(2).sqrt(), self._mean_errors(x).sum(1)) for x in blocks
+            (distances.squares(rows).sum(2).sqrt(), self._mean_errors(rows).sum(1))
+            for rows in map(self.standard_rows, blocks)
         ]
         squares, errors = zip(*measured, strict=True)
         distances.calibrate(torch.cat(squares, 1), torch.cat(errors))
 
-    def _global_squares(self, x: Tensor) -> Tensor:
-        """Parts of the features in squared global distances, (n_distances, n_rows, n_features)."""
-        assert self.global_distances is not None
-        squares = self.global_distances.squares(self.standardize(x).nan_to_num())
-        return _mean_of_observed(squares, x)
-
-    def _mean_errors(self, x: Tensor) -> Tensor:
+    def _mean_errors(self, rows: StandardRows) -> Tensor:
         """Contributions of features to the mean error of the denoisers, (n_rows, n_features)."""
-        squares = self._squared_errors(self.residual(x), x)
+        squares = self._squared_errors(rows, self.denoise(rows))
         error = squares.sum(2, keepdim=True).sqrt()
         contributions = torch.where(error > 0, squares / error, 0.0)
-        if self.posterior_means is not None:
-            local_error = self._local_error(self.posterior_means, x)
-            contributions[: len(self.levels)] /= local_error[:, :, None]
+        if rows.near is not None:
+            contributions[: len(self.levels)] /= self._local_error(rows.near)[:, :, None]
         return contributions.mean(0)
 
     def network_errors(self, x: Tensor) -> Tensor:
         """Root mean square of each network's residuals over their scale, (n_networks, n_rows)."""
-        residual = self._residual(x, self.denoise_by_networks)
-        return self._squared_errors(residual, x).sum(2).sqrt()
+        rows = StandardRows(self.standardize(x).nan_to_num(), x.isnan(), None)
+        return self._squared_errors(rows, self.denoise_by_networks(rows.x)).sum(2).sqrt()
 
-    def _squared_errors(self, residual: Tensor, x: Tensor) -> Tensor:
+    def _squared_errors(self, rows: StandardRows, denoised: Tensor) -> Tensor:
         """Squared relative errors over the number of observed features of a row.
 
-        `residual` is that of the first denoisers, any number of them.
+        `denoised` are the rows by the first denoisers, any number of them.
         """
-        return _mean_of_observed((residual / self.error_scale[: len(residual)]).square(), x)
+        relative = _residual(rows, denoised) / self.error_scale[: len(denoised)]
+        return rows.mean_of_observed(relative.square())
 
-    def _local_error(self, posterior_means: PosteriorMeanDenoisers, x: Tensor) -> Tensor:
+    def _local_error(self, near: Distances) -> Tensor:
         """Mean error of each network at the stored rows nearest to each row, (n_networks, n_rows).
 
         In a region where training rows have large errors, a large error is less significant
         (Breunig et al., 2000).
         """
-        standardized = self.standardize(x).nan_to_num()
-        weights = nearest(standardized, posterior_means.rows, N_NEIGHBORS)
-        errors = self.stored_errors @ weights.T
+        errors = near.mean_of_nearest(self.stored_errors.mT, N_NEIGHBORS).mT
         return (errors + LOCAL_ERROR_OFFSET) / (1 + LOCAL_ERROR_OFFSET)
+
+
+def _residual(rows: StandardRows, denoised: Tensor) -> Tensor:
+    return (rows.x - denoised).masked_fill(rows.is_missing, 0.0)
 
 
 def error_scale(squares: Tensor, count: Tensor, n_networks: int) -> Tensor:
@@ -238,12 +261,6 @@ def error_scale(squares: Tensor, count: Tensor, n_networks: int) -> Tensor:
     mean = squares / count.clamp_min(1)
     mean[n_networks:] = squares[n_networks:].sum(2, keepdim=True) / count.sum().clamp_min(1)
     return mean.sqrt().clamp_min(MIN_ERROR_SCALE)
-
-
-def _mean_of_observed(squares: Tensor, x: Tensor) -> Tensor:
-    """Squares that add up to the mean over the features of a row that are observed."""
-    missing = torch.isnan(x)
-    return squares.masked_fill(missing, 0.0) / (~missing).sum(1, keepdim=True).clamp_min(1)
 
 
 def _column(levels: tuple[float, ...]) -> Tensor:

@@ -319,8 +319,8 @@ class DenoisingEnsemble(ModulePickleMixin):
         """
 
         def mean_denoised(denoisers: Denoisers, x: Tensor) -> Tensor:
-            standardized = denoisers.standardize(x).nan_to_num()
-            return denoisers.denoise(standardized).mean(0) * denoisers.scale + denoisers.shift
+            denoised = denoisers.denoise(denoisers.standard_rows(x))
+            return denoised.mean(0) * denoisers.scale + denoisers.shift
 
         check_is_fitted(self)
         return self._apply(mean_denoised, validate_rows(self, X, reset=False))

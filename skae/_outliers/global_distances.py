@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .denoisers import nearest
+from .denoisers import Distances, StandardRows, distances
 
 # The share of the rows that `CentralGaussian` is fitted to.
 CENTRAL_SHARE = 0.5
@@ -97,22 +97,26 @@ class GlobalDistances(nn.Module):
         stored = some_of(rows).clone()
         self.register_buffer("rows", stored)
         self.n_neighbors = max(round(NEIGHBOR_SHARE * len(stored)), MIN_NEIGHBORS)
-        distances = [self._neighbor_squares(x).sum(1) for x in rows.split(1024)]
-        self.gaussian = CentralGaussian.of_central(rows, torch.cat(distances))
+        squares = [self._neighbor_squares(x, distances(x, stored)).sum(1) for x in rows.split(1024)]
+        self.gaussian = CentralGaussian.of_central(rows, torch.cat(squares))
         for name in ("offset", "power", "log_factor"):
             self.register_buffer(name, rows.new_ones(2, 1))
         self.register_buffer("error_offset", rows.new_zeros(1, 1))
 
-    def squares(self, x: Tensor) -> Tensor:
+    def squares(self, rows: StandardRows) -> Tensor:
         """Parts of the features in both squared distances, (2, n_rows, n_features)."""
-        return torch.stack([self.gaussian.squares(x), self._neighbor_squares(x)])
+        if rows.near is None:
+            near = distances(rows.x, self.rows)
+        else:
+            near = rows.near._replace(squares=some_of(rows.near.squares.mT).mT)
+        squares = torch.stack([self.gaussian.squares(rows.x), self._neighbor_squares(rows.x, near)])
+        return rows.mean_of_observed(squares)
 
-    def _neighbor_squares(self, x: Tensor) -> Tensor:
+    def _neighbor_squares(self, x: Tensor, near: Distances) -> Tensor:
         """Mean squared differences from the nearest stored rows, (n_rows, n_features)."""
-        weights = nearest(x, self.rows, self.n_neighbors)
-        mean = weights @ self.rows
-        variance = (weights @ self.rows.square() - mean.square()).clamp_min(0)
-        return (x - mean).square() + variance
+        moments = torch.cat([self.rows, self.rows.square()], 1)
+        mean, mean_square = near.mean_of_nearest(moments, self.n_neighbors).chunk(2, dim=1)
+        return (x - mean).square() + (mean_square - mean.square()).clamp_min(0)
 
     def calibrate(self, distances: Tensor, errors: Tensor) -> None:
         """Determine the power law, from distances, (2, n_rows), and errors of the same rows."""
