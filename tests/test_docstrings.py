@@ -6,6 +6,7 @@
 import doctest
 import importlib
 import inspect
+import re
 
 import pytest
 
@@ -51,3 +52,11 @@ def test_the_summary_is_one_short_line(thing):
     assert len(summary) < 80
     assert summary.endswith(".")
     assert rest[:1] in ([], [""])
+
+
+@pytest.mark.parametrize("thing", PUBLIC)
+def test_parameters_are_documented_in_the_order_of_the_signature(thing):
+    section = inspect.getdoc(thing).partition("Parameters\n----------\n")[2].partition("\n---")[0]
+    entries = re.findall(r"^(\*?\w.*?) : ", section, re.MULTILINE)
+    names = [name.lstrip("*") for entry in entries for name in entry.split(", ")]
+    assert not names or names == list(inspect.signature(thing).parameters)

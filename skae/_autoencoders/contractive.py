@@ -54,11 +54,11 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
     Parameters
     ----------
+    {shared_parameters}
+
     contraction : float, default=0.3
         Weight of the penalty, at least 0. Except for log loss and Poisson loss, the same weight has
         the same effect if `X` is multiplied by a number.
-
-    {shared_parameters}
 
     Attributes
     ----------

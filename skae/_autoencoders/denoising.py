@@ -82,6 +82,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Parameters
     ----------
+    {shared_parameters}
+
     corruption : {"gaussian", "masking", "salt_and_pepper", "swap"} or callable, default="gaussian"
         The kind of noise. "gaussian" adds normal noise with the same standard deviation to all
         columns. The other names replace some entries: "masking" by zero, "salt_and_pepper" by the
@@ -93,8 +95,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
         For "gaussian", the standard deviation of the noise, divided by the root mean square of the
         columns' standard deviations. For the other names, the probability that an entry is
         replaced. Not used if `corruption` is a callable.
-
-    {shared_parameters}
 
     Attributes
     ----------

@@ -269,15 +269,17 @@ class SharedParameters(BaseEstimator):
                 ("    {shared_parameters}\n", SHARED_PARAMETERS[1:]),
                 ("    {shared_attributes}\n", SHARED_ATTRIBUTES[1:]),
             ):
-                entries = _with_defaults_of(cls, _without_those_of(cls.__doc__, entries))
-                cls.__doc__ = cls.__doc__.replace(slot, entries)
+                cls.__doc__ = _with_shared(cls.__doc__, slot, _with_defaults_of(cls, entries))
 
 
-def _without_those_of(doc: str, entries: str) -> str:
-    """The entries whose names `doc` does not have itself."""
-    own = re.findall(r"^    (\w+) : ", doc, re.MULTILINE)
-    parts = re.split(r"^(?=    \w+ : )", entries, flags=re.MULTILINE)
-    return "".join(part for part in parts if part.split(" : ")[0].strip() not in own)
+def _with_shared(doc: str, slot: str, shared: str) -> str:
+    """`doc` with shared entries in a slot; an entry of `doc` replaces that of the same name."""
+    for name in re.findall(r"^    (\w+) : ", shared, re.MULTILINE):
+        entry = re.compile(rf"^    {name} : .*\n(?:(?:     .*)?\n)*", re.MULTILINE)
+        if own := entry.search(doc):
+            doc = doc.replace(own[0], "")
+            shared = entry.sub(lambda _, text=own[0]: text, shared)
+    return doc.replace(slot, shared)
 
 
 def _with_defaults_of(cls: type, entries: str) -> str:

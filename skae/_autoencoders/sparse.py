@@ -135,6 +135,8 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     Parameters
     ----------
+    {shared_parameters}
+
     n_components : int or None, default=None
         Number of units, which may exceed the number of features. None means as many as features.
 
@@ -183,8 +185,6 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     whiten : bool, default=False
         Must be False. Use `StandardScaler(with_mean=False)` after the autoencoder instead.
-
-    {shared_parameters}
 
     Attributes
     ----------
