@@ -73,3 +73,31 @@ def test_whitening_scales_codes_and_changes_no_reconstruction(digits, small):
     np.testing.assert_allclose(white.reconstruct(digits), plain.reconstruct(digits))
     np.testing.assert_allclose(white.components_, plain.components_)
     np.testing.assert_allclose(white.explained_variance_, plain.explained_variance_)
+
+
+FEW_DIRECTIONS = {
+    "fewer rows than columns": lambda X: X[:5, :12],
+    "repeated rows": lambda X: X[:2, :12].repeat(15, axis=0),
+    "constant columns": lambda X: np.hstack([X[:40, 20:22], np.full((40, 9), 3.7)]),
+    "one row repeated": lambda X: X[:1, :12].repeat(9, axis=0),
+    "zeros": lambda X: np.zeros((9, 3)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*components are constant")  # of random initial weights
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("rows", FEW_DIRECTIONS)
+@pytest.mark.parametrize("params", [{}, {"init": "random"}, {"transform_max_iter": 0}], ids=str)
+def test_whitening_does_not_amplify_rounding_errors(rows, dtype, params, digits, small):
+    X = FEW_DIRECTIONS[rows](digits).astype(dtype)
+    fitted = small(AutoencoderTransformer, min(X.shape), whiten=True, **params).fit(X)
+    codes = fitted.transform(X)
+    # Each code has variance one or, if it does not vary beyond rounding errors, none.
+    variances = codes.astype(np.float64).var(axis=0, ddof=1)
+    np.testing.assert_allclose(variances[variances > 1e-6], 1, rtol=0.01)
+    tolerance = {np.float64: 1e-6, np.float32: 0.1}[dtype]
+    alone = np.concatenate([fitted.transform(row[None]) for row in X])
+    np.testing.assert_allclose(alone, codes, atol=tolerance)
+    np.testing.assert_allclose(
+        fitted.inverse_transform(codes), fitted.reconstruct(X), rtol=1e-3, atol=1e-3
+    )

@@ -17,7 +17,7 @@ from .._nn.precision import precision
 from .fit_data import FitData
 from .loop import History
 from .objective import input_of_network
-from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs
+from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs, whitening_scale
 
 # The distance from which a code is far is that of all training rows but so many. A single row at
 # 200 standard deviations made other rows that are nearly as far worse than by PCA.
@@ -145,7 +145,11 @@ def rotate_codes(
     components = as_array(fitted.decoder_jacobian())
     signs = align_signs(components)
     variances = basis.explained_variance
-    scale = np.sqrt(variances.clip(min=np.finfo(np.float64).tiny)) if whiten else 1.0
+    scale: Any = 1.0
+    if whiten:
+        eps = torch.finfo(fitted.shift.dtype).eps
+        size = as_array(fitted.code_mean.abs() @ fitted.rotation.abs())
+        scale = whitening_scale(variances, eps, size)
     fitted.rotate(np.zeros_like(variances), np.diag(signs / scale))
     codes = codes.transform(basis.centre, basis.matrix * (signs / scale))
     return FitResult(fitted, codes, basis, components * signs[:, None], trained.history)

@@ -156,6 +156,21 @@ def sorted_axes(codes: CodeMoments, gains: np.ndarray) -> CodeBasis:
     )
 
 
+def whitening_scale(variances: np.ndarray, eps: float, size: np.ndarray) -> np.ndarray:
+    """The number by which each code is divided, so that its variance is one.
+
+    A code that varies by rounding errors only would become noise. It is divided by the largest
+    standard deviation and stays near zero. `eps` is the precision of the codes, and `size`,
+    (n_components,), is that of the numbers of which they are differences.
+    """
+    std = np.sqrt(variances)
+    # Eigenvalues of the covariance have rounding errors relative to the largest one.
+    relative = max(8 * eps, np.sqrt(len(std) * np.finfo(np.float64).eps))
+    is_rounding = std <= relative * std.max() + 8 * eps * size
+    largest = np.where(is_rounding, 0.0, std).max()
+    return np.where(is_rounding, largest if largest > 0 else 1.0, std)
+
+
 def align_signs(components: np.ndarray) -> np.ndarray:
     """+1 or -1 for each component, so that its largest entry becomes positive, as in PCA."""
     largest = np.abs(components).argmax(axis=1)
