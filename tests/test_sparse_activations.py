@@ -54,6 +54,16 @@ def test_batch_topk_keeps_k_units_a_row_in_the_mean_of_a_batch(pre_activation):
     assert code[code > 0].min() > pre_activation[code == 0].max()
 
 
+@pytest.mark.parametrize("cls", [BatchTopK, Lifetime])
+def test_rounding_does_not_decide_which_units_are_above_a_threshold(cls, pre_activation):
+    activation = cls(4, 20).double().eval()
+    activation.threshold.copy_(activation.batch_threshold(pre_activation))
+    active = activation(pre_activation) > 0
+    for factor in (1 - 1e-6, 1 + 1e-6):
+        assert torch.equal(activation(factor * pre_activation) > 0, active)
+    assert torch.equal(activation.float()(pre_activation.float()) > 0, active)
+
+
 def test_batch_topk_of_all_units_is_a_relu(pre_activation):
     activation = BatchTopK(20, 20).double()
     assert torch.equal(activation(pre_activation), pre_activation.relu())

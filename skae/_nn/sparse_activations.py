@@ -112,11 +112,15 @@ class BatchTopK(Thresholded):
         self.register_buffer("threshold", torch.tensor(0.0))
 
     def batch_threshold(self, pre_activation: Tensor) -> Tensor:
-        """The largest value that is not among the largest of the batch, at least zero."""
+        """Halfway between the largest values of the batch and the next smaller one."""
         n_inactive = pre_activation.numel() - self.n_nonzero * len(pre_activation)
         if n_inactive == 0:
             return torch.zeros_like(self.threshold)
-        return pre_activation.flatten().kthvalue(n_inactive).values.clamp_min(0.0)
+        inactive = pre_activation.flatten().kthvalue(n_inactive).values
+        active = pre_activation.where(pre_activation > inactive, torch.inf).min()
+        # As for "lifetime", rounding does not decide which units of these rows are active.
+        halfway = torch.where(active.isfinite(), (inactive + active) / 2, inactive)
+        return halfway.clamp_min(0.0)
 
 
 class Lifetime(Thresholded):
