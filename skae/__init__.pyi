@@ -35,6 +35,8 @@ from ._inspection.scoring import make_reconstruction_scorer as make_reconstructi
 from ._outliers.denoising_ensemble import DenoisingEnsemble as DenoisingEnsemble
 from ._outliers.detector import AutoencoderOutlierDetector as AutoencoderOutlierDetector
 from ._semi_supervised.classifier import AutoencoderClassifier as AutoencoderClassifier
+from ._series.series_detector import TimeSeriesOutlierDetector as TimeSeriesOutlierDetector
+from ._series.sliding_windows import SlidingWindows as SlidingWindows
 from ._training.joblib_backend import fit_together as fit_together
 
 __version__: str

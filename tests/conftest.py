@@ -25,7 +25,11 @@ ESTIMATORS = [
     for thing in (getattr(skae, name) for name in skae.__all__)
     if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
 ]
-AUTOENCODERS = [cls for cls in ESTIMATORS if hasattr(cls, "inverse_transform")]
+# Those that learn from rows.
+LEARNING = [cls for cls in ESTIMATORS if cls is not skae.SlidingWindows]
+AUTOENCODERS = [
+    cls for cls in ESTIMATORS if hasattr(cls, "inverse_transform") and hasattr(cls, "reconstruct")
+]
 # The objective is the reconstruction, not a density or sparse codes; codes have the units of X.
 RECONSTRUCTING = [
     cls

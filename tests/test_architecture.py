@@ -28,6 +28,7 @@ DEPENDENCIES = {
     "base": {"_data", "_losses", "_nn", "_training", "_autoencoders"},
     "_imputation": {"_data", "_nn", "_training"},
     "_outliers": {"_data", "_nn", "_training", "_autoencoders"},
+    "_series": {"_data", "_nn", "_outliers"},
     "_semi_supervised": {"_data", "_nn", "_training", "_autoencoders"},
     "_inspection": {"_data"},
     "_export": {"_graph", "_data", "_losses", "_nn", "_autoencoders"},

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import ESTIMATORS, make_small
+from conftest import LEARNING, make_small
 from sklearn.base import clone
 
 import skae
@@ -70,7 +70,7 @@ def results(estimator, X):
     return {name: getattr(estimator, name)(X) for name in METHODS if hasattr(estimator, name)}
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", LEARNING, ids=lambda cls: cls.__name__)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_an_error_anywhere_keeps_the_old_fit_or_leaves_a_complete_one(cls, digits):
     X, wider = digits[:40, 20:26], digits[:40, 20:28]

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import AUTOENCODERS, ESTIMATORS, all_results, make_small
+from conftest import AUTOENCODERS, LEARNING, all_results, make_small
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 
@@ -28,7 +28,7 @@ def with_empty_rows(X):
     return np.vstack([X, NOTHING])
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", LEARNING, ids=lambda cls: cls.__name__)
 def test_rows_without_any_value_cannot_be_fitted(cls, X):
     kinds = [NOTHING, sparse.csr_array(NOTHING)]
     for rows in kinds if small(cls).__sklearn_tags__().input_tags.sparse else kinds[:1]:
@@ -52,7 +52,7 @@ def test_no_fit_continues_or_stops_with_rows_without_any_value(cls, X):
             small(cls).fit(X, X_val=val)
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", LEARNING, ids=lambda cls: cls.__name__)
 def test_a_row_without_any_value_has_the_results_of_all_such_rows(cls, X):
     fitted = small(cls).fit(X, Y)
     rows = np.vstack([X[:2], NOTHING[:2]])

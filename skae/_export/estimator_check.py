@@ -79,11 +79,14 @@ def _check_methods(estimator: Any, X: np.ndarray) -> None:
     has_missing = hasattr(estimator, "missing_values")
     if has_missing and len(X) > 1 < X.shape[1]:
         X[1, ::2] = estimator.missing_values
+    # The first time steps of a series have no scores.
+    n_before = vars(estimator).get("window_size_", 1) - 1
+    rows = np.concatenate([np.repeat(X[:1], n_before, axis=0), X]) if n_before else X
     for name in (*METHODS_OF_ALL, *OUR_METHODS) if is_ours else METHODS_OF_ALL:
         if hasattr(estimator, name):
-            results = getattr(estimator, name)(X)
+            results = getattr(estimator, name)(rows)
             for result in results if isinstance(results, tuple) else (results,):
-                _check_result(name, result, len(X), is_finite=is_ours)
+                _check_result(name, result[n_before:], len(X), is_finite=is_ours)
     if hasattr(estimator, "inverse_transform") and not has_missing:
         restored = estimator.inverse_transform(estimator.transform(X))
         _check_result("inverse_transform", restored, len(X), is_finite=is_ours)
@@ -122,7 +125,8 @@ def _typical_row(estimator: Any) -> np.ndarray:
     n_features = estimator.n_features_in_
     for name in ("estimator_", "encoder_", "initial_imputer_"):
         if isinstance(inner := getattr(estimator, name, None), BaseEstimator):
-            return _typical_row(inner)
+            # That of a window has all time steps of a feature, then those of the next.
+            return _typical_row(inner).reshape(n_features, -1)[:, -1]
     for name in TYPICAL_VALUES:
         if isinstance(values := getattr(estimator, name, None), np.ndarray):
             return values if values.dtype.kind != "f" else np.nan_to_num(values)

@@ -344,6 +344,8 @@ INSTEAD = {
     ),
     "DenoisingEnsemble": "write it with skae.save",
     "ReconstructionTransformer": "export its `estimator_` with method='reconstruct'",
+    "SlidingWindows": "export the step after it, which takes windows",
+    "TimeSeriesOutlierDetector": "export its `estimator_`, which takes windows",
 }
 
 

@@ -116,6 +116,13 @@ def estimator(value: Any, sizes: Sizes) -> bool:
     return isinstance(value, BaseEstimator) and width in (None, sizes.get("n_features_in_", width))
 
 
+def estimator_of_windows(value: Any, sizes: Sizes) -> bool:
+    """Estimators for windows of a series: their columns are those of the series, several times."""
+    if "window_size_" not in sizes or "n_features_in_" not in sizes:  # which is noticed later
+        return estimator(value, {})
+    return estimator(value, {"n_features_in_": sizes["n_features_in_"] * sizes["window_size_"]})
+
+
 def missing_indicator(value: Any, sizes: Sizes) -> bool:
     """scikit-learn's indicators of missing entries, for rows of the same width."""
     return type(value) is MissingIndicator and estimator(value, sizes)
@@ -241,6 +248,12 @@ STATE: dict[str, dict[str, Rule]] = {
     },
     "DenoisingEnsemble": {"denoisers_": module("Denoisers")},
     "ReconstructionTransformer": {"estimator_": estimator},
+    "SlidingWindows": {"window_size_": count},
+    "TimeSeriesOutlierDetector": {
+        "estimator_": estimator_of_windows,
+        "offset_": number,
+        "window_size_": count,
+    },
     "FrozenEstimator": {"estimator": estimator},
     "LabelBinarizer": _LABEL_CODER,
     "LabelEncoder": _LABEL_CODER,
@@ -319,7 +332,7 @@ def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
     parameters, rules = set(cls._get_param_names()), rules_of(cls)
     sizes: Sizes = {
         name: size
-        for name in ("n_features_in_", "n_components_")
+        for name in ("n_features_in_", "n_components_", "window_size_")
         if name in rules and count(size := state.get(name), {})
     }
     for name, value in state.items():

@@ -1,0 +1,1 @@
+"""Time series: windows of a series, and outlier detection in them."""

@@ -1,0 +1,338 @@
+"""Outlier detection in time series by their windows."""
+
+import math
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import OutlierMixin, clone
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.fit_params import accepted_fit_params
+from .._data.rows import validate_rows
+from .._data.validation import (
+    NONE,
+    check_parameters,
+    estimator_with,
+    instance_of,
+    integer,
+    parameter,
+    restore_on_error,
+)
+from .._nn.pickling import VersionPickleMixin
+from .._outliers.detector import SCORERS, AutoencoderOutlierDetector
+from .sliding_windows import SeriesSteps
+
+# Windows are scored in blocks of so many entries, 32 MiB in float64: the windows of a long series
+# take `window_size` times the memory of the series.
+BLOCK_ENTRIES = 2**22
+# Consecutive windows overlap. The windows of a series, or of a part of it if there are fewer series
+# than this, are held out together.
+MIN_GROUPS = 20
+
+DETECTOR = estimator_with("fit", "score_samples", "decision_function")
+AUTOENCODER = instance_of(SCORERS, "an autoencoder of this package")
+
+
+def _detector_has(method: str) -> Callable[[Any], bool]:
+    """Whether the estimator for windows has a method."""
+
+    def has_method(self: "TimeSeriesOutlierDetector") -> bool:
+        return hasattr(getattr(self, "estimator_", self._detector()), method)
+
+    return has_method
+
+
+@dataclass(eq=False, repr=False)
+class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
+    """Outlier detection in time series by sliding windows.
+
+    The rows of `X` are the time steps of a series, in their order. The score of a time step is the
+    score of the window that ends at it, by any outlier detector::
+
+        score_samples(X)[t] = estimator_.score_samples(window(t))
+        window(t) = x(t - window_size + 1), ..., x(t)
+
+    So a score depends on the past only, and no later time step changes it. The first
+    ``window_size - 1`` time steps of a series have no complete window: their scores are NaN, and
+    `predict` returns 1.
+
+    As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
+    -1 for outliers and 1 for inliers.
+
+    Parameters
+    ----------
+    estimator : outlier detector, autoencoder or None, default=None
+        The detector of windows, with `score_samples` and `decision_function`. `fit` fits a clone of
+        it. An autoencoder of this package becomes the estimator of an
+        :class:`AutoencoderOutlierDetector`, and None means this detector with its defaults. In its
+        `cv`, the windows of a series are held out together; if there are fewer than 20 series,
+        those of a part of a series.
+
+    window_size : int, default=1
+        Number of time steps in a window. With 1, each time step is scored by itself. Choose the
+        length of the patterns whose changes are to be found.
+
+    stride : int, default=1
+        Time steps between the ends of the windows that `fit` uses. Larger values need less time and
+        memory. Scores are returned for all time steps.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The detector that is fitted to windows.
+    offset_ : float
+        The threshold of `estimator_`: time steps with a lower score are outliers.
+        `decision_function` returns ``score_samples(X) - offset_``.
+    window_size_ : int
+        The value of `window_size` in `fit`.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had them as strings.
+
+    See Also
+    --------
+    AutoencoderOutlierDetector : Scores rows by themselves.
+    SlidingWindows : The windows, as a transformer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skae import AutoencoderOutlierDetector, TimeSeriesOutlierDetector
+    >>> X = np.sin(np.arange(400) / 5)[:, None]
+    >>> X[300:310] = X[300]  # usual values, but the signal is constant
+    >>> rows = AutoencoderOutlierDetector(random_state=0)
+    >>> detector = TimeSeriesOutlierDetector(rows, window_size=10).fit(X[:200])
+    >>> bool(300 < np.nanargmin(detector.score_samples(X)) < 320)
+    True
+    """
+
+    __module__ = "skae"
+
+    estimator: Any = parameter(None, NONE, DETECTOR, AUTOENCODER)
+    _: KW_ONLY
+    window_size: int = parameter(1, integer(1))
+    stride: int = parameter(1, integer(1))
+
+    def fit(self, X, y=None, *, groups=None) -> Self:
+        """Fit the detector to the complete windows of the series.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps. NaN marks missing values, if `estimator` allows them.
+        y : ignored
+            Present by scikit-learn's convention.
+        groups : array-like of shape (n_time_steps,), default=None
+            Label of the series of each time step, such as the number of a machine. Windows contain
+            steps of one series only. None means that `X` is one series.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, or `X`, is not as documented, or no two windows are complete.
+        """
+        with restore_on_error(self):
+            check_parameters(self)
+            detector = clone(self._detector())
+            X = self._validated(X, detector, reset=True)
+            steps = SeriesSteps.of_table(X.shape[0], groups)
+            after_first = steps.position - (self.window_size - 1)
+            ends = np.flatnonzero((after_first >= 0) & (after_first % self.stride == 0))
+            if len(ends) < 2:
+                raise ValueError(
+                    f"X must have at least 2 windows of window_size={self.window_size} time steps "
+                    f"with stride={self.stride}, got {len(ends)}: its longest series has "
+                    f"{steps.position.max() + 1} time steps."
+                )
+            windows = steps.windows(X, ends, self.window_size)
+            params = accepted_fit_params(detector, groups=_held_out_together(steps, ends))
+            self.estimator_ = detector.fit(windows, **params)
+            self.window_size_ = self.window_size
+            # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
+            score, decision = (
+                np.ravel(method(windows[:1]))[0]
+                for method in (detector.score_samples, detector.decision_function)
+            )
+            self.offset_ = float(score - decision)
+        return self
+
+    def fit_predict(self, X, y=None, *, groups=None) -> np.ndarray:
+        """Fit the detector, and classify the same time steps.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps.
+        y : ignored
+            Present by scikit-learn's convention.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_time_steps,)
+            1 for inliers, -1 for outliers.
+        """
+        return self.fit(X, groups=groups).predict(X, groups=groups)
+
+    def score_samples(self, X, *, groups=None) -> np.ndarray:
+        """Outlier score of each time step; low is abnormal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps, in their order.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_time_steps,)
+            The scores of the windows that end at the time steps, in float64. NaN for the first
+            ``window_size - 1`` time steps of each series.
+        """
+        check_is_fitted(self)
+        return self._of_windows(self.estimator_.score_samples, X, groups)
+
+    @available_if(_detector_has("feature_contributions"))
+    def feature_contributions(self, X, *, groups=None) -> np.ndarray:
+        """Contribution of each feature to the score of a time step; outliers have low values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps, in their order.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `fit`.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_time_steps, n_features)
+            The sum over the time steps of the window. The sum over the features is the score. NaN
+            without a complete window.
+
+        Raises
+        ------
+        AttributeError
+            If `estimator` has no such method.
+        """
+        check_is_fitted(self)
+
+        def contributions(windows: np.ndarray) -> np.ndarray:
+            of_entries = self.estimator_.feature_contributions(windows)
+            return of_entries.reshape(len(windows), self.n_features_in_, -1).sum(axis=2)
+
+        return self._of_windows(contributions, X, groups, (self.n_features_in_,))
+
+    @available_if(_detector_has("p_values"))
+    def p_values(self, X, *, groups=None) -> np.ndarray:
+        """Share of the windows of `fit` that are at least as abnormal as the window of a step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps, in their order.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `fit`.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_time_steps,)
+            See :meth:`AutoencoderOutlierDetector.p_values`. NaN without a complete window.
+
+        Raises
+        ------
+        AttributeError
+            If `estimator` has no such method.
+        """
+        check_is_fitted(self)
+        return self._of_windows(self.estimator_.p_values, X, groups)
+
+    def decision_function(self, X, *, groups=None) -> np.ndarray:
+        """Score of each time step above the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps, in their order.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `fit`.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_time_steps,)
+            ``score_samples(X) - offset_``; negative for outliers, NaN without a complete window.
+        """
+        return self.score_samples(X, groups=groups) - self.offset_
+
+    def predict(self, X, *, groups=None) -> np.ndarray:
+        """Classify time steps as inliers or outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps, in their order.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_time_steps,)
+            1 for inliers and time steps without a complete window, -1 for outliers.
+        """
+        return np.where(self.decision_function(X, groups=groups) < 0, -1, 1)
+
+    def _detector(self) -> Any:
+        """The unfitted detector of windows; an invalid parameter as it is."""
+        if self.estimator is None or AUTOENCODER.has_type(self.estimator):
+            return AutoencoderOutlierDetector(self.estimator)
+        return self.estimator
+
+    def _of_windows(
+        self, method: Callable[[np.ndarray], np.ndarray], X, groups, shape: tuple[int, ...] = ()
+    ) -> np.ndarray:
+        """What a method of the fitted detector returns for the window of each time step."""
+        X, size = self._validated(X, self.estimator_), self.window_size_
+        steps = SeriesSteps.of_table(X.shape[0], groups)
+        ends = np.flatnonzero(steps.position >= size - 1)
+        n_ends = max(1, BLOCK_ENTRIES // (size * X.shape[1]))
+        results = np.full((X.shape[0], *shape), np.nan)
+        for start in range(0, len(ends), n_ends):
+            block = ends[start : start + n_ends]
+            results[steps.row[block]] = method(steps.windows(X, block, size))
+        return results
+
+    def _validated(self, X, detector: Any, *, reset: bool = False) -> np.ndarray:
+        allows_nan = get_tags(detector).input_tags.allow_nan
+        return validate_rows(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=False,
+            ensure_min_samples=1 + reset,
+            ensure_all_finite="allow-nan" if allows_nan else True,
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        detector = self._detector()
+        if DETECTOR.has_type(detector):
+            tags.input_tags.allow_nan = get_tags(detector).input_tags.allow_nan
+        return tags
+
+
+def _held_out_together(steps: SeriesSteps, ends: np.ndarray) -> np.ndarray:
+    """Labels of the windows that end at these steps: of their series, or of parts of it."""
+    n_parts = math.ceil(MIN_GROUPS / (steps.series[-1] + 1))
+    lengths = np.bincount(steps.series)[steps.series[ends]]
+    return steps.series[ends] * n_parts + steps.position[ends] * n_parts // lengths

@@ -1,0 +1,233 @@
+"""Sliding windows of time series as rows of a table."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.groups import RowGroups
+from .._data.rows import validate_codes, validate_rows
+from .._data.validation import check_parameters, integer, parameter, restore_on_error
+from .._nn.pickling import VersionPickleMixin
+
+
+class SeriesSteps(NamedTuple):
+    """The time steps of a table: those of the first series in their order, then the next series."""
+
+    row: np.ndarray  # (n_steps,), the row of each step in the table
+    position: np.ndarray  # (n_steps,), its number within its series, from 0
+    series: np.ndarray  # (n_steps,), the number of its series, from 0
+
+    @classmethod
+    def of_table(cls, n_rows: int, groups: Any) -> Self:
+        """The steps of a table of one series, or of the series that `groups` names."""
+        if groups is None:
+            return cls(np.arange(n_rows), np.arange(n_rows), np.zeros(n_rows, dtype=np.intp))
+        series = RowGroups.from_labels(groups, n_rows).of_row
+        row = np.argsort(series, kind="stable")
+        sizes = np.bincount(series)
+        first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return cls(row, np.arange(n_rows) - first, series[row])
+
+    def windows(self, X: np.ndarray, ends: np.ndarray, window_size: int) -> np.ndarray:
+        """The windows that end at these steps, (n_ends, n_features * window_size).
+
+        They are NaN before the start of a series.
+        """
+        lags = np.arange(window_size - 1, -1, -1)
+        is_before = lags > self.position[ends, None]  # (n_ends, window_size)
+        steps = np.where(is_before, 0, ends[:, None] - lags)
+        windows = X[self.row[steps]]  # (n_ends, window_size, n_features)
+        windows[is_before] = np.nan
+        return windows.transpose(0, 2, 1).reshape(len(ends), -1)
+
+    def in_order_of_rows(self) -> np.ndarray:
+        """The step of each row of the table, (n_steps,)."""
+        step = np.empty_like(self.row)
+        step[self.row] = np.arange(len(step))
+        return step
+
+
+@dataclass(eq=False, repr=False)
+class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin):
+    """Replace each time step of a series by the window that ends at it.
+
+    The rows of `X` are the time steps of a series, in their order. The window of a step contains
+    the values of all features at this step and at the ``window_size - 1`` steps before it::
+
+        transform(X)[t] = [x0(t - window_size + 1), ..., x0(t), x1(t - window_size + 1), ..., x1(t)]
+
+    So a window depends only on the past, and there are as many windows as time steps. The first
+    ``window_size - 1`` windows of a series are incomplete: NaN marks the missing time steps.
+
+    Parameters
+    ----------
+    window_size : int, default=1
+        Number of time steps in a window. With 1, a window is the time step itself.
+
+    Attributes
+    ----------
+    window_size_ : int
+        The value of `window_size` in `fit`.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had them as strings.
+
+    See Also
+    --------
+    TimeSeriesOutlierDetector : Scores the time steps of a series by their windows.
+    numpy.lib.stride_tricks.sliding_window_view : Windows without a copy, of one series.
+
+    Examples
+    --------
+    >>> from skae import SlidingWindows
+    >>> X = [[1, 10], [2, 20], [3, 30]]
+    >>> windows = SlidingWindows(window_size=2).fit(X)
+    >>> windows.transform(X)
+    array([[nan,  1., nan, 10.],
+           [ 1.,  2., 10., 20.],
+           [ 2.,  3., 20., 30.]])
+    >>> windows.get_feature_names_out()
+    array(['x0_lag1', 'x0_lag0', 'x1_lag1', 'x1_lag0'], dtype=object)
+    """
+
+    __module__ = "skae"
+
+    window_size: int = parameter(1, integer(1))
+
+    def fit(self, X, y=None) -> Self:
+        """Store the number and the names of the features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps. NaN is allowed.
+        y : ignored
+            Present by scikit-learn's convention.
+
+        Returns
+        -------
+        self : object
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `window_size` or `X` is not as documented.
+        """
+        with restore_on_error(self):
+            check_parameters(self)
+            validate_rows(self, X, reset=True, accept_sparse=False)
+            self.window_size_ = self.window_size
+        return self
+
+    def fit_transform(self, X, y=None, *, groups=None) -> np.ndarray:
+        """Store the number and the names of the features, and make the windows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps. NaN is allowed.
+        y : ignored
+            Present by scikit-learn's convention.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `transform`.
+
+        Returns
+        -------
+        windows : ndarray of shape (n_time_steps, n_features * window_size)
+            The windows.
+        """
+        return self.fit(X).transform(X, groups=groups)
+
+    def transform(self, X, *, groups=None) -> np.ndarray:
+        """Make the window of each time step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features)
+            Time steps. NaN is allowed.
+        groups : array-like of shape (n_time_steps,), default=None
+            Label of the series of each time step, such as the number of a machine. Windows contain
+            steps of one series only. None means that `X` is one series.
+
+        Returns
+        -------
+        windows : ndarray of shape (n_time_steps, n_features * window_size)
+            The windows, feature by feature, and the oldest value of a feature first. In the dtype
+            of `X`. ``windows.reshape(len(X), n_features, window_size)`` has separate axes.
+        """
+        check_is_fitted(self)
+        X = validate_rows(self, X, reset=False, accept_sparse=False)
+        steps = SeriesSteps.of_table(X.shape[0], groups)
+        return steps.windows(X, steps.in_order_of_rows(), self.window_size_)
+
+    def inverse_transform(self, X, *, groups=None) -> np.ndarray:
+        """Make a series of windows, the mean over the windows that contain a time step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_time_steps, n_features * window_size)
+            Windows as `transform` returns them, or their reconstructions.
+        groups : array-like of shape (n_time_steps,), default=None
+            Labels of the series, as in `transform`.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_time_steps, n_features)
+            The time steps, in the dtype of `X`.
+
+        Raises
+        ------
+        ValueError
+            If the windows have another number of columns.
+        """
+        check_is_fitted(self)
+        X = validate_codes(
+            X,
+            dtype=[np.float64, np.float32],
+            input_name="X",
+            estimator=self,
+            ensure_all_finite="allow-nan",
+        )
+        n_steps, size = X.shape[0], self.window_size_
+        if X.shape[1] != self.n_features_in_ * size:
+            raise ValueError(
+                f"X must have n_features_in_ * window_size = {self.n_features_in_ * size} columns "
+                f"to be windows, got {X.shape[1]}."
+            )
+        steps = SeriesSteps.of_table(n_steps, groups)
+        windows = X.reshape(n_steps, self.n_features_in_, size)[steps.row]
+        total, count = np.zeros(windows.shape[:2]), np.zeros((n_steps, 1))
+        for lag in range(size):
+            ends = np.flatnonzero(steps.position >= lag)  # those in which this lag is a time step
+            total[ends - lag] += windows[ends, :, size - 1 - lag]
+            count[ends - lag] += 1
+        return (total / count)[steps.in_order_of_rows()].astype(X.dtype)
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Names of the columns of windows, such as "x0_lag2" for x0 two time steps before.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the features. None means `feature_names_in_`, or x0, x1, ...
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects of shape (n_features * window_size,)
+            The names.
+        """
+        names = super().get_feature_names_out(input_features)
+        lags = range(self.window_size_ - 1, -1, -1)
+        return np.array([f"{name}_lag{lag}" for name in names for lag in lags], dtype=object)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
