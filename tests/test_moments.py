@@ -44,6 +44,21 @@ def test_constant_rows_have_unit_scale():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_values_whose_squares_underflow_are_an_error(kind, digits_with_gaps):
+    for scale in (1e-160, 1e-200, 1e-310):
+        with pytest.raises(ValueError, match="too small to square.*multiply X by a constant"):
+            moments(KINDS[kind](scale * digits_with_gaps))
+    for value in (0.0, 3e-200, 0.1):
+        constant = np.where(np.isnan(digits_with_gaps), np.nan, value)
+        assert moments(KINDS[kind](constant)).rms_std == 1
+    X = digits_with_gaps
+    X[:, 40:] *= 1e-200  # beside columns of usual numbers these have no influence
+    np.testing.assert_array_equal(moments(KINDS[kind](X)).std[40:], 0)
+    single = (1e-40 * digits_with_gaps[:, :40]).astype(np.float32)
+    assert moments(KINDS[kind](single)).std.max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_moments_of_many_blocks_are_those_of_all_rows(kind, global_random_seed):
     X = np.random.default_rng(global_random_seed).normal(5, 2, size=(BLOCK_ENTRIES // 8, 40))
     found = moments(KINDS[kind](X))

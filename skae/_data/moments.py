@@ -14,6 +14,12 @@ from .device import as_array, max_float_dtype
 from .forks import IMPORT_LOCK
 from .process_group import SINGLE_PROCESS, SingleProcess
 
+# The variance of smaller numbers underflows, and they seem to be constant.
+SMALLEST_STD = float(np.sqrt(np.finfo(np.float64).tiny))
+EPS = float(np.finfo(np.float64).eps)
+# Brings them to about one, exactly.
+ENLARGEMENT = 2.0**512
+
 
 class Moments(NamedTuple):
     """Mean and standard deviation of each column over its observed entries, in units of `X`."""
@@ -34,8 +40,7 @@ class _ColumnMoments(NamedTuple):
 
 def moments(X: Rows, group: SingleProcess = SINGLE_PROCESS) -> Moments:
     """Mean and standard deviation of each column; NaN is ignored, CSR is not made dense."""
-    own = _of_tensor(X) if isinstance(X, Tensor) else _of_array(X)
-    n_observed, mean, variance = reduce(_merge, group.gather(own))
+    n_observed, mean, variance = _of_all_rows(X, group)
     n_entries = sum(group.gather(X.shape[0])) * X.shape[1]
     never_observed = np.isnan(mean)
     if never_observed.all():
@@ -48,8 +53,24 @@ def moments(X: Rows, group: SingleProcess = SINGLE_PROCESS) -> Moments:
     dtype = max_float_dtype(X.device) if isinstance(X, Tensor) else torch.float64  # of the sums
     std[std <= 8 * torch.finfo(dtype).eps * np.abs(mean)] = 0.0
     rms_std = float(np.sqrt(np.mean(std**2)))
+    if rms_std < SMALLEST_STD and _varies_if_enlarged(X, mean, group):
+        raise ValueError("X has values too small to square in float64; multiply X by a constant.")
     n_missing = n_entries - int(np.broadcast_to(n_observed, len(mean)).sum())
     return Moments(mean, std, rms_std if rms_std > 0 else 1.0, n_missing)
+
+
+def _of_all_rows(X: Rows, group: SingleProcess) -> _ColumnMoments:
+    own = _of_tensor(X) if isinstance(X, Tensor) else _of_array(X)
+    return reduce(_merge, group.gather(own))
+
+
+def _varies_if_enlarged(X: Rows, mean: np.ndarray, group: SingleProcess) -> bool:
+    """Whether columns that all seem to be constant vary, as they are of tiny numbers."""
+    # Squares of float32 do not underflow in float64, and larger columns are constant indeed.
+    if X.dtype in (np.float32, torch.float32) or (np.abs(mean) > SMALLEST_STD / EPS).any():
+        return False
+    enlarged = _of_all_rows(X * ENLARGEMENT, group)
+    return bool((enlarged.variance > (8 * EPS * enlarged.mean) ** 2).any())
 
 
 def _merge(first: _ColumnMoments, second: _ColumnMoments) -> _ColumnMoments:
