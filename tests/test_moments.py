@@ -46,7 +46,7 @@ def test_constant_rows_have_unit_scale():
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_whose_squares_underflow_are_an_error(kind, digits_with_gaps):
     for scale in (1e-160, 1e-200, 1e-310):
-        with pytest.raises(ValueError, match="too small to square.*multiply X by a constant"):
+        with pytest.raises(ValueError, match="too small to square in float64"):
             moments(KINDS[kind](scale * digits_with_gaps))
     for value in (0.0, 3e-200, 0.1):
         constant = np.where(np.isnan(digits_with_gaps), np.nan, value)
