@@ -17,7 +17,7 @@ from skae._nn.batched_linear import BatchedLinear
 from skae._nn.convolutional import GEOMETRY, TransposedConvolution
 from skae._nn.custom_layers import LayerScale, SoftClip, TransposedLinear, Whitening
 from skae._nn.layers import ACTIVATIONS, LAYERS, ActivationName, has_hooks, layer_to_graph
-from skae._nn.sparse_activations import SPARSE_ACTIVATIONS, SparseActivation, Thresholded
+from skae._nn.sparse_activations import SPARSE_ACTIVATIONS, SparseActivation, Thresholded, TopK
 from skae._nn.sparse_coder import DictionaryDecoder, ZeroOutput
 from skae._nn.variational import GaussianEncoder, LikelihoodDecoder
 
@@ -143,6 +143,17 @@ def test_onnx_operations_compute_forward(cls, run, global_random_seed):
     for name, value in zip(names, expected, strict=True):
         result = result_of(run, graph, name, x.numpy())
         np.testing.assert_allclose(result, value.detach(), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("run", [run_onnx, run_numpy])
+def test_as_many_of_equal_units_are_active_in_a_graph(run, global_random_seed):
+    x = torch.randn(30, 4, generator=make_rng(global_random_seed), dtype=torch.float64).repeat(1, 3)
+    for n_nonzero in (1, 4, 6, 11, 12):
+        layer, graph = TopK(n_nonzero, 12).eval(), Graph()
+        code = run(graph, layer_to_graph(graph, layer, "x"), x.numpy())
+        # The same numbers, of any of the equal units.
+        np.testing.assert_array_equal(np.sort(code), layer(x).sort(1).values)
+        assert (code == x.relu().numpy())[code > 0].all()
 
 
 def test_a_layer_without_onnx_operations_is_an_error():

@@ -26,6 +26,7 @@ OPERATIONS: dict[str, Any] = {
     "ArgMin": lambda x, axis, keepdims: np.argmin(x, axis, keepdims=bool(keepdims)),
     "Clip": np.clip,
     "Concat": lambda *parts, axis: np.concatenate(parts, axis),
+    "CumSum": lambda x, axis: np.cumsum(x, int(axis)),
     "Div": np.divide,
     "Erf": _erf,
     "Exp": np.exp,

@@ -66,12 +66,18 @@ class TopK(SparseActivation):
         return torch.zeros_like(pre_activation).scatter(1, units, relu(largest))
 
     def to_graph(self, graph: Graph, pre_activation: str) -> str:
-        # More units than `n_nonzero` are at least as large as the smallest of them only in a tie,
-        # which is rare except at zero.
         largest = graph.add("TopK", pre_activation, np.array([self.n_nonzero]), axis=1)
         smallest = graph.add("Gather", largest, np.array([self.n_nonzero - 1]), axis=1)
-        active = graph.add("GreaterOrEqual", pre_activation, smallest)
-        return graph.add("Where", active, graph.add("Relu", pre_activation), 0.0)
+        larger = graph.add("Where", graph.add("Greater", pre_activation, smallest), 1.0, 0.0)
+        at_least = graph.add("GreaterOrEqual", pre_activation, smallest)
+        at_least = graph.add("Where", at_least, 1.0, 0.0)
+        # Several units may be equal to the smallest, for instance if their weights are equal: the
+        # first of them are active.
+        order = graph.add("CumSum", graph.add("Sub", at_least, larger), np.array(1))
+        n_equal = graph.add("Sub", float(self.n_nonzero), graph.sum_columns(larger))
+        n_equal = graph.add("Reshape", n_equal, np.array([-1, 1]))
+        active = graph.add("Where", graph.add("GreaterOrEqual", n_equal, order), at_least, larger)
+        return graph.add("Mul", active, graph.add("Relu", pre_activation))
 
 
 class Thresholded(SparseActivation):
