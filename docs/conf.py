@@ -69,6 +69,7 @@ sphinx_gallery_conf = {
     "reference_url": {"skae": None},
     "capture_repr": ("_repr_html_",),  # no addresses of objects
     "download_all_examples": False,
+    "thumbnail_size": (640, 448),
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 1_000_000,
@@ -81,6 +82,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"skae {version}"
 html_static_path = ["_static"]
 html_css_files = ["skae.css"]
+html_js_files = [("layout.js", {"defer": "defer"})]
 html_favicon = "_static/favicon.svg"
 html_theme_options = {
     "logo": {"text": html_title},

@@ -34,7 +34,25 @@ const text = element => element.textContent.trim().slice(0, 60);
 const sidebars = '.bd-sidebar-primary, .bd-sidebar-secondary';
 const visible = element => element.checkVisibility();
 const cut = Array.from(document.querySelectorAll('.bd-article pre')).filter(wider);
-const isOutput = element => element.closest('.sphx-glr-script-out');
+const isOutput = element => element.closest('.sphx-glr-script-out') || element.querySelector('.go');
+const tables = Array.from(document.querySelectorAll('.pst-scrollable-table-container'));
+const brokenWords = root => {
+    const broken = [];
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode;
+        const parent = node.parentElement;
+        if (parent.closest('pre, script, .math') || !visible(parent)) continue;
+        for (const word of node.data.matchAll(/[\\w.(]+/g)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const lines = Array.from(range.getClientRects()).filter(line => line.width > 0.5);
+            if (new Set(lines.map(line => Math.round(line.top / 4))).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+};
 return {
     ids: Array.from(document.querySelectorAll('[id]'), e => e.id),
     links: Array.from(document.links, link => link.href),
@@ -47,6 +65,10 @@ return {
         element => !element.parentElement.querySelector('button.copybtn')
     ).map(text),
     cut_output: cut.filter(isOutput).map(text),
+    without_hint: cut.concat(tables.filter(wider)).filter(e => !e.closest('.is-wide')).map(text),
+    broken_words: Array.from(
+        document.querySelectorAll('.bd-article, .bd-sidebar-secondary')
+    ).flatMap(brokenWords),
     empty_sidebars: Array.from(document.querySelectorAll(sidebars)).filter(
         bar => bar.checkVisibility() && !Array.from(bar.querySelectorAll('nav a')).some(visible)
     ).map(bar => bar.className),
@@ -166,6 +188,18 @@ def test_no_page_reports_an_error(pages):
 @pytest.mark.parametrize("window", ["desktop", "phone"])
 def test_no_page_is_wider_than_the_window(pages, window):
     assert [a for a, page in pages.items() if getattr(page, window)["overflow"]] == []
+
+
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_tables_and_output_that_can_be_scrolled_have_a_hint(pages, window):
+    without = {a: getattr(page, window)["without_hint"] for a, page in pages.items()}
+    assert {a: elements for a, elements in without.items() if elements} == {}
+
+
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_no_word_is_broken(pages, window):
+    broken = {a: getattr(page, window)["broken_words"] for a, page in pages.items()}
+    assert {a: words for a, words in broken.items() if words} == {}
 
 
 @pytest.mark.parametrize("window", ["desktop", "phone"])
