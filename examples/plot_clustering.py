@@ -6,8 +6,8 @@ Do clusters of codes correspond to the ten digits? k-means clusters handwritten 
 clusters, by 64 pixels, by eight principal components or by eight codes of an autoencoder.
 
 The clusters of codes correspond better to the digits than those of principal components, but not
-better than those of pixels. An autoencoder minimises the error of the pixels; it does not separate
-classes. So the advantage of codes is that they are few. With ``whiten=True`` the clusters are
+better than those of pixels. An autoencoder minimises the reconstruction error, and does not use the
+classes. The advantage of codes is their small number. With ``whiten=True`` the clusters are
 worse.
 """
 
@@ -29,7 +29,7 @@ n_components, seeds = 8, range(3)
 
 
 def inputs(seed):
-    """What is clustered; to whiten uncorrelated codes is to divide them by their deviations."""
+    """Inputs of k-means. Codes are uncorrelated, so scaling them to unit variance whitens them."""
     components = PCA(n_components).fit_transform(X)
     codes = AutoencoderTransformer(n_components, random_state=seed).fit_transform(X)
     return {
@@ -56,7 +56,7 @@ for seed in seeds:
         scores.setdefault(name, []).append(row)
 scores = {name: np.array(rows) for name, rows in scores.items()}
 
-print(f"{len(seeds)} seeds, mean and range, 1 is perfect:")
+print(f"{len(seeds)} seeds, mean and range (1 is perfect):")
 print(f"  {'':<22}" + "".join(f"{measure:>31}" for measure in measures))
 for name, values in scores.items():
     cells = (f"{v.mean():.3f} ({v.min():.3f} to {v.max():.3f})" for v in values.T)
@@ -65,14 +65,14 @@ for name, values in scores.items():
 # %%
 # Each dot is one seed.
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
-figure.suptitle(f"Agreement of 10 clusters with the digits; {n_components} components or 64 pixels")
+figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
+figure.suptitle("Agreement of ten clusters with the ten digits (1 is perfect)")
 for ax, measure, column in zip(axes, measures, (0, 1), strict=True):
     for position, (name, values) in enumerate(scores.items()):
         color = "C0" if "autoencoder" in name else "0.5"
         ax.barh(position, values[:, column].mean(), height=0.6, color=color, alpha=0.4)
         ax.plot(values[:, column], [position] * len(values), "o", color=color, markersize=4)
-    ax.set(xlabel=f"{measure} (1 is perfect)", yticks=range(len(scores)), yticklabels=scores)
+    ax.set(xlabel=measure, yticks=range(len(scores)), yticklabels=scores)
     ax.spines[["top", "right"]].set_visible(False)
 axes[0].invert_yaxis()
 

@@ -125,12 +125,13 @@ for name, values in errors.items():
 # %%
 # One unseen digit of each class, sent in four bytes.
 
-figure = plt.figure(figsize=(12, 4.2), layout="constrained")
+figure = plt.figure(figsize=(9, 3.6), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])
 ax = left.subplots()
 for name, values in errors.items():
     ax.plot(sizes, [100 * value for value in values], "o-", label=name)
 ax.set(xlabel="bytes for an image", ylabel="error of a pixel, % of the range", ylim=(0, None))
+ax.set_xticks(sizes)
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 

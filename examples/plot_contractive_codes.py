@@ -2,15 +2,15 @@
 Codes that change little under noise
 ====================================
 
-How much do the codes of an image change if small noise is added? Some codes of an
-`AutoencoderTransformer` change much: its codes belong to the nearest point of a curved surface, and
-this point can jump to another part of the surface. The codes of a `ContractiveAutoencoder` change a
-fifth of that, because its objective has a penalty on the Jacobian of the encoder. It explains less
-of the variance of unseen digits.
+How much do the codes of an image change if a little noise is added? Some codes of an
+`AutoencoderTransformer` change a lot: the code of an image is that of the nearest point of a curved
+surface, and after a small change this point can be in another part of the surface. The codes of a
+`ContractiveAutoencoder` change less than a fifth as much, because its objective has a penalty on
+the Jacobian of the encoder. It explains less of the variance of unseen digits.
 """
 
 # %%
-# The standard deviation of the noise is a tenth of that of the data, hardly visible.
+# The standard deviation of the noise is a tenth of that of the data.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,7 +37,7 @@ for estimator in estimators.values():
 
 
 def relative_change(estimator):
-    """Root mean squared change of the codes over their standard deviation."""
+    """Root mean squared change of the codes, divided by their standard deviation."""
     change = estimator.transform(noisy) - estimator.transform(X_test)
     return np.sqrt((change**2).sum(axis=1).mean() / estimator.explained_variance_.sum())
 
@@ -48,10 +48,11 @@ for name, estimator in estimators.items():
     print(f"  {name:<24}{relative_change(estimator):>18.1%}{estimator.score(X_test):>20.1%}")
 
 # %%
-# A line connects the code of an unseen digit with that of the same digit with noise.
+# A line connects the code of an unseen digit with that of the same digit with noise. Each class has
+# its own colour.
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
-figure.suptitle("Root mean squared change of the codes under noise, over their standard deviation")
+figure, axes = plt.subplots(1, 2, figsize=(8, 4.4), layout="constrained")
+figure.suptitle("Root mean squared change of codes under noise, divided by their std")
 for ax, (name, estimator) in zip(axes, estimators.items(), strict=True):
     ends = np.stack([estimator.transform(X_test), estimator.transform(noisy)])
     for digit in range(10):

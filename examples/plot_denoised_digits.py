@@ -71,7 +71,7 @@ for name, reconstructed in list(rows.items())[1:]:
 # The first unseen digit of each class.
 
 selected = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
-figure, axes = plt.subplots(len(rows), 10, figsize=(10, 5.2), layout="constrained")
+figure, axes = plt.subplots(len(rows), 10, figsize=(8, 4.2), layout="constrained")
 figure.suptitle("Unseen digits, denoised")
 for row_of_axes, (name, images) in zip(axes, rows.items(), strict=True):
     for ax, image in zip(row_of_axes, images[selected], strict=True):

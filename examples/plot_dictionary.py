@@ -33,11 +33,11 @@ print(f"  8 principal components  {pca_share:.1%}")
 print(f"atoms that no training digit uses: {len(coder.dead_components_)}")
 
 # %%
-# The atoms in most frequent use, and four unseen digits as sums of atoms times their codes. Red is
-# darker than the mean, blue is lighter. The terms of a sum have a scale of their own, as they are
-# smaller than the sum.
+# The most frequently used atoms, and four unseen digits as sums of atoms times their codes. Red is
+# darker than the mean, blue is lighter. The terms have another colour scale than the sums, because
+# they are smaller.
 
-figure = plt.figure(figsize=(10, 8.2), layout="constrained")
+figure = plt.figure(figsize=(8, 7.2), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[3, 5])
 
 
@@ -47,7 +47,7 @@ def draw(axes, image, title="", limit=None):
     axes.set_axis_off()
 
 
-top.suptitle("The 36 of 128 atoms in most frequent use")
+top.suptitle("The 36 most frequently used of 128 atoms")
 in_use = np.argsort(-coder.activation_frequency_)[:36]
 for axes, unit in zip(top.subplots(3, 12).flat, in_use, strict=True):
     draw(axes, coder.components_[unit], limit=np.abs(coder.components_[unit]).max())

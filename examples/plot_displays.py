@@ -44,8 +44,8 @@ print(f"the same for PCA: {1 - explained:.1%}")
 print("\n".join(autoencoder.diagnosis_) or "no problems found")
 
 # %%
-# **Loss curves.** The circle is the epoch whose weights were kept. The last stage of the training
-# starts again from them, so that the loss of the training rows jumps.
+# **Loss curves.** The circle is the epoch whose weights were kept. The last epochs continue from
+# these weights, so the training loss increases there.
 
 LossCurveDisplay.from_estimator(autoencoder)
 plt.show()
@@ -63,8 +63,7 @@ ReconstructionDisplay.from_estimator(autoencoder, X_test, image_shape=(8, 8), ba
 plt.show()
 
 # %%
-# **Effect of single codes.** Each row of images varies one code, and leaves the others at their
-# mean.
+# **Effect of single codes.** In each row of images one code varies, and the others have their mean.
 
 LatentTraversalDisplay.from_estimator(autoencoder, X_test, image_shape=(8, 8))
 plt.show()

@@ -10,7 +10,7 @@ labels.
 
 # %%
 # Half of the digits are the training set. One autoencoder is fitted to all of them, without labels;
-# then each classifier has a few labels of each class, in three random draws.
+# then each classifier gets a few labels of each class, in three random draws.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -47,7 +47,7 @@ rows["original"] = X[test]
 # The first unseen digit of each class. The hole is marked in orange.
 
 selected = [np.flatnonzero(y[test] == digit)[0] for digit in range(10)]
-figure, axes = plt.subplots(len(rows), 10, figsize=(10, 5.6), layout="constrained")
+figure, axes = plt.subplots(len(rows), 10, figsize=(8, 4.4), layout="constrained")
 colours = plt.get_cmap("gray_r").with_extremes(bad="tab:orange")
 for row_of_axes, (label, images) in zip(axes, rows.items(), strict=True):
     for ax, image in zip(row_of_axes, images[selected], strict=True):

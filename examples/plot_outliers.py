@@ -32,7 +32,7 @@ overwritten = overwritten.reshape(len(X_test), 64)
 X_test = np.where(overwritten, 16 - X_test, X_test)
 
 # %%
-# The training digits are all undamaged, so ``novelty=True``. Low scores are abnormal.
+# The training digits are all undamaged, so ``novelty=True``. Outliers have low scores.
 
 detector = AutoencoderOutlierDetector(novelty=True, random_state=0).fit(X_train)
 area = roc_auc_score(overwritten.any(axis=1), -detector.score_samples(X_test))
@@ -43,14 +43,12 @@ print(f"area under the ROC curve: {area:.3f}")
 print(f"lowest contribution within the damage: {found:.0%} of damaged digits")
 
 # %%
-# The first damaged digit of each class, and the contribution of each pixel to its score.
+# The first damaged digit of each class, and the contribution of each pixel to its score. The damage
+# is within the frame.
 
 selected = [damaged[y_test[damaged] == digit][0] for digit in range(10)]
-figure, axes = plt.subplots(2, 10, figsize=(10, 2.8), layout="constrained")
-figure.suptitle(
-    f"Damaged digits (AUROC {area:.2f}), and contributions of pixels "
-    f"(largest within the damage in {found:.0%})"
-)
+figure, axes = plt.subplots(2, 10, figsize=(8, 2.4), layout="constrained")
+figure.suptitle("Damaged digits, and the contributions of their pixels to the score")
 for index, (above, below) in zip(selected, axes.T, strict=True):
     above.imshow(X_test[index].reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
     below.imshow(-contributions[index].reshape(8, 8), cmap="Reds", vmin=0)

@@ -6,8 +6,8 @@ How is a pipeline with an autoencoder deployed to a server that has neither torc
 It is exported to one ONNX file. The columns of the data are numbers and categories, and some values
 are missing. A grid search chooses the parameters of the pipeline.
 
-For comparison, the same pipeline is fitted with PCA, and without a reduction. The accuracy is the
-same: if all rows have labels, a reduction does not increase it.
+For comparison, the same pipeline is fitted with PCA, and without a reduction. The accuracy of all
+three is the same, so these data need no reduction.
 
 The script needs pandas and the optional dependencies ``onnx``, ``plot`` and ``save`` of skae. It
 writes ``rows.csv``, ``reducer.skae`` and ``pipeline.onnx`` to the current directory.
@@ -45,9 +45,9 @@ table = table.mask(np.random.RandomState(0).uniform(size=table.shape) < 0.05)
 table.assign(target=data.target_names[data.target]).to_csv("rows.csv", index=False)
 
 # %%
-# The rest of the script depends on the file only. ONNX imputes numbers but not texts, so a missing
-# text is the empty text, which is a category like the others. The ONNX model reads single
-# precision, so the pipeline is fitted to single precision.
+# The rest of the script uses the file only. ONNX imputes numbers but not strings, so missing
+# strings are replaced by the empty string, which is a category like the others. The inputs of the
+# ONNX model have single precision, so the pipeline is fitted to data of single precision.
 
 table = pd.read_csv("rows.csv")
 y = table.pop("target").to_numpy(object)
@@ -91,8 +91,8 @@ error = np.sqrt(accuracy * (1 - accuracy) / len(y_test))
 print(f"  two standard errors: {2 * error:.1%}")
 
 # %%
-# The fitted autoencoder is saved to a file without code, to encode other rows or to continue the
-# training. The whole pipeline is exported to one ONNX file with one input for each column.
+# The fitted autoencoder is saved to a file, to encode other rows or to continue the training. The
+# whole pipeline is exported to one ONNX file with one input for each column.
 
 pipeline = searches["autoencoder"].best_estimator_
 saved, exported = Path("reducer.skae"), Path("pipeline.onnx")
@@ -149,7 +149,7 @@ for name, style, shift in (("autoencoder", "o-C0", 0.985), ("PCA", "s--C1", 1.01
     results = searches[name].cv_results_
     size = np.array(results["param_reduce__n_components"], dtype=int)
     accuracy, std = 100 * results["mean_test_score"], 100 * results["std_test_score"]
-    # Shifted, as the two are equal where the autoencoder keeps PCA.
+    # Shifted, because the two are equal if the autoencoder keeps PCA.
     ax.errorbar(shift * size, accuracy, std, fmt=style, capsize=3, label=name)
 ax.axhline(
     100 * searches["no reduction"].best_score_,

@@ -46,7 +46,7 @@ for name, step in denoisers.items():
 # The input of the classifier: the first unseen digit of each class.
 
 selected = [np.flatnonzero(y[test] == digit)[0] for digit in range(10)]
-figure, axes = plt.subplots(len(rows), 10, figsize=(10, 4.6), layout="constrained")
+figure, axes = plt.subplots(len(rows), 10, figsize=(8, 3.6), layout="constrained")
 for row_of_axes, (label, images) in zip(axes, rows.items(), strict=True):
     for ax, image in zip(row_of_axes, images[selected], strict=True):
         ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)

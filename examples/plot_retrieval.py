@@ -4,8 +4,8 @@ Image retrieval by codes
 
 How many numbers must be stored for each image to find similar images? With two codes of an
 autoencoder, the nearest neighbours show the digit of the query more often than with eight principal
-components. With 16 principal components they show it as often as with all 64 pixels, so no
-autoencoder is needed.
+components. With 16 principal components they show this digit as often as with all 64 pixels. An
+autoencoder is then not needed.
 """
 
 # %%
@@ -53,26 +53,28 @@ for name, make in makers.items():
 by_pixels = nearest(X_stored, X_query)
 
 print(f"Share of the {n_found} nearest images that show the digit of the query:")
-print(f"  {'numbers an image':<18}" + "".join(f"{size:>7}" for size in sizes))
+print(f"  {'numbers per image':<18}" + "".join(f"{size:>7}" for size in sizes))
 for name, by_size in results.items():
     print(f"  {name:<18}" + "".join(f"{precision(indices):>7.1%}" for indices in by_size.values()))
 print(f"  all 64 pixels: {precision(by_pixels):.1%}")
 
 # %%
-# Left: the precision by the number of stored numbers. Right: images that were found with two.
+# Left: the precision by the number of stored numbers. Right: queries, and the images that were
+# found with two codes. A red frame marks an image of another digit.
 
-figure = plt.figure(figsize=(12, 4.6), layout="constrained")
+figure = plt.figure(figsize=(9, 3.8), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
 ax = left.subplots()
 for name, by_size in results.items():
     ax.plot(sizes, [100 * precision(f) for f in by_size.values()], "o-", label=name)
 ax.axhline(100 * precision(by_pixels), color="0.5", linestyle="--", label="64 pixels")
 ax.set(xlabel="numbers stored for an image", ylabel=f"precision of the {n_found} nearest, %")
+ax.set_xticks(sizes)
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 size = 2
-right.suptitle(f"Query (left) and its nearest images by {size} codes; red frame: another digit")
+right.suptitle(f"Queries (blue frame), and nearest images by {size} codes")
 neighbours = results["autoencoder"][size]
 queries = [np.flatnonzero(y_query == digit)[0] for digit in range(0, 10, 2)]
 for row_of_axes, i in zip(right.subplots(len(queries), n_found + 1), queries, strict=True):

@@ -3,14 +3,14 @@ Sampling and interpolation of digits
 ====================================
 
 Can a variational autoencoder generate digits? Yes: most of the images that are decoded from random
-codes are legible. The second figure shows images between two digits. On a straight line between
-their codes, the decoded images look like digits. On a straight line between their pixels, the two
-digits are superimposed.
+codes are legible. The right half of the figure shows images between two digits. If their codes are
+interpolated, the decoded images look like digits. If their pixels are interpolated, the two digits
+are superimposed.
 """
 
 # %%
-# With ``loss="log_loss"`` pixels in [0, 1] are probabilities of a black pixel. A `beta` below one
-# keeps more components active; with one, four of eight are.
+# With ``loss="log_loss"``, the values of pixels in [0, 1] are probabilities of a black pixel. With
+# ``beta=0.5`` all six components are active. With the default of 1, only four are.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,8 +27,8 @@ vae = VAE(n_components, loss="log_loss", beta=0.5, random_state=0).fit(X)
 
 # %%
 # Codes of the prior are standard normal; `inverse_transform` returns the probabilities of black
-# pixels (``vae.sample()`` also draws each pixel as black or white). For comparison images of PCA,
-# whose codes are drawn with the variances of its components.
+# pixels (``vae.sample()`` also draws each pixel as black or white). For comparison, images are
+# drawn from PCA: the codes have the variances of the components.
 
 rng = np.random.RandomState(0)
 pca = PCA(n_components, whiten=True).fit(X)
@@ -55,7 +55,7 @@ for name, images in drawn.items():
 # %%
 # Left: images drawn from the prior. Right: four interpolations between two digits.
 
-figure = plt.figure(figsize=(11, 5.4), layout="constrained")
+figure = plt.figure(figsize=(8, 4.3), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.1])
 
 
@@ -70,7 +70,7 @@ for ax, image in zip(left.subplots(8, 8).flat, drawn["VAE"], strict=False):
     show(ax, image)
 
 steps = np.linspace(0, 1, 8)[:, None]
-right.suptitle("Interpolation of codes (above) and of pixels (below)")
+right.suptitle("Interpolated codes (above), pixels (below)")
 axes = right.subplots(8, 8)
 for pair, ends in enumerate([(0, 6), (3, 8), (4, 9), (1, 7)]):
     first, last = (np.flatnonzero(y == digit)[0] for digit in ends)

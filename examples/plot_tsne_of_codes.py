@@ -3,8 +3,8 @@ t-SNE of codes and of pixels
 ============================
 
 How much does a t-SNE map change if its input is eight codes of an autoencoder instead of 64 pixels?
-Hardly: neighbours in the map of unseen digits belong to the same class almost as often. With eight
-principal components, the classes are mixed more.
+Only a little: neighbours in the map of unseen digits belong to the same class almost as often. With
+eight principal components, the classes are mixed more.
 """
 
 # %%
@@ -49,12 +49,12 @@ for name, points in maps.items():
 # %%
 # Each glyph is an unseen digit.
 
-figure, axes = plt.subplots(1, 3, figsize=(13, 4.8), layout="constrained")
-figure.suptitle("Maps of unseen digits by t-SNE, and the accuracy of 5 nearest neighbours in them")
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.7), layout="constrained")
+figure.suptitle("t-SNE maps of unseen digits, and accuracy of 5 nearest neighbours")
 for ax, (name, points) in zip(axes, maps.items(), strict=True):
     for digit in range(10):
         of_digit = points[y_test == digit]
-        ax.scatter(*of_digit.T, s=30, marker=f"${digit}$", color=f"C{digit}", linewidths=0.2)
+        ax.scatter(*of_digit.T, s=18, marker=f"${digit}$", color=f"C{digit}", linewidths=0.2)
     ax.set(title=f"of {name}: {accuracy(points):.1%}", xticks=[], yticks=[])
     ax.spines[:].set_color("0.85")
 
