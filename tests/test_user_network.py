@@ -1,10 +1,12 @@
 """The parameter `network`: outputs before training, random numbers, and errors."""
 
+import numpy as np
 import pytest
 import torch
 from networks import make_rng
 from torch import nn
 
+from skae import AutoencoderTransformer
 from skae._nn.user_network import user_encoder_decoder
 
 
@@ -48,6 +50,37 @@ def test_a_pair_with_other_shapes_is_an_error(network, message):
         ValueError, match=f"`network` must return modules that keep rows: {message}"
     ):
         user_encoder_decoder(network, 6, 2, seed=0, residual_to_pca=True)
+
+
+class Apply(nn.Module):
+    """A module of a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x.to(torch.complex64), "must take .* real numbers, got torch.complex64"),
+        (lambda x: x.long(), "must take .* real numbers, got torch.int64"),
+        (lambda x: x.detach(), "must return modules with a gradient"),
+        (torch.Tensor.numpy, "but it raised"),
+    ],
+)
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_outputs_that_cannot_be_trained_are_an_error(function, message, init, small):
+    X = np.eye(6)
+    for network in (
+        lambda p, k: (Apply(lambda x: function(x[:, :k])), nn.Linear(k, p)),
+        lambda p, k: (nn.Linear(p, k), Apply(lambda code: function(code.repeat(1, p // k)))),
+    ):
+        with pytest.raises(ValueError, match=f"`network` {message}|`network` must .*{message}"):
+            small(AutoencoderTransformer, 2, network=network, init=init).fit(X)
 
 
 @pytest.mark.parametrize("value", [None, nn.Linear(6, 2), [*linear(6, 2)], (nn.Linear(6, 2), len)])

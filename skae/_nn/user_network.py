@@ -28,20 +28,28 @@ def user_encoder_decoder(
         raise TypeError(
             f"`network` must return two torch modules, encoder and decoder, got {pair!r}."
         )
-    _check_shape("encoder", pair[0], n_features, n_heads * n_components)
-    _check_shape("decoder", pair[1], n_components, n_features)
+    _check_output("encoder", pair[0], n_features, n_heads * n_components)
+    _check_output("decoder", pair[1], n_components, n_features)
     if not residual_to_pca:
         return pair
     encoder, decoder = (nn.Sequential(SoftClip(INPUT_LIMIT), module) for module in pair)
     return append_layer_scales(encoder, n_heads * n_components, decoder, n_features)
 
 
-def _check_shape(name: str, module: nn.Module, n_in: int, n_out: int) -> None:
+def _check_output(name: str, module: nn.Module, n_in: int, n_out: int) -> None:
     rule = f"`network` must return modules that keep rows: its {name} must take (n, {n_in}) to "
+    x = torch.zeros(2, n_in, requires_grad=True)
     try:
-        with torch.no_grad():
-            shape = tuple(copy.deepcopy(module).eval()(torch.zeros(2, n_in)).shape)
+        output = copy.deepcopy(module).eval()(x.clone())  # which it may change in place
+        shape, dtype = tuple(output.shape), output.dtype
     except Exception as error:  # a user's module may raise any exception
         raise ValueError(f"{rule}(n, {n_out}), but it raised: {error}") from error
     if shape != (2, n_out):
         raise ValueError(f"{rule}(n, {n_out}), got {shape} for 2 rows.")
+    if not dtype.is_floating_point:
+        raise ValueError(f"{rule}(n, {n_out}), real numbers, got {dtype}.")
+    if not output.requires_grad:
+        raise ValueError(
+            f"`network` must return modules with a gradient, got the {name} {module!r}, whose "
+            "output depends neither on parameters nor differentiably on its input."
+        )
