@@ -72,18 +72,21 @@ target. Two causes were found for the lower scores with two components:
 - **The codes contain other directions.** If the target depends only on the first principal
   components, other directions are of no use. In cmapss_fd001, the two codes of the autoencoder also
   describe the third and the fourth principal component, and describe the second one less
-  precisely. The reconstruction error is a third lower, but the target does not depend on the third
-  and the fourth component.
+  precisely. The reconstruction error is 0.63 times that of PCA, but the target does not depend on
+  the third and the fourth component.
 - **The principal components are nonlinear functions of the codes.** A linear model cannot use such
   a function. In diabetes and iris, the linear model has lower scores with the codes, and the random
   forest has higher scores.
 
 The data set adult has one column for each category. After standardisation, rare categories have
 large values, and the codes describe them. If the columns of the categories are not standardised,
-the difference between the scores of the linear models is about a quarter as large.
+the difference between the scores of the linear models is about a sixth as large.
 
 If a linear model has a low score, try more components, `alpha`, or PCA. With `alpha=1`, the codes
-of cmapss_fd001 and diabetes are those of PCA, and those of adult are nearly the same."""
+of cmapss_fd001 and diabetes are those of PCA, and those of adult have correlations of 0.95 to 0.99
+with the principal components. The figures of this section are printed by
+
+    python benchmarks/downstream_causes.py"""
 
 
 def error(score: float, record: dict) -> float:
