@@ -276,9 +276,9 @@ def _with_shared(doc: str, slot: str, shared: str) -> str:
     """`doc` with shared entries in a slot; an entry of `doc` replaces that of the same name."""
     for name in re.findall(r"^    (\w+) : ", shared, re.MULTILINE):
         entry = re.compile(rf"^    {name} : .*\n(?:(?:     .*)?\n)*", re.MULTILINE)
-        if own := entry.search(doc):
+        if (own := entry.search(doc)) and (theirs := entry.search(shared)):
             doc = doc.replace(own[0], "")
-            shared = entry.sub(lambda _, text=own[0]: text, shared)
+            shared = shared[: theirs.start()] + own[0] + shared[theirs.end() :]
     return doc.replace(slot, shared)
 
 
