@@ -67,7 +67,7 @@ class ContractiveAutoencoder(BaseAutoencoder):
     See Also
     --------
     AutoencoderTransformer : The same objective without the penalty.
-    DenoisingAutoencoder : Reconstructions that are insensitive to noise that is not small.
+    DenoisingAutoencoder : Reconstructions that are insensitive to strong noise.
 
     Notes
     -----

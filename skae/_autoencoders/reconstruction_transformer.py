@@ -47,7 +47,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
     See Also
     --------
     DenoisingAutoencoder : Learns to remove noise.
-    AutoencoderImputer : Fills missing cells and keeps the others.
+    AutoencoderImputer : Imputes missing values and keeps the others.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            In the dtype of `X`.
+            The reconstructions, in the dtype of `X`.
 
         Raises
         ------

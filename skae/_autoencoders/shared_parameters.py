@@ -38,8 +38,8 @@ MAX_AUTO_COMPONENTS, MAX_AUTO_MULTIPLY_ADDS = 64, 5e6
 
 
 DOMAIN = (
-    "`fit` and the scores refuse other data, but `transform` and `reconstruct` take them: new rows "
-    "may be a little beyond the range of the training rows."
+    "`fit` and the scores raise an error for other data. `transform` and `reconstruct` accept it, "
+    "because new rows may be slightly beyond the range of the training rows."
 )
 
 
@@ -96,7 +96,7 @@ SHARED_PARAMETERS = f"""
         Number of steps by which `transform` refines the code of the encoder, so that the
         reconstruction is nearer to the row. These are Gauss-Newton steps, or steps of Fisher
         scoring if `loss` is not the squared error. With 0, `transform` returns the code of the
-        encoder. "auto" means {AUTO_STEPS} steps, or 0 steps if they would take long: for more than
+        encoder. "auto" means {AUTO_STEPS} steps, but 0 steps if they would be slow: for more than
         {MAX_AUTO_COMPONENTS} components, or if a step takes more than about five million
         multiplications for a row.
 
@@ -134,8 +134,8 @@ SHARED_PARAMETERS = f"""
         300 steps, but at least three epochs.
 
     early_stopping : bool, default=True
-        Whether some rows are held out, on which epochs are compared. If False, epochs are compared
-        on the training rows.
+        Whether some rows are held out to compare the epochs. If False, epochs are compared on the
+        training rows.
 
     validation_fraction : float in (0, 1) or "auto", default="auto"
         Share of the rows that are held out, if `X_val` is not passed to `fit`. "auto" means a tenth

@@ -120,7 +120,7 @@ class VAEAttributes:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class VAE(BaseAutoencoder, VAEAttributes):
-    """Variational autoencoder: codes with a known distribution, a density of rows.
+    """Variational autoencoder, for generation and density estimation.
 
     The model assumes that each row x is generated from a code z with the distribution N(0, I). The
     decoder computes the distribution p(x | z), and the encoder an approximate posterior of z,

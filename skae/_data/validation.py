@@ -36,7 +36,7 @@ class Rule:
     has_type : callable
         Returns whether the type of a value is allowed. If not, a TypeError is raised.
     accepts : callable or None, default=None
-        Returns whether a value is allowed. If not, a ValueError is raised. None accepts all.
+        Returns whether a value is allowed. If not, a ValueError is raised. None accepts all values.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def instance_of(types: type | tuple[type, ...], description: str) -> Rule:
     types : type or tuple of types
         The types, as in `isinstance`.
     description : str
-        The types, in the words of an error message.
+        Description of the types for error messages.
 
     Returns
     -------

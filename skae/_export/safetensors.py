@@ -41,7 +41,7 @@ def save(
         `skae.base.BaseAutoencoder`, or a pipeline of these estimators. The user guide lists the
         scikit-learn estimators that a pipeline may contain.
     path : str or path-like
-        The file; replaced if it exists.
+        The file. An existing file is replaced.
     custom_objects : iterable of classes and functions, default=()
         Your own functions that are parameters, such as `network`, and your own classes of layers
         and estimators. The file contains their names only, so also pass them to `load`. Define
@@ -57,7 +57,7 @@ def save(
     ValueError
         If two of the `custom_objects` have the same name.
     ImportError
-        Without the package safetensors.
+        If the package safetensors is not installed.
     OSError
         If the file cannot be written.
 
@@ -115,7 +115,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
     Returns
     -------
     estimator : estimator
-        As it was saved, its network on the CPU.
+        The estimator as it was saved, with its network on the CPU.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
         If the file was not written by `save`, is damaged, was written by a newer version, or needs
         other `custom_objects`.
     ImportError
-        Without the package safetensors.
+        If the package safetensors is not installed.
     OSError
         If the file cannot be read.
 

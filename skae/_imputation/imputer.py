@@ -99,7 +99,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     initial_imputer_ : SimpleImputer
         Selects the columns that are kept and computes the indicator.
     indicator_ : MissingIndicator or None
-        Present if `add_indicator`, else None.
+        Appends the indicators to the output of `transform`. None if `add_indicator` is False.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -108,7 +108,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     See Also
     --------
     sklearn.impute.IterativeImputer : Regression of each column on all others, in turn.
-    ReconstructionTransformer : Replaces all cells by their reconstruction.
+    ReconstructionTransformer : Replaces all values by their reconstructions.
 
     Notes
     -----
@@ -152,7 +152,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     _config: ClassVar[CorrectionConfig] = CorrectionConfig()
 
     def fit(self, X, y=None, *, groups=None) -> Self:
-        """Fit the Gaussian and its corrections to the observed cells.
+        """Fit the Gaussian distribution and its corrections to the observed values.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     @with_torch_defaults
     def transform(self, X) -> np.ndarray:
-        """Fill the missing cells of rows.
+        """Impute the missing values of rows.
 
         Parameters
         ----------

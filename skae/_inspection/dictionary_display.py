@@ -45,7 +45,7 @@ class DictionaryDisplay:
     atoms : ndarray of shape (n_atoms, n_features)
         The components.
     components : sequence of int of length n_atoms
-        Their numbers.
+        The index of each component.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(channels, height, width)`` with 1 or 3 channels, if rows are
         images.
@@ -123,7 +123,7 @@ class DictionaryDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None, *, cmap: str | Colormap = GREY) -> Self:
-        """Draw; each image has its own scale.
+        """Draw the components. Each image has its own scale.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ class LatentSpaceDisplay:
     Parameters
     ----------
     codes : ndarray of shape (n_samples, n_components)
-        From `transform`.
+        The codes of the rows, as `transform` returns them.
     y : array-like of shape (n_samples,) or None, default=None
         Classes or numbers.
     components : tuple of two int, default=(0, 1)

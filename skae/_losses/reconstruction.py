@@ -128,7 +128,7 @@ def _sum_observed(pointwise: Callable[[Tensor, Tensor], Tensor], raw: Tensor, x:
 
 
 class SquaredError(ReconstructionLoss):
-    """(x - raw)^2, as in PCA; its likelihood is normal."""
+    """Squared error (x - raw)^2, the loss of PCA; the likelihood is normal."""
 
     name = "squared_error"
     description = "squared error, as for PCA"
@@ -198,7 +198,7 @@ class SquaredError(ReconstructionLoss):
 
 
 class AbsoluteError(SquaredError):
-    """``|x - raw|``, less sensitive to outlying entries; its likelihood is Laplace's."""
+    """Absolute error ``|x - raw|``; the likelihood is a Laplace distribution."""
 
     name = "absolute_error"
     description = "absolute error, which is less sensitive to outlying entries"

@@ -176,7 +176,7 @@ class Autoencoder(nn.Module):
         self.fade_width = PROJECTED_FADE_WIDTH if n_steps else 1.0
 
     def shrink(self, factor: float) -> None:
-        """Multiply all that the networks add to PCA."""
+        """Scale the outputs of the networks, which are added to those of PCA."""
         self.scales.output_scale.mul_(factor)
         self.scales.delta_scale.mul_(factor)
 

@@ -118,9 +118,9 @@ class AutoencoderClassifier(
         The autoencoder with the fine-tuned encoder. `transform` calls its `transform`. Its decoder
         cannot decode these codes, because only the encoder is fine-tuned.
     coef_ : ndarray of shape (n_classes, n_components)
-        Weights of the softmax, for codes as `transform` returns them.
+        Weights of the softmax layer, for codes as `transform` returns them.
     intercept_ : ndarray of shape (n_classes,)
-        Biases of the softmax.
+        Biases of the softmax layer.
     loss_curve_ : list of float
         Mean loss of a row in each epoch, in nats.
     n_iter_ : int
@@ -231,13 +231,13 @@ class AutoencoderClassifier(
         Returns
         -------
         codes : ndarray of shape (n_samples, n_components)
-            In the dtype of `X`.
+            The codes, in the dtype of `X`.
         """
         check_is_fitted(self)
         return codes_of(self.encoder_, validate_rows(self, X, reset=False))
 
     def decision_function(self, X) -> np.ndarray:
-        """Scores of the classes, the inputs of the softmax.
+        """Scores of the classes, which are the inputs of the softmax function.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class AutoencoderClassifier(
         return softmax(self._scores(X), copy=False)
 
     def predict_log_proba(self, X) -> np.ndarray:
-        """Logarithms of the probabilities of the classes, also of those that round to 0.
+        """Logarithms of the probabilities; finite even if a probability rounds to 0.
 
         Parameters
         ----------

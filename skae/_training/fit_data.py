@@ -66,7 +66,7 @@ class FitData:
     loss : ReconstructionLoss
         The reconstruction loss that the parameter `loss` names.
     config : TrainingConfig
-        Batches, epochs, stopping.
+        The batch size, the number of epochs, and the settings of early stopping.
     seeds : Seeds
         Seeds of the random generators.
     device : torch.device

@@ -44,7 +44,7 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
 
     Notes
     -----
-    These estimators can be trained together, also as a step of a `Pipeline`:
+    These estimators can be trained together, alone or as a step of a `Pipeline`:
     `AutoencoderTransformer` and `DenoisingAutoencoder` with dense layers, the squared error,
     ``alpha=0`` and float32. Other estimators are fitted one after the other. Large networks do not
     become faster.

@@ -30,7 +30,7 @@ def defined_at(cls: type, name: str) -> int:
 
 
 class TrainingSource(NamedTuple):
-    """Where a gradient takes its batches from, and how it is computed."""
+    """The training rows and the settings for the computation of gradients."""
 
     rows: Dataset  # in the network's units
     rng: Generator  # of corruption, sampled codes and random projections
