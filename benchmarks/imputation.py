@@ -194,7 +194,8 @@ def page(results: dict) -> str:
         "",
         "## Each set",
         "",
-        "The error of `AutoencoderImputer` divided by that of the best other imputer.",
+        "The tables have the error of `AutoencoderImputer` divided by that of the best other",
+        "imputer.",
     ]
     for rows in ROWS:
         lines += ["", f"{rows.capitalize()} rows:", "", *table_of_ratios(cases, rows)]

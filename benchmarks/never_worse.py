@@ -349,8 +349,8 @@ def against_plain(with_plain: list[dict]) -> str:
         for r in above
     )
     text = (
-        "- **Plain autoencoders** of similar size, of which the better one counts. The error is at "
-        f"most 1.05 times as high in {len(with_plain) - len(above)} of the {len(with_plain)} fits "
+        "- **Plain autoencoders** of similar size. The one with the lower error is used. The error is "
+        f"at most 1.05 times as high in {len(with_plain) - len(above)} of the {len(with_plain)} fits "
         "with this comparison"
     )
     text += f". The exception: {named}." if above else "."

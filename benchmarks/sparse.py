@@ -238,7 +238,8 @@ numbers explain.
   computed by orthogonal matching pursuit.
 - "PCA" has as many components as there are active units.
 - "topk", "batch_topk" and "l1" are `SparseAutoencoder` with 1024 units and this value of
-  `sparsity`. For "l1", the weight of the penalty was chosen so that about as many units are active.
+  `sparsity`. For "l1", the weight of the penalty was chosen so that about 16, 32 or 64 units are
+  active.
 - "topk, pursuit" is "topk" with `transform_max_iter=3`. It searches for better units after the
   encoder.
 - "dead" is the number of units that are never active.

@@ -193,8 +193,8 @@ SHARED_ATTRIBUTES = """
         The epoch whose weights were kept. Zero means that the model before training was kept, which
         is PCA by default.
     diagnosis_ : tuple of str
-        Possible problems of the fit, in plain words. Empty if none was found. With `partial_fit`,
-        columns without variance in the first batch.
+        Descriptions of possible problems of the fit. Empty if none was found. With `partial_fit`,
+        only columns without variance in the first batch are listed.
     network_ : torch.nn.Module
         The trained network. It has methods ``encode`` and ``decode`` for tensors in the units of
         `X`.
