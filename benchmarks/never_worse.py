@@ -349,9 +349,9 @@ def against_plain(with_plain: list[dict]) -> str:
         for r in above
     )
     text = (
-        "- **Plain autoencoders** of similar size. The one with the lower error is used. The error is "
-        f"at most 1.05 times as high in {len(with_plain) - len(above)} of the {len(with_plain)} fits "
-        "with this comparison"
+        "- **Plain autoencoders** of similar size. The one with the lower error is used. The error "
+        f"is at most 1.05 times as high in {len(with_plain) - len(above)} of the "
+        f"{len(with_plain)} fits with this comparison"
     )
     text += f". The exception: {named}." if above else "."
     return textwrap.fill(text, 100, subsequent_indent="  ")

@@ -233,7 +233,7 @@ def positive_integers(lengths: tuple[int, ...] = ()) -> Rule:
     Parameters
     ----------
     lengths : tuple of int, default=()
-        The allowed lengths of the sequence. () allows all.
+        The allowed lengths of the sequence. () allows all lengths.
 
     Returns
     -------

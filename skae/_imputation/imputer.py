@@ -46,7 +46,7 @@ MAX_FULL_COVARIANCE_COLUMNS = 128
 
 @dataclass(eq=False, repr=False)
 class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
-    """Imputation of missing values by an over-complete denoising autoencoder.
+    """Imputation of missing values by a Gaussian model and denoising networks.
 
     `fit` has three steps:
 
