@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from skae import DenoisingEnsemble
-from skae._outliers.denoisers import StandardRows
+from skae._outliers.denoisers import PreparedRows
 from skae._outliers.global_distances import QUANTILES, CentralGaussian, GlobalDistances
 
 
@@ -18,7 +18,7 @@ def rng(global_random_seed):
 
 
 def observed(x):
-    return StandardRows(x, torch.zeros_like(x, dtype=torch.bool), near=None)
+    return PreparedRows(x, torch.zeros_like(x, dtype=torch.bool), near=None)
 
 
 @pytest.mark.parametrize("shape", [(200, 5), (12, 30)])

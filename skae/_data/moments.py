@@ -29,6 +29,12 @@ class Moments(NamedTuple):
     rms_std: float  # root mean square of `std`, or 1 if all features are constant
     n_missing: int = 0  # missing entries, over all rows
 
+    @property
+    def scale(self) -> np.ndarray:
+        """Standard deviations; of constant features, the absolute value or 1, (n_features,)."""
+        size = np.where(self.mean == 0, 1.0, np.abs(self.mean))
+        return np.where(self.std > 0, self.std, size)
+
 
 class _ColumnMoments(NamedTuple):
     """Moments of some of the rows, from which those of all rows are computed."""

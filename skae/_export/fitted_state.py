@@ -242,6 +242,14 @@ STATE: dict[str, dict[str, Rule]] = {
         "initial_imputer_": estimator,
     },
     "AutoencoderOutlierDetector": {
+        "_known_outliers": all_of(
+            tuple,
+            either(
+                array("f", "n_features_in_"),
+                array("f", "n_terms", "n_features_in_"),
+                array("f", "n_of_error"),
+            ),
+        ),
         "estimator_": estimator,
         "held_out_scores_": array("f", "n_held_out_scores"),
         "offset_": number,
@@ -312,7 +320,7 @@ STATE: dict[str, dict[str, Rule]] = {
 
 
 # Attributes that not every fit sets.
-OPTIONAL = {"held_out_scores_"}
+OPTIONAL = {"held_out_scores_", "_known_outliers"}
 
 
 def rules_of(cls: type) -> dict[str, Rule]:

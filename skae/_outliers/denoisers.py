@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -103,7 +102,7 @@ def distances(x: Tensor, rows: Tensor) -> Distances:
     return Distances(squares.masked_fill_(squares <= rounding, torch.inf), rounding)
 
 
-class StandardRows(NamedTuple):
+class PreparedRows(NamedTuple):
     """A block of rows in standard units."""
 
     x: Tensor  # (n_rows, n_features), 0 where an entry is missing
@@ -128,13 +127,10 @@ class Denoisers(nn.Module):
     def __init__(self, networks: nn.Sequential, levels: tuple[float, ...], units: Moments):
         super().__init__()
         self.networks = networks
-        # Constant features are in units of their absolute value.
-        size = np.where(units.mean == 0, 1.0, np.abs(units.mean))
-        scale = np.where(units.std > 0, units.std, size)
         self.register_buffer("shift", torch.from_numpy(units.mean))
-        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("scale", torch.from_numpy(units.scale))
         self.register_buffer("levels", _column(levels))
-        self.register_buffer("error_scale", torch.ones(len(levels), 1, len(scale)).double())
+        self.register_buffer("error_scale", torch.ones(len(levels), 1, len(units.std)).double())
         self.register_buffer("stored_errors", torch.ones(len(levels), 0).double())
         self.posterior_means: PosteriorMeanDenoisers | None = None
         self.global_distances: GlobalDistances | None = None
@@ -161,7 +157,7 @@ class Denoisers(nn.Module):
         """Denoise standardised rows, (n_networks, n_rows, n_features)."""
         return self.networks(x / (1 + self.levels.square()).sqrt())  # noisy inputs of variance one
 
-    def denoise(self, rows: StandardRows) -> Tensor:
+    def denoise(self, rows: PreparedRows) -> Tensor:
         """Denoise rows by each denoiser, (n_denoisers, n_rows, n_features)."""
         by_networks = self.denoise_by_networks(rows.x)
         if self.posterior_means is None or rows.near is None:
@@ -172,12 +168,12 @@ class Denoisers(nn.Module):
         """Rows in standard units."""
         return (x - self.shift) / self.scale
 
-    def standard_rows(self, x: Tensor) -> StandardRows:
+    def standard_rows(self, x: Tensor) -> PreparedRows:
         """Rows in standard units, and their distances from the stored rows."""
         filled = self.standardize(x).nan_to_num()
         stored = self.posterior_means
         near = None if stored is None else distances(filled, stored.rows)
-        return StandardRows(filled, x.isnan(), near)
+        return PreparedRows(filled, x.isnan(), near)
 
     def offsets(self) -> Tensor:
         """The mean of each column in its standard deviations."""
@@ -216,7 +212,7 @@ class Denoisers(nn.Module):
         squares, errors = zip(*measured, strict=True)
         distances.calibrate(torch.cat(squares, 1), torch.cat(errors))
 
-    def _mean_errors(self, rows: StandardRows) -> Tensor:
+    def _mean_errors(self, rows: PreparedRows) -> Tensor:
         """Contributions of features to the mean error of the denoisers, (n_rows, n_features)."""
         squares = self._squared_errors(rows, self.denoise(rows))
         error = squares.sum(2, keepdim=True).sqrt()
@@ -227,10 +223,10 @@ class Denoisers(nn.Module):
 
     def network_errors(self, x: Tensor) -> Tensor:
         """Root mean square of each network's residuals over their scale, (n_networks, n_rows)."""
-        rows = StandardRows(self.standardize(x).nan_to_num(), x.isnan(), None)
+        rows = PreparedRows(self.standardize(x).nan_to_num(), x.isnan(), None)
         return self._squared_errors(rows, self.denoise_by_networks(rows.x)).sum(2).sqrt()
 
-    def _squared_errors(self, rows: StandardRows, denoised: Tensor) -> Tensor:
+    def _squared_errors(self, rows: PreparedRows, denoised: Tensor) -> Tensor:
         """Squared relative errors over the number of observed features of a row.
 
         `denoised` are the rows by the first denoisers, any number of them.
@@ -248,7 +244,7 @@ class Denoisers(nn.Module):
         return (errors + LOCAL_ERROR_OFFSET) / (1 + LOCAL_ERROR_OFFSET)
 
 
-def _residual(rows: StandardRows, denoised: Tensor) -> Tensor:
+def _residual(rows: PreparedRows, denoised: Tensor) -> Tensor:
     return (rows.x - denoised).masked_fill(rows.is_missing, 0.0)
 
 

@@ -1,22 +1,20 @@
 """Outlier detection by reconstruction errors."""
 
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Self
 
 import numpy as np
-from sklearn.base import OutlierMixin, clone
+from sklearn.base import clone
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
-from .._data.dataset import Rows, observed_rows
-from .._data.fit_params import accepted_fit_params, fitting_part
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
-from .._data.torch_defaults import with_torch_defaults
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -31,19 +29,16 @@ from .._data.validation import (
     restore_on_error,
 )
 from .._nn.pickling import VersionPickleMixin
-from .._training.diagnostics import without_warnings
 from .denoising_ensemble import DenoisingEnsemble
-from .held_out import folds
+from .known_outliers import KnownOutliers, known_outliers
+from .outlier_scores import OutlierScores, Scorer, TrainingRows, fit_scores, held_out_scores
+from .thresholds import ThresholdMixin, threshold
 
 # Noise levels and training steps of the default ensemble if `fit` may see outliers, chosen with
 # `benchmarks/outliers.py`. With strong noise and few steps networks learn the outline of the rows,
 # and do not overfit to a few outliers.
 ROBUST_LEVELS, ROBUST_STEPS = (2.0, 3.0, 5.0), 100
 
-# The rounding error of scores, relative to the larger ones, and to the range of half of them.
-ROUNDING, MAX_ROUNDING = 1e-6, 1e-3
-
-Scorer: TypeAlias = BaseAutoencoder | DenoisingEnsemble
 SCORERS = (BaseAutoencoder, DenoisingEnsemble)
 
 
@@ -56,7 +51,7 @@ def _has_folds(detector: "AutoencoderOutlierDetector") -> bool:
 
 
 @dataclass(eq=False, repr=False)
-class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
+class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     """Outlier detection by the reconstruction error of an autoencoder.
 
     The reconstruction error of an autoencoder is small for rows that are similar to most training
@@ -68,6 +63,24 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
     These formulas are for an autoencoder with the squared error. With other losses, the
     contribution of a feature is its negative loss. The default estimator is a
     :class:`DenoisingEnsemble`, which divides the error of each feature by a typical error.
+
+    If some outliers are known, the autoencoder is fitted to the other rows, and a logistic
+    regression separates the known outliers from them. With z, the standardised features, and e, the
+    standardised logarithm of the error above, the score is::
+
+        score_samples(x) = -(a g(e) + sum over features j of (b_j g(z_j) + c_j |g(z_j)|))
+        g(t) = sign(t) log(1 + |t|)
+
+    Here ``f(x) = -score_samples(x) - g(e)`` is the logit of the regression, whose coefficients
+    minimise, for k known outliers and d features::
+
+        ((a - 1) / 2)^2 + |b|^2 + |c|^2 + 8 k / sqrt(2 d + 1) * (
+            mean over known outliers of log(1 + exp(-f - f_0))
+            + mean over other rows of log(1 + exp(f + f_0))
+        )
+
+    As the coefficients are near (1, 0, 0) if there are few known outliers, the score then depends
+    mostly on the error.
 
     As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
     -1 for outliers and 1 for inliers. PyOD has the opposite sign.
@@ -168,8 +181,10 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Training rows. NaN marks missing values. Rows without any value are left out.
-        y : ignored
-            Present by scikit-learn's convention.
+        y : array-like of shape (n_samples,), default=None
+            Labels of the rows: -1 for known outliers, 1 for inliers, and 0 for unknown rows. The
+            latter two have the same effect. Values of other kinds are ignored, by scikit-learn's
+            convention.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the machine of each row. An autoencoder
             holds out rows with equal labels together. Not used by a :class:`DenoisingEnsemble`.
@@ -188,18 +203,24 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             X = validate_rows(self, X, reset=True, ensure_min_samples=2)
+            is_outlier = known_outliers(y, X.shape[0])
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
-            X, groups = _rows_with_entries(X, groups)
-            self.__dict__.pop("held_out_scores_", None)
-            unfitted = self._new_estimator()
-            self.estimator_ = self._fitted(unfitted, X, groups)
+            rows = TrainingRows(X, groups, is_outlier).with_entries()
+            for name in ("held_out_scores_", "_known_outliers"):
+                self.__dict__.pop(name, None)
+            is_clean = self._is_robust() or (self.novelty != "auto" and bool(self.novelty))
+            fit = partial(fit_scores, self._new_estimator(), self.random_state, is_clean)
+            fitted = fit(rows)
+            self.estimator_ = fitted.estimator
+            if fitted.known is not None:
+                self._known_outliers = tuple(fitted.known)
             if self.cv is None:
-                scores = _scores(self.estimator_, X)
+                scores = fitted.of(rows.others().X)
             else:
-                scores = np.sort(self._held_out(unfitted, X, groups, self.cv))
+                scores = np.sort(held_out_scores(fit, rows, self.cv))
                 self.held_out_scores_ = scores
-            self.offset_ = _offset(scores, self.contamination)
+            self.offset_ = threshold(scores, self.contamination)
             check_finite_results(self)
         return self
 
@@ -217,7 +238,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             The sum of the `feature_contributions` of each row, in float64.
         """
         check_is_fitted(self)
-        return _scores(self.estimator_, validate_rows(self, X, reset=False))
+        return self._scores.of(validate_rows(self, X, reset=False))
 
     def feature_contributions(self, X) -> np.ndarray:
         """Contribution of each feature to the score of a row; outliers have low values.
@@ -233,7 +254,7 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
             The contributions, in float64. The sum over the features is the score of the row.
         """
         check_is_fitted(self)
-        return _contributions(self.estimator_, validate_rows(self, X, reset=False))
+        return self._scores.contributions(validate_rows(self, X, reset=False))
 
     @available_if(_has_folds)
     def p_values(self, X) -> np.ndarray:
@@ -263,40 +284,6 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         n_lower = np.searchsorted(held_out, self.score_samples(X), side="right")
         return (1 + n_lower) / (1 + len(held_out))
 
-    def decision_function(self, X) -> np.ndarray:
-        """Score of each row above the threshold.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,)
-            ``score_samples(X) - offset_``; negative for outliers.
-        """
-        return self.score_samples(X) - self.offset_
-
-    if TYPE_CHECKING:  # scikit-learn's method has no annotations
-
-        def fit_predict(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
-
-    def predict(self, X) -> np.ndarray:
-        """Classify rows as inliers or outliers.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix of shape (n_samples, n_features)
-            Rows, those of `fit` or new ones.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            1 for inliers, -1 for outliers.
-        """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
-
     def _new_estimator(self) -> Scorer:
         """An unfitted autoencoder, by the parameters."""
         estimator: Scorer
@@ -317,77 +304,13 @@ class AutoencoderOutlierDetector(OutlierMixin, VersionPickleMixin):
         """Whether the estimator is one that is hardly changed by outliers in `fit`."""
         return self.novelty == "auto" and self.estimator is None
 
-    def _fitted(self, unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:
-        """An autoencoder that is fitted to `X`, or at last to the half with the highest scores."""
-        if self._is_robust() or (self.novelty != "auto" and self.novelty):
-            return _fit(clone(unfitted), X, groups)
-        with without_warnings():
-            first = _fit(clone(unfitted), X, groups)
-        inliers = _concentration_step(_scores(first, X))
-        own_groups = None if groups is None else groups[inliers]
-        with fitting_part(len(inliers), X.shape[0], "those with the highest scores"):
-            return _fit(clone(unfitted), X[inliers], own_groups)
-
-    def _held_out(
-        self, unfitted: Scorer, X: Rows, groups: np.ndarray | None, n_folds: int
-    ) -> np.ndarray:
-        """Scores of rows by autoencoders that are not fitted to them, (n_samples,)."""
-        scores = np.empty(X.shape[0])
-        for fitted, held_out in folds(X, groups, n_folds):
-            own_groups = None if groups is None else groups[fitted]
-            with (
-                fitting_part(len(fitted), X.shape[0], "those of all folds but one"),
-                without_warnings(),
-            ):
-                part = self._fitted(unfitted, X[fitted], own_groups)
-            scores[held_out] = _scores(part, X[held_out])
-        return scores
+    @property
+    def _scores(self) -> OutlierScores:
+        known = getattr(self, "_known_outliers", None)
+        return OutlierScores(self.estimator_, known and KnownOutliers(*known))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         estimator = self.estimator if isinstance(self.estimator, SCORERS) else DenoisingEnsemble()
         tags.input_tags = get_tags(estimator).input_tags
         return tags
-
-
-@with_torch_defaults
-def _contributions(estimator: Scorer, X: Rows) -> np.ndarray:
-    # In float64: in float32 the square of 1e-25 is zero, and that of 1e25 is infinite.
-    return estimator._feature_scores(X, precise=True)
-
-
-def _scores(estimator: Scorer, X: Rows) -> np.ndarray:
-    return _contributions(estimator, X).sum(axis=1)
-
-
-def _rows_with_entries(X: Rows, groups: np.ndarray | None) -> tuple[Rows, np.ndarray | None]:
-    """The rows that are not missing as a whole: the others would be those with the least error."""
-    observed = observed_rows(X)
-    if observed.all() or not observed.any():  # of no row at all `fit` of the estimator says so
-        return X, groups
-    return X[observed], None if groups is None else groups[observed]
-
-
-def _fit(unfitted: Scorer, X: Rows, groups: np.ndarray | None) -> Scorer:
-    return unfitted.fit(X, **accepted_fit_params(unfitted, groups=groups))
-
-
-def _concentration_step(scores: np.ndarray) -> np.ndarray:
-    """Indices of the half of the rows with the highest scores, at least two rows."""
-    n_rows = max((len(scores) + 1) // 2, 2)
-    return np.sort(np.argsort(-scores, kind="stable")[:n_rows])
-
-
-def _offset(scores: np.ndarray, contamination: float | str) -> float:
-    """The score below which rows are outliers, less what rounding may change.
-
-    The score of a row that is repeated often can be the threshold: neither the precision of the
-    row nor the number of rows in a call may decide whether it is an outlier.
-    """
-    lower, upper = np.percentile(scores, [25, 75])
-    rounding = ROUNDING * np.percentile(np.abs(scores), 99, method="lower")
-    if upper > lower:
-        rounding = min(rounding, MAX_ROUNDING * (upper - lower))
-    if not isinstance(contamination, str):
-        return float(np.percentile(scores, 100 * contamination) - rounding)
-    return float(lower - 1.5 * (upper - lower) - rounding)

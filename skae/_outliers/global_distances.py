@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .denoisers import Distances, StandardRows, distances
+from .denoisers import Distances, PreparedRows, distances
 
 # The share of the rows that `CentralGaussian` is fitted to.
 CENTRAL_SHARE = 0.5
@@ -103,7 +103,7 @@ class GlobalDistances(nn.Module):
             self.register_buffer(name, rows.new_ones(2, 1))
         self.register_buffer("error_offset", rows.new_zeros(1, 1))
 
-    def squares(self, rows: StandardRows) -> Tensor:
+    def squares(self, rows: PreparedRows) -> Tensor:
         """Parts of the features in both squared distances, (2, n_rows, n_features)."""
         if rows.near is None:
             near = distances(rows.x, self.rows)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skae._outliers.held_out import folds
+from skae._outliers.thresholds import folds
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])

@@ -1,0 +1,119 @@
+"""Scores that a few known outliers improve: a logistic regression on the features of a row."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from .._data.dataset import Rows, dense_block, row_blocks
+from .._data.moments import moments
+from .._data.user_warnings import warn_user
+
+OUTLIER, UNKNOWN, INLIER = -1, 0, 1
+# Weight of the likelihood of one known outlier, for one feature. Mean AUROC over 31 data sets with
+# 1, 5 and 10 known outliers: 83.4, 87.5, 88.0 at 2; 84.0, 88.2, 88.9 at 4; 83.8, 88.4, 89.4 at 16,
+# where more sets are worse than without labels.
+STRENGTH = 4.0
+# The error enters as a feature of this standard deviation: it is a better one than the others.
+ERROR_STD = 2.0
+# At most so many other rows, and so many of their numbers, take part in the regression.
+MAX_OTHERS, MAX_NUMBERS = 10_000, 20_000_000
+# The share of a typical error that is added to all before the logarithm.
+OFFSET_SHARE = 0.1
+
+
+def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
+    """Whether each row is a known outlier; None if `y` has no labels of outliers.
+
+    Other values are targets that `fit` ignores by convention.
+    """
+    labels = np.asarray(y)
+    if y is None or labels.dtype.kind not in "if" or labels.ndim != 1:
+        return None
+    if not np.isin(labels, [OUTLIER, UNKNOWN, INLIER]).all():
+        return None
+    is_outlier = labels == OUTLIER
+    if not is_outlier.any():
+        if (labels == INLIER).any():
+            warn_user(
+                "`y` has no effect, since it contains no outlier: in `y`, -1 is an outlier, 1 an "
+                "inlier, and 0 an unknown row.",
+                UserWarning,
+            )
+        return None
+    if len(labels) != n_rows:
+        raise ValueError(f"`y` must have one label for each row of X: {n_rows}, got {len(labels)}")
+    if n_rows - is_outlier.sum() < 2:
+        raise ValueError(
+            "`y` must be -1 (outlier) for all rows of X but two at most, got "
+            f"{is_outlier.sum()} of {n_rows} rows"
+        )
+    return is_outlier
+
+
+class KnownOutliers(NamedTuple):
+    """What known outliers add to scores; see `AutoencoderOutlierDetector` for the formula."""
+
+    mean: np.ndarray  # (n_features,), of the training rows
+    scale: np.ndarray  # (n_features,)
+    coef: np.ndarray  # (2, n_features), of the terms of the features
+    # What is added to errors, the median and spread of their logarithm, and its coefficient, (4,).
+    by_error: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, X: Rows, errors: np.ndarray, is_outlier: np.ndarray, rng: np.random.RandomState
+    ) -> "KnownOutliers":
+        """From the error of each row and whether it is a known outlier."""
+        n_most = max(min(MAX_OTHERS, MAX_NUMBERS // X.shape[1]), 1)
+        others = rng.permutation(np.flatnonzero(~is_outlier))[:n_most]
+        units, log_errors = moments(X), np.log(errors[others] + _offset(errors[others]))
+        lower, median, upper = np.percentile(log_errors, [25, 50, 75])
+        spread = (upper - lower) / 1.35 or 1.0  # the standard deviation of a normal distribution
+        new = cls(
+            units.mean,
+            units.scale,
+            np.zeros((2, X.shape[1])),
+            np.array([_offset(errors[others]), median, spread, 1.0]),
+        )
+        index = np.append(np.flatnonzero(is_outlier), others)
+        n_outliers = len(index) - len(others)
+        terms = new._terms(dense_block(X, index)).reshape(len(index), -1)
+        terms = np.c_[terms, ERROR_STD * new._log_error(errors[index])]
+        strength = STRENGTH * n_outliers / np.sqrt(terms.shape[1])
+        model = LogisticRegression(
+            C=2 * strength / len(index), class_weight="balanced", max_iter=1000
+        )
+        coef = model.fit(terms, np.arange(len(index)) < n_outliers).coef_[0]
+        by_error = np.append(new.by_error[:3], 1 + ERROR_STD * coef[-1])
+        return new._replace(coef=coef[:-1].reshape(2, -1), by_error=by_error)
+
+    def contributions(self, X: Rows, contributions: np.ndarray) -> np.ndarray:
+        """Contributions of features to the score, from those to the error, which are negative."""
+        result = np.empty_like(contributions)
+        for rows in row_blocks(X):
+            x, parts = dense_block(X, rows), -contributions[rows]
+            is_observed = ~np.isnan(x)
+            errors = parts.sum(axis=1, keepdims=True)
+            equal = is_observed / np.maximum(is_observed.sum(axis=1, keepdims=True), 1)
+            share = np.divide(parts, errors, out=equal, where=errors > 0)
+            by_error = self.by_error[3] * self._log_error(errors) * share
+            result[rows] = -(self._terms(x) * self.coef).sum(axis=1) - by_error
+        return result
+
+    def _terms(self, x: np.ndarray) -> np.ndarray:
+        """Functions of the features, (n_rows, 2, n_features)."""
+        with np.errstate(over="ignore"):
+            standard = (x.astype(np.float64) - self.mean) / self.scale
+        standard = np.nan_to_num(standard)
+        size = np.log1p(np.abs(standard))
+        return np.stack([np.sign(standard) * size, size], axis=1)
+
+    def _log_error(self, errors: np.ndarray) -> np.ndarray:
+        offset, median, spread, _ = self.by_error
+        standard = (np.log(errors + offset) - median) / spread
+        return np.sign(standard) * np.log1p(np.abs(standard))
+
+
+def _offset(errors: np.ndarray) -> float:
+    return max(OFFSET_SHARE * float(np.median(errors)), np.finfo(float).tiny)

@@ -1,0 +1,134 @@
+"""Training rows of an outlier detector, and the scores of an autoencoder that is fitted to them."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from .._autoencoders.base import BaseAutoencoder
+from .._data.dataset import Rows, observed_rows, row_blocks
+from .._data.fit_params import accepted_fit_params, fitting_part
+from .._data.torch_defaults import with_torch_defaults
+from .._training.diagnostics import without_warnings
+from .denoising_ensemble import DenoisingEnsemble
+from .known_outliers import KnownOutliers
+from .thresholds import folds
+
+Scorer: TypeAlias = BaseAutoencoder | DenoisingEnsemble
+
+
+class OutlierScores(NamedTuple):
+    """Scores of rows by an autoencoder, and by known outliers, if there are any."""
+
+    estimator: Scorer
+    known: KnownOutliers | None = None
+
+    @classmethod
+    def fit(cls, unfitted: Scorer, rows: "TrainingRows") -> "OutlierScores":
+        """Scores by an autoencoder alone."""
+        params = accepted_fit_params(unfitted, groups=rows.groups)
+        return cls(unfitted.fit(rows.X, **params))
+
+    @with_torch_defaults
+    def contributions(self, X: Rows) -> np.ndarray:
+        """Contribution of each feature to the score of a row, (n_samples, n_features)."""
+        # In float64: in float32 the square of 1e-25 is zero, and that of 1e25 is infinite.
+        contributions = self.estimator._feature_scores(X, precise=True)
+        return contributions if self.known is None else self.known.contributions(X, contributions)
+
+    def of(self, X: Rows) -> np.ndarray:
+        """The score of each row, (n_samples,)."""
+        blocks = [self.contributions(X[rows]).sum(axis=1) for rows in row_blocks(X, times=8)]
+        return np.concatenate([np.zeros(0), *blocks])
+
+
+class TrainingRows(NamedTuple):
+    """Rows, their groups, and whether each is a known outlier; None if there are none."""
+
+    X: Rows
+    groups: np.ndarray | None
+    is_outlier: np.ndarray | None
+
+    @property
+    def n(self) -> int:
+        return self.X.shape[0]
+
+    def take(self, index: np.ndarray) -> "TrainingRows":
+        """Some of the rows."""
+        groups, is_outlier = (None if a is None else a[index] for a in self[1:])
+        return TrainingRows(self.X[index], groups, is_outlier)
+
+    def with_entries(self) -> "TrainingRows":
+        """The rows that are not missing as a whole: the others would have the least error."""
+        observed = observed_rows(self.X)
+        if observed.all() or not observed.any():  # of no row at all `fit` of the estimator says so
+            return self
+        return self.take(observed)
+
+    def others(self) -> "TrainingRows":
+        """The rows that are not known outliers."""
+        return self if self.is_outlier is None else self.take(~self.is_outlier)
+
+    def without(self, held_out: np.ndarray) -> "TrainingRows":
+        """All rows without some of `others`."""
+        if self.is_outlier is None:
+            kept = np.ones(self.n, dtype=bool)
+            kept[held_out] = False
+        else:
+            kept = self.is_outlier.copy()
+            kept[np.delete(np.flatnonzero(~kept), held_out)] = True
+        return self.take(np.flatnonzero(kept))
+
+
+def fit_scores(
+    unfitted: Scorer,
+    random_state: int | np.random.RandomState | None,
+    has_no_outliers: bool,
+    rows: TrainingRows,
+) -> OutlierScores:
+    """Scores by an autoencoder that is fitted to the rows but known outliers, and by the latter.
+
+    Unless the rows are to be taken as inliers, it is fitted again to the half with the highest
+    scores.
+    """
+    others = rows.others()
+    if has_no_outliers:
+        scores = OutlierScores.fit(clone(unfitted), others)
+    else:
+        with without_warnings():
+            first = OutlierScores.fit(clone(unfitted), others)
+        half = others.take(concentration_step(first.of(others.X)))
+        with fitting_part(half.n, others.n, "those with the highest scores"):
+            scores = OutlierScores.fit(clone(unfitted), half)
+    if rows.is_outlier is None:
+        return scores
+    rng = check_random_state(random_state)
+    known = KnownOutliers.fit(rows.X, -scores.of(rows.X), rows.is_outlier, rng)
+    return scores._replace(known=known)
+
+
+def held_out_scores(
+    fit: Callable[[TrainingRows], OutlierScores], rows: TrainingRows, n_folds: int
+) -> np.ndarray:
+    """Scores of rows by autoencoders that are not fitted to them, (n_samples,).
+
+    Known outliers take part in each fit, and have no scores.
+    """
+    others = rows.others()
+    scores = np.empty(others.n)
+    for fitted, held_out in folds(others.X, others.groups, n_folds):
+        with (
+            fitting_part(len(fitted), others.n, "those of all folds but one"),
+            without_warnings(),
+        ):
+            part = fit(rows.without(held_out))
+        scores[held_out] = part.of(others.X[held_out])
+    return scores
+
+
+def concentration_step(scores: np.ndarray) -> np.ndarray:
+    """Indices of the half of the rows with the highest scores, at least two rows."""
+    n_rows = max((len(scores) + 1) // 2, 2)
+    return np.sort(np.argsort(-scores, kind="stable")[:n_rows])

@@ -1,0 +1,176 @@
+"""Scores that a few known outliers improve."""
+
+import pickle
+
+import numpy as np
+import pytest
+from conftest import make_small
+from scipy import sparse
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer, DenoisingEnsemble, load, save
+from skae._outliers.known_outliers import ERROR_STD, STRENGTH, KnownOutliers, known_outliers
+
+
+@pytest.fixture
+def rng(global_random_seed):
+    return np.random.RandomState(global_random_seed)
+
+
+@pytest.fixture
+def detector(global_random_seed):
+    ensemble = DenoisingEnsemble(n_steps=20, hidden_layer_sizes=(16,))
+    return AutoencoderOutlierDetector(ensemble, novelty=True, random_state=global_random_seed)
+
+
+@pytest.fixture
+def labelled(rng):
+    """Rows, and labels; the last ten rows are outliers in their first feature, five are known."""
+    X = rng.normal(size=(150, 5))
+    X[140:, 0] += 2.5
+    y = np.zeros(150, dtype=int)
+    y[145:], y[:20] = -1, 1
+    return X, y
+
+
+def g(t):
+    return np.sign(t) * np.log1p(np.abs(t))
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "sparse", "missing"])
+@pytest.mark.parametrize("estimator", [None, AutoencoderTransformer])
+def test_contributions_add_up_to_the_score(kind, estimator, detector, labelled):
+    X, y = labelled
+    if estimator is not None:
+        detector = clone(detector).set_params(estimator=make_small(estimator, max_iter=2))
+    X = (
+        sparse.csr_array(X)
+        if kind == "sparse"
+        else X.astype(X.dtype if kind == "missing" else kind)
+    )
+    if kind == "missing":
+        X[:100:7, 1] = np.nan
+    fitted = detector.fit(X, y)
+    contributions = fitted.feature_contributions(X)
+    np.testing.assert_allclose(contributions.sum(axis=1), fitted.score_samples(X), atol=1e-9)
+    if kind == "missing":
+        assert fitted.score_samples(np.full((1, 5), np.nan)) == 0
+        assert not contributions[np.isnan(X)].any()
+
+
+def test_scores_are_those_of_the_formula_and_minimise_the_objective(detector, labelled):
+    X, y = labelled
+    fitted = detector.fit(X, y)
+    is_outlier = y == -1
+    errors = -clone(detector).fit(X[~is_outlier]).score_samples(X)
+    log_errors = np.log(errors + 0.1 * np.median(errors[~is_outlier]))
+    lower, median, upper = np.percentile(log_errors[~is_outlier], [25, 50, 75])
+    e, z = g((log_errors - median) / ((upper - lower) / 1.35)), g((X - X.mean(0)) / X.std(0))
+    known = KnownOutliers(*fitted._known_outliers)
+    (b, c), a = known.coef, known.by_error[3]
+    expected = -(a * e + z @ b + np.abs(z) @ c)
+    np.testing.assert_allclose(fitted.score_samples(X), expected)
+    # The gradient of the objective is zero, for one offset.
+    terms = np.c_[z, np.abs(z), ERROR_STD * e]
+    w = np.r_[b, c, (a - 1) / ERROR_STD]
+    strength = STRENGTH * 5 / np.sqrt(11)
+
+    def gradient(offset):
+        probability = expit(terms @ w + offset)
+        return (probability - is_outlier) / np.where(is_outlier, 5, 145)
+
+    low, high = -50.0, 50.0
+    for _ in range(100):  # bisection: the gradient by the offset increases
+        middle = (low + high) / 2
+        low, high = (middle, high) if gradient(middle).sum() < 0 else (low, middle)
+    np.testing.assert_allclose(w + strength * terms.T @ gradient(low), 0, atol=1e-2)
+
+
+def test_known_outliers_help_to_find_similar_ones(rng, global_random_seed):
+    def draw(n_rows):
+        X = rng.normal(size=(n_rows, 8))
+        X[::10, 2] += 2
+        return X, np.arange(n_rows) % 10 == 0
+
+    (X, is_outlier), (new, is_new_outlier) = draw(400), draw(1000)
+    y = np.zeros(400)
+    y[np.flatnonzero(is_outlier)[:10]] = -1
+    detector = AutoencoderOutlierDetector(
+        DenoisingEnsemble(n_steps=50), random_state=global_random_seed
+    )
+    areas = [
+        roc_auc_score(is_new_outlier, -detector.fit(X, labels).score_samples(new))
+        for labels in (None, y)
+    ]
+    assert areas[1] > areas[0] + 0.1
+
+
+def test_the_autoencoder_is_not_fitted_to_known_outliers(detector, labelled):
+    X, y = labelled
+    by_labels = clone(detector).fit(X, y).estimator_
+    without = clone(detector).fit(X[y != -1]).estimator_
+    np.testing.assert_array_equal(by_labels.score_samples(X), without.score_samples(X))
+
+
+def test_scores_do_not_depend_on_units(detector, labelled, rng):
+    X, y = labelled
+    units, shift = 10.0 ** rng.randint(-3, 4, size=5), rng.normal(size=5)
+    expected = detector.fit(X, y).score_samples(X)
+    got = detector.fit(X * units + shift, y).score_samples(X * units + shift)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("y", [np.zeros(150), np.arange(150) % 3, np.full(150, "a"), [0.5] * 150])
+def test_other_targets_have_no_effect(y, detector, labelled):
+    X, _ = labelled
+    expected = detector.fit(X).score_samples(X)
+    np.testing.assert_array_equal(detector.fit(X, y).score_samples(X), expected)
+
+
+def test_labels_without_outlier_warn():
+    with pytest.warns(UserWarning, match="`y` has no effect, since it contains no outlier"):
+        assert known_outliers([0, 1, 0], 3) is None
+
+
+def test_wrong_labels_raise(detector, labelled):
+    X, y = labelled
+    with pytest.raises(ValueError, match="`y` must have one label for each row of X: 150, got 149"):
+        detector.fit(X, y[1:])
+    with pytest.raises(ValueError, match="but two at most, got 149 of 150 rows"):
+        detector.fit(X, np.r_[1, np.full(149, -1)])
+
+
+def test_known_outliers_are_in_no_threshold(detector, labelled):
+    X, y = labelled
+    fitted = clone(detector).set_params(contamination=0.2).fit(X, y)
+    assert (fitted.score_samples(X[y != -1]) < fitted.offset_).sum() == 29
+    held_out = clone(detector).set_params(cv=3).fit(X, y)
+    assert len(held_out.held_out_scores_) == 145
+    assert np.median(held_out.p_values(X[y == -1])) < 0.2
+    labels = clone(detector).fit_predict(X, y)
+    np.testing.assert_array_equal(labels, clone(detector).fit(X, y).predict(X))
+
+
+def test_far_rows_have_finite_scores(detector, labelled):
+    X, y = labelled
+    fitted = detector.fit(X, y)
+    far = np.array([[1e300] * 5, [-1e-300] * 5, [np.finfo(float).max] * 5])
+    assert np.isfinite(fitted.score_samples(far)).all()
+    assert np.isfinite(
+        detector.fit(np.ones((20, 3)), np.r_[-1, np.ones(19)]).score_samples(X[:, :3])
+    ).all()
+
+
+def test_known_outliers_are_in_files_and_pickles_and_forgotten_by_the_next_fit(
+    detector, labelled, tmp_path
+):
+    X, y = labelled
+    fitted = detector.fit(X, y)
+    expected = fitted.score_samples(X)
+    save(fitted, tmp_path / "detector.skae")
+    for other in (load(tmp_path / "detector.skae"), pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(other.score_samples(X), expected)
+    again, new = fitted.fit(X), clone(detector).fit(X)
+    np.testing.assert_array_equal(again.score_samples(X), new.score_samples(X))
