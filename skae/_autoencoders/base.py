@@ -255,7 +255,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         The first call computes the principal components and the scales of the inputs, so the first
         batch should be typical of the data. It needs at least `n_components` rows. No rows are held
         out. The learning rate decays with the number of steps. The state of the optimiser is kept
-        between calls, but not in pickles.
+        between calls with the same `solver`, but not in pickles.
 
         Parameters
         ----------

@@ -161,11 +161,16 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The state with which a later optimiser continues."""
-        return {"solver": self._solver.state, "n_steps": self.n_steps}
+        return {"name": self.solver, "solver": self._solver.state, "n_steps": self.n_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the state of another optimiser."""
-        self._solver.state = {name: value.clone() for name, value in state["solver"].items()}
+        """Continue from the state of another optimiser, unless it is of another solver."""
+        if state["name"] != self.solver:
+            return
+        self._solver.state = {
+            name: value.to(self.weights.device, copy=True)
+            for name, value in state["solver"].items()
+        }
         self.n_steps = state["n_steps"]
 
     def state(self) -> dict[str, Tensor]:
