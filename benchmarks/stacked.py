@@ -91,9 +91,9 @@ to end"). Layer-wise pretraining trains each hidden layer for the number of epoc
 then the whole network for the same number of epochs. End-to-end training has so many epochs that it
 takes about the same processor time.
 
-The data are {rows:,} images. The network has hidden layers of 500, 250 and 120 units and 30
-components. The error is the squared error of test images divided by that of PCA with 30 components,
-so PCA has the error 1.
+The data are {rows:,} images of MNIST or of Fashion-MNIST. The network has hidden layers of 500, 250
+and 120 units and 30 components. The error is the squared error of test images divided by that of
+PCA with 30 components, so PCA has the error 1.
 
     python benchmarks/stacked.py
 

@@ -12,7 +12,7 @@ worse.
 """
 
 # %%
-# Eight components for each image. Each run has another seed for the reducer and for k-means.
+# The reducers have eight components. In each run, the reducer and k-means have another seed.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -63,7 +63,7 @@ for name, values in scores.items():
     print(f"  {name:<22}" + "".join(f"{cell:>31}" for cell in cells))
 
 # %%
-# Each dot is one seed.
+# The bars are means over the seeds, and each dot is the value for one seed.
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
 figure.suptitle("Agreement of ten clusters with the ten digits (1 is perfect)")

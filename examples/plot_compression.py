@@ -59,7 +59,7 @@ class CosineTransform(TransformerMixin, BaseEstimator):
 
 
 # %%
-# Sender and receiver. Codes are rounded to 256 levels between the minimum and the maximum of the
+# The sender rounds codes to 256 levels between the minimum and the maximum of the
 # training images.
 
 
@@ -123,7 +123,7 @@ for name, values in errors.items():
     print(f"  {name:<18}" + "".join(f"{100 * value:>7.1f}" for value in values))
 
 # %%
-# One unseen digit of each class, sent in four bytes.
+# The figure shows the errors, and one unseen digit of each class that was sent in four bytes.
 
 figure = plt.figure(figsize=(9, 3.6), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])

@@ -68,7 +68,7 @@ for name, reconstructed in list(rows.items())[1:]:
     print(f"  {name:<22}{decibels(reconstructed):5.1f}")
 
 # %%
-# The first unseen digit of each class.
+# The figure shows the first unseen digit of each class.
 
 selected = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
 figure, axes = plt.subplots(len(rows), 10, figsize=(8, 4.2), layout="constrained")

@@ -33,9 +33,9 @@ print(f"  8 principal components  {pca_share:.1%}")
 print(f"atoms that no training digit uses: {len(coder.dead_components_)}")
 
 # %%
-# The most frequently used atoms, and four unseen digits as sums of atoms times their codes. Red is
-# darker than the mean, blue is lighter. The terms have another colour scale than the sums, because
-# they are smaller.
+# The figure shows the most frequently used atoms, and four unseen digits as sums of atoms times
+# their codes. Red is darker than the mean, blue is lighter. The terms are smaller than the sums, so
+# they have another colour scale.
 
 figure = plt.figure(figsize=(8, 7.2), layout="constrained")
 top, bottom = figure.subfigures(2, 1, height_ratios=[3, 5])

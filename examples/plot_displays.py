@@ -8,8 +8,8 @@ code, and the components. Three of them also draw PCA for comparison.
 """
 
 # %%
-# An autoencoder and PCA with 16 components. The unexplained variance of unseen digits is less than
-# half that of PCA.
+# An autoencoder and PCA are fitted with 16 components. The unexplained variance of unseen digits is
+# less than half that of PCA.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -51,13 +51,13 @@ LossCurveDisplay.from_estimator(autoencoder)
 plt.show()
 
 # %%
-# **Explained variance** of the first components.
+# **Explained variance.** The curves show the share of variance that the first components explain.
 
 ExplainedVarianceDisplay.from_estimator(autoencoder, X_train)
 plt.show()
 
 # %%
-# **Reconstructions** of unseen digits, with their differences from the originals.
+# **Reconstructions.** Unseen digits are compared with their reconstructions.
 
 ReconstructionDisplay.from_estimator(autoencoder, X_test, image_shape=(8, 8), baseline=pca)
 plt.show()
@@ -69,13 +69,13 @@ LatentTraversalDisplay.from_estimator(autoencoder, X_test, image_shape=(8, 8))
 plt.show()
 
 # %%
-# **Components**: the effect of a small change of each code at the mean.
+# **Components.** Each image shows the effect of a small change of one code at the mean.
 
 DictionaryDisplay.from_estimator(autoencoder, image_shape=(8, 8))
 plt.show()
 
 # %%
-# **Codes** of unseen digits, here of an autoencoder with two components.
+# **Codes.** For this plot, an autoencoder with two components is fitted.
 
 two = AutoencoderTransformer(n_components=2, random_state=0).fit(X_train)
 LatentSpaceDisplay.from_estimator(two, X_test, y_test)

@@ -56,7 +56,7 @@ for name, (label, _) in labels.items():
     print(f"  {label:<42}" + "".join(f"{mean:>7.1%}" for mean in accuracy[name].mean(axis=0)))
 
 # %%
-# The mean over the draws, and the range from minimum to maximum.
+# The lines are means over the draws, and the bands range from the minimum to the maximum.
 
 figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for name, (label, colour) in labels.items():

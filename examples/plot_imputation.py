@@ -27,7 +27,7 @@ holed = np.where(holes, np.nan, X)
 train, test = slice(0, 500), slice(500, 800)
 
 # %%
-# All imputers are fitted to the same images with holes, and impute others.
+# All imputers are fitted to the same images with holes, and impute other images.
 
 imputers = {
     "mean": SimpleImputer(),
@@ -44,7 +44,7 @@ for name, imputer in imputers.items():
 rows["original"] = X[test]
 
 # %%
-# The first unseen digit of each class. The hole is marked in orange.
+# The figure shows the first unseen digit of each class. The hole is marked in orange.
 
 selected = [np.flatnonzero(y[test] == digit)[0] for digit in range(10)]
 figure, axes = plt.subplots(len(rows), 10, figsize=(8, 4.4), layout="constrained")

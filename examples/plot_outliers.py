@@ -43,8 +43,8 @@ print(f"area under the ROC curve: {area:.3f}")
 print(f"lowest contribution within the damage: {found:.0%} of damaged digits")
 
 # %%
-# The first damaged digit of each class, and the contribution of each pixel to its score. The damage
-# is within the frame.
+# The figure shows the first damaged digit of each class, and the contribution of each pixel to its
+# score. The damage is within the frame.
 
 selected = [damaged[y_test[damaged] == digit][0] for digit in range(10)]
 figure, axes = plt.subplots(2, 10, figsize=(8, 2.4), layout="constrained")

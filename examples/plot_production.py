@@ -14,8 +14,8 @@ writes ``rows.csv``, ``reducer.skae`` and ``pipeline.onnx`` to the current direc
 """
 
 # %%
-# The CSV file: scikit-learn's breast cancer data, with two columns converted to categories and a
-# twentieth of the cells removed.
+# The CSV file contains the breast cancer data of scikit-learn. Two columns are converted to
+# categories, and 5 % of the values are removed.
 
 import json
 from pathlib import Path
@@ -61,8 +61,8 @@ print(f"{len(table)} rows, {len(numbers)} columns of numbers, {len(texts)} of ca
 print(f"{n_gaps} cells are missing; the test set has {len(X_test)} rows")
 
 # %%
-# The pipeline, with the autoencoder, with PCA and without a reduction. A grid search on the
-# training rows chooses the number of components.
+# The pipeline is fitted with the autoencoder, with PCA and without a reduction. A grid search on
+# the training rows chooses the number of components.
 
 columns = ColumnTransformer(
     [
@@ -142,7 +142,7 @@ print(f"the same with {numbers[0]} missing and {texts[-1]} unknown")
 print("  response:", serve(unusual))
 
 # %%
-# Accuracy by number of columns, from the grid search.
+# The figure shows the accuracy in the grid search by the number of columns.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for name, style, shift in (("autoencoder", "o-C0", 0.985), ("PCA", "s--C1", 1.015)):

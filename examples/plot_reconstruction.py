@@ -26,7 +26,7 @@ noisy = X + np.random.RandomState(0).normal(scale=5, size=X.shape)
 train, test = train_test_split(np.arange(len(X)), test_size=0.3, stratify=y, random_state=0)
 
 # %%
-# The classifier with and without a denoising step.
+# The classifier is fitted with and without a denoising step.
 
 denoiser = DenoisingAutoencoder(16, corruption_level=1.5, alpha=1.0, random_state=0)
 denoisers = {
@@ -43,7 +43,7 @@ for name, step in denoisers.items():
     rows[f"{name}\naccuracy {accuracy:.1%}"] = pipeline[:-1].transform(noisy[test])
 
 # %%
-# The input of the classifier: the first unseen digit of each class.
+# The figure shows inputs of the classifier, for the first unseen digit of each class.
 
 selected = [np.flatnonzero(y[test] == digit)[0] for digit in range(10)]
 figure, axes = plt.subplots(len(rows), 10, figsize=(8, 3.6), layout="constrained")

@@ -53,7 +53,7 @@ for name, images in drawn.items():
     print(f"  from a digit to an image of {name}  {distance(X, images):.3f}")
 
 # %%
-# Left: images drawn from the prior. Right: four interpolations between two digits.
+# Left: images that are decoded from random codes. Right: four interpolations between two digits.
 
 figure = plt.figure(figsize=(8, 4.3), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.1])

@@ -8,8 +8,8 @@ eight principal components, the classes are mixed more.
 """
 
 # %%
-# PCA and the autoencoder are fitted to most of the digits, without labels. The maps are of 500
-# others.
+# PCA and the autoencoder are fitted to most of the digits, without labels. The maps show the 500
+# other digits.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -32,8 +32,8 @@ inputs = {
 maps = {name: TSNE(random_state=0).fit_transform(points) for name, points in inputs.items()}
 
 # %%
-# The separation of the classes: the share of digits whose class is that of the majority of their
-# five nearest neighbours.
+# The separation of the classes is measured by the share of digits whose class is that of most of
+# their five nearest neighbours.
 
 
 def accuracy(points):
