@@ -1,4 +1,4 @@
-"""The deep autoencoder of Hinton and Salakhutdinov (784-1000-500-250-30 units) on MNIST.
+"""The deep autoencoder of Hinton and Salakhutdinov (784-1000-500-250-30 units) is fitted to MNIST.
 
     python benchmarks/classic.py [--budgets 60 180 300 900] [--methods NAME ...] [--quick]
 
@@ -125,7 +125,7 @@ def section(records: dict) -> list[str]:
         "",
         *markdown_table(header, rows),
         "",
-        "Error of a held-out training image by `alpha`: "
+        "The errors of a held-out training image by `alpha` are: "
         + ", ".join(
             f"{r['alpha']:g} {r['held_out_error']:.3g}"
             for r in records.values()

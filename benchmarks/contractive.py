@@ -150,7 +150,8 @@ def conclusion(results: list[dict]) -> list[str]:
         rows.append((name, *(ours[key] / plain[key] for key in columns.values())))
     return [
         "",
-        "Measures of `ContractiveAutoencoder` divided by those of `AutoencoderTransformer`:",
+        "This table has the measures of `ContractiveAutoencoder` divided by those of",
+        "`AutoencoderTransformer`:",
         "",
         *markdown_table(("set", *columns), rows),
         "",

@@ -31,8 +31,8 @@ fitted to the codes:
 Apart from this, all reducers and models have their default parameters. Columns are standardised.
 At most {MAX_ROWS} training rows and {MAX_ROWS} test rows of a data set are used. Each seed has
 other training and test rows, and another `random_state`. In cmapss_fd001, all rows of an engine are
-in the same part, and in mice_protein all rows of a mouse: engines and mice are the `groups` of
-`fit`.
+either training rows or test rows, and so are all rows of a mouse in mice_protein. Engines and mice
+are the `groups` of `fit`.
 
     python benchmarks/downstream.py         # adds what is missing to the stored results
     python benchmarks/downstream_page.py    # writes this page
@@ -180,7 +180,7 @@ def reducers_in(records: dict) -> list[str]:
 def summary(records: dict) -> list[str]:
     """The figures of the default autoencoder."""
     cells = cells_of(records, DEFAULT)
-    lines = [f"Error with the codes of `{DEFAULT}`, over all models:", ""]
+    lines = [f"The error with the codes of `{DEFAULT}`, over all models, is:", ""]
     for k in SIZES:
         own = {cell: pairs for cell, pairs in cells.items() if cell.n_components == k}
         if own:
@@ -310,8 +310,8 @@ def page(records: dict) -> str:
         "",
         *ratios_tables(records),
         "",
-        "Comparisons with a higher or a lower score than with PCA. A comparison is for one data",
-        "set, one number of components and one model:",
+        "The table counts the comparisons with a higher and with a lower score than with PCA. A",
+        "comparison is for one data set, one number of components and one model.",
         "",
         *counts_table(records),
         "",
@@ -319,7 +319,7 @@ def page(records: dict) -> str:
         "",
         *maps_tables(records),
         "",
-        f"Data sets in which the score with UMAP is higher than with `{DEFAULT}`:",
+        f"In these data sets, the score with UMAP is higher than with `{DEFAULT}`:",
         "",
         *beside_umap(records),
         "",

@@ -241,7 +241,7 @@ def page(records: dict) -> list[str]:
                 (method.replace("(", "(early_stopping="), f"{e.mean():.2f}")
                 for method, e in errors[n_rows].items()
             ]
-            lines += ["Error if all training rows have labels:", ""]
+            lines += ["If all training rows have labels, the errors are:", ""]
             lines += [*markdown_table(("classifier", "error"), rows), ""]
         ours = [
             r["seconds"] for key, r in records.items() if key.startswith(f"{name}/") and OURS in key

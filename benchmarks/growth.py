@@ -1,4 +1,4 @@
-"""Time and memory of fits, and size of pickles, by the numbers of rows and columns.
+"""Time and memory of fits, and the size of pickles, are measured for several sizes of the data.
 
     python benchmarks/growth.py [--quick]
 

@@ -1,4 +1,4 @@
-"""Speed of `transform` and `reconstruct`, compared with the network alone, PCA and other libraries.
+"""`transform` and `reconstruct` are compared with the network alone, PCA and other libraries.
 
     python benchmarks/inference.py [--quick]
 

@@ -1,4 +1,4 @@
-"""Memory of fits to data ten times as large as the available memory, and of hundreds of fits.
+"""Memory is measured for data ten times as large as the available memory, and for many fits.
 
     python benchmarks/larger_than_memory.py [--parts NAME ...] [--quick]
 

@@ -1,4 +1,4 @@
-"""Time and test error of training in bfloat16 and in float32.
+"""Training in bfloat16 is compared with training in float32 by time and test error.
 
     python benchmarks/precision.py [--sets NAME ...] [--seeds 0] [--quick]
 

@@ -1,4 +1,4 @@
-"""A grid search over 16 small autoencoders with three folds, by skae and by skorch.
+"""A grid search over 16 small autoencoders with three folds is made by skae and by skorch.
 
     python benchmarks/search.py [--sets digits wine_quality] [--jobs 1 2] [--quick]
 

@@ -1,4 +1,4 @@
-"""Time of a default fit to the digits (1797 x 64), with and without another process.
+"""A default fit to the digits (1797 x 64) is timed with and without another process.
 
     python benchmarks/small_fit.py [--fits 7] [--quick]
 

@@ -1,4 +1,4 @@
-"""Test error and training time of `AutoencoderTransformer` and of five other libraries.
+"""`AutoencoderTransformer` is compared with five other libraries by test error and training time.
 
     python benchmarks/time_to_quality.py [--sets NAME ...] [--methods NAME ...] [--quick]
 
