@@ -74,8 +74,9 @@ class ContractiveAutoencoder(BaseAutoencoder):
     The squared norm is estimated by ``|J'u|^2``, where u is one random direction for each row. The
     estimate is unbiased. It needs one backward pass instead of `n_components` passes.
 
-    `transform_max_iter` is 0 by default, because the penalty is on the encoder. With 2 steps, the
-    reconstruction error was 15 to 35 % lower in tests, and codes changed more with noise.
+    `transform_max_iter` is 0 by default, because the penalty is on the encoder. In a benchmark,
+    2 steps reduced the reconstruction error by 12 to 26 %. With two components, noise then changed
+    the codes more.
 
     References
     ----------

@@ -159,7 +159,7 @@ class Objective(ABC):
         return (self,)
 
     def acceptance(self, network: Autoencoder) -> Acceptance:
-        """How much better than the initial weights a network must be on held-out rows.
+        """Return the improvement on held-out rows that is required to replace the initial weights.
 
         Parameters
         ----------
