@@ -212,7 +212,7 @@ parameters on unseen rows with that of two other methods:
 
 Two tests are needed because each has a weakness. The mean difference is what matters for new rows,
 but a few rows with large errors can determine it. The mean relative difference limits the influence
-of each row, but it does not depend on which rows have large errors.
+of each row, but large errors then have no more weight than small ones.
 
 The comparison is also made with the output of the networks multiplied by 0.75, 0.5 and 0.25. Of the
 factors that pass both tests, `fit` uses the one with the largest mean difference minus its standard
