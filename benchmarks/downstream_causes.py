@@ -29,7 +29,7 @@ def codes_of(data: Split, reducer: str, seed: int) -> tuple[np.ndarray, np.ndarr
 
 def components() -> None:
     """Which principal components of cmapss_fd001 two codes describe."""
-    errors, shares = [], []
+    errors, shares, scores = [], [], []
     for seed, data in zip(SEEDS, splits("cmapss_fd001"), strict=True):
         pca = PCA(4, svd_solver="full").fit(data.X_train)
         fitted = OURS[DEFAULT](2, seed).fit(data.X_train, groups=data.groups_train)
@@ -41,8 +41,17 @@ def components() -> None:
         forest.fit(fitted.transform(data.X_train), pca.transform(data.X_train))
         predicted = forest.predict(fitted.transform(data.X_test))
         target = pca.transform(data.X_test)
+        linear = MODELS["number"]["linear"](seed)
+        train = pca.transform(data.X_train)
+        scores.append(
+            [
+                linear.fit(train[:, :k], data.y_train).score(target[:, :k], data.y_test)
+                for k in (2, 3, 4)
+            ]
+        )
         shares.append(1 - ((predicted - target) ** 2).mean(axis=0) / target.var(axis=0))
     print(f"cmapss_fd001: reconstruction error relative to PCA {np.mean(errors):.2f}")
+    print(f"  linear scores with 2, 3 and 4 principal components: {np.mean(scores, 0)}")
     print(f"  R2 of four principal components, predicted from the codes: {np.mean(shares, 0)}")
 
 
