@@ -33,6 +33,8 @@ REVEALED = {
     "skae.AutoencoderOutlierDetector().fit(X).offset_": "float",
     "skae.AutoencoderOutlierDetector().fit_predict(X)": "ndarray",
     "skae.ReconstructionTransformer(reducer).fit_transform(X)": "ndarray",
+    "skae.SlidingWindows(2).fit_transform(X)": "ndarray",
+    "skae.TimeSeriesOutlierDetector().fit(X).score_samples(X)": "ndarray",
     "skae.LossCurveDisplay.from_estimator(reducer)": "LossCurveDisplay",
     'skae.load("file")': "Any",
     'skae.save(reducer, "file", custom_objects=[print])': "None",

@@ -155,7 +155,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
                     f"{steps.position.max() + 1} time steps."
                 )
             windows = steps.windows(X, ends, self.window_size)
-            params = accepted_fit_params(detector, groups=_held_out_together(steps, ends))
+            together = _held_out_together(steps, ends, self.window_size)
+            params = accepted_fit_params(detector, groups=together)
             self.estimator_ = detector.fit(windows, **params)
             self.window_size_ = self.window_size
             # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
@@ -331,8 +332,9 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         return tags
 
 
-def _held_out_together(steps: SeriesSteps, ends: np.ndarray) -> np.ndarray:
+def _held_out_together(steps: SeriesSteps, ends: np.ndarray, window_size: int) -> np.ndarray:
     """Labels of the windows that end at these steps: of their series, or of parts of it."""
+    series, first = steps.series[ends], window_size - 1
     n_parts = math.ceil(MIN_GROUPS / (steps.series[-1] + 1))
-    lengths = np.bincount(steps.series)[steps.series[ends]]
-    return steps.series[ends] * n_parts + steps.position[ends] * n_parts // lengths
+    n_windows = np.bincount(steps.series)[series] - first
+    return series * n_parts + (steps.position[ends] - first) * n_parts // n_windows
