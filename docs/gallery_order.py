@@ -16,6 +16,7 @@ EXAMPLES = [
     "dictionary",
     "sampled_digits",
     "outliers",
+    "time_series",
     "imputation",
     "few_labels",
     "production",
