@@ -103,6 +103,20 @@ def test_scores_equal_those_of_separate_fits_for_all_sizes_of_codes(cls, paramet
     assert max(sizes) == 6
 
 
+@pytest.mark.parametrize("n_components", [3, 4, 8])
+def test_epochs_of_all_stages_equal_those_of_separate_fits(n_components, sizes, small):
+    # The second stage continues with the best weights of the first, which are averages.
+    options = {"transform_max_iter": 3, "max_iter": 12, "n_iter_no_change": 12, "init": "random"}
+    estimator = small(n_components=n_components, **options)
+    with fit_together():
+        together = Parallel()(delayed(clone(estimator).fit)(X) for _ in range(2))
+    assert max(sizes) == 2
+    for curve in ("loss_curve_", "validation_curve_"):
+        expected = getattr(estimator.fit(X), curve)
+        for result in together:
+            assert getattr(result, curve) == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_pipeline_is_searched_like_its_autoencoder(sizes, small):
     pipeline = make_pipeline(StandardScaler(), small())
     assert_equal_scores(pipeline, {"autoencodertransformer__n_components": [2, 4]})

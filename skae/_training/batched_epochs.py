@@ -63,7 +63,7 @@ class EpochBatcher:
     """Computes epochs of many networks, those with equal keys together."""
 
     def __init__(self) -> None:
-        self._stacks: dict[tuple[Optimizer, ...], NetworkStack] = {}
+        self._stacks: dict[tuple[tuple[Optimizer, int], ...], NetworkStack] = {}
 
     def run(self, epochs: Sequence[Epoch]) -> list[float]:
         """Train each network for an epoch and return the mean losses."""
@@ -76,10 +76,12 @@ class EpochBatcher:
             if len(group) == 1:
                 losses[members[0]] = train_epoch(*group[0])
                 continue
-            optimizers = tuple(epoch.optimizer for epoch in group)
-            # The same networks as in the epoch before, unless one has stopped.
-            stacks[optimizers] = self._stacks.get(optimizers) or NetworkStack(group)
-            for i, loss in zip(members, stacks[optimizers].run(group), strict=True):
+            optimizers = (epoch.optimizer for epoch in group)
+            # The same networks as in the epoch before, unless one has stopped, or continues with
+            # the best weights in its next stage.
+            key = tuple((optimizer, optimizer.n_restarts) for optimizer in optimizers)
+            stacks[key] = self._stacks.get(key) or NetworkStack(group)
+            for i, loss in zip(members, stacks[key].run(group), strict=True):
                 losses[i] = loss
         self._stacks = stacks
         return losses

@@ -91,7 +91,7 @@ class Optimizer:
         self._solver = SOLVERS[solver](self.weights)
         self.solver, self.schedule, self.loss_scale = solver, schedule, loss_scale
         self.running_norm: Tensor | None = None
-        self.n_steps = 0
+        self.n_steps = self.n_restarts = 0
         self._n_pieces = 1  # of a batch, if the device runs out of memory for a whole one
 
     def step(self, gradient: Callable[..., Tensor], index: Tensor | Sequence[Tensor]) -> Tensor:
@@ -144,6 +144,7 @@ class Optimizer:
         """Continue from changed weights, at this step of the schedule."""
         self.average.copy_(self.weights)
         self.n_steps = n_steps
+        self.n_restarts += 1
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
