@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import area, close_figures, image, labels, pixel_table, pixels  # noqa: F401
+from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -74,3 +75,14 @@ def test_colour_images_keep_their_channels(global_random_seed):
     expected = np.moveaxis(X[0].reshape(3, 4, 5), 0, -1)
     low, high = X[:6].min(), X[:6].max()
     np.testing.assert_allclose(image(display.axes_[0, 0]), (expected - low) / (high - low))
+
+
+@pytest.mark.parametrize("format", ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"])
+def test_sparse_rows_of_any_format_are_drawn_as_dense_ones(format, digits, small):
+    X = digits[:9]
+    fitted = small(AutoencoderTransformer, 2, max_iter=1).fit(X)
+    shown = ReconstructionDisplay.from_estimator(fitted, sparse.coo_array(X).asformat(format))
+    expected = ReconstructionDisplay.from_estimator(fitted, X)
+    np.testing.assert_array_equal(shown.original, expected.original)
+    (restored,), (expected_restored,) = shown.restored.values(), expected.restored.values()
+    np.testing.assert_allclose(restored, expected_restored)

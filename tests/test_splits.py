@@ -66,3 +66,8 @@ def test_errors_name_the_parameter(cv):
 def test_a_random_state_that_is_no_seed_is_refused(seed):
     with pytest.raises((TypeError, ValueError), match="`random_state` must be"):
         splits_of(3, random_state=seed)
+
+
+def test_the_error_of_row_numbers_has_the_allowed_ones():
+    with pytest.raises(ValueError, match=r"`cv` must have row numbers from 0 to 29, got 0 to 30\."):
+        splits_of([([0], [0, 30])])

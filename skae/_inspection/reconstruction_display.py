@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.pipeline import Pipeline
 
 from .._data.array_api import ArrayLike
@@ -135,7 +136,7 @@ class ReconstructionDisplay:
         check_value("baseline", baseline, (transformer, NONE))
         check_value("n_rows", n_rows, (integer(1),))
         mean, std = mean_and_std(dense(as_numbers(X)))
-        X = X[:n_rows]
+        X = (X.tocsr() if sparse.issparse(X) else X)[:n_rows]
         rows = dense(as_numbers(X))
         reducers = [estimator] if baseline is None else [estimator, baseline]
         restored = {

@@ -66,7 +66,7 @@ def _indices(rows: Any, n_rows: int) -> np.ndarray:
         raise TypeError(f"`cv` must have pairs of arrays of row numbers, got {chosen!r}.")
     if chosen.min() < -n_rows or chosen.max() >= n_rows:
         raise ValueError(
-            f"`cv` must have numbers of the {n_rows} rows of `X`, got {chosen.min()} to "
+            f"`cv` must have row numbers from 0 to {n_rows - 1}, got {chosen.min()} to "
             f"{chosen.max()}."
         )
     return chosen
