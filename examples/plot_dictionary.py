@@ -43,7 +43,7 @@ top, bottom = figure.subfigures(2, 1, height_ratios=[3, 5])
 
 def draw(axes, image, title="", limit=None):
     axes.imshow(image.reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=8)
     axes.set_axis_off()
 
 
