@@ -34,7 +34,7 @@ class FromMean(OutlierMixin, BaseEstimator):
     """The negative distance from the mean of the training rows, which are kept."""
 
     def fit(self, X, y=None, *, groups=None):
-        self.rows_, self.groups_ = X, groups
+        self.rows_, self.labels_, self.groups_ = X, y, groups
         return self
 
     def score_samples(self, X):
@@ -181,6 +181,16 @@ def test_overlapping_windows_are_held_out_together(n_series, size):
         set(groups[kept.rows_[kept.groups_ == g, -1].astype(int)]) for g in np.unique(kept.groups_)
     ]
     assert all(len(labels) == 1 for labels in series_of_group)
+
+
+def test_the_label_of_a_window_is_that_of_its_last_step():
+    X, y = np.arange(9.0)[:, None], np.arange(9)
+    detector = TimeSeriesOutlierDetector(FromMean(), window_size=3, stride=2)
+    for labelled in (detector.fit(X, y), detector.fit(X, y.tolist())):
+        np.testing.assert_array_equal(labelled.estimator_.labels_, [2, 4, 6, 8])
+    assert detector.fit(X).estimator_.labels_ is None
+    with pytest.raises(ValueError, match="`y` must have a label for each of the 9 time steps"):
+        detector.fit(X, y[1:])
 
 
 def test_a_threshold_of_held_out_windows_has_p_values(series):

@@ -125,8 +125,9 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         ----------
         X : array-like of shape (n_time_steps, n_features)
             Time steps. NaN marks missing values, if `estimator` allows them.
-        y : ignored
-            Present by scikit-learn's convention.
+        y : array-like of shape (n_time_steps,), default=None
+            Labels of the time steps, such as known outliers. The label of a window, which is passed
+            on to `estimator`, is that of its last time step.
         groups : array-like of shape (n_time_steps,), default=None
             Label of the series of each time step, such as the number of a machine. Windows contain
             steps of one series only. None means that `X` is one series.
@@ -157,7 +158,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
             windows = steps.windows(X, ends, self.window_size)
             together = _held_out_together(steps, ends, self.window_size)
             params = accepted_fit_params(detector, groups=together)
-            self.estimator_ = detector.fit(windows, **params)
+            self.estimator_ = detector.fit(windows, _labels(y, steps.row[ends], len(X)), **params)
             self.window_size_ = self.window_size
             # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
             score, decision = (
@@ -174,8 +175,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         ----------
         X : array-like of shape (n_time_steps, n_features)
             Time steps.
-        y : ignored
-            Present by scikit-learn's convention.
+        y : array-like of shape (n_time_steps,), default=None
+            Labels of the time steps, as in `fit`.
         groups : array-like of shape (n_time_steps,), default=None
             Labels of the series, as in `fit`.
 
@@ -184,7 +185,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         labels : ndarray of shape (n_time_steps,)
             1 for inliers, -1 for outliers.
         """
-        return self.fit(X, groups=groups).predict(X, groups=groups)
+        return self.fit(X, y, groups=groups).predict(X, groups=groups)
 
     def score_samples(self, X, *, groups=None) -> np.ndarray:
         """Outlier score of each time step; low is abnormal.
@@ -330,6 +331,18 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         if DETECTOR.has_type(detector):
             tags.input_tags.allow_nan = get_tags(detector).input_tags.allow_nan
         return tags
+
+
+def _labels(y: Any, rows: np.ndarray, n_rows: int) -> np.ndarray | None:
+    """The labels of some of the rows."""
+    if y is None:
+        return None
+    labels = np.asarray(y)
+    if labels.shape[:1] != (n_rows,):
+        raise ValueError(
+            f"`y` must have a label for each of the {n_rows} time steps, got shape {labels.shape}."
+        )
+    return labels[rows]
 
 
 def _held_out_together(steps: SeriesSteps, ends: np.ndarray, window_size: int) -> np.ndarray:
