@@ -300,6 +300,22 @@ def test_tensors_of_any_dtype_gradient_and_layout_are_accepted(digits, small):
     code = small(AutoencoderTransformer).fit_transform(by_columns)
     expected = small(AutoencoderTransformer).fit_transform(np.asfortranarray(digits))
     np.testing.assert_array_equal(code.numpy(), expected)
+    negated_lazily = torch.complex(tensor(digits), -tensor(digits)).conj().imag
+    assert negated_lazily.is_neg()
+    code = small(AutoencoderTransformer).fit_transform(negated_lazily)
+    expected = small(AutoencoderTransformer).fit_transform(tensor(digits))
+    torch.testing.assert_close(code, expected)
+
+
+@pytest.mark.parametrize("change", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.usefixtures("dispatch")
+def test_tensors_without_a_number_in_memory_for_each_entry_are_refused(change, digits, small):
+    fitted = small(AutoencoderTransformer, max_iter=1).fit(tensor(digits))
+    for X in (getattr(tensor(digits), change)(), tensor(digits).to("meta")):
+        for method in (fitted.fit, fitted.partial_fit, fitted.transform, fitted.inverse_transform):
+            with pytest.raises(TypeError, match=r"X must be a dense array or a SciPy matrix, got"):
+                method(X)
 
 
 @pytest.mark.parametrize(

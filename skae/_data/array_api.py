@@ -35,7 +35,8 @@ def float_dtypes(X: ArrayLike) -> list[Any]:
 def to_native(X: ArrayLike) -> Any:
     """The same numbers as a NumPy array or, on an accelerator, as a tensor; CSR stays CSR."""
     if isinstance(X, Tensor):
-        return X.detach().numpy() if X.device.type == "cpu" else X.detach()
+        # Forced: a tensor may have a gradient, or a sign that is not in its memory.
+        return X.numpy(force=True) if X.device.type == "cpu" else X.detach()
     if _has_namespace(X):
         return np.from_dlpack(X) if X.__dlpack_device__()[0] == HOST else torch.from_dlpack(X)
     return X

@@ -12,6 +12,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
+from torch import Tensor, strided
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
@@ -119,9 +120,19 @@ def _is_convertible(X: Any) -> bool:
 def _prepared(X: Any) -> Any:
     """Rows without what scikit-learn's checks do not read, or read as other numbers."""
     X = _masked_as_missing(X)
+    _check_tensor(X)
     _check_indices(X)
     _check_dates(X)
     return X
+
+
+def _check_tensor(X: Any) -> None:
+    """Refuse tensors that have no memory of one number for each entry."""
+    if isinstance(X, Tensor) and (X.layout != strided or X.is_meta):
+        raise TypeError(
+            f"X must be a dense array or a SciPy matrix, got a tensor of {X.layout} on device "
+            f"{X.device}."
+        )
 
 
 def _check_indices(X: Any) -> None:
