@@ -345,3 +345,14 @@ def test_n_samples_is_validated(digits, n_samples, small):
     for call in (vae.sample, lambda n: vae.log_likelihood(digits, n)):
         with pytest.raises((ValueError, TypeError), match="`n_samples` must be an integer >= 1"):
             call(n_samples)
+
+
+@pytest.mark.parametrize("n_samples", [10**15, 2**62])
+def test_more_samples_than_fit_into_memory_are_an_error_that_names_the_method(
+    n_samples, digits, small
+):
+    fitted = small(VAE, max_iter=1).fit(digits)
+    with pytest.raises(MemoryError, match="`sample` needs more memory than there is"):
+        fitted.sample(n_samples)
+    with pytest.raises(MemoryError, match="`log_likelihood` needs more memory than there is"):
+        fitted.log_likelihood(digits[:2], n_samples=n_samples)
