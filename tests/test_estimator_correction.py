@@ -3,7 +3,9 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 
+from skae import AutoencoderImputer
 from skae._imputation.column_scaling import ColumnScaling
 from skae._imputation.estimator_correction import (
     N_RECONSTRUCTIONS,
@@ -97,3 +99,11 @@ def test_an_estimator_gets_no_row_beyond_those_that_it_was_fitted_to(x, missing,
     estimator = WithinRange(factor=1.0)
     correction, _ = fit_estimator_correction(estimator, x, missing, gaussian, scaling, rng)
     correction.correct(gaussian.fill(5 * x, missing), missing, scaling)
+
+
+def test_a_frozen_estimator_is_used_as_it_is(digits_with_gaps, digits, global_random_seed):
+    frozen = FrozenEstimator(PCA(8, random_state=0).fit(digits))
+    imputer = AutoencoderImputer(frozen, random_state=global_random_seed).fit(digits_with_gaps)
+    assert imputer.estimator_.estimator is frozen.estimator
+    assert imputer.error_ratio_.min() < 0.9
+    assert np.isfinite(imputer.transform(digits_with_gaps)).all()

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from torch import Tensor
 
 from .._data.fit_params import accepted_fit_params, fitting_part
@@ -81,6 +82,8 @@ def fit_estimator_correction(
 def _fit(
     estimator: InvertibleTransformer, X: np.ndarray, groups: np.ndarray | None
 ) -> InvertibleTransformer:
+    if isinstance(estimator, FrozenEstimator):  # whose `fit` requires a target
+        return estimator
     return clone(estimator).fit(X, **accepted_fit_params(estimator, groups=groups))
 
 
