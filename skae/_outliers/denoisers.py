@@ -164,6 +164,10 @@ class Denoisers(nn.Module):
             return by_networks
         return torch.cat([by_networks, self.posterior_means.denoise(rows.near)])
 
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean over the denoisers of the denoised rows, (n_rows, n_features)."""
+        return self.denoise(self.standard_rows(x)).mean(0) * self.scale + self.shift
+
     def standardize(self, x: Tensor) -> Tensor:
         """Rows in standard units."""
         return (x - self.shift) / self.scale

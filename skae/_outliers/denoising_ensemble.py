@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._data.dataset import Rows, dense_block, make_dataset, tensor_blocks
 from .._data.device import as_array, as_tensor, inference_dtype, resolve_device
-from .._data.moments import moments
+from .._data.moments import Moments, moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.threads import threads_for
@@ -41,6 +41,7 @@ from .._training.loop import by_autograd, divergence_message
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
 from .global_distances import GlobalDistances, some_of
+from .wide_rows import spanned_space
 
 # Root mean square of the outputs of a layer's initial weights over that of its inputs. Larger than
 # for training in general: as the initial networks are strongly nonlinear, a short training suffices
@@ -68,7 +69,8 @@ class DenoisingEnsemble(ModulePickleMixin):
     row has a score of -1. There are two kinds of denoisers:
 
     - Networks minimise ``|D_k(x + s_k * noise) - x|`` [1]_ [3]_. They are trained with few steps,
-      so that they do not overfit to outliers among the training rows.
+      so that they do not overfit to outliers among the training rows. Of at most 2000 complete rows
+      with more features, the noise is in the space that the rows span, with the same variance.
     - Posterior-mean denoisers return a weighted mean of the training rows. The weight of a row is
       the normal density of its distance from x, with standard deviation s_k. If there are such
       denoisers, v_k of the networks is (m + 0.1) / 1.1, where m is the mean error of the five
@@ -83,12 +85,12 @@ class DenoisingEnsemble(ModulePickleMixin):
 
     exact_levels : sequence of float, default=(0.05, 0.1, 0.2, 0.5, 1.0)
         Standard deviations of the noise of the posterior-mean ("exact") denoisers. There is one
-        denoiser for each. Use ``()`` if the training rows may contain outliers, because rows that
-        are similar to a stored outlier have small errors.
+        denoiser for each. A row that is similar to a stored outlier has a small error.
 
     global_distances : bool, default=False
         Whether the score is the largest of the error and of two distances from most of the training
-        rows. Use it if the rows of `fit` may contain outliers.
+        rows. Use this if the rows of `fit` may contain outliers: a group of similar outliers has
+        small errors, but large distances.
 
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, that the posterior-mean denoisers store,
@@ -197,23 +199,28 @@ class DenoisingEnsemble(ModulePickleMixin):
             refuse_process_group(type(self).__name__)
             X = validate_rows(self, X, reset=True, ensure_min_samples=2)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4).tolist()
-            denoisers = self._new_denoisers(X, seeds[0])
+            units = moments(X)
+            denoisers = self._new_denoisers(units, seeds[0])
             with threads_for(3.0 * _n_weights(denoisers) * self.batch_size):
-                self._train(denoisers, X, seeds[1], seeds[2])
+                if (space := spanned_space(X, units)) is None:
+                    self._train(denoisers, X, seeds[1], seeds[2])
+                else:
+                    reduced = self._new_denoisers(space.units(), seeds[0])
+                    self._train(reduced, space.values, seeds[1], seeds[2])
+                    space.expand(reduced.networks, denoisers.networks)
                 denoisers.to(precision(denoisers, X.dtype, denoisers.shift.device))
                 self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
-                finite = _is_finite(self._new_denoisers(X, seeds[0]), X)
+                finite = _is_finite(self._new_denoisers(units, seeds[0]), X)
                 raise ValueError(divergence_message(self.learning_rate_init, finite_before=finite))
             self.denoisers_ = denoisers
         return self
 
-    def _new_denoisers(self, X: Rows, seed: int) -> Denoisers:
-        sizes = (X.shape[1], *as_tuple(self.hidden_layer_sizes), X.shape[1])
+    def _new_denoisers(self, units: Moments, seed: int) -> Denoisers:
+        sizes = (len(units.mean), *as_tuple(self.hidden_layer_sizes), len(units.mean))
         rng, levels = torch.Generator().manual_seed(seed), as_tuple(self.noise_levels)
         networks = dense_networks(len(levels), sizes, self.activation, GAIN, rng)
-        denoisers = Denoisers(networks, levels, moments(X))
-        return denoisers.to(resolve_device(self.device))
+        return Denoisers(networks, levels, units).to(resolve_device(self.device))
 
     def _train(self, denoisers: Denoisers, X: Rows, batch_seed: int, noise_seed: int) -> None:
         """Train the networks, in float32."""
@@ -258,8 +265,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                 denoisers.stored_errors.copy_(torch.cat(errors, 1))
             if self.global_distances:
                 distances = GlobalDistances(denoisers.standardize(stored).nan_to_num())
-                some = some_of(stored)  # enough for two quantiles
-                denoisers.add_global_distances(distances, _blocks(denoisers, some))
+                denoisers.add_global_distances(distances, _blocks(denoisers, some_of(stored)))
 
     @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
@@ -317,13 +323,8 @@ class DenoisingEnsemble(ModulePickleMixin):
         X_reconstructed : ndarray of shape (n_samples, n_features)
             Rows in the units of `X`.
         """
-
-        def mean_denoised(denoisers: Denoisers, x: Tensor) -> Tensor:
-            denoised = denoisers.denoise(denoisers.standard_rows(x))
-            return denoised.mean(0) * denoisers.scale + denoisers.shift
-
         check_is_fitted(self)
-        return self._apply(mean_denoised, validate_rows(self, X, reset=False))
+        return self._apply(Denoisers.reconstruct, validate_rows(self, X, reset=False))
 
     def _apply(
         self,

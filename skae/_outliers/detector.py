@@ -38,6 +38,9 @@ from .thresholds import ThresholdMixin, threshold
 # `benchmarks/outliers.py`. With strong noise and few steps networks learn the outline of the rows,
 # and do not overfit to a few outliers.
 ROBUST_LEVELS, ROBUST_STEPS = (2.0, 3.0, 5.0), 100
+# Stored rows of the default. Mean AUROC over 25 data sets of more than 1000 rows, with outliers in
+# `fit`: 79.5 with 1000 rows, 79.7 with 2000, 79.6 with 4000; without, 19 sets: 89.8, 90.2, 90.3.
+ROBUST_SAMPLES = 2000
 
 SCORERS = (BaseAutoencoder, DenoisingEnsemble)
 
@@ -93,20 +96,20 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that are below the threshold `offset_`. With "auto", the
         threshold is 1.5 interquartile ranges below the lower quartile of the training scores, as in
-        a box plot. New rows have lower scores than training rows, above all if these are few: use
+        a box plot. New rows have lower scores than training rows, especially if these are few: use
         `cv` for a threshold that is valid for new rows.
 
     novelty : bool or "auto", default="auto"
         Whether the rows of `fit` contain no outliers.
 
         - "auto": they may or may not. If `estimator` is None, it is a :class:`DenoisingEnsemble`
-          with ``global_distances=True``. Otherwise "auto" is False.
+          with ``global_distances=True`` and ``max_samples=2000``. Otherwise "auto" is False.
         - True: they contain none. If `estimator` is None, it is a :class:`DenoisingEnsemble` with
           its defaults. New outliers that are similar to an outlier in `fit` are not found.
         - False: they contain some. The autoencoder is fitted twice, the second time to the half of
           the rows with the smallest errors of the first [2]_. If `estimator` is None, it is a
           :class:`DenoisingEnsemble` with ``noise_levels=(2.0, 3.0, 5.0)``, ``exact_levels=()`` and
-          ``n_steps=100``, which learns the outline of the rows.
+          ``n_steps=100``: with strong noise and few steps it does not reconstruct rare rows.
 
     cv : int or None, default=None
         Number of folds. If it is given, `offset_` is determined from held-out scores: those of each
@@ -290,7 +293,9 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         if self.estimator is not None:
             estimator = clone(self.estimator)
         elif self.novelty:
-            estimator = DenoisingEnsemble(global_distances=self._is_robust())
+            estimator = DenoisingEnsemble()
+            if self._is_robust():
+                estimator.set_params(global_distances=True, max_samples=ROBUST_SAMPLES)
         else:
             estimator = DenoisingEnsemble(
                 noise_levels=ROBUST_LEVELS, exact_levels=(), n_steps=ROBUST_STEPS

@@ -1,4 +1,4 @@
-"""All rows in standard units, `(X - mean) / rms_std` with zeros for NaN, as a factor of products.
+"""All rows in standard units, `(X - mean) / scale` with zeros for NaN, as a factor of products.
 
 Neither form copies the rows into one dense array.
 """
@@ -33,8 +33,8 @@ class RowProducts:
     Arguments and results of products are arrays or, for rows that are a tensor, tensors.
     """
 
-    def __init__(self, X: Rows, moments: Moments):
-        self._X, self._moments = X, moments
+    def __init__(self, X: Rows, moments: Moments, scale: np.ndarray):
+        self._X, self._moments, self._scale = X, moments, scale
 
     def gram(self) -> Any:
         """The products of all pairs of rows, (n_samples, n_samples)."""
@@ -66,14 +66,14 @@ class RowProducts:
     def _columns(self) -> Iterator[tuple[slice, Any]]:
         """Blocks of columns, and their slices."""
         X, moments = self._X, self._moments
-        mean = self.native(moments.mean)
+        mean, scale = self.native(moments.mean), self.native(self._scale)
         by_columns: Any = sparse.csc_array(X) if sparse.issparse(X) else X
         size = max(4 * BLOCK_ENTRIES // X.shape[0], 1)
         for start in range(0, X.shape[1], size):
             columns = slice(start, start + size)
             block = by_columns[:, columns]
             block = block.toarray() if sparse.issparse(block) else block
-            standard = (block - mean[columns]) / moments.rms_std
+            standard = (block - mean[columns]) / scale[columns]
             xp: Any = torch if isinstance(standard, Tensor) else np
             yield columns, xp.nan_to_num(standard) if moments.n_missing else standard
 
@@ -81,12 +81,12 @@ class RowProducts:
 class SparseRowProducts(RowProducts):
     """Sparse rows that are centred after each product, and never made dense."""
 
-    def __init__(self, X: sparse.csr_array, moments: Moments):
-        super().__init__(X, moments)
+    def __init__(self, X: sparse.csr_array, moments: Moments, scale: np.ndarray):
+        super().__init__(X, moments, scale)
         filled = fill_with_mean(X, moments.mean)
-        scaled = filled.data.astype(np.float64) / moments.rms_std
+        scaled = filled.data.astype(np.float64) / scale[X.indices]
         self._scaled = sparse.csr_array((scaled, X.indices, X.indptr), shape=X.shape)
-        self._mean = moments.mean / moments.rms_std
+        self._mean = moments.mean / scale
 
     def gram(self) -> np.ndarray:
         """The products of all pairs of rows, (n_samples, n_samples)."""
@@ -106,13 +106,18 @@ class SparseRowProducts(RowProducts):
         return products
 
 
-def row_products(X: Rows, moments: Moments) -> RowProducts:
-    """The rows in the form in which products are fast, and exact to the digits of float64."""
+def row_products(X: Rows, moments: Moments, scale: np.ndarray | None = None) -> RowProducts:
+    """The rows in the form in which products are fast, and exact to the digits of float64.
+
+    The `scale` of the columns, (n_features,), is by default `rms_std` for all of them.
+    """
+    scale = np.full_like(moments.mean, moments.rms_std) if scale is None else scale
     if isinstance(X, np.ndarray | Tensor):
-        return RowProducts(X, moments)
+        return RowProducts(X, moments, scale)
     is_dense = X.nnz > MAX_DENSITY * X.shape[0] * X.shape[1]
-    is_far = np.mean((moments.mean / moments.rms_std) ** 2) > MAX_MEAN_SQUARE
-    return RowProducts(X, moments) if is_dense or is_far else SparseRowProducts(X, moments)
+    is_far = np.mean((moments.mean / scale) ** 2) > MAX_MEAN_SQUARE
+    kind = RowProducts if is_dense or is_far else SparseRowProducts
+    return kind(X, moments, scale)
 
 
 def fill_with_mean(X: sparse.csr_array, mean: np.ndarray) -> sparse.csr_array:
