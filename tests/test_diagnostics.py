@@ -167,7 +167,7 @@ def test_one_column_of_large_units_raises_one_warning(cls, small, global_random_
     X[rng.uniform(size=X.shape) < 0.05] = np.nan
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator.fit(X, np.arange(80) % 2)
+        estimator.fit(X, 1 + np.arange(80) % 2)
     assert len(caught) <= 1, [str(warning.message) for warning in caught]
     assert all("scale them first" in str(warning.message) for warning in caught)
 
