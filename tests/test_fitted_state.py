@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 from conftest import ESTIMATORS
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -188,3 +189,19 @@ def test_an_indicator_of_missing_values_is_saved(digits_with_gaps, tmp_path):
             imputer.indicator_.features_ = np.array([column])
             with pytest.raises(TypeError, match="columns that it does not have"):
                 save(fitted, tmp_path / "model")
+
+
+@pytest.mark.filterwarnings("ignore:The columns .* have no observed cell")
+@pytest.mark.parametrize(
+    "estimator", [None, PCA(2), make_pipeline(StandardScaler(), PCA(2))], ids=str
+)
+def test_an_imputer_that_drops_columns_is_saved(estimator, digits_with_gaps, tmp_path):
+    X = digits_with_gaps[:60, 20:30]
+    X[:, [0, 4]] = np.nan
+    imputer = skae.AutoencoderImputer(estimator, random_state=0).fit(X)
+    save(imputer, tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").transform(X), imputer.transform(X))
+    if estimator is not None:  # the columns that are kept are those of the estimator
+        imputer.estimator_ = clone(estimator).fit(np.eye(10))
+        with pytest.raises(TypeError, match="another kind of 'estimator_'"):
+            save(imputer, tmp_path / "model")

@@ -123,7 +123,7 @@ def _check_widths(pipeline: Pipeline) -> None:
 def _typical_row(estimator: Any) -> np.ndarray:
     """A row that is in the domain of a fitted estimator, such as the mean."""
     n_features = estimator.n_features_in_
-    for name in ("estimator_", "encoder_", "initial_imputer_"):
+    for name in ("initial_imputer_", "estimator_", "encoder_"):  # the first is of all columns
         if isinstance(inner := getattr(estimator, name, None), BaseEstimator):
             # That of a window has all time steps of a feature, then those of the next.
             return _typical_row(inner).reshape(n_features, -1)[:, -1]

@@ -116,6 +116,17 @@ def estimator(value: Any, sizes: Sizes) -> bool:
     return isinstance(value, BaseEstimator) and width in (None, sizes.get("n_features_in_", width))
 
 
+def estimator_of(axis: str) -> Rule:
+    """Estimators for rows that have as many columns as an axis of arrays has entries."""
+
+    def rule(value: Any, sizes: Sizes) -> bool:
+        width = getattr(value, "n_features_in_", None)
+        columns = {} if width is None else {"n_features_in_": sizes.setdefault(axis, width)}
+        return estimator(value, columns)
+
+    return rule
+
+
 def estimator_of_windows(value: Any, sizes: Sizes) -> bool:
     """Estimators for windows of a series: their columns are those of the series, several times."""
     if "window_size_" not in sizes or "n_features_in_" not in sizes:  # which is noticed later
@@ -237,7 +248,7 @@ STATE: dict[str, dict[str, Rule]] = {
         "_mean": array("f", "n_kept"),
         "_std": array("f", "n_kept"),
         "error_ratio_": array("f", "n_kept"),
-        "estimator_": either(none, estimator),
+        "estimator_": either(none, estimator_of("n_kept")),
         "indicator_": either(none, missing_indicator),
         "initial_imputer_": estimator,
     },
