@@ -50,15 +50,14 @@ def _detector_has(method: str) -> Callable[[Any], bool]:
 class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
     """Outlier detection in time series by sliding windows.
 
-    The rows of `X` are the time steps of a series, in their order. The score of a time step is the
-    score of the window that ends at it, by any outlier detector::
+    The rows of `X` are the time steps of a series, in chronological order. The score of a time step
+    is the score of the window that ends at it, by any outlier detector::
 
         score_samples(X)[t] = estimator_.score_samples(window(t))
         window(t) = x(t - window_size + 1), ..., x(t)
 
-    So a score depends on the past only, and no later time step changes it. The first
-    ``window_size - 1`` time steps of a series have no complete window: their scores are NaN, and
-    `predict` returns 1.
+    So a score does not depend on later time steps. The first ``window_size - 1`` time steps of a
+    series have no complete window: their scores are NaN, and `predict` returns 1.
 
     As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
     -1 for outliers and 1 for inliers.
@@ -68,17 +67,17 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
     estimator : outlier detector, autoencoder or None, default=None
         The detector of windows, with `score_samples` and `decision_function`. `fit` fits a clone of
         it. An autoencoder of this package becomes the estimator of an
-        :class:`AutoencoderOutlierDetector`, and None means this detector with its defaults. In its
-        `cv`, the windows of a series are held out together; if there are fewer than 20 series,
-        those of a part of a series.
+        :class:`AutoencoderOutlierDetector`. None means an :class:`AutoencoderOutlierDetector` with
+        its defaults. The folds of its `cv` hold out all windows of a series together or, if there
+        are fewer than 20 series, all windows of a part of a series.
 
     window_size : int, default=1
-        Number of time steps in a window. With 1, each time step is scored by itself. Choose the
-        length of the patterns whose changes are to be found.
+        Number of time steps in a window. With 1, a window is a single time step. Choose about the
+        length of the patterns whose changes are outliers.
 
     stride : int, default=1
-        Time steps between the ends of the windows that `fit` uses. Larger values need less time and
-        memory. Scores are returned for all time steps.
+        Number of time steps from one window of `fit` to the next. With larger values `fit` needs
+        less time and memory. The other methods return a score for each time step.
 
     Attributes
     ----------
@@ -96,8 +95,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
 
     See Also
     --------
-    AutoencoderOutlierDetector : Scores rows by themselves.
-    SlidingWindows : The windows, as a transformer.
+    AutoencoderOutlierDetector : The default detector of windows.
+    SlidingWindows : A transformer that returns the windows.
 
     Examples
     --------
@@ -126,8 +125,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         X : array-like of shape (n_time_steps, n_features)
             Time steps. NaN marks missing values, if `estimator` allows them.
         y : array-like of shape (n_time_steps,), default=None
-            Labels of the time steps, such as known outliers. The label of a window, which is passed
-            on to `estimator`, is that of its last time step.
+            Labels of the time steps, such as known outliers. They are passed on to `estimator`: the
+            label of a window is the label of its last time step.
         groups : array-like of shape (n_time_steps,), default=None
             Label of the series of each time step, such as the number of a machine. Windows contain
             steps of one series only. None means that `X` is one series.
@@ -140,7 +139,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, or `X`, is not as documented, or no two windows are complete.
+            If a parameter, or `X`, is not as documented, or fewer than two windows are complete.
         """
         with restore_on_error(self):
             check_parameters(self)
@@ -220,8 +219,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         Returns
         -------
         contributions : ndarray of shape (n_time_steps, n_features)
-            The sum over the time steps of the window. The sum over the features is the score. NaN
-            without a complete window.
+            The contribution of a feature is summed over the time steps of the window. The
+            contributions of all features add up to the score. NaN without a complete window.
 
         Raises
         ------
@@ -238,7 +237,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
 
     @available_if(_detector_has("p_values"))
     def p_values(self, X, *, groups=None) -> np.ndarray:
-        """Share of the windows of `fit` that are at least as abnormal as the window of a step.
+        """Share of the windows of `fit` that are at least as abnormal as that of a time step.
 
         Parameters
         ----------
@@ -261,7 +260,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         return self._of_windows(self.estimator_.p_values, X, groups)
 
     def decision_function(self, X, *, groups=None) -> np.ndarray:
-        """Score of each time step above the threshold.
+        """Score of each time step minus the threshold.
 
         Parameters
         ----------
@@ -295,7 +294,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         return np.where(self.decision_function(X, groups=groups) < 0, -1, 1)
 
     def _detector(self) -> Any:
-        """The unfitted detector of windows; an invalid parameter as it is."""
+        """The unfitted detector of windows; an invalid `estimator` is returned unchanged."""
         if self.estimator is None or AUTOENCODER.has_type(self.estimator):
             return AutoencoderOutlierDetector(self.estimator)
         return self.estimator
@@ -303,7 +302,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
     def _of_windows(
         self, method: Callable[[np.ndarray], np.ndarray], X, groups, shape: tuple[int, ...] = ()
     ) -> np.ndarray:
-        """What a method of the fitted detector returns for the window of each time step."""
+        """Results of a method of the fitted detector for the window of each time step."""
         X, size = self._validated(X, self.estimator_), self.window_size_
         steps = SeriesSteps.of_table(X.shape[0], groups)
         ends = np.flatnonzero(steps.position >= size - 1)
@@ -346,7 +345,7 @@ def _labels(y: Any, rows: np.ndarray, n_rows: int) -> np.ndarray | None:
 
 
 def _held_out_together(steps: SeriesSteps, ends: np.ndarray, window_size: int) -> np.ndarray:
-    """Labels of the windows that end at these steps: of their series, or of parts of it."""
+    """Group of each window that ends at `ends`: its series, or a part of the series."""
     series, first = steps.series[ends], window_size - 1
     n_parts = math.ceil(MIN_GROUPS / (steps.series[-1] + 1))
     n_windows = np.bincount(steps.series)[series] - first

@@ -15,7 +15,7 @@ from .._nn.pickling import VersionPickleMixin
 
 
 class SeriesSteps(NamedTuple):
-    """The time steps of a table: those of the first series in their order, then the next series."""
+    """The time steps of a table, sorted by series, and in each series by time."""
 
     row: np.ndarray  # (n_steps,), the row of each step in the table
     position: np.ndarray  # (n_steps,), its number within its series, from 0
@@ -35,7 +35,7 @@ class SeriesSteps(NamedTuple):
     def windows(self, X: np.ndarray, ends: np.ndarray, window_size: int) -> np.ndarray:
         """The windows that end at these steps, (n_ends, n_features * window_size).
 
-        They are NaN before the start of a series.
+        Entries before the start of a series are NaN.
         """
         lags = np.arange(window_size - 1, -1, -1)
         is_before = lags > self.position[ends, None]  # (n_ends, window_size)
@@ -55,12 +55,13 @@ class SeriesSteps(NamedTuple):
 class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin):
     """Replace each time step of a series by the window that ends at it.
 
-    The rows of `X` are the time steps of a series, in their order. The window of a step contains
-    the values of all features at this step and at the ``window_size - 1`` steps before it::
+    The rows of `X` are the time steps of a series, in chronological order. The window of a step
+    contains the values of all features at this step and at the ``window_size - 1`` steps before
+    it::
 
         transform(X)[t] = [x0(t - window_size + 1), ..., x0(t), x1(t - window_size + 1), ..., x1(t)]
 
-    So a window depends only on the past, and there are as many windows as time steps. The first
+    So a window contains no later time steps, and there are as many windows as time steps. The first
     ``window_size - 1`` windows of a series are incomplete: NaN marks the missing time steps.
 
     Parameters
@@ -158,8 +159,9 @@ class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin)
         Returns
         -------
         windows : ndarray of shape (n_time_steps, n_features * window_size)
-            The windows, feature by feature, and the oldest value of a feature first. In the dtype
-            of `X`. ``windows.reshape(len(X), n_features, window_size)`` has separate axes.
+            The windows in the dtype of `X`, feature by feature, with the oldest value first.
+            ``windows.reshape(len(X), n_features, window_size)`` has separate axes for features and
+            time steps.
         """
         check_is_fitted(self)
         X = validate_rows(self, X, reset=False, accept_sparse=False)
@@ -167,7 +169,9 @@ class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin)
         return steps.windows(X, steps.in_order_of_rows(), self.window_size_)
 
     def inverse_transform(self, X, *, groups=None) -> np.ndarray:
-        """Make a series of windows, the mean over the windows that contain a time step.
+        """Convert windows to a series.
+
+        The value at a time step is its mean over all windows that contain the time step.
 
         Parameters
         ----------
@@ -210,7 +214,7 @@ class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin)
         return (total / count)[steps.in_order_of_rows()].astype(X.dtype)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the columns of windows, such as "x0_lag2" for x0 two time steps before.
+        """Names of the columns, such as "x0_lag2" for x0 two time steps earlier.
 
         Parameters
         ----------
