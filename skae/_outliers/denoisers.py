@@ -48,12 +48,13 @@ def dense_networks(
 class PosteriorMeanDenoisers(nn.Module):
     """Optimal denoisers, one for each noise level, if the stored rows are the distribution.
 
-    That is their mean, weighted by the likelihood of the noisy row (Alain and Bengio, 2014)::
+    The denoised row is the mean of the stored rows, weighted by the likelihood of the noisy row
+    (Alain and Bengio, 2014)::
 
         denoise(x) = sum_i w_i rows_i,    w_i ~ exp(-|x - rows_i|^2 / (2 level^2))
 
-    A row equal to a stored one is denoised without the latter: errors of training rows and of new
-    rows are then comparable.
+    A row that is equal to a stored row is denoised without the stored row. So the errors of
+    training rows and of new rows are comparable.
     """
 
     rows: Tensor  # (n_stored, n_features), standardised
@@ -82,7 +83,7 @@ class Distances(NamedTuple):
     rounding: Tensor  # (n_rows, 1), of the squares
 
     def mean_of_nearest(self, values: Tensor, n_neighbors: int) -> Tensor:
-        """Mean `values` of the nearest stored rows and those as near, (n_rows, n_values).
+        """Mean `values` of the nearest stored rows, with ties, (n_rows, n_values).
 
         Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
         would otherwise choose some.
@@ -110,7 +111,7 @@ class PreparedRows(NamedTuple):
     near: Distances | None  # from the stored rows, if there are any
 
     def mean_of_observed(self, squares: Tensor) -> Tensor:
-        """Squares that add up to the mean over the features of a row that are observed."""
+        """Squares divided by the number of observed features of a row; 0 for missing ones."""
         n_observed = (~self.is_missing).sum(1, keepdim=True)
         return squares.masked_fill(self.is_missing, 0.0) / n_observed.clamp_min(1)
 
@@ -198,7 +199,8 @@ class Denoisers(nn.Module):
     def errors(self, x: Tensor) -> Tensor:
         """Contributions of features to the error of each row, (n_rows, n_features).
 
-        That is the mean error of the denoisers, or the largest of it and of the global distances.
+        The error is the mean error of the denoisers or, with global distances, the largest of this
+        mean and the distances.
         """
         rows = self.standard_rows(x)
         contributions = self._mean_errors(rows)
@@ -207,7 +209,7 @@ class Denoisers(nn.Module):
         return self.global_distances.largest(contributions, self.global_distances.squares(rows))
 
     def add_global_distances(self, distances: "GlobalDistances", blocks: Iterable[Tensor]) -> None:
-        """Use these distances, too, on the scale of the mean errors of the rows in `blocks`."""
+        """Also use these distances, scaled to the mean errors of the rows in `blocks`."""
         self.global_distances = distances
         measured = [
             (distances.squares(rows).sum(2).sqrt(), self._mean_errors(rows).sum(1))
@@ -255,8 +257,8 @@ def _residual(rows: PreparedRows, denoised: Tensor) -> Tensor:
 def error_scale(squares: Tensor, count: Tensor, n_networks: int) -> Tensor:
     """Root mean square residuals, from the sum of squares and the count of each feature.
 
-    Posterior means weight rows by distances in which all features have equal weight; likewise, the
-    scale of their errors is one number for all features.
+    A network has one scale for each feature. Posterior means have one scale for all features,
+    because all features have the same weight in the distances between rows.
     """
     mean = squares / count.clamp_min(1)
     mean[n_networks:] = squares[n_networks:].sum(2, keepdim=True) / count.sum().clamp_min(1)

@@ -69,8 +69,9 @@ class DenoisingEnsemble(ModulePickleMixin):
     row has a score of -1. There are two kinds of denoisers:
 
     - Networks minimise ``|D_k(x + s_k * noise) - x|`` [1]_ [3]_. They are trained with few steps,
-      so that they do not overfit to outliers among the training rows. Of at most 2000 complete rows
-      with more features, the noise is in the space that the rows span, with the same variance.
+      so that they do not overfit to outliers among the training rows. If there are at most 2000
+      rows, more features than rows, and no missing values, the noise is in the space that the rows
+      span, with the same total variance.
     - Posterior-mean denoisers return a weighted mean of the training rows. The weight of a row is
       the normal density of its distance from x, with standard deviation s_k. If there are such
       denoisers, v_k of the networks is (m + 0.1) / 1.1, where m is the mean error of the five
@@ -80,22 +81,23 @@ class DenoisingEnsemble(ModulePickleMixin):
     ----------
     noise_levels : sequence of float, default=(0.2, 1.5)
         Standard deviations of the noise of the networks, in standard deviations of a feature. There
-        is one network for each. With high levels, outliers among the training rows have little
-        influence.
+        is one network for each level. With high levels, outliers among the training rows have
+        little influence.
 
     exact_levels : sequence of float, default=(0.05, 0.1, 0.2, 0.5, 1.0)
         Standard deviations of the noise of the posterior-mean ("exact") denoisers. There is one
-        denoiser for each. A row that is similar to a stored outlier has a small error.
+        denoiser for each level. A row that is similar to a stored outlier has a small error.
 
     global_distances : bool, default=False
-        Whether the score is the largest of the error and of two distances from most of the training
-        rows. Use this if the rows of `fit` may contain outliers: a group of similar outliers has
-        small errors, but large distances.
+        Whether the score is the largest of the error and of two distances, which are scaled to the
+        error: the Mahalanobis distance from the half of the rows that is closest to its mean [4]_
+        [5]_, and the distance from the nearest tenth of the rows. Use this if the rows of `fit` may
+        contain outliers: a group of similar outliers has small errors, but large distances.
 
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, that the posterior-mean denoisers store,
-        and from which `global_distances` are determined. Of rows with more than 5000 columns, fewer
-        are drawn: 20 million numbers at most.
+        and from which `global_distances` are determined. With more than 5000 features, fewer rows
+        are drawn: at most 20 million numbers.
 
     hidden_layer_sizes : sequence of int, default=(128, 128, 128)
         Width of each hidden layer of each network.
@@ -131,7 +133,7 @@ class DenoisingEnsemble(ModulePickleMixin):
 
     See Also
     --------
-    AutoencoderOutlierDetector : Classifies rows as outliers by such scores.
+    AutoencoderOutlierDetector : Outlier detector with this ensemble as its default.
     DenoisingAutoencoder : One denoiser with a bottleneck.
 
     References

@@ -67,9 +67,9 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     contribution of a feature is its negative loss. The default estimator is a
     :class:`DenoisingEnsemble`, which divides the error of each feature by a typical error.
 
-    If some outliers are known, the autoencoder is fitted to the other rows, and a logistic
-    regression separates the known outliers from them. With z, the standardised features, and e, the
-    standardised logarithm of the error above, the score is::
+    If `y` contains known outliers, the autoencoder is fitted to the other rows, and a logistic
+    regression separates the known outliers from the other rows. With z, the standardised features,
+    and e, the standardised logarithm of the error above, the score is::
 
         score_samples(x) = -(a g(e) + sum over features j of (b_j g(z_j) + c_j |g(z_j)|))
         g(t) = sign(t) log(1 + |t|)
@@ -82,8 +82,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             + mean over other rows of log(1 + exp(f + f_0))
         )
 
-    As the coefficients are near (1, 0, 0) if there are few known outliers, the score then depends
-    mostly on the error.
+    If there are few known outliers, the coefficients (a, b, c) are near (1, 0, 0), so the score
+    depends mostly on the error.
 
     As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
     -1 for outliers and 1 for inliers. PyOD has the opposite sign.
@@ -91,7 +91,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     Parameters
     ----------
     estimator : autoencoder or None, default=None
-        Any autoencoder of this package. None is a :class:`DenoisingEnsemble`, by `novelty`.
+        Any autoencoder of this package. None means a :class:`DenoisingEnsemble` whose parameters
+        depend on `novelty`.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that are below the threshold `offset_`. With "auto", the
@@ -112,10 +113,10 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
           ``n_steps=100``: with strong noise and few steps it does not reconstruct rare rows.
 
     cv : int or None, default=None
-        Number of folds. If it is given, `offset_` is determined from held-out scores: those of each
-        fold, by an autoencoder that was fitted to the other folds. They are comparable to scores of
-        new rows, whereas the rows of `fit` are reconstructed too well. `p_values` [3]_ needs them.
-        `fit` takes longer by about this factor.
+        Number of folds. If it is given, `offset_` is determined from held-out scores: the rows of
+        each fold are scored by an autoencoder that was fitted to the other folds. Held-out scores
+        are comparable to the scores of new rows, whereas the scores of training rows are too high.
+        `p_values` [3]_ needs held-out scores. `fit` takes about ``cv`` times as long.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder. None means the `random_state` of `estimator`.
@@ -185,12 +186,12 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         X : array-like or CSR matrix of shape (n_samples, n_features)
             Training rows. NaN marks missing values. Rows without any value are left out.
         y : array-like of shape (n_samples,), default=None
-            Labels of the rows: -1 for known outliers, 1 for inliers, and 0 for unknown rows. The
-            latter two have the same effect. Values of other kinds are ignored, by scikit-learn's
-            convention.
+            Labels of the rows: -1 for known outliers, 1 for inliers, and 0 for unlabelled rows. The
+            labels 1 and 0 have the same effect. If `y` contains other values, or no -1, it is
+            ignored.
         groups : array-like of shape (n_samples,), default=None
-            Labels of rows that belong together, such as the machine of each row. An autoencoder
-            holds out rows with equal labels together. Not used by a :class:`DenoisingEnsemble`.
+            Label of the group of each row, such as a machine or a patient. The rows of a group are
+            held out together, in the folds of `cv` and for the early stopping of `estimator`.
 
         Returns
         -------

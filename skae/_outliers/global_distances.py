@@ -1,8 +1,8 @@
 """Distances from most of the training rows.
 
 A denoiser has small errors for all rows that are similar to some training rows. If a group of
-outliers is among these, further rows of the group have small errors. They are far from most of the
-training rows.
+outliers is among the training rows, further rows of the group have small errors. But these rows are
+far from most of the training rows.
 """
 
 from math import log
@@ -33,7 +33,7 @@ def some_of(rows: Tensor) -> Tensor:
 
 
 class CentralGaussian(nn.Module):
-    """The normal distribution of those half of the rows that are closest to its mean.
+    """The normal distribution of the half of the rows that is closest to its mean.
 
     The half is found by a concentration step (Rousseeuw and Van Driessen, 1999), and the covariance
     matrix is shrunk (Chen et al., 2010): it has an inverse also if there are few rows.
@@ -59,7 +59,7 @@ class CentralGaussian(nn.Module):
 
     @classmethod
     def of_central(cls, rows: Tensor, distances: Tensor) -> Self:
-        """The distribution of half of the rows, in the beginning those of small `distances`."""
+        """The distribution of half of the rows, at first the half with the least `distances`."""
         n_central = max(round(CENTRAL_SHARE * len(rows)), 1)
         for _ in range(2):
             central = distances.argsort(stable=True)[:n_central]
@@ -80,10 +80,10 @@ class CentralGaussian(nn.Module):
 
 
 class GlobalDistances(nn.Module):
-    """Distances from the central half of the training rows, and from a tenth of them, the nearest.
+    """Distances from the central half and from the nearest tenth of the training rows.
 
-    Both are brought to the scale of the errors of denoisers, by a power law that makes the median
-    and the ninth decile of training rows the same.
+    A power law converts both to the scale of the errors of the denoisers: the median and the ninth
+    decile over the training rows are then equal.
     """
 
     rows: Tensor  # (n_stored, n_features), standardised
@@ -104,7 +104,7 @@ class GlobalDistances(nn.Module):
         self.register_buffer("error_offset", rows.new_zeros(1, 1))
 
     def squares(self, rows: PreparedRows) -> Tensor:
-        """Parts of the features in both squared distances, (2, n_rows, n_features)."""
+        """Contributions of the features to both squared distances, (2, n_rows, n_features)."""
         if rows.near is None:
             near = distances(rows.x, self.rows)
         else:
@@ -130,10 +130,10 @@ class GlobalDistances(nn.Module):
         self.log_factor.copy_(low_error - self.power * low)
 
     def largest(self, contributions: Tensor, squares: Tensor) -> Tensor:
-        """Parts of the features in the largest of an error and two distances, for each row.
+        """Contributions of the features to the largest of an error and two distances.
 
-        `contributions` are those of the error, (n_rows, n_features), and `squares` those of the
-        squared distances.
+        `contributions` add up to the error, (n_rows, n_features), and `squares` to the squared
+        distances.
         """
         sums = squares.sum(2)
         logs = self.log_factor + self.power * (sums.sqrt() + self.offset).log()

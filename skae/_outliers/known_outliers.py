@@ -1,4 +1,4 @@
-"""Scores that a few known outliers improve: a logistic regression on the features of a row."""
+"""Outlier scores by a few known outliers: a logistic regression on features and errors."""
 
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
 
 
 class KnownOutliers(NamedTuple):
-    """What known outliers add to scores; see `AutoencoderOutlierDetector` for the formula."""
+    """Scores by a logistic regression; see `AutoencoderOutlierDetector` for the formula."""
 
     mean: np.ndarray  # (n_features,), of the training rows
     scale: np.ndarray  # (n_features,)
@@ -64,7 +64,7 @@ class KnownOutliers(NamedTuple):
     def fit(
         cls, X: Rows, errors: np.ndarray, is_outlier: np.ndarray, rng: np.random.RandomState
     ) -> "KnownOutliers":
-        """From the error of each row and whether it is a known outlier."""
+        """Fit to the error of each row, and to whether the row is a known outlier."""
         n_most = max(min(MAX_OTHERS, MAX_NUMBERS // X.shape[1]), 1)
         others = rng.permutation(np.flatnonzero(~is_outlier))[:n_most]
         units, log_errors = moments(X), np.log(errors[others] + _offset(errors[others]))
@@ -89,7 +89,7 @@ class KnownOutliers(NamedTuple):
         return new._replace(coef=coef[:-1].reshape(2, -1), by_error=by_error)
 
     def contributions(self, X: Rows, contributions: np.ndarray) -> np.ndarray:
-        """Contributions of features to the score, from those to the error, which are negative."""
+        """Contributions of features to the score, from those to the negative error."""
         result = np.empty_like(contributions)
         for rows in row_blocks(X):
             x, parts = dense_block(X, rows), -contributions[rows]

@@ -61,7 +61,7 @@ class TrainingRows(NamedTuple):
         return TrainingRows(self.X[index], groups, is_outlier)
 
     def with_entries(self) -> "TrainingRows":
-        """The rows that are not missing as a whole: the others would have the least error."""
+        """The rows with an observed value: the error of the others would be zero."""
         observed = observed_rows(self.X)
         if observed.all() or not observed.any():  # of no row at all `fit` of the estimator says so
             return self
@@ -88,10 +88,10 @@ def fit_scores(
     has_no_outliers: bool,
     rows: TrainingRows,
 ) -> OutlierScores:
-    """Scores by an autoencoder that is fitted to the rows but known outliers, and by the latter.
+    """Fit an autoencoder to the rows that are not known outliers, and then the known outliers.
 
-    Unless the rows are to be taken as inliers, it is fitted again to the half with the highest
-    scores.
+    Unless `has_no_outliers`, the autoencoder is fitted again to the half of the rows with the
+    highest scores.
     """
     others = rows.others()
     if has_no_outliers:

@@ -17,7 +17,7 @@ class ThresholdMixin(OutlierMixin):
     """Decisions by `score_samples` and the threshold `offset_`."""
 
     def decision_function(self, X) -> np.ndarray:
-        """Score of each row above the threshold.
+        """Score of each row minus the threshold.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class ThresholdMixin(OutlierMixin):
 def folds(
     X: Rows, groups: np.ndarray | None, n_folds: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to fit to, and rows to score, which are all rows in turn."""
+    """Pairs of rows to fit to and rows to score. Each row is scored once."""
     n_units, units = (X.shape[0], "rows") if groups is None else (len(np.unique(groups)), "groups")
     if n_units // 2 < n_folds:
         raise ValueError(
@@ -81,10 +81,10 @@ def folds(
 
 
 def threshold(scores: np.ndarray, contamination: float | str) -> float:
-    """The score below which rows are outliers, less what rounding may change.
+    """The score below which rows are outliers, minus a bound on the rounding error.
 
-    The score of a row that is repeated often can be the threshold: neither the precision of the
-    row nor the number of rows in a call may decide whether it is an outlier.
+    The threshold can be the score of a row that occurs often. Whether this row is an outlier must
+    not depend on its precision or on the number of rows in a call.
     """
     lower, upper = np.percentile(scores, [25, 75])
     rounding = ROUNDING * np.percentile(np.abs(scores), 99, method="lower")
