@@ -166,15 +166,16 @@ series.
 
 ## Heartbeats
 
-Each heartbeat of ECG5000 is a series of 140 samples with one column. The training set has normal
-beats only, and at most {max_windows} of their windows. The score of a beat is the lowest score of
-its samples. The table has the area under the ROC curve for {max_beats} other beats, in percent.
+Each heartbeat of ECG5000 is a series of 140 samples with one column. The detectors are fitted to
+at most {max_windows} windows of normal beats. The score of a beat is the lowest score of
+its samples. The table contains the area under the ROC curve for {max_beats} other beats, in
+percent.
 """
 AFTER_BEATS = """
-With `window_size=1`, the detectors see single voltages, and do not find abnormal beats. Areas below
-50 mean that abnormal beats have fewer extreme voltages than normal beats. The best window is the
-complete beat. `AutoencoderOutlierDetector` and the distance from the fifth neighbour need only a
-part of it.
+With `window_size=1`, the input is a single voltage, and abnormal beats are not found. An area below
+50 means that abnormal beats have fewer extreme voltages than normal beats. The best window is the
+complete beat. `AutoencoderOutlierDetector` and the distance from the fifth neighbour have nearly
+the same area with 40 samples.
 """
 ENGINES = """
 ## Engines before a failure
@@ -182,28 +183,28 @@ ENGINES = """
 C-MAPSS FD001 has 100 simulated engines that run until they fail, and 24 columns for each cycle. The
 detectors are fitted to the first {healthy} cycles of {n_known} engines. An alarm is a cycle with a
 score below a threshold. The threshold is such that {false_alarms} % of these engines have an alarm
-between cycles {first} and {healthy}, by detectors that were not fitted to them (five folds of
-engines).
+between cycles {first} and {healthy}, by detectors that were fitted to other engines (five folds).
 
 The other {n_new} engines are new. The *lead time* of an engine is the number of cycles between the
-first alarm after cycle {healthy} and the failure; it is 0 if there is no alarm. Tables have the
-median and the 10th percentile over engines. The rate of false alarms is the share of new engines
-with an alarm between cycles {first} and {healthy}; it should be {false_alarms} %.
+first alarm after cycle {healthy} and the failure; it is 0 if there is no alarm. The tables contain
+the median and the 10th percentile over engines. The rate of false alarms is the share of new
+engines with an alarm between cycles {first} and {healthy}; it should be {false_alarms} %.
 
 ![Share of engines with an alarm against cycles before the failure](lead_time.png)
 """
 AVERAGES = """
-The score is replaced by the mean of the last {n} scores of the engine, also for the threshold.
+The score is the mean of the last {n} scores of the engine. The threshold is computed from such
+means.
 """
 AFTER_ENGINES = """
 ## Result for engines
 
-Windows do not help here. The lead times of all detectors are shorter with larger windows, except
-those of PCA, which are short in any case. The engines degrade slowly, and each column contains
-independent noise, so a window adds noise and no pattern. Of the three other detectors,
-`IsolationForest` loses the least, and has the longest lead time with windows.
+The best window size is 1: larger windows have shorter lead times, except with PCA, whose lead times
+are always short. The engines degrade slowly, and each column contains independent noise, so a
+larger window contains more noise and no pattern. Windows reduce the lead time of `IsolationForest`
+the least.
 
-The mean of the last {n} scores reduces the noise instead. With `window_size=1`,
+The mean of the last {n} scores contains less noise. With `window_size=1`,
 `AutoencoderOutlierDetector` then has the longest median lead time, but also more false alarms than
 the distance from the fifth neighbour, whose lead time is a few cycles shorter. The number {n} was
 chosen among 1, 5, 10 and 20 on these data.

@@ -4,8 +4,8 @@ Alarms before a failure in time series
 
 How long before a failure does a detector raise an alarm? Two sensors of a pump oscillate. In the
 last 100 time steps before a failure, the oscillation becomes slower, but all values remain usual.
-Single time steps show nothing of it. Windows of one period raise the alarm about 70 time steps
-before the failure.
+Scores of single time steps hardly change. With windows of one period, the first alarm is about 70
+time steps before the failure.
 """
 
 # %%
@@ -46,8 +46,8 @@ detectors = {
 }
 
 # %%
-# The lead time is the number of time steps from the first alarm to the failure. A score depends on
-# the past only, so the alarm would have been raised at that time.
+# The lead time is the number of time steps from the first alarm to the failure. A score does not
+# depend on later time steps.
 
 is_new = pump >= N_KNOWN
 print("window size | false alarms | pumps with an alarm | lead time, median")

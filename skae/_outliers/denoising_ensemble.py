@@ -80,24 +80,22 @@ class DenoisingEnsemble(ModulePickleMixin):
     Parameters
     ----------
     noise_levels : sequence of float, default=(0.2, 1.5)
-        Standard deviations of the noise of the networks, in standard deviations of a feature. There
-        is one network for each level. With high levels, outliers among the training rows have
-        little influence.
+        Standard deviations of the noise of the networks, in standard deviations of a feature. High
+        levels reduce the influence of outliers among the training rows.
 
     exact_levels : sequence of float, default=(0.05, 0.1, 0.2, 0.5, 1.0)
-        Standard deviations of the noise of the posterior-mean ("exact") denoisers. There is one
-        denoiser for each level. A row that is similar to a stored outlier has a small error.
+        Standard deviations of the noise of the posterior-mean ("exact") denoisers. A row that is
+        similar to a stored outlier has a small error.
 
     global_distances : bool, default=False
-        Whether the score is the largest of the error and of two distances, which are scaled to the
-        error: the Mahalanobis distance from the half of the rows that is closest to its mean [4]_
-        [5]_, and the distance from the nearest tenth of the rows. Use this if the rows of `fit` may
-        contain outliers: a group of similar outliers has small errors, but large distances.
+        Whether the score is the largest of the error and of two distances: the Mahalanobis distance
+        from the half of the rows that is closest to its mean [4]_ [5]_, and the distance from the
+        nearest tenth. Use this if the rows of `fit` may contain outliers: a group of similar
+        outliers has small errors, but large distances.
 
     max_samples : int, default=4000
-        Maximum number of training rows, drawn at random, that the posterior-mean denoisers store,
-        and from which `global_distances` are determined. With more than 5000 features, fewer rows
-        are drawn: at most 20 million numbers.
+        Maximum number of training rows, drawn at random, for the posterior-mean denoisers and the
+        global distances. With more than 5000 features, at most 20 million numbers are drawn.
 
     hidden_layer_sizes : sequence of int, default=(128, 128, 128)
         Width of each hidden layer of each network.
