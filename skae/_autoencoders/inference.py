@@ -152,7 +152,7 @@ class FittedAutoencoderMixin(
 
     @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
-        """How well each row is reconstructed; higher is better.
+        """Negative reconstruction loss of each row; higher is better.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class FittedAutoencoderMixin(
 
     @with_torch_defaults
     def score_features(self, X) -> np.ndarray:
-        """How well each entry is reconstructed; higher is better.
+        """Negative reconstruction loss of each entry; higher is better.
 
         Parameters
         ----------
@@ -284,7 +284,7 @@ class FittedAutoencoderMixin(
         return _in_domain(self._validated(X), self._reconstruction_loss)
 
     def _checked_for_fit(self, X, **options):
-        """The same for the loss of a new fit."""
+        """`X` as `_validated`, and within the domain of the loss of a new fit."""
         return _in_domain(self._validated(X, **options), LOSSES[self.loss])
 
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
@@ -362,7 +362,7 @@ def _fill_by_blocks(
 
 
 def _multiply_adds(fitted: FittedAutoencoder) -> float:
-    """About those of a row: of a convolution with a stride of two, one weight at each output."""
+    """Multiply-adds of a row, approximately: a convolution has a stride of two."""
     n_positions = len(fitted.shift) / 4
     return sum(w.numel() * (n_positions if w.ndim == 4 else 1.0) for w in fitted.parameters())
 

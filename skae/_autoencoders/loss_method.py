@@ -27,7 +27,7 @@ class LossMethod(Objective):
 
 @dataclass
 class ExtendedLossMethod(ObjectiveWrapper):
-    """The same for a subclass of a public estimator: all but the loss is inherited."""
+    """The method `_loss` of a subclass of a public estimator: all but the loss is inherited."""
 
     objective: Objective
     estimator: Any
@@ -65,7 +65,7 @@ class LossMethodMixin:
         cls._objective = _objective  # type: ignore[attr-defined]
 
     def _loss(self, network: Autoencoder, x: Tensor, noise: Generator) -> Tensor:
-        """The loss of the public estimator, for a method that extends it."""
+        """The loss of the public estimator, for a method of a subclass that extends this loss."""
         if (inherited := type(self)._inherited_objective) is None:
             raise NotImplementedError("The base class has no loss.")
         return inherited(self, None).per_row(network, x, noise)

@@ -16,7 +16,7 @@ BFLOAT16_MIN_FLOPS = 150_000_000
 
 
 def resolve_device(device: str, X: object = None) -> torch.device:
-    """Return the device that a parameter names; "auto" is that of a tensor `X`, CUDA or the CPU."""
+    """Return the device of this name; "auto" is the device of a tensor `X`, CUDA or the CPU."""
     if device == "auto" and isinstance(X, Tensor):
         return X.device
     if device == "auto":

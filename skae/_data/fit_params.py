@@ -1,4 +1,4 @@
-"""What an estimator passes on to `fit` of the estimator within it, and what that cannot know."""
+"""Parameters that an estimator passes on to `fit` of its inner estimator, and its errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

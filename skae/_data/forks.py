@@ -1,4 +1,4 @@
-"""What makes a fork safe while other threads are at work, which do not exist in the child.
+"""Safe forks while other threads are running, which do not exist in the child process.
 
 A lock that such a thread holds is never released in the child. So a fork waits for the locks of
 this package. Those of `functools.cached_property` (before Python 3.12) and of imports are not ours.

@@ -8,7 +8,7 @@ from .forks import ForkLock
 
 
 class HeldSetting(ABC):
-    """A context in which a setting of the process has a value of its own.
+    """A context in which a setting of the process has another value.
 
     The first thread to enter sets it, the last one to leave restores it. An interrupt in between
     does not leave it set, and neither does a fork while other threads are in the context: they do

@@ -243,11 +243,11 @@ def validate_codes(X: Any, **options: Any) -> Any:
 
 
 def as_floats(X: Any, dtypes: list[Any]) -> Any:
-    """What scikit-learn's validation returned, in one of the dtypes and, if CSR, canonical.
+    """The result of scikit-learn's validation, in one of the dtypes and, if CSR, canonical.
 
     A sparse frame of Booleans passes scikit-learn's checks as Booleans, whatever dtype is asked
-    for. The same entry may be stored several times in a CSR matrix, of which the sum counts; all
-    that reads the stored entries would take each for a value.
+    for. A CSR matrix may store several numbers for an entry, whose value is their sum. In canonical
+    form there is one number for each entry.
     """
     if (sparse.issparse(X) or isinstance(X, np.ndarray)) and X.dtype not in dtypes:
         X = X.astype(dtypes[0])

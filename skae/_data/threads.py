@@ -18,7 +18,7 @@ MULTITHREADING_MIN_FLOPS = 2_000_000_000
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """The loaded libraries that have threads of their own; a search for them takes 3 ms.
+    """The loaded libraries that start threads; a search for them takes 3 ms.
 
     One search is enough: the libraries that this package uses are loaded with it.
     """

@@ -272,7 +272,7 @@ def _sequence(elements: str, rule: Rule, accepts_length: Callable[[int], bool]) 
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """Python's numbers in a list, a tuple, an array, or a number by itself."""
+    """A number, or the numbers in a list, a tuple or an array, as a tuple of Python's numbers."""
     values = value.tolist() if isinstance(value, np.ndarray) else value
     values = values if isinstance(values, list | tuple | range) else (values,)
     return tuple(_of_python(value) for value in values)

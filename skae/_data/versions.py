@@ -1,4 +1,4 @@
-"""What a report of a problem needs."""
+"""Versions and devices, for a report of a problem."""
 
 import os
 import platform

@@ -164,9 +164,9 @@ def _sizes_of_arrays(estimator: BaseEstimator) -> Iterator[int]:
 
 
 def _without_names(value: Any) -> Any:
-    """A copy that shares all arrays, without what leads to warnings or to other containers.
+    """A copy that shares all arrays, without feature names and output containers.
 
-    It has a random state of its own, so that that of the estimator is as it was saved.
+    The copy has another random state, so the random state of the estimator does not change.
     """
     if isinstance(value, list | tuple) and any(True for _ in _estimators_in(value)):
         return type(value)(map(_without_names, value))

@@ -350,7 +350,7 @@ INSTEAD = {
 
 
 def _explanation(error: Exception) -> str:
-    """What an error of skl2onnx means for a user of `to_onnx`."""
+    """The explanation of an error of skl2onnx for a user of `to_onnx`."""
     text = str(error)
     if "Unable to find column name" in text:
         return f"`estimator` selects columns by names, which an array does not have; {DIRECTLY}"

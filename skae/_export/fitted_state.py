@@ -160,7 +160,7 @@ def names_of_features(value: Any, sizes: Sizes) -> bool:
 
 
 def container_config(value: Any, sizes: Sizes) -> bool:
-    """What `set_output` has set."""
+    """The settings of `set_output`."""
     return isinstance(value, dict) and all(
         key == "transform" and kind in ("default", "pandas", "polars")
         for key, kind in value.items()

@@ -23,7 +23,7 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
 
     Each is written beside its place and then moved there. A file that exists keeps its permissions;
     of a symbolic link, the file that it points to is replaced. The name of the temporary file does
-    not depend on that of the file, which may be as long as the file system allows.
+    not depend on the name of the file, which may have the maximum length.
     """
     targets = {_target(path): (path, raw) for path, raw in contents.items()}
     temporary: dict[Path, Path] = {}
@@ -39,7 +39,7 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Let errors name the file instead of the temporary one."""
+    """Errors name the file instead of the temporary file."""
     try:
         yield
     except OSError as error:

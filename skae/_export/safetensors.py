@@ -219,7 +219,7 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
 
 
 def _read(raw: bytes, custom: CustomObjects) -> BaseEstimator:
-    """The estimator in a file. Any exception can be raised if `save` has not written it."""
+    """The estimator in a file. Any exception can be raised if `save` has not written the file."""
     arrays = _safetensors().load(raw)
     metadata = _metadata(raw)
     header = json.loads(metadata["skae"])

@@ -10,7 +10,8 @@ from .graph import Graph
 def log_factorial(graph: Graph, x: str) -> str:
     """Add log(x!) to a graph, by Stirling's series.
 
-    From 8 on it is exact to 1e-11; hence log(x!) = log((x + 8)!) - log((x + 1) ... (x + 8)).
+    The series has an error of 1e-11 from 8 on, so log(x!) is computed as log((x + 8)!) - log((x +
+    1) ... (x + 8)).
     """
     factors = graph.add("Add", x, 1.0)
     for i in range(2, 9):

@@ -62,7 +62,7 @@ class HasLossCurve(Protocol):
     # As properties, any subtype will do for type checkers.
     @property
     def init(self) -> str:
-        """How training started."""
+        """The name of the initialisation."""
 
     @property
     def loss_curve_(self) -> Sequence[float]:

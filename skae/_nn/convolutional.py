@@ -56,11 +56,11 @@ class TransposedConvolution(nn.Module):
         self._output_padding = _output_padding(before)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the transposed convolution and a bias of its own."""
+        """Apply the transposed convolution and a bias."""
         return self._transpose(x, self.bias)
 
     def linear_part(self, x: Tensor) -> Tensor:
-        """The same without the bias."""
+        """Apply the transposed convolution without the bias."""
         return self._transpose(x, None)
 
     def _transpose(self, x: Tensor, bias: Tensor | None) -> Tensor:

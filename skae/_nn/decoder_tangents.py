@@ -86,7 +86,7 @@ class LayeredDecoder(DecoderTangents):
         return values[2:-1]
 
     def tangents(self, values: Values) -> Tensor:
-        """Those of the last hidden layer, times the fade."""
+        """The tangents of the last hidden layer, times the fade."""
         # The fade multiplies the smallest factor of the product.
         tangents = self._axes * values[1][:, :, None]
         for i, function in enumerate(self._hidden, 2):

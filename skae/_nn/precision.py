@@ -38,7 +38,7 @@ class Trained(Protocol):
         """The mean of each column in its standard deviations; 0 for constant columns."""
 
     def size_in_residuals(self) -> float:
-        """The size of rows over that of what is not linear in the code."""
+        """The size of rows divided by the size of the part that is not linear in the code."""
 
 
 def precision(trained: Any, dtype: np.dtype | torch.dtype, device: torch.device) -> torch.dtype:
@@ -78,7 +78,7 @@ def apply_to_rows(
 
 
 def _of_odd_rows(trained: Any, x: Tensor, apply: Callable[[Any, Tensor], Tensor]) -> Tensor:
-    """Results in float64, of rows that are no farther than their squares are finite there."""
+    """Results in float64, of rows whose squares are finite in float64."""
     limit = FAR[torch.float64] * trained.scale
     centre = trained.shift if x.shape[1] == len(trained.shift) else torch.zeros_like(x[0])
     x = centre + torch.clamp(x - centre, -limit, limit)
@@ -92,7 +92,7 @@ def saturated(result: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _Units:
-    """What the precision depends on, of a network that does not change."""
+    """Values of a constant network on which the precision depends."""
 
     def __init__(self, trained: Trained) -> None:
         scale, shift = trained.scale.double(), trained.shift.double().abs()

@@ -40,7 +40,7 @@ class Projection:
 
     The rows, (n_samples, n_features), are in the network's units; entries that are NaN have no
     influence. The loss is the one whose link the network has. `n_rows` is the number of rows that
-    are projected with the present weights. `tolerance` is the relative rounding error of a loss by
+    are projected with the current weights. `tolerance` is the relative rounding error of a loss by
     which it may rise in a small step.
     """
 
@@ -237,7 +237,7 @@ class NormalEquations:
         self.n_values = decoder.n_tangent_values * len(decoder.inverse_code_scale)
 
     def __call__(self, losses: RowLosses, values: Values) -> tuple[Tensor, Tensor]:
-        """Those of some rows at values of the decoder."""
+        """The equations of some rows at values of the decoder."""
         jacobian, raw = self.decoder.jacobian(values), values[-1]
         right = (jacobian @ losses.descent(raw)[:, :, None]).squeeze(2)
         curvature = losses.curvature(raw)
@@ -267,7 +267,7 @@ class FactoredEquations(NormalEquations):
             self._outer = components @ components.mT
 
     def __call__(self, losses: RowLosses, values: Values) -> tuple[Tensor, Tensor]:
-        """Those of some rows at values of the decoder."""
+        """The equations of some rows at values of the decoder."""
         tangents, residual = self.decoder.tangents(values), losses.descent(values[-1])
         right = (tangents @ (residual @ self._matrix.mT)[:, :, None]).squeeze(2)
         if self.decoder.components is None:

@@ -1,7 +1,7 @@
 """The projection of a single row in NumPy.
 
-For one row the time is that of the calls, not of the arithmetic, and a call of NumPy takes a fifth
-of the time of one of torch. The steps are those of `projection`, for dense layers and the squared
+For one row, most of the time is the overhead of calls, and a call of NumPy takes a fifth of the
+time of a call of torch. The steps are those of `projection`, for dense layers and the squared
 error.
 """
 
@@ -204,7 +204,7 @@ class RowProjection:
 
 
 def row_projection(network: Autoencoder) -> RowProjection | None:
-    """The projection of one row in NumPy, or None if the network is another one."""
+    """The projection of one row in NumPy, or None for networks of other layers."""
     decoder, loss = decoder_tangents(network), loss_of_link(network.link)
     if type(loss) is not SquaredError or network.scales.output_scale.device.type != "cpu":
         return None

@@ -51,7 +51,7 @@ class SparseActivation(nn.Module):
 
 
 class TopK(SparseActivation):
-    """The `n_nonzero` largest positive ones of each row; more early in training."""
+    """The `n_nonzero` largest positive pre-activations of each row; more early in training."""
 
     n_steps = 0  # training steps so far
     anneal_steps: float = K_ANNEAL_STEPS
@@ -111,7 +111,7 @@ class Thresholded(SparseActivation):
 
 
 class BatchTopK(Thresholded):
-    """The largest of a whole batch, on average `n_nonzero` a row."""
+    """The largest pre-activations of a whole batch, on average `n_nonzero` for each row."""
 
     def __init__(self, n_nonzero: int, n_components: int):
         super().__init__(n_nonzero, n_components)
@@ -130,7 +130,7 @@ class BatchTopK(Thresholded):
 
 
 class Lifetime(Thresholded):
-    """For each unit the largest values in a batch, the same number of rows for all units.
+    """The largest pre-activations of each unit in a batch, in equally many rows for all units.
 
     In training each step activates a part of this share of the rows, from `MIN_SHARE` to 1, and at
     least one row.

@@ -30,7 +30,7 @@ MIN_DEFAULT_STEPS, MIN_DEFAULT_EPOCHS = 1000, 5
 
 
 class FineTuningConfig(NamedTuple):
-    """How an encoder and its softmax are trained."""
+    """Configuration of the training of an encoder and its softmax."""
 
     noise_std: float  # of the inputs, in the network's units
     learning_rate: float
@@ -129,7 +129,7 @@ def limit_inputs(encoder: nn.Module) -> None:
 
 
 def enlarge_delta_scale(scales: Scales) -> None:
-    """Let the encoder move each code by at least `MIN_DELTA_SCALE` of its standard deviation.
+    """Raise the output scale of the encoder to `MIN_DELTA_SCALE` standard deviations of a code.
 
     Codes that PCA reconstructs without error have a `delta_scale` of zero. With as many components
     as columns, the encoder would therefore stay linear.

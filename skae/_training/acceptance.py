@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 class Acceptance(NamedTuple):
-    """How far the errors of held-out rows must fall, and how far the network may be shrunk.
+    """The required decrease of held-out errors, and the factors by which networks are multiplied.
 
     There are few held-out rows, and in unscaled data a few of them account for most of the error,
     so that the mean error alone is unreliable. The relative change of each row is in [-1, 1]: its
     mean is reliable, but insensitive to these few rows. Both must be larger than these numbers of
     standard errors; with few rows, or groups of rows, more are needed for the same evidence.
 
-    A factor multiplies all that is added to PCA: zero is PCA, one is the network as trained. A
-    network that overfits is often better than PCA if it is shrunk.
+    A factor multiplies the networks that are added to PCA: zero is PCA, one is the network as
+    trained. An overfitted network is often better than PCA with a factor below one.
     """
 
     min_mean_gain: float = 2.0
@@ -53,7 +53,7 @@ class Acceptance(NamedTuple):
 
 
 def gains(after: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the error of each row fell, absolutely and relative to its errors."""
+    """The decrease of the error of each row, absolute and relative to its errors."""
     gain = before - after
     return gain, gain / (before + after).clamp_min(1e-30)
 

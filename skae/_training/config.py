@@ -1,4 +1,4 @@
-"""How training proceeds: batches, epochs, stopping, penalties, precision."""
+"""Configuration of training: batches, epochs, stopping, penalties, precision."""
 
 import math
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class TrainingParameters(Protocol):
 
 
 class TrainingConfig(NamedTuple):
-    """How training proceeds: steps, stopping, weight decay, precision."""
+    """Configuration of training: steps, stopping, weight decay, precision."""
 
     batch_size: int
     max_epochs: int

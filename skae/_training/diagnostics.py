@@ -1,4 +1,4 @@
-"""Diagnostics of a fit in plain words. Most are only noted; likely mistakes are warned of."""
+"""Diagnostics of a fit in plain words. Likely mistakes are warnings as well."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ WARNS: ContextVar[bool] = ContextVar("WARNS", default=True)
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Fits in this context raise no warnings of what they find in the rows."""
+    """Fits in this context raise no warnings about the rows."""
     token = WARNS.set(False)
     try:
         yield
@@ -122,7 +122,7 @@ def warn_after_fit(
 
 
 def collapsed_codes(basis: CodeBasis, codes: CodeStatistics) -> Diagnostic | None:
-    """Codes that do not vary, although there is variance left to explain.
+    """Codes that do not vary, although the residual has variance.
 
     A principal component would vary by at least 1 / n_features of that.
     """
@@ -254,7 +254,7 @@ def _rising_loss(result: FitResult) -> Diagnostic | None:
 
 
 def name_of_start(fitted: FittedAutoencoder, continues: bool) -> str:
-    """What a training begins with."""
+    """The name of the initialisation."""
     if continues:
         return "the network of the fit before"
     active = fitted.network.pca_path.active

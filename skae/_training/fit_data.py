@@ -1,4 +1,4 @@
-"""What a fit starts from: the rows, their units, the split, the device, the random generators."""
+"""The data of a fit: the rows, their units, the split, the device, the random generators."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""Where training starts: PCA, beside networks whose output is zero; or random networks."""
+"""Initialisation: PCA plus networks whose output is zero, or random networks."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

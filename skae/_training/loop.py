@@ -118,7 +118,7 @@ class _Best:
         self._initial = self.weights = _snapshot(network)
 
     def add_epoch(self, loss: float, *, evaluate: bool) -> bool:
-        """Record an epoch with the present weights; return whether its losses are finite.
+        """Record an epoch with the current weights; return whether its losses are finite.
 
         If the weights are not evaluated, the held-out error of the epoch before is repeated.
         """

@@ -129,7 +129,7 @@ class LowPrecisionCopy:
 
 
 class CachedInputs(NamedTuple):
-    """What stays constant in training for each row of a batch."""
+    """Values of each row of a batch that are constant during training."""
 
     encoder_input: Tensor  # (n, n_inputs): the input of the first layer with parameters
     pca_code: Tensor  # (n, n_components)
@@ -156,7 +156,7 @@ class SquaredErrorGradient:
 
     @torch.inference_mode()
     def cached_inputs(self, network_input: Tensor, target: Tensor) -> CachedInputs:
-        """What stays constant in training for these rows and their targets."""
+        """Values of these rows and their targets that are constant during training."""
         pca_path, scales = self._network.pca_path, self._network.scales
         centred = torch.nan_to_num(network_input - pca_path.mean)
         code = torch.zeros_like(scales.inverse_code_scale) + pca_path.encode(centred)

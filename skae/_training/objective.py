@@ -1,4 +1,4 @@
-"""What training minimises: the objective of an estimator, and its gradient by autograd."""
+"""Objectives: the functions that training minimises, and their gradients by autograd."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

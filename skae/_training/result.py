@@ -116,10 +116,10 @@ def _statistics_of_projections(
 
 @torch.no_grad()
 def _distance_of_most(network: Autoencoder, data: FitData) -> float:
-    """The distance that the codes of all but a few training rows have.
+    """The distance that the codes of `N_FAR_ROWS` training rows exceed.
 
-    These are the codes of the encoder, and the anchors. Networks beside PCA can follow rows at such
-    distances, but a single row is no evidence for others that are as far.
+    These are the codes of the encoder, and the anchors. Networks can fit rows at such distances,
+    but a single row is no evidence for other rows at the same distance.
     """
     scale = network.scales.inverse_code_scale
     n_largest = N_FAR_ROWS + 1

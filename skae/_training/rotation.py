@@ -66,7 +66,7 @@ class CodeMoments(NamedTuple):
 
 
 class UnitActivity(NamedTuple):
-    """How often and how much each unit is active in some rows, and the deviances of these rows."""
+    """Frequency and size of the activity of each unit in some rows, and their deviances."""
 
     n_samples: int
     n_active: np.ndarray  # (n_components,): the rows in which the unit is active
