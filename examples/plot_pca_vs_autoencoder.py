@@ -38,7 +38,7 @@ print(comparison)
 
 
 def fitted_pair(n_components):
-    """Fit PCA and the autoencoder with a number of components; their scores."""
+    """Fit PCA and the autoencoder with a number of components, and return their scores."""
     for name in ("PCA", "autoencoder"):
         key = f"{name} {n_components}"
         yield name, reducers[key].fit(X[train]), comparison.mean()[key]

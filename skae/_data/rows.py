@@ -1,4 +1,4 @@
-"""Validation of rows: floats of a precision that is asked for, and sparse matrices in one form."""
+"""Validation of rows: conversion to floats of one precision and to canonical sparse matrices."""
 
 import re
 from collections.abc import Iterable, Iterator

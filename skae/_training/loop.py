@@ -176,10 +176,10 @@ def train(
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
     The held-out error of an epoch is that of the moving average of the weights, which is also what
-    is kept. If `config` asks for it, only every second, third, ... epoch is evaluated, and the
-    epochs between repeat the last error. The weights before the first step are epoch 0; they are
-    replaced only by a significant improvement. A KeyboardInterrupt, the callback, or a loss that is
-    not finite ends the training at the best epoch so far.
+    is kept. Epochs are evaluated about every `config.min_steps_evaluated` steps; the other epochs
+    repeat the last error. The weights before the first step are epoch 0; they are replaced only by
+    a significant improvement. A KeyboardInterrupt, the callback, or a loss that is not finite ends
+    the training at the best epoch so far.
 
     Parameters
     ----------
