@@ -7,6 +7,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
+import torch
 from conftest import ESTIMATORS, RECONSTRUCTING, available_methods
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -28,6 +29,15 @@ def test_a_memory_mapped_dump_gives_the_same_results(fitted, digits, tmp_path):
     joblib.dump(fitted, tmp_path / "model")
     again = joblib.load(tmp_path / "model", mmap_mode="r")
     np.testing.assert_array_equal(again.transform(digits), fitted.transform(digits))
+    warned_always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # of memory that cannot be written: otherwise once in a process
+    try:
+        assert again.score(digits) == fitted.score(digits)
+        again.partial_fit(digits)
+    finally:
+        torch.set_warn_always(warned_always)
+    expected = copy.deepcopy(fitted).partial_fit(digits)
+    np.testing.assert_array_equal(again.transform(digits), expected.transform(digits))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -222,7 +222,7 @@ class FittedAutoencoderMixin(
         loss = self._reconstruction_loss
 
         def deviances(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
-            mean = torch.as_tensor(to_native(self.mean_)).to(x)
+            mean = as_tensor(to_native(self.mean_), x.dtype, x.device)
             return torch.stack(
                 [
                     loss.deviance(fitted.decode(fitted.encode(x)), x),

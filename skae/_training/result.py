@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._data.dataset import tensor_blocks
-from .._data.device import as_array
+from .._data.device import as_array, as_tensor
 from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder, PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
@@ -160,7 +160,7 @@ def _statistics_of_rows(
 ) -> tuple[CodeStatistics, Tensor]:
     """Statistics of the codes, and the largest distance of a code from the mean code."""
     fitted, pca, objective = trained.fitted, trained.pca.to(trained.fitted.shift), data.objective
-    mean = torch.from_numpy(data.moments.mean).to(fitted.shift)
+    mean = as_tensor(data.moments.mean, fitted.shift.dtype, fitted.shift.device)
     rng = data.rng(data.device)
     # Merged block by block: small results kept between large blocks would fragment the memory.
     codes: Any = None
