@@ -40,7 +40,7 @@ from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.loop import by_autograd, divergence_message
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
-from .global_distances import GlobalDistances, some_of
+from .global_distances import GlobalDistances, every_nth, some_of
 from .wide_rows import spanned_space
 
 # Root mean square of the outputs of a layer's initial weights over that of its inputs. Larger than
@@ -50,6 +50,8 @@ from .wide_rows import spanned_space
 GAIN = 2.0
 # The most numbers in stored rows, which are dense.
 MAX_STORED = 20_000_000
+# The most training rows whose errors determine the scales of errors.
+MAX_MEASURED = 20_000
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -64,9 +66,9 @@ class DenoisingEnsemble(ModulePickleMixin):
         r_k = (x - D_k(x)) / u_k
         score = - mean over denoisers k of sqrt(mean over features of r_k^2) / v_k(x)
 
-    Here u_k is the root mean square of x - D_k(x) over the training rows, for each feature if D_k
-    is a network, and over all features otherwise. v_k is 1 unless stated below. A typical training
-    row has a score of -1. There are two kinds of denoisers:
+    Here u_k is the root mean square of x - D_k(x) over at most 20,000 training rows, for each
+    feature if D_k is a network, and over all features otherwise. v_k is 1 unless stated below. A
+    typical training row has a score of -1. There are two kinds of denoisers:
 
     - Networks minimise ``|D_k(x + s_k * noise) - x|`` [1]_ [3]_. They are trained with few steps,
       so that they do not overfit to outliers among the training rows. If there are at most 2000
@@ -251,12 +253,12 @@ class DenoisingEnsemble(ModulePickleMixin):
         return as_tensor(dense_block(X, index), shift.dtype, shift.device)
 
     def _set_error_scales(self, denoisers: Denoisers, X: Rows, stored: Tensor) -> None:
-        """Store rows, and measure errors on these and on all training rows."""
+        """Store rows, and measure errors on these and on at most `MAX_MEASURED` training rows."""
         if levels := as_tuple(self.exact_levels):
             denoisers.store(stored, levels)
         squares, count = torch.zeros_like(denoisers.error_scale), torch.zeros_like(denoisers.shift)
         with torch.no_grad():
-            for x in _blocks(denoisers, X):
+            for x in _blocks(denoisers, X[every_nth(X.shape[0], MAX_MEASURED)]):
                 squares += denoisers.residual(x).square().sum(1, keepdim=True)
                 count += (~torch.isnan(x)).sum(0)
             denoisers.error_scale.copy_(error_scale(squares, count, len(denoisers.levels)))

@@ -29,7 +29,12 @@ MIN_VARIANCE = 1e-6
 
 def some_of(rows: Tensor) -> Tensor:
     """At most `MAX_ROWS` rows, at equal intervals."""
-    return rows[:: -(-len(rows) // MAX_ROWS)]
+    return rows[every_nth(len(rows), MAX_ROWS)]
+
+
+def every_nth(n_rows: int, n_most: int) -> slice:
+    """At most `n_most` of some rows, at equal intervals."""
+    return slice(None, None, max(-(-n_rows // n_most), 1))
 
 
 class CentralGaussian(nn.Module):
