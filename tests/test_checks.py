@@ -313,3 +313,8 @@ def test_an_image_shape_with_channels_last_raises_a_warning_with_what_to_pass(sh
 def test_other_image_shapes_raise_no_warning(shape, small):
     X = np.random.RandomState(0).uniform(size=(40, np.prod(shape)))
     small(AutoencoderTransformer, 2, image_shape=shape, max_iter=1).fit(X)
+
+
+def test_the_number_of_components_of_pca_by_maximum_likelihood_is_refused(autoencoder, digits):
+    with pytest.raises(ValueError, match=r"`n_components` must be .* got 'mle'.* linear subspace"):
+        autoencoder("mle").fit(digits)

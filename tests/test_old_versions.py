@@ -146,6 +146,18 @@ def test_all_kinds_of_files_give_bitwise_identical_results(name):
 
 
 @pytest.mark.parametrize("name", JOBLIB)
+def test_an_old_autoencoder_has_the_attributes_of_pca(name):
+    estimator, X = read(name), rows_of(name)
+    if not hasattr(estimator, "get_covariance") or not hasattr(estimator, "network_"):
+        pytest.skip("no autoencoder with the squared error, or not fitted")
+    explained = (estimator.singular_values_**2).sum() / (len(X) - 1)
+    n_left_out = min(X.shape) - estimator.n_components_
+    total = np.var(X, axis=0, ddof=1).sum()
+    assert explained + n_left_out * estimator.noise_variance_ == pytest.approx(total, rel=1e-5)
+    assert np.isfinite(estimator.get_covariance()).all()
+
+
+@pytest.mark.parametrize("name", JOBLIB)
 def test_a_new_pickle_gives_bitwise_identical_results(name):
     estimator, X = read(name), rows_of(name)
     again = pickle.loads(pickle.dumps(estimator))

@@ -12,7 +12,7 @@ from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, process_group
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
-from .._data.validation import check_finite_results, check_parameters, restore_on_error
+from .._data.validation import check_finite_results, restore_on_error
 from .._nn.autoencoder import Autoencoder
 from .._training.callbacks import (
     CallbackSupportMixin,
@@ -52,14 +52,13 @@ from .._training.result import (
 from .._training.rotation import CodeMoments, principal_axes
 from .checks import (
     check_same_fit,
+    check_shared_parameters,
     check_streamable,
-    check_user_network,
     code_size,
     naming_units,
     network_parameters,
     network_to_continue,
     rows_for_early_stopping,
-    warn_of_parameters_without_effect,
 )
 from .inference import FittedAutoencoderMixin
 from .loss_method import LossMethodMixin
@@ -174,9 +173,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
 
     def _check_parameters(self) -> None:
         """Raise a TypeError or ValueError unless the parameters are valid."""
-        check_parameters(self)
-        check_user_network(self)
-        warn_of_parameters_without_effect(self)
+        check_shared_parameters(self)
 
     def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
         """Train on the rows of `X`.

@@ -17,7 +17,7 @@ from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
 from .._data.rows import COLOUR_CHANNELS, naming
 from .._data.user_warnings import warn_user
-from .._data.validation import as_tuple
+from .._data.validation import as_tuple, check_parameters
 from .._nn.fitted import FittedAutoencoder
 from .._nn.old_names import REMOVED_IN
 from .._nn.precision import FAR
@@ -180,6 +180,24 @@ def _check_image_shape(shape: tuple[int, ...], n_features: int, *, warns: bool) 
             f"{(channels, height, width)} and the rows images.transpose(0, 3, 1, 2)"
             ".reshape(len(images), -1).",
             UserWarning,
+        )
+
+
+def check_shared_parameters(parameters: SharedParameters) -> None:
+    """Raise a TypeError or ValueError unless the parameters are valid, each and together."""
+    refuse_mle(parameters)
+    check_parameters(parameters)
+    check_user_network(parameters)
+    warn_of_parameters_without_effect(parameters)
+
+
+def refuse_mle(parameters: SharedParameters) -> None:
+    """Refuse `n_components="mle"` of PCA with the reason, and with what to use instead."""
+    if str(parameters.n_components) == "mle":
+        raise ValueError(
+            "`n_components` must be an int, a share of the variance or None, got 'mle'. Minka's "
+            "estimate is the dimension of a linear subspace, and a curved surface has a smaller "
+            "one. Use a share, such as 0.9, or PCA('mle').fit(X).n_components_."
         )
 
 

@@ -13,6 +13,7 @@ from .._nn.autoencoder import Autoencoder
 from .._training.fit_data import FitData
 from .._training.objective import Objective
 from .base import BaseAutoencoder
+from .pca_attributes import PCAAttributesMixin
 from .plain import Reconstruction
 
 
@@ -33,7 +34,7 @@ class Contraction(Objective):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class ContractiveAutoencoder(BaseAutoencoder):
+class ContractiveAutoencoder(PCAAttributesMixin, BaseAutoencoder):
     """An autoencoder whose codes change little when a row changes a little.
 
     The objective is the reconstruction loss plus a penalty, the squared norm of the Jacobian of the
@@ -63,6 +64,8 @@ class ContractiveAutoencoder(BaseAutoencoder):
     Attributes
     ----------
     {shared_attributes}
+
+    {pca_attributes}
 
     See Also
     --------

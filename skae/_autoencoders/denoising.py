@@ -21,6 +21,7 @@ from .._training.initialization import Initialization
 from .._training.objective import Objective
 from .base import BaseAutoencoder
 from .checks import warn_without_effect
+from .pca_attributes import PCAAttributesMixin
 from .plain import Reconstruction
 
 # Number of rows from which the scales of corrupted rows are estimated.
@@ -62,7 +63,7 @@ class Denoising(Reconstruction):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class DenoisingAutoencoder(BaseAutoencoder):
+class DenoisingAutoencoder(PCAAttributesMixin, BaseAutoencoder):
     """An autoencoder that learns to remove noise from rows.
 
     The encoder reads rows with noise added, or with entries replaced, and the reconstruction is
@@ -99,6 +100,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     Attributes
     ----------
     {shared_attributes}
+
+    {pca_attributes}
 
     See Also
     --------

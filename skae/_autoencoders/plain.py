@@ -24,6 +24,7 @@ from .._training.manual_backward import (
 )
 from .._training.objective import Gradient, Objective, TrainingSource, input_of_network
 from .base import BaseAutoencoder
+from .pca_attributes import PCAAttributesMixin
 
 # The number of codes from which a projection may start besides that of the encoder. With 128
 # the error at two components is 2 % higher, with eight it is the same.
@@ -187,7 +188,7 @@ _PROJECTED_EQUATION = ProjectedReconstruction.per_row
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class AutoencoderTransformer(BaseAutoencoder):
+class AutoencoderTransformer(PCAAttributesMixin, BaseAutoencoder):
     """Nonlinear dimensionality reduction with the interface of PCA.
 
     An encoder maps each row to a few numbers, its *code*, and a decoder maps the code back to a
@@ -219,6 +220,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     Attributes
     ----------
     {shared_attributes}
+
+    {pca_attributes}
 
     See Also
     --------
