@@ -106,7 +106,7 @@ class Dataset(ABC):
         """The rows at `index` that this process has, (n_local_rows, n_features), in float32."""
 
     def local_index(self, index: Tensor) -> Tensor:
-        """Positions, among the rows of this process, of those at `index` that it has."""
+        """Positions in the local rows of those rows at `index` that this process has."""
         return index
 
     def all_gather_rows(self, index: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def max_float_dtype(device: torch.device) -> torch.dtype:
 
 
 def as_tensor(block: np.ndarray | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Convert an array to a tensor; torch takes neither read-only memory nor negative strides."""
+    """Convert an array to a tensor; torch accepts neither read-only memory nor negative strides."""
     if isinstance(block, Tensor):
         return block.to(device, dtype)
     return torch.from_numpy(np.require(block, requirements=["C", "W"])).to(device, dtype)

@@ -10,9 +10,9 @@ from .forks import ForkLock
 class HeldSetting(ABC):
     """A context in which a setting of the process has another value.
 
-    The first thread to enter sets it, the last one to leave restores it. An interrupt in between
-    does not leave it set, and neither does a fork while other threads are in the context: they do
-    not exist in the child.
+    The first thread that enters sets the value, and the last thread that leaves restores it. The
+    value is also restored after an interrupt, and in the child of a fork, where other threads in
+    the context do not exist.
     """
 
     def __init__(self) -> None:

@@ -71,7 +71,7 @@ def _of_all_rows(X: Rows, group: SingleProcess) -> _ColumnMoments:
 
 
 def _varies_if_enlarged(X: Rows, mean: np.ndarray, group: SingleProcess) -> bool:
-    """Whether columns that all seem to be constant vary, as they are of tiny numbers."""
+    """Whether columns of tiny numbers vary, although their computed variances are zero."""
     # Squares of float32 do not underflow in float64, and larger columns are constant indeed.
     if X.dtype in (np.float32, torch.float32) or (np.abs(mean) > SMALLEST_STD / EPS).any():
         return False

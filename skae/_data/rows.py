@@ -29,9 +29,9 @@ def validate_rows(
 ) -> Any:
     """Validate rows of floats as `validate_data` does; NaN and CSR matrices are allowed.
 
-    Masked entries become NaN. With a target `y` the result is the pair of both. Unless
-    `any_library`, arrays of other libraries than NumPy are refused under scikit-learn's
-    `array_api_dispatch`; without it scikit-learn makes NumPy arrays of them.
+    Masked entries become NaN. With a target `y` the result is `X` and `y`. Under scikit-learn's
+    `array_api_dispatch`, arrays of other libraries than NumPy raise an error unless `any_library`.
+    Without `array_api_dispatch`, scikit-learn converts them to NumPy arrays.
     """
     if not any_library and get_config()["array_api_dispatch"]:
         for name, values in (("X", X), ("y", options.get("y"))):

@@ -36,7 +36,7 @@ _FLOAT32 = _Float32()
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Within it, tensors are made on the CPU in float32 and without autocast, if not stated."""
+    """A context in which tensors are created on the CPU, in float32 and without autocast."""
     with ExitStack() as stack:
         if torch.get_default_dtype() != torch.float32 or _FLOAT32.is_held:
             stack.enter_context(_FLOAT32)

@@ -123,7 +123,7 @@ def subclasses_named(name: str) -> list[type[BaseAutoencoder]]:
 
 
 def known_classes() -> dict[str, type[BaseEstimator]]:
-    """The estimators that every file may hold, by name."""
+    """The estimators that every file may contain, by name."""
     import skae  # the public names; not before all modules are there
 
     public = [getattr(skae, name) for name in skae.__all__]

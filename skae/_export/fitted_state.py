@@ -343,7 +343,7 @@ def rules_of(cls: type) -> dict[str, Rule]:
 
 
 def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
-    """Check that an estimator has no attributes that its class does not have, and their values.
+    """Check the values of all attributes of an estimator, and that its class has them.
 
     A custom class may have attributes of any name that no class defines.
     """

@@ -28,7 +28,7 @@ def _number(value: Any) -> bool:
 
 
 def _hidden(cls: type[nn.Module]) -> Rule:
-    """A layer in a tuple, so that it is no part of the one that refers to it."""
+    """A layer in a tuple, which torch does not register as a submodule."""
     return lambda value: type(value) is tuple and len(value) == 1 and isinstance(value[0], cls)
 
 
@@ -106,7 +106,7 @@ def check_module(module: nn.Module, custom: Mapping[str, type[nn.Module]]) -> No
 
 @contextmanager
 def one_step(module: nn.Module) -> Iterator[None]:
-    """Within it a projection or a pursuit takes one step, which takes as much memory as many."""
+    """A context in which projections and pursuits take one step, with the memory of many steps."""
     before = [
         (part, name, vars(part)[name])
         for part in module.modules()

@@ -13,9 +13,9 @@ NO_LABEL = -1
 def as_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return labels of one type, and whether each row has a label.
 
-    In an array of strings and the number -1, as `AutoencoderClassifier.fit` takes it, the latter
-    becomes the string "-1", so that labels can be compared. All others are returned as they are,
-    and every row has a label: in an array of numbers -1 may be a class.
+    `AutoencoderClassifier.fit` accepts arrays of strings and the number -1. The number becomes the
+    string "-1" here, so that labels can be compared. Other arrays are returned unchanged, and every
+    row has a label: in an array of numbers -1 may be a class.
     """
     every_row = np.ones(len(y), dtype=bool)
     if y.dtype != object or y.ndim != 1:

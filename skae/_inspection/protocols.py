@@ -1,4 +1,4 @@
-"""The estimators that displays, scorers and comparisons take, by their methods and attributes."""
+"""Protocols of the estimators that displays, scorers and comparisons accept."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
@@ -13,11 +13,11 @@ class Transformer(Protocol):
 
     @property
     def transform(self) -> Any:
-        """The method from rows to codes; for type checkers a pipeline has no method."""
+        """The method that encodes; a property, as in pipelines."""
 
 
 class Embedding(Protocol):
-    """Has codes of the rows that it was fitted to, and of no others, once it is fitted."""
+    """Has codes of its training rows only, once it is fitted."""
 
     embedding_: Any
 

@@ -271,7 +271,7 @@ def _attributes(part: nn.Module) -> list[str]:
 
 
 def _to_spec(value: Any, places: dict[nn.Module, str]) -> Any:
-    """A plain value as it is; a module elsewhere in the network, or a link, by its name."""
+    """A plain value unchanged; a module elsewhere in the network, or a link, by its name."""
     if isinstance(value, nn.Module):
         return {"module": places[value]}
     if isinstance(loss := getattr(value, "__self__", None), ReconstructionLoss):

@@ -61,7 +61,7 @@ class Projection:
     def __call__(self, x: Tensor, code: Tensor, n_steps: int) -> Tensor:
         """Codes after a number of steps from the best of `code`, PCA's code and all anchors.
 
-        Each has a loss as low as that of `code`, or lower.
+        The loss of each is at most the loss of `code`.
         """
         equations, span = self._equations_of_complete_rows, self._span
         if (span is not None or equations is not self._equations) and x.isnan().any():
@@ -247,7 +247,7 @@ class NormalEquations:
 
 
 class FactoredEquations(NormalEquations):
-    """The same from ``J = components + tangents @ matrix``, without J.
+    """Normal equations for ``J = components + tangents @ matrix``, without J.
 
     For the squared error of rows without missing entries. The `matrix` is that of the decoder.
     """

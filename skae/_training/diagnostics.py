@@ -102,7 +102,7 @@ def warn_after_fit(
     *,
     verbose: bool,
 ) -> None:
-    """Warn of a training that did not end well; pass an interruption on.
+    """Warn if training ended with a problem, and pass on an interruption.
 
     `start` is the name of epoch 0.
     """

@@ -80,7 +80,7 @@ def search_size(
 ) -> FitResult:
     """The smallest code that explains the share of variance, by bisection over complete fits.
 
-    The size that PCA needs is enough, and the largest that is tried.
+    The largest size that is tried is that of PCA, which is sufficient.
     """
     enough = len(data.principal_components(share).components)
     too_small, found = 0, None

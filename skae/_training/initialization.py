@@ -134,7 +134,7 @@ def flops_per_row(parameters: NetworkParameters, n_features: int, n_components: 
 
 
 def multiply_adds_of_projection(parameters: NetworkParameters, n_components: int) -> float:
-    """About the multiply-adds of a Gauss-Newton step for a row: tangents and Gram matrix."""
+    """Approximate multiply-adds of a Gauss-Newton step for a row: tangents and Gram matrix."""
     hidden = hidden_sizes(parameters, n_components)
     if parameters.network is not None or not hidden:
         return 0.0  # not known, or negligible

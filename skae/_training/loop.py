@@ -88,7 +88,7 @@ def loss_scale_of(initial_error: float) -> float:
 
 
 def divergence_message(learning_rate: float, *, finite_before: bool) -> str:
-    """The message when a loss is not finite; the cause is in the steps if it was before them."""
+    """The message about a loss that is not finite, by whether it was finite before training."""
     if finite_before:
         return (
             "The loss was finite at the initial weights, and is not after steps with "

@@ -91,7 +91,7 @@ class Objective(ABC):
         return False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give a new equation the defaults, in place of what belongs to that of a base class."""
+        """Restore defaults that a base class has overridden for another equation."""
         super().__init_subclass__(**kwargs)
         equation = defined_at(cls, "per_row")
         for name in ("gradient", "is_reconstruction", "minimised_by_pca", "stages", "acceptance"):

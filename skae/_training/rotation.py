@@ -25,7 +25,7 @@ class CodeMoments(NamedTuple):
 
     @classmethod
     def from_codes(cls, codes: Tensor, **totals: float) -> "CodeMoments":
-        """The moments of one block of codes, (n_samples, n_components), and its totals."""
+        """The moments of a block of codes, (n_samples, n_components), with sums over its rows."""
         # In torch: threads of NumPy's BLAS and of torch that alternate take three times as long.
         codes = codes.double()
         mean = codes.mean(0)
@@ -79,7 +79,7 @@ class UnitActivity(NamedTuple):
 
     @classmethod
     def from_codes(cls, codes: Tensor, **totals: float) -> "UnitActivity":
-        """The activity in one block of codes, (n_samples, n_components), and its totals."""
+        """The activity in a block of codes, (n_samples, n_components), with sums over its rows."""
         n_active, total, squares = (codes > 0).sum(0), codes.sum(0), codes.square().sum(0)
         return cls(len(codes), as_array(n_active), as_array(total), as_array(squares), **totals)
 
