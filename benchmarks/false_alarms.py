@@ -81,18 +81,19 @@ def run(results: Results, n_draws: int, names: list[str]) -> None:
 
 HEAD = """# False alarms
 
-This page compares the shares of new inliers that detectors call outliers, on {n_sets} data sets of
-ADBench with {n_draws}. The training set is half of the inliers, and the test set is the
-other half and all outliers. At most {max_rows} rows of a data set are used. Thresholds are chosen
-for 5 % of false alarms: a quantile of the scores of the training rows, or of held-out scores.
+This page compares the rate of false alarms of detectors: the share of new inliers that are called
+outliers. There are {n_sets} data sets of ADBench, with {n_draws}. The training set is half of the
+inliers, and the test set is the other half and all outliers. At most {max_rows} rows of a data set
+are used. Thresholds are chosen for a rate of 5 %: a quantile of the scores of the training rows, or
+of held-out scores. Figures are in percent.
 
     python benchmarks/false_alarms.py
 """
 
 
-AFTER = """An autoencoder reconstructs the rows that it was fitted to better than new rows. So a
-threshold from the scores of training rows is wrong for new rows if the training rows are few. With
-held-out scores (`cv`), the rate is met.
+AFTER = """An autoencoder reconstructs its training rows better than new rows. If there are few
+training rows, a threshold from their scores is therefore too high. With held-out scores (`cv`), the
+mean rate is at most about 5 %.
 """
 
 
@@ -109,12 +110,12 @@ def page(records: dict) -> str:
         alarms, found = np.transpose([case[title] for case in cases])
         small = [case["n_train"] < 300 for case in cases]
         figures = alarms.mean(), alarms[small].mean(), alarms.max(), found.mean()
-        rows.append((title, *(f"{figure:.1f} %" for figure in figures)))
+        rows.append((title, *(f"{figure:.1f}" for figure in figures)))
     header = (
         "method",
         "false alarms, mean",
-        "with fewer than 300 rows",
-        "at most",
+        "with fewer than 300 rows, mean",
+        "maximum",
         "outliers found, mean",
     )
     table = markdown_table(header, rows)

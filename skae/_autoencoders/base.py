@@ -327,7 +327,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         residual_to_pca: bool,
         n_heads: int = 1,
     ) -> NetworkParts:
-        """The parts of a new network, with pretrained layers if `pretraining` asks for them."""
+        """The parts of a new network, with pretrained layers if `pretraining` is not None."""
         parts = make_parts(
             self,
             data,

@@ -362,7 +362,7 @@ def _fill_by_blocks(
 
 
 def _multiply_adds(fitted: FittedAutoencoder) -> float:
-    """Multiply-adds of a row, approximately: a convolution has a stride of two."""
+    """Approximate multiply-adds of a row, if all convolutions have a stride of two."""
     n_positions = len(fitted.shift) / 4
     return sum(w.numel() * (n_positions if w.ndim == 4 else 1.0) for w in fitted.parameters())
 
