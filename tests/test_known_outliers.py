@@ -138,7 +138,7 @@ def test_wrong_labels_raise(detector, labelled):
     X, y = labelled
     with pytest.raises(ValueError, match="`y` must have one label for each row of X: 150, got 149"):
         detector.fit(X, y[1:])
-    with pytest.raises(ValueError, match="but two at most, got 149 of 150 rows"):
+    with pytest.raises(ValueError, match="at most 148 of the 150 rows of X, got 149"):
         detector.fit(X, np.r_[1, np.full(149, -1)])
 
 

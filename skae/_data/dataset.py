@@ -34,7 +34,7 @@ RowIndex: TypeAlias = slice | np.ndarray | Tensor
 def rows_of_block(width: int, times: int = 1) -> int:
     """Number of rows of a block if `width` entries are computed from each row.
 
-    These are `times` * `BLOCK_ENTRIES` entries at most, but `MIN_BLOCK_ROWS` rows at least.
+    A block has at most `times` * `BLOCK_ENTRIES` entries, but at least `MIN_BLOCK_ROWS` rows.
     """
     return max(times * BLOCK_ENTRIES // max(width, 1), MIN_BLOCK_ROWS)
 

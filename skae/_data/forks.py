@@ -1,7 +1,8 @@
 """Safe forks while other threads are running, which do not exist in the child process.
 
 A lock that such a thread holds is never released in the child. So a fork waits for the locks of
-this package. Those of `functools.cached_property` (before Python 3.12) and of imports are not ours.
+this package. It does not wait for the locks of `functools.cached_property` (before Python 3.12) and
+of imports.
 
 The last hook to be registered is called first. That of `logging` acquires a lock that imports need,
 so `logging` is imported here: a fork then waits for imports before it acquires that lock.

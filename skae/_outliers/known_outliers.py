@@ -45,8 +45,8 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
         raise ValueError(f"`y` must have one label for each row of X: {n_rows}, got {len(labels)}")
     if n_rows - is_outlier.sum() < 2:
         raise ValueError(
-            "`y` must be -1 (outlier) for all rows of X but two at most, got "
-            f"{is_outlier.sum()} of {n_rows} rows"
+            f"`y` must be -1 (outlier) for at most {n_rows - 2} of the {n_rows} rows of X, "
+            f"got {is_outlier.sum()}"
         )
     return is_outlier
 
