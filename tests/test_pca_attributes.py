@@ -1,6 +1,10 @@
 """Attributes and methods of PCA: equal to those of PCA if the autoencoder is linear."""
 
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import AUTOENCODERS
@@ -12,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skae import AutoencoderTransformer
 from skae.base import LOSSES
 
+PAGE = Path(__file__).parents[1] / "docs" / "guide" / "replacing_pca.md"
 LIKE_PCA = [cls for cls in AUTOENCODERS if hasattr(cls, "get_covariance")]
 OTHER_LOSSES = sorted(LOSSES.keys() - {"squared_error"})
 
@@ -114,3 +119,18 @@ def test_what_is_not_fitted_has_no_attributes(like_pca):
             method()
     with pytest.raises(NotFittedError):
         check_is_fitted(estimator, "singular_values_")
+
+
+def test_a_page_has_every_public_name_of_pca(digits):
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("## Attributes, methods and parameters")
+    table = re.findall(r"^\| (`.*?) \| (.*) \|$", rest, re.MULTILINE)
+    answers = {name: answer for cell, answer in table for name in re.findall(r"`(\w+)`", cell)}
+    X = pd.DataFrame(digits).rename(columns=str)
+    fitted = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(X)
+    names = {name for name in dir(PCA(2).fit(X)) if not name.startswith("_")}
+    assert names <= answers.keys()
+    for name in answers:
+        exists = not answers[name].startswith(("does not exist", "do not exist"))
+        assert hasattr(fitted, name) == exists, name
+    same = {name for name, answer in answers.items() if answer.startswith("the same")}
+    assert {name for name in names if name.endswith("_")} <= same
