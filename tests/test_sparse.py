@@ -8,6 +8,7 @@ import torch
 from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
+from torch import nn
 
 from skae import SparseAutoencoder
 from skae._autoencoders.sparse import SETS_SPARSITY
@@ -320,3 +321,22 @@ def test_penalty_is_the_former_name_of_sparsity_weight(digits, coder):
 def test_penalty_and_sparsity_weight_are_not_given_together(digits, coder):
     with pytest.raises(ValueError, match=r"only one of them may be given, got 0\.3 and 0\.5"):
         coder(40, penalty=0.3, sparsity_weight=0.5).fit(digits)
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_network_may_change_its_input_in_place(where, digits, coder):
+    def network(inplace):
+        def make(n_features, n_components):
+            sizes = (n_features, n_components), (n_components, n_features)
+            pair = [nn.Sequential(nn.Linear(a, 8), nn.Linear(8, b)) for a, b in sizes]
+            pair[where].insert(0, nn.LeakyReLU(0.1, inplace=inplace))
+            return tuple(pair)
+
+        return make
+
+    in_place, copied = (
+        coder(20, network=network(inplace), sparsity="l1", max_iter=3).fit(digits)
+        for inplace in (True, False)
+    )
+    np.testing.assert_allclose(in_place.transform(digits), copied.transform(digits))
+    np.testing.assert_allclose(in_place.reconstruct(digits), copied.reconstruct(digits))

@@ -109,7 +109,9 @@ class DictionaryDecoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """Codes (n_samples, n_components) to centred rows, (n_samples, n_features)."""
-        return code @ self.directions + self.network(code)
+        # A module of the user may change its input in place; without one nothing reads it.
+        own = code if isinstance(self.network, ZeroOutput) else code.clone()
+        return code @ self.directions + self.network(own)
 
     def to_graph(self, graph: Graph, code: str) -> str:
         """Add the layer to a graph."""
