@@ -1,5 +1,6 @@
 """The result of a fit: statistics of the codes of all training rows, and the final code basis."""
 
+from collections.abc import Iterator
 from functools import reduce
 from itertools import chain
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs, white
 # The distance from which a code is far is that of all training rows but so many. A single row at
 # 200 standard deviations made other rows that are nearly as far worse than by PCA.
 N_FAR_ROWS = 1
+# Blocks of rows are at most so long as if rows had this width: hidden layers are wider than some X.
+MIN_WIDTH = 512
 
 
 class Diagnostic(NamedTuple):
@@ -124,7 +127,7 @@ def _distance_of_most(network: Autoencoder, data: FitData) -> float:
     scale = network.scales.inverse_code_scale
     n_largest = N_FAR_ROWS + 1
     farthest: list[float] = []
-    for x in tensor_blocks(data.X, scale.dtype, data.device):
+    for x in _blocks(data, scale.dtype):
         standard = (x - torch.from_numpy(data.shift).to(x)) / data.scale
         distance = network.distance(network.encode(standard))[:, 0]
         largest = distance.topk(min(n_largest, len(x))).values.tolist()
@@ -167,7 +170,7 @@ def _statistics_of_rows(
     distance = fitted.shift.new_zeros(())
 
     with torch.no_grad():
-        for x in tensor_blocks(data.X, fitted.shift.dtype, data.device):
+        for x in _blocks(data, fitted.shift.dtype):
             code = fitted.encode(x)
             distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
@@ -181,6 +184,12 @@ def _statistics_of_rows(
             codes = part if codes is None else codes.merge(part)
     all_codes, distances = zip(*data.group.gather((codes, distance.item())), strict=True)
     return reduce(kind.merge, all_codes), distance.new_tensor(max(distances))
+
+
+def _blocks(data: FitData, dtype: torch.dtype) -> Iterator[Tensor]:
+    """Blocks of all rows: of few rows if these are wide, but of enough to read the weights for."""
+    width = max(data.X.shape[1], MIN_WIDTH)
+    return tensor_blocks(data.X, dtype, data.device, width=width, times=8)
 
 
 def _deviances(

@@ -22,6 +22,9 @@ MAX_DENSITY = 0.1
 # these lose so many of the digits of float64, see `MIN_EIGENVALUE` in `pca.py`.
 MAX_MEAN_SQUARE = 1e3
 
+# Columns that are centred at a time.
+COLUMNS = 256
+
 # Added to the diagonal of a Gram matrix, relative to its trace, for its Cholesky factor: more than
 # the rounding errors of float64.
 JITTER = 1e-12
@@ -101,8 +104,10 @@ class SparseRowProducts(RowProducts):
 
     def transposed_times(self, vectors: np.ndarray) -> np.ndarray:
         """The product of the transposed rows and `vectors`, (n_samples, n_vectors)."""
-        products = self._scaled.T @ vectors
-        products -= np.outer(self._mean, vectors.sum(axis=0))
+        products, sums = self._scaled.T @ vectors, vectors.sum(axis=0)
+        for start in range(0, len(products), COLUMNS):  # fit the cache
+            columns = slice(start, start + COLUMNS)
+            products[columns] -= np.outer(self._mean[columns], sums)
         return products
 
 
