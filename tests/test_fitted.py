@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from networks import make_autoencoder, make_rng, randomize
+from torch import nn
 
+from skae import AutoencoderTransformer
 from skae._losses.reconstruction import LOSSES
 from skae._nn.fitted import (
     FittedAutoencoder,
@@ -94,6 +96,18 @@ def test_a_cast_is_made_once_and_never_to_the_same_dtype_and_device(fitted):
     assert cached_cast(fitted, torch.float32, host) is single
     assert cached_cast(fitted, torch.float32, torch.device("meta")).scale.device.type == "meta"
     assert fitted.scale.dtype == torch.float64
+
+
+def with_layer_norm(n_features, n_components):
+    """An encoder, and a decoder whose tangents autograd computes."""
+    decoder = nn.Sequential(nn.Linear(n_components, 8), nn.LayerNorm(8), nn.Linear(8, n_features))
+    return nn.Linear(n_features, n_components), decoder
+
+
+def test_rows_of_another_precision_are_projected_with_any_layers(digits, small):
+    fitted = small(AutoencoderTransformer, 2, network=with_layer_norm).fit(digits)
+    codes = fitted.transform(digits.astype(np.float32))
+    np.testing.assert_allclose(codes, fitted.transform(digits), atol=0.01)
 
 
 def test_a_cast_is_deleted_with_its_original(fitted):

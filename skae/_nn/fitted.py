@@ -184,7 +184,9 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
         return trained
     copied = cast(Trained | None, _COPIES.get(trained))
     if copied is None or (copied.scale.dtype, copied.scale.device) != (dtype, device):
-        copied = _COPIES[trained] = copy.deepcopy(trained).to(device, dtype)
+        # Autograd, which computes the tangents of some layers, cannot use tensors of inference mode.
+        with torch.inference_mode(False):
+            copied = _COPIES[trained] = copy.deepcopy(trained).to(device, dtype)
     return copied
 
 
