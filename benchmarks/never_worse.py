@@ -263,9 +263,10 @@ def page(results: list[dict]) -> str:
         "",
         f"There are {len(results)} fits to {n_sets} data sets. Each data set is used with raw and",
         "with standardised columns, and with 2, 8 and 32 components if it has more columns than",
-        "components. A quarter of the rows is the test set. The number of random splits of each",
-        f"data set is {len(seeds)}. PCA is computed with an exact solver. If the error of PCA is",
-        "zero up to rounding, the errors are taken as equal.",
+        "components. A quarter of the rows is the test set, by "
+        + ("one random split." if len(seeds) == 1 else f"each of {len(seeds)} random splits."),
+        "PCA is computed with an exact solver. The ratio of the errors is one if the error of PCA",
+        "is zero up to rounding.",
         "",
         "Some defaults of `AutoencoderTransformer` were chosen on some of these data sets. Some",
         "data sets are nearly the same, for example 19_landsat, 30_satellite and 31_satimage-2;",

@@ -138,7 +138,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     {shared_parameters}
 
     n_components : int or None, default=None
-        Number of units, which may exceed the number of features. None means as many as features.
+        Number of units, which may exceed the number of features. None is the number of features.
 
     sparsity : {"topk", "batch_topk", "lifetime", "l1", "kl", "jumprelu"}, default="topk"
         Which units are active; see the table above.

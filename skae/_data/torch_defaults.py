@@ -19,7 +19,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class _Float32(HeldSetting):
-    """float32 as the default dtype, which torch has for all threads together."""
+    """float32 as the default dtype of torch, which is one setting for all threads."""
 
     _dtype = torch.float32
 
