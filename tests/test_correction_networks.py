@@ -3,6 +3,7 @@ import torch
 
 from skae._imputation.correction_networks import (
     CorrectionConfig,
+    CorrectionGradient,
     CorrectionNetworks,
     fit_networks,
 )
@@ -42,6 +43,20 @@ def test_each_network_corrects_its_own_rows_or_shared_rows(rng):
     own = networks(x.expand(N_FOLDS, 10, 3), missing.expand(N_FOLDS, 10, 3))
     torch.testing.assert_close(own, shared)
     assert (shared[0] != shared[1]).any()
+
+
+def test_the_hand_written_gradient_equals_that_of_autograd(rng):
+    networks, cells = CorrectionNetworks(2, 16, rng), draw_cells(rng, 30, signal=True)
+    torch.nn.init.normal_(networks.layers[-1].weight, generator=rng)
+    index = torch.tensor([3, 8, 8, 20])
+    residual = networks(cells.filled, cells.missing) - cells.target
+    expected = (residual * cells.masked).square().sum((0, 2))[index].mean()
+    gradients = torch.autograd.grad(expected, list(networks.parameters()))
+    for parameter in networks.parameters():
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    torch.testing.assert_close(CorrectionGradient(networks, cells)(index), expected)
+    for parameter, gradient in zip(networks.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 def test_a_dependence_between_columns_is_learned(rng):

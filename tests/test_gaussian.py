@@ -37,6 +37,23 @@ def test_fill_equals_the_conditional_mean(gaussian, rows, missing):
         np.testing.assert_array_equal(answer[seen], row[seen])
 
 
+@pytest.mark.parametrize("n_features", [4, 20])
+def test_rows_with_the_same_missing_cells_are_filled_as_alone(n_features, rng):
+    root = torch.from_numpy(rng.normal(size=(n_features, n_features)))
+    gaussian = ConditionalGaussian(root[0], root @ root.T + torch.eye(n_features))
+    rows = torch.from_numpy(rng.normal(size=(60, n_features)))
+    missing = torch.from_numpy(rng.uniform(size=(6, n_features)) < 0.4).repeat(10, 1)
+    alone = zip(rows.split(1), missing.split(1), strict=True)
+    torch.testing.assert_close(
+        gaussian.fill(rows, missing), torch.cat([gaussian.fill(*row) for row in alone])
+    )
+    alone = [gaussian.e_step(*row) for row in zip(rows.split(1), missing.split(1), strict=True)]
+    for together, parts in zip(
+        gaussian.e_step(rows, missing), zip(*alone, strict=True), strict=True
+    ):
+        torch.testing.assert_close(together, torch.stack(parts).sum(0))
+
+
 def test_a_row_without_any_value_is_filled_with_the_mean(gaussian):
     gaps = torch.ones(1, 4, dtype=torch.bool)
     filled = gaussian.fill(torch.zeros(1, 4).double(), gaps)

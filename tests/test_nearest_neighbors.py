@@ -81,7 +81,9 @@ def test_leave_group_out_corrections_exclude_the_rows_of_the_group(rows, query, 
     parts = group[: len(missing)], filled, missing, torch.zeros_like(filled), missing
     cells = MaskedCells(*(part[None] for part in parts))
     train_row = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-    corrections = leave_group_out_corrections(complete(rows[train_row]), group[train_row], cells, 6)
+    corrections = leave_group_out_corrections(
+        complete(rows[train_row]), group[train_row], cells, [6]
+    )[0]
     for i in range(len(missing)):
         others = group != group[i]
         expected = complete(rows[others]).correct(filled[[i]], missing[[i]], 6)
@@ -104,3 +106,10 @@ def test_n_neighbors_is_limited_to_the_training_rows(rows, query):
     correction = few.correct(*query, 30)
     assert torch.equal(correction, few.correct(*query, 3))
     assert correction[:, 3:].any()
+
+
+def test_rows_are_corrected_alike_in_blocks_and_with_several_numbers(rows, query, monkeypatch):
+    neighbors = complete(rows)
+    expected = [neighbors.correct(*query, k) for k in (3, 10)]
+    monkeypatch.setattr("skae._imputation.nearest_neighbors.BLOCK_ENTRIES", 7 * len(rows))
+    torch.testing.assert_close(neighbors.correct_by_each((3, 10), *query), torch.stack(expected))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,16 +15,20 @@ COVARIANCE_PRIOR_ROWS = 1.0
 MAX_EM_ITERATIONS = 15
 TOLERANCE = 1e-3
 
-# Each row with missing cells needs a Cholesky factor of its own: the most entries of such factors
-# that are in memory at once.
+# The most entries of matrices, of which each incomplete row may have one, in memory at once.
 MAX_CHOLESKY_ENTRIES = 2**22
 
 
 class Posterior(NamedTuple):
-    """Conditional distribution of the missing cells of rows."""
+    """Conditional distribution of the missing cells of rows.
+
+    Rows with the same missing cells, the same pattern, have the same conditional precision.
+    """
 
     filled: Tensor  # (n, d), rows with the conditional mean in their missing cells
-    precision_factor: Tensor  # (n, d, d), lower Cholesky factor of each conditional precision
+    pattern: Tensor  # (n,), the pattern of each row
+    is_missing: Tensor  # (n_patterns, d), 1 where a cell is missing, else 0
+    precision_factor: Tensor  # (n_patterns, d, d), lower Cholesky factors of the precisions
 
 
 class ConditionalGaussian(NamedTuple):
@@ -49,7 +54,7 @@ class ConditionalGaussian(NamedTuple):
         deviations = torch.zeros_like(x)
         for index, posterior in self._posteriors(x, missing):
             normal = torch.randn(x[index].shape, generator=rng, dtype=x.dtype) * missing[index]
-            upper = posterior.precision_factor.mT
+            upper = posterior.precision_factor[posterior.pattern].mT
             solution = torch.linalg.solve_triangular(upper, normal[..., None], upper=True)
             deviations[index] = solution[..., 0]
         return deviations
@@ -62,10 +67,11 @@ class ConditionalGaussian(NamedTuple):
         filled, conditional_covariance = x.clone(), torch.zeros_like(self.covariance)
         for index, posterior in self._posteriors(x, missing):
             filled[index] = posterior.filled
-            is_missing = missing[index].to(x)
+            is_missing = posterior.is_missing
             inverse = torch.cholesky_inverse(posterior.precision_factor)
             inverse = inverse * is_missing[:, :, None] * is_missing[:, None, :]
-            conditional_covariance += inverse.sum(0)
+            n_rows_with = torch.bincount(posterior.pattern).to(x)
+            conditional_covariance += torch.tensordot(n_rows_with, inverse, 1)
         n_rows = torch.tensor(float(len(x)), dtype=x.dtype)
         return n_rows, filled.sum(0), filled.T @ filled + conditional_covariance
 
@@ -83,14 +89,33 @@ class ConditionalGaussian(NamedTuple):
         precision = torch.cholesky_inverse(torch.linalg.cholesky(self.covariance))
         incomplete = missing.any(1).nonzero()[:, 0]
         for index in incomplete.split(max(MAX_CHOLESKY_ENTRIES // x.shape[1] ** 2, 1)):
-            is_missing = missing[index].to(x)
+            row, gaps = x[index], missing[index]
+            patterns, pattern = _distinct_rows(gaps)
+            is_missing = patterns.to(x)
             # One batch for all patterns of missing cells: P among these, the identity elsewhere.
             within = precision * is_missing[:, :, None] * is_missing[:, None, :]
             factor = torch.linalg.cholesky(within + torch.diag_embed(1 - is_missing))
-            right = -((x[index] - self.mean) * (1 - is_missing)) @ precision * is_missing
-            deviation = torch.cholesky_solve(right[..., None], factor)[..., 0]
-            filled = torch.where(missing[index], self.mean + deviation, x[index])
-            yield index, Posterior(filled, factor)
+            right = -torch.where(gaps, 0.0, row - self.mean) @ precision * gaps
+            filled = torch.where(gaps, self.mean + _solve(factor, pattern, right), row)
+            yield index, Posterior(filled, pattern, is_missing, factor)
+
+
+def _distinct_rows(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows of a matrix of booleans, and the position of each row among them."""
+    packed = np.packbits(values.numpy(), axis=1)
+    words = packed.view(f"V{packed.shape[1]}")[:, 0]  # `np.unique` of an axis takes longer
+    _, first, position = np.unique(words, return_index=True, return_inverse=True)
+    return values[torch.from_numpy(first)], torch.from_numpy(position)
+
+
+def _solve(factor: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve for each row of `right`, (n, d), with the matrix of this number, (n,).
+
+    The inverses take less time if there are many rows for each matrix.
+    """
+    if 2 * len(factor) > len(right):
+        return torch.cholesky_solve(right[..., None], factor[matrix])[..., 0]
+    return torch.bmm(right[:, None], torch.cholesky_inverse(factor)[matrix])[:, 0]
 
 
 def fit_gaussian(x: Tensor, missing: Tensor) -> ConditionalGaussian:

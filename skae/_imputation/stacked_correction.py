@@ -119,7 +119,9 @@ def fit_stacked_correction(
 
     with torch.no_grad():
         by_networks = networks(validation.filled, validation.missing)
-    by_neighbors = leave_group_out_corrections(neighbors, train_group, validation, n_neighbors)
+    by_neighbors = leave_group_out_corrections(neighbors, train_group, validation, (n_neighbors,))[
+        0
+    ]
     corrections = torch.stack(
         [ridge.correct(validation.filled), by_networks, by_neighbors * reciprocal(target_scale)]
     )
@@ -160,11 +162,11 @@ def _fit_kernel_ridge(
 def _select_n_neighbors(
     neighbors: NeighborImputer, train_group: Tensor, validation: MaskedCells
 ) -> int:
-    def error_reduction(n_neighbors: int) -> float:
-        correction = leave_group_out_corrections(neighbors, train_group, validation, n_neighbors)
-        return _error_reduction(correction, validation)
-
-    return max(N_NEIGHBORS_TO_TRY, key=error_reduction)
+    corrections = leave_group_out_corrections(
+        neighbors, train_group, validation, N_NEIGHBORS_TO_TRY
+    )
+    reductions = [_error_reduction(correction, validation) for correction in corrections]
+    return N_NEIGHBORS_TO_TRY[int(np.argmax(reductions))]
 
 
 def _error_reduction(correction: Tensor, cells: MaskedCells) -> float:

@@ -5,6 +5,7 @@ network is spent between the products, not in them. The networks share no weight
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -32,3 +33,17 @@ class BatchedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply each layer to the rows of its network, (n_networks, n_rows, n_in)."""
         return torch.baddbmm(self.bias, x, self.weight)
+
+    def forward_to_few(self, x: Tensor) -> Tensor:
+        """The same as `forward`, by transposed matrices, which are faster for few outputs."""
+        return torch.baddbmm(self.bias.mT, self.weight.mT, x.mT).mT
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """The gradient in the input, from that in the output."""
+        return torch.bmm(gradient, self.weight.mT)
+
+    def write_parameter_gradients(self, x: Tensor, gradient: Tensor) -> None:
+        """Write the gradients in the weights and biases to their `grad`, for the input `x`."""
+        # Of transposed matrices: for ten outputs a product takes a third of the time.
+        cast(Tensor, self.weight.grad).copy_(torch.bmm(gradient.mT, x).mT)
+        torch.sum(gradient, -2, keepdim=True, out=self.bias.grad)
