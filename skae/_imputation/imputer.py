@@ -18,15 +18,14 @@ from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
-from .._data.user_warnings import warn_user
 from .._data.validation import (
     BOOLEAN,
     NONE,
     RANDOM_STATE,
+    Rule,
     check_finite_results,
     check_parameters,
     estimator_with,
-    instance_of,
     parameter,
     restore_on_error,
 )
@@ -36,8 +35,13 @@ from .correction_networks import CorrectionConfig
 from .estimator_correction import EstimatorCorrection, fit_estimator_correction
 from .factor_analysis import LowRankGaussian, fit_low_rank_gaussian
 from .gaussian import ConditionalGaussian, fit_gaussian
+from .initial_imputer import fit_initial_imputer, is_marker, is_nan
+from .limits import LIMIT, Limit, limits_of_columns
 from .stacked_correction import StackedCorrection, fit_stacked_correction
 
+MARKER = Rule(
+    "a number, np.nan or pandas.NA", lambda value: isinstance(value, Real) or is_nan(value)
+)
 # Fewer rows are too few to validate a correction.
 MIN_ROWS_FOR_CORRECTION = 20
 # With more columns a full covariance, solved for each row, takes longer than all other steps.
@@ -70,8 +74,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         missing values are replaced by their reconstructions, ten times. None means the three
         models.
 
-    missing_values : float, default=np.nan
-        The value that marks a missing value.
+    missing_values : float or pandas.NA, default=np.nan
+        The value that marks a missing value. `pandas.NA` is the same as NaN.
 
     sample_posterior : bool, default=False
         Whether `transform` imputes random samples instead of expected values, for multiple
@@ -85,6 +89,12 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     add_indicator : bool, default=False
         Whether the output of a :class:`~sklearn.impute.MissingIndicator` is appended, for the
         columns with missing values in `fit`.
+
+    min_value : float, array-like of shape (n_features,) or None, default=-np.inf
+        Lower limit of the imputed values, of all columns or of each. None means no limit.
+
+    max_value : float, array-like of shape (n_features,) or None, default=np.inf
+        Upper limit of the imputed values. Both limits also apply to samples.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the masked values, the folds, the networks and the samples of `sample_posterior`.
@@ -142,10 +152,12 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     estimator: Any = parameter(None, NONE, estimator_with("fit", "transform", "inverse_transform"))
     _: KW_ONLY
-    missing_values: float = parameter(np.nan, instance_of(Real, "a number or np.nan"))
+    missing_values: float = parameter(np.nan, MARKER)
     sample_posterior: bool = parameter(False, BOOLEAN)
     keep_empty_features: bool = parameter(False, BOOLEAN)
     add_indicator: bool = parameter(False, BOOLEAN)
+    min_value: Limit = parameter(-np.inf, NONE, LIMIT)
+    max_value: Limit = parameter(np.inf, NONE, LIMIT)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     _module_name = "_correction"
@@ -184,7 +196,15 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             is_missing = is_marker(cells, self.missing_values)
             # Refuses values too large, and rows without any observed cell.
             stats = moments(np.where(is_missing, np.nan, cells))
-            self._fit_initial_imputer(cells, is_missing)
+            limits_of_columns(self.min_value, self.max_value, cells.shape[1])
+            initial_imputer = SimpleImputer(
+                missing_values=np.nan if is_nan(self.missing_values) else self.missing_values,
+                add_indicator=self.add_indicator,
+                keep_empty_features=self.keep_empty_features,
+            )
+            names = getattr(self, "feature_names_in_", None)
+            self.initial_imputer_ = fit_initial_imputer(initial_imputer, cells, is_missing, names)
+            self.indicator_ = self.initial_imputer_.indicator_
             kept = self._is_kept
             cells, is_missing = cells[:, kept], is_missing[:, kept]
             self._mean, self._std = stats.mean[kept], stats.std[kept]
@@ -222,7 +242,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         check_is_fitted(self)
         X = self._validate(X)
         cells = X[:, self._is_kept]
-        is_missing = self._is_missing(cells)
+        marker = self.initial_imputer_.missing_values  # that of the fit
+        is_missing = is_marker(cells, marker)
         # Inputs are clipped to the range of `fit`, as filled cells are linear in the observed ones
         # of their row: one outlying cell would move all of them far away.
         low, high = self._scaling.standardized_ends()
@@ -238,10 +259,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
                 relative_error = torch.from_numpy(np.sqrt(self.error_ratio_))
                 filled = filled + relative_error * gaussian.sample(x, missing, self._new_rng())
                 values = self._scaling.to_data_units(filled)
-        cells[is_missing] = values[is_missing]
+        limits = limits_of_columns(self.min_value, self.max_value, X.shape[1])
+        cells[is_missing] = np.clip(values, *limits[:, self._is_kept])[is_missing]
         if self.indicator_ is None:
             return cells
-        indicator = np.asarray(self.indicator_.transform(self._is_missing(X)), dtype=cells.dtype)
+        indicator = np.asarray(self.indicator_.transform(is_marker(X, marker)), dtype=cells.dtype)
         return np.hstack([cells, indicator])
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
@@ -258,21 +280,6 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         """
         check_is_fitted(self)
         return self.initial_imputer_.get_feature_names_out(input_features)
-
-    def _fit_initial_imputer(self, cells: np.ndarray, is_missing: np.ndarray) -> None:
-        if not self.keep_empty_features:
-            _warn_of_empty_columns(self, np.logical_and.reduce(is_missing))
-        marker = self.missing_values
-        self.initial_imputer_ = SimpleImputer(
-            missing_values=marker,
-            add_indicator=self.add_indicator,
-            keep_empty_features=self.keep_empty_features,
-        )
-        # In float64, in which no sum of a column that has moments overflows.
-        self.initial_imputer_.fit(np.where(is_missing, marker, cells.astype(np.float64)))
-        if hasattr(self, "feature_names_in_"):
-            self.initial_imputer_.feature_names_in_ = self.feature_names_in_
-        self.indicator_ = self.initial_imputer_.indicator_
 
     def _fit_fill(self, x: Tensor, missing: Tensor, groups: RowGroups | None) -> None:
         """Fit the Gaussian and the correction to standardised rows."""
@@ -312,9 +319,6 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     def _is_kept(self) -> np.ndarray:
         return ~np.isnan(self.initial_imputer_.statistics_)
 
-    def _is_missing(self, cells: np.ndarray) -> np.ndarray:
-        return is_marker(cells, self.initial_imputer_.missing_values)  # that of the fit
-
     def _new_rng(self) -> torch.Generator:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         return torch.Generator().manual_seed(int(seed))
@@ -346,17 +350,6 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         return tags
 
 
-def _warn_of_empty_columns(imputer: AutoencoderImputer, is_empty: np.ndarray) -> None:
-    """Warn of columns without an observed cell."""
-    if is_empty.any():
-        names = getattr(imputer, "feature_names_in_", np.arange(len(is_empty)))
-        warn_user(
-            f"The columns {names[is_empty].tolist()} have no observed cell and are dropped; "
-            "`keep_empty_features`=True keeps them.",
-            UserWarning,
-        )
-
-
 def observed_range(cells: np.ndarray, is_missing: np.ndarray) -> np.ndarray:
     """Lowest and highest observed cell of each column in float64, (2, d); 0 if there is none."""
     ends = np.stack(
@@ -372,13 +365,3 @@ def _without_rounding(ends: np.ndarray, std: np.ndarray) -> np.ndarray:
     """Ends of ranges, without the rounding errors of integers."""
     whole = np.round(ends)
     return np.where(np.abs(ends - whole) <= 1e-12 * (std + np.abs(ends)), whole, ends)
-
-
-def is_marker(cells: np.ndarray, marker: float) -> np.ndarray:
-    """Whether each cell is the value that marks missing ones."""
-    return np.isnan(cells) if is_nan(marker) else cells == marker
-
-
-def is_nan(value: object) -> bool:
-    """Whether a value is NaN, the only one that is unequal to itself."""
-    return isinstance(value, float | np.floating) and bool(value != value)

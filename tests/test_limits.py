@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from skae import AutoencoderImputer
+from skae._imputation.limits import limits_of_columns
+
+
+@pytest.fixture
+def holed(global_random_seed):
+    """Rows with missing values, fewer than needed for a correction."""
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.normal(size=(15, 3))
+    X[rng.uniform(size=X.shape) < 0.3] = np.nan
+    X[0] = X[1] + 1
+    X[:2] = [[-2, -2, -2], [2, 2, 2]]
+    return X
+
+
+def test_scalars_none_and_sequences_are_limits():
+    expected = [[-1.0, -1.0], [np.inf, np.inf]]
+    for low in (-1, [-1, -1.0], np.array([-1, -1]), (-1, np.float32(-1))):
+        np.testing.assert_array_equal(limits_of_columns(low, None, 2), expected)
+    np.testing.assert_array_equal(
+        limits_of_columns(None, [1, np.inf], 2), [[-np.inf] * 2, [1, np.inf]]
+    )
+
+
+@pytest.mark.parametrize("sample", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high"), [(-0.1, 0.1), ([-np.inf, -0.1, 0.5], [0, np.inf, 0.6]), (3, None)]
+)
+def test_imputed_values_are_those_without_limits_within_the_limits(holed, low, high, sample):
+    imputer = AutoencoderImputer(sample_posterior=sample, random_state=0)
+    imputed = imputer.fit_transform(holed)
+    limited = imputer.set_params(min_value=low, max_value=high).fit_transform(holed)
+    clipped = np.clip(imputed, *limits_of_columns(low, high, 3))
+    np.testing.assert_array_equal(limited, np.where(np.isnan(holed), clipped, holed))
+    assert not np.array_equal(limited, imputed)
+
+
+def test_limits_of_dropped_columns_are_dropped(holed):
+    limits = {"min_value": [-0.1, 5, -0.3, -0.4], "max_value": [0.1, 6, 0.3, 0.4]}
+    empty = np.insert(holed, 1, np.nan, axis=1)
+    with pytest.warns(UserWarning, match="no observed cell"):
+        filled = AutoencoderImputer(**limits).fit_transform(empty)
+    low, high = np.delete(list(limits.values()), 1, axis=1)
+    expected = AutoencoderImputer(min_value=low, max_value=high).fit_transform(holed)
+    np.testing.assert_array_equal(filled, expected)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        ("0", TypeError),
+        (True, TypeError),
+        (np.nan, ValueError),
+        ([0, 1], ValueError),
+        ([0, np.nan, 0], ValueError),
+        (["a", 0, 0], ValueError),
+        ([[0, 0, 0]], ValueError),
+    ],
+)
+@pytest.mark.parametrize("name", ["min_value", "max_value"])
+def test_the_error_for_a_bad_limit_names_it(holed, name, bad, error):
+    imputer = AutoencoderImputer().set_params(**{name: bad})
+    with pytest.raises(error, match=f"`{name}` must .*got"):
+        imputer.fit(holed)
+
+
+def test_the_lower_limit_must_be_below_the_upper(holed):
+    imputer = AutoencoderImputer(min_value=[0, 2, 0], max_value=[1, 2, 1])
+    with pytest.raises(ValueError, match=r"less than `max_value`.*got 2 and 2 for column 1"):
+        imputer.fit(holed)
