@@ -32,9 +32,7 @@ AUTOENCODERS = [
 ]
 # The objective is the reconstruction, not a density or sparse codes; codes have the units of X.
 RECONSTRUCTING = [
-    cls
-    for cls in AUTOENCODERS
-    if not hasattr(cls, "log_likelihood") and not hasattr(cls, "sparsity")
+    cls for cls in AUTOENCODERS if not hasattr(cls, "sample") and not hasattr(cls, "sparsity")
 ]
 COMPRESSING = [cls for cls in AUTOENCODERS if not hasattr(cls, "sparsity")]
 

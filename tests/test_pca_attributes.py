@@ -104,7 +104,7 @@ def test_other_losses_have_no_normal_noise(like_pca, loss, small):
     assert fitted.singular_values_.shape == (2,)
     fitted.set_params(loss="squared_error")  # of a later fit
     for estimator in (fitted, like_pca(loss=loss)):
-        for name in ("noise_variance_", "get_covariance", "get_precision"):
+        for name in ("noise_variance_", "get_covariance", "get_precision", "log_likelihood"):
             assert not hasattr(estimator, name)
     with pytest.raises(AttributeError, match="defined for loss='squared_error' only"):
         fitted.noise_variance_  # noqa: B018

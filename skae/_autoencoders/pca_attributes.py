@@ -1,15 +1,19 @@
 """Attributes and methods of scikit-learn's PCA, computed from what a fit has stored."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.array_api import as_numpy, to_namespace_of
 from .._data.torch_defaults import with_torch_defaults
+from .._data.validation import check_value, integer
 from .._losses.reconstruction import SquaredError
 from .._training.rotation import CodeMoments
+from .decoder_density import NormalModel, log_density
 from .inference import FittedAutoencoderMixin
 
 # The number of codes that are decoded for the covariance of the model. That of the digits with 2, 8
@@ -34,8 +38,8 @@ def _has_normal_noise(estimator: "PCAAttributesMixin") -> bool:
     """Whether the loss is the squared error; else an AttributeError says so."""
     if not estimator._is_squared_error:
         raise AttributeError(
-            "`noise_variance_`, `get_covariance` and `get_precision` are defined for "
-            "loss='squared_error' only, which is the likelihood of normal noise."
+            "`noise_variance_`, `get_covariance`, `get_precision` and `log_likelihood` are defined "
+            "for loss='squared_error' only, which is the likelihood of normal noise."
         )
     return True
 
@@ -127,12 +131,55 @@ class PCAAttributesMixin(FittedAutoencoderMixin):
         check_is_fitted(self)
         return to_namespace_of(self.mean_, np.linalg.inv(self._covariance()))
 
+    @available_if(_has_normal_noise)
+    @with_torch_defaults
+    def log_likelihood(self, X, n_samples=100) -> np.ndarray:
+        """The logarithm of the density of each row under the probabilistic model.
+
+        The model is that of `get_covariance`. For a linear autoencoder, the result equals
+        ``PCA.score_samples``. Otherwise it is estimated by importance sampling.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            Rows. Missing values (NaN) are left out.
+        n_samples : int, default=100
+            Number of codes that are drawn for each row. The estimate is too low on average; the
+            bias decreases with the number of codes. They are the same in each call.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            The estimates, in nats.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        AttributeError
+            If `loss` is not the squared error.
+        ValueError
+            If `X` is not as in `fit`, or if `noise_variance_` is zero.
+        """
+        check_is_fitted(self)
+        check_value("n_samples", n_samples, (integer(1),))
+        X, noise_variance = self._checked_for_loss(X), self.noise_variance_
+        if noise_variance == 0:
+            raise ValueError(
+                "`log_likelihood` is not defined without noise, and `noise_variance_` is 0: use "
+                "fewer components."
+            )
+        model = NormalModel(torch.from_numpy(self._prior_std()), noise_variance)
+        rng = torch.Generator().manual_seed(0)
+        noise = torch.randn(n_samples, self.n_components_, generator=rng)
+        return self._apply(X, partial(log_density, model=model, noise=noise), 1)[:, 0]
+
     @property
     def _is_squared_error(self) -> bool:
         """Whether the loss is the squared error, of a fit if there is one."""
         if hasattr(self, "network_"):
             return type(self._reconstruction_loss) is SquaredError
-        return self.loss == SquaredError.name
+        return isinstance(self.loss, str) and self.loss == SquaredError.name
 
     def _covariance(self) -> np.ndarray:
         """The covariance of the decoded values of random codes, plus that of the noise."""

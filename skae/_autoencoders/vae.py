@@ -175,7 +175,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
 
     See Also
     --------
-    AutoencoderTransformer : Better reconstructions, but no density.
+    AutoencoderTransformer : Better reconstructions, but not trained as a density.
     sklearn.decomposition.PCA : Its `score_samples` is the density for linear networks.
     sklearn.mixture.GaussianMixture : Another density with `sample` and `score_samples`.
 

@@ -184,7 +184,7 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
         return trained
     copied = cast(Trained | None, _COPIES.get(trained))
     if copied is None or (copied.scale.dtype, copied.scale.device) != (dtype, device):
-        # Autograd, which computes the tangents of some layers, cannot use tensors of inference mode.
+        # Autograd cannot use tensors of inference mode; it computes the tangents of some layers.
         with torch.inference_mode(False):
             copied = _COPIES[trained] = copy.deepcopy(trained).to(device, dtype)
     return copied
