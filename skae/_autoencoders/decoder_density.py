@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .._data.device import max_float_dtype
 from .._nn.decoder_tangents import decoder_tangents
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 
@@ -88,8 +89,9 @@ class _Posterior:
     def _normal_equations(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Minus the gradient of the energy, and the Gauss-Newton approximation of its Hessian."""
         jacobian = _jacobian(self._fitted, z * self._std) * self._std[:, None]
-        jacobian = (jacobian * self._observed[:, None]).double()
-        right = (jacobian @ self._residual(z)[:, :, None].double()).squeeze(2)
+        # In float32, the information could lose its positive eigenvalues to rounding.
+        jacobian = (jacobian * self._observed[:, None]).to(max_float_dtype(z.device))
+        right = (jacobian @ self._residual(z)[:, :, None].to(jacobian)).squeeze(2)
         identity = torch.eye(z.shape[1]).to(jacobian)
         information = jacobian @ jacobian.mT / self._noise_variance + identity
         return right / self._noise_variance - z, information
