@@ -4,7 +4,7 @@ import pytest
 import torch
 from networks import make_rng
 
-from skae._nn.batched_linear import BatchedLinear
+from skae._nn.batched_linear import FEW_OUTPUTS, BatchedLinear
 
 
 def test_each_network_has_its_own_rows_and_weights(global_random_seed):
@@ -26,7 +26,7 @@ def test_without_bias_std_biases_are_zero():
     assert not BatchedLinear(2, 3, 4, make_rng()).bias.any()
 
 
-@pytest.mark.parametrize("n_out", [2, 5])
+@pytest.mark.parametrize("n_out", [2, FEW_OUTPUTS])
 def test_hand_written_gradients_equal_those_of_autograd(n_out, global_random_seed):
     rng = make_rng(global_random_seed)
     layer, x = BatchedLinear(3, 4, n_out, rng, bias_std=1.0), torch.randn(3, 7, 4, generator=rng)

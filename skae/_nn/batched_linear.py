@@ -10,6 +10,9 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
+# With fewer outputs, products of transposed matrices take less time: a third for ten.
+FEW_OUTPUTS = 32
+
 
 class BatchedLinear(nn.Module):
     """One linear layer of each of several networks."""
@@ -44,6 +47,8 @@ class BatchedLinear(nn.Module):
 
     def write_parameter_gradients(self, x: Tensor, gradient: Tensor) -> None:
         """Write the gradients in the weights and biases to their `grad`, for the input `x`."""
-        # Of transposed matrices: for ten outputs a product takes a third of the time.
-        cast(Tensor, self.weight.grad).copy_(torch.bmm(gradient.mT, x).mT)
+        if gradient.shape[-1] < FEW_OUTPUTS:
+            cast(Tensor, self.weight.grad).copy_(torch.bmm(gradient.mT, x).mT)
+        else:
+            torch.bmm(x.mT, gradient, out=self.weight.grad)
         torch.sum(gradient, -2, keepdim=True, out=self.bias.grad)
