@@ -179,3 +179,25 @@ def test_the_error_for_a_bad_parameter_names_it(digits, small, wrong):
 def test_the_error_for_a_diverging_fit_names_the_learning_rate(digits, small):
     with pytest.raises(ValueError, match=r"with `learning_rate_init` = 1e\+30"):
         small(learning_rate_init=1e30, activation="relu").fit(digits)
+
+
+@pytest.mark.parametrize("global_distances", [False, True])
+def test_equal_numbers_have_equal_scores_in_float32_and_float64(
+    small, global_distances, global_random_seed
+):
+    rng = np.random.RandomState(global_random_seed)
+    far, offset = rng.normal(size=(21, 4)), rng.normal(size=(30, 3)) + 20
+    far[0] *= 1e6
+    for X in (far, offset, far[1:3]):
+        rounded = X.astype(np.float32)
+        fitted = small(global_distances=global_distances).fit(X)
+        expected = fitted.score_samples(rounded.astype(np.float64))
+        np.testing.assert_allclose(fitted.score_samples(rounded), expected, rtol=1e-6)
+        # Rows of `fit` are recognised after rounding.
+        np.testing.assert_allclose(fitted.score_samples(X), expected, rtol=1e-3)
+
+
+def test_features_that_are_zero_in_fit_have_the_unit_of_the_others(small, global_random_seed):
+    X = np.random.RandomState(global_random_seed).normal(size=(30, 3)) * [1, 1, 0]
+    expected = small().fit(X).score_samples(X + 1)
+    np.testing.assert_allclose(small().fit(4 * X).score_samples(4 * (X + 1)), expected)

@@ -31,8 +31,11 @@ class Moments(NamedTuple):
 
     @property
     def scale(self) -> np.ndarray:
-        """Standard deviations; of constant features, the absolute value or 1, (n_features,)."""
-        size = np.where(self.mean == 0, 1.0, np.abs(self.mean))
+        """Standard deviations; of constant features, the absolute value, (n_features,).
+
+        If that is zero, too, it is `rms_std`: then rows in other units have the same standard form.
+        """
+        size = np.where(self.mean == 0, self.rms_std, np.abs(self.mean))
         return np.where(self.std > 0, self.std, size)
 
 

@@ -26,6 +26,9 @@ MIN_ERROR_SCALE = 0.1
 # addition of the offset to both.
 N_NEIGHBORS, LOCAL_ERROR_OFFSET = 5, 0.1
 
+# The relative difference of equal rows in float32, after the mean was subtracted.
+EQUAL = 8 * torch.finfo(torch.float32).eps
+
 # Standard deviation of the initial biases of the first layer: the hidden units differ in where
 # within the range of standardised inputs they are nonlinear.
 FIRST_BIAS_STD = 0.5
@@ -83,7 +86,7 @@ class Distances(NamedTuple):
     rounding: Tensor  # (n_rows, 1), of the squares
 
     def mean_of_nearest(self, values: Tensor, n_neighbors: int) -> Tensor:
-        """Mean `values` of the nearest stored rows, with ties, (n_rows, n_values).
+        """Mean `values` of the nearest stored rows and those as near, (n_rows, n_values).
 
         Rows of zeros and ones have many stored rows at equal distances, of which rounding errors
         would otherwise choose some.
@@ -96,11 +99,15 @@ class Distances(NamedTuple):
 
 
 def distances(x: Tensor, rows: Tensor) -> Distances:
-    """Distances of standardised rows from others."""
+    """Distances of standardised rows from others.
+
+    Rows that are equal in float32 are regarded as equal: the stored rows may be in float32.
+    """
     sizes = x.square().sum(1, keepdim=True)
     squares = torch.addmm(rows.square().sum(1), x, rows.T, alpha=-2).add_(sizes)
     rounding = 100 * torch.finfo(x.dtype).eps * sizes
-    return Distances(squares.masked_fill_(squares <= rounding, torch.inf), rounding)
+    is_equal = squares <= rounding + EQUAL**2 * (sizes + x.shape[1])
+    return Distances(squares.masked_fill_(is_equal, torch.inf), rounding)
 
 
 class PreparedRows(NamedTuple):

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._data.dataset import Rows, dense_block, make_dataset, tensor_blocks
-from .._data.device import as_array, as_tensor, inference_dtype, resolve_device
+from .._data.device import as_array, as_tensor, inference_dtype, max_float_dtype, resolve_device
 from .._data.moments import Moments, moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
@@ -36,7 +36,7 @@ from .._nn.batched_linear import BatchedLinear
 from .._nn.fitted import cached_cast
 from .._nn.layers import ACTIVATIONS
 from .._nn.pickling import ModulePickleMixin
-from .._nn.precision import apply_to_rows, precision, saturated
+from .._nn.precision import apply_to_rows, saturated
 from .._training.loop import by_autograd, divergence_message
 from .._training.optimizer import Optimizer, WarmupLinearDecay
 from .denoisers import Denoisers, dense_networks, error_scale
@@ -210,7 +210,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                     reduced = self._new_denoisers(space.units(), seeds[0])
                     self._train(reduced, space.values, seeds[1], seeds[2])
                     space.expand(reduced.networks, denoisers.networks)
-                denoisers.to(precision(denoisers, X.dtype, denoisers.shift.device))
+                denoisers.to(max_float_dtype(denoisers.shift.device))
                 self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
                 finite = _is_finite(self._new_denoisers(units, seeds[0]), X)
@@ -340,9 +340,9 @@ class DenoisingEnsemble(ModulePickleMixin):
         The result has the precision of `X`, or float64 if `precise`.
         """
         device = self.denoisers_.shift.device
-        dtype = precision(self.denoisers_, X.dtype, device)
+        # In float32, standardised rows of offset columns would have other distances.
+        denoisers = cached_cast(self.denoisers_, max_float_dtype(device), device)
         out_dtype = torch.float64 if precise else inference_dtype(X.dtype, torch.device("cpu"))
-        denoisers = cached_cast(self.denoisers_, dtype, device)
         with torch.inference_mode():
             results = [
                 saturated(apply_to_rows(self.denoisers_, x, function).cpu(), out_dtype)

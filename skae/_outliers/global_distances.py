@@ -58,7 +58,7 @@ class CentralGaussian(nn.Module):
         shrinkage = _shrinkage(variances, n_samples, n_features)
         least = shrinkage * variances.sum() / n_features + MIN_VARIANCE
         self.register_buffer("mean", mean)
-        self.register_buffer("axes", axes)
+        self.register_buffer("axes", axes.contiguous())  # as in a pickle
         self.register_buffer("std", ((1 - shrinkage) * variances + least).sqrt())
         self.register_buffer("other_std", least.sqrt())
 
