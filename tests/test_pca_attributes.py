@@ -134,3 +134,14 @@ def test_a_page_has_every_public_name_of_pca(digits):
         assert hasattr(fitted, name) == exists, name
     same = {name for name, answer in answers.items() if answer.startswith("the same")}
     assert {name for name in names if name.endswith("_")} <= same
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exact_reconstructions_have_no_noise(dtype, small, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    plane = rng.randint(-9, 9, size=(40, 2)) @ rng.randint(-9, 9, size=(2, 5))
+    for X in (rng.normal(size=(2, 4)), plane):
+        fitted = small(AutoencoderTransformer, len(X) // 40 + 1, max_iter=1).fit(X.astype(dtype))
+        assert fitted.noise_variance_ == 0
+        with pytest.raises(ValueError, match="`log_likelihood` is not defined without noise"):
+            fitted.log_likelihood(X)

@@ -74,7 +74,8 @@ class PCAAttributesMixin(FittedAutoencoderMixin):
         """Variance of the residuals for each direction that the code leaves out."""
         _has_normal_noise(self)
         n_left_out = min(self.n_samples_seen_, self.n_features_in_) - self.n_components_
-        if n_left_out <= 0:
+        rounding = (100 * torch.finfo(self.network_.shift.dtype).eps) ** 2 * self._codes.squares
+        if n_left_out <= 0 or self._codes.deviance <= rounding:
             return 0.0
         return self._codes.deviance / max(self.n_samples_seen_ - 1, 1) / n_left_out
 
