@@ -11,9 +11,12 @@ an interrupted run, and writes `docs/outliers.md`. `--page` only writes the page
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
+import torch
 from _timing import Results, Timer, markdown_table, page_parser
 from data_sets import ROOT, folder
 from sklearn.base import BaseEstimator
@@ -24,7 +27,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from skae import AutoencoderOutlierDetector
+from skae import AutoencoderOutlierDetector, AutoencoderTransformer
 
 PAGE = ROOT / "docs" / "outliers.md"
 MAX_ROWS = 10_000
@@ -38,6 +41,18 @@ def ours(novelty: bool | str) -> Detector:
     def score(train, test, same, seed):
         detector = AutoencoderOutlierDetector(novelty=novelty, random_state=seed)
         return -detector.fit(train).score_samples(test)
+
+    return score
+
+
+def autoencoder(transform_max_iter: int | str) -> Detector:
+    """The reconstruction error of one autoencoder, of codes that are projected or not."""
+
+    def score(train, test, same, seed):
+        reducer = AutoencoderTransformer(
+            min(8, train.shape[1] - 1), transform_max_iter=transform_max_iter, random_state=seed
+        )
+        return -reducer.fit(train).score_samples(test)
 
     return score
 
@@ -65,24 +80,42 @@ def pca_reconstruction(share: float) -> Detector:
     return score
 
 
-def pyod_autoencoder(train, test, same, seed):
-    from pyod.models.auto_encoder import AutoEncoder
+def pyod(module: str, name: str, **parameters) -> Detector:
+    """A detector of PyOD."""
 
-    return AutoEncoder(random_state=seed, verbose=0).fit(train).decision_function(test)
+    def score(train, test, same, seed):
+        cls = getattr(import_module(f"pyod.models.{module}"), name)
+        seeded = {"random_state": seed} if "random_state" in signature(cls).parameters else {}
+        torch.manual_seed(seed)
+        return cls(**seeded, **parameters).fit(train).decision_function(test)
+
+    return score
+
+
+def pyod_deep_svdd(train, test, same, seed):
+    detector = pyod("deep_svdd", "DeepSVDD", n_features=train.shape[1], verbose=0)
+    return detector(train, test, same, seed)
 
 
 OURS = "AutoencoderOutlierDetector"
+CODES = "AutoencoderTransformer"
 DETECTORS: dict[str, Detector] = {
     OURS: ours("auto"),
     f"{OURS} (novelty=True)": ours(True),
     f"{OURS} (novelty=False)": ours(False),
+    f"{CODES} (codes of the encoder)": autoencoder(0),
+    f"{CODES} (projected codes)": autoencoder("auto"),
     "5-NN distance": fifth_neighbour,
     "LOF": local_outlier_factor,
     "IsolationForest": scored_by(lambda seed: IsolationForest(random_state=seed)),
     "OneClassSVM": scored_by(lambda seed: OneClassSVM()),
     "PCA of 90 % of variance": pca_reconstruction(0.9),
     "PCA of 50 % of variance": pca_reconstruction(0.5),
-    "PyOD AutoEncoder": pyod_autoencoder,
+    "PyOD AutoEncoder": pyod("auto_encoder", "AutoEncoder", verbose=0),
+    "PyOD ECOD": pyod("ecod", "ECOD"),
+    "PyOD COPOD": pyod("copod", "COPOD"),
+    "PyOD LUNAR": pyod("lunar", "LUNAR"),
+    "PyOD DeepSVDD": pyod_deep_svdd,
 }
 
 
@@ -158,6 +191,8 @@ best. Random scores have an area of 50, and an average precision equal to the sh
 Each detector has the same parameters for all data sets. The detectors of scikit-learn and PyOD have
 their default parameters. "5-NN distance" is the distance from the fifth nearest neighbour. "PCA" is
 the reconstruction error of PCA, with as many components as explain 50 or 90 % of the variance.
+"AutoencoderTransformer" is the reconstruction error of one autoencoder with at most eight
+components, for the codes of its encoder or for projected codes.
 
 There are two tasks:
 
@@ -234,7 +269,7 @@ def tables(cases: list[dict], titles: list[str]) -> list[str]:
         for title in sorted(titles, key=lambda title: -average(cases, title, 0))
     ]
     by_set = {case["name"]: [c for c in cases if c["name"] == case["name"]] for case in cases}
-    others = [title for title in titles if not title.startswith(OURS)]
+    others = [title for title in titles if not title.startswith((OURS, CODES))]
     shown = [title for title in titles if title in SHORT]
     table = []
     for name, part in by_set.items():
