@@ -244,6 +244,7 @@ STATE: dict[str, dict[str, Rule]] = {
             tuple, either(array("f", "n_kept"), array("f", "n_kept", "n_kept or factors"))
         ),
         "_highest": array("f", "n_kept"),
+        "_limits": array("f", "n_limits", "n_kept"),
         "_lowest": array("f", "n_kept"),
         "_mean": array("f", "n_kept"),
         "_std": array("f", "n_kept"),
@@ -254,12 +255,7 @@ STATE: dict[str, dict[str, Rule]] = {
     },
     "AutoencoderOutlierDetector": {
         "_known_outliers": all_of(
-            tuple,
-            either(
-                array("f", "n_features_in_"),
-                array("f", "n_terms", "n_features_in_"),
-                array("f", "n_of_error"),
-            ),
+            tuple, either(_of_features, array("f", "n_terms", "n_features_in_"), array("f", "n"))
         ),
         "estimator_": estimator,
         "held_out_scores_": array("f", "n_held_out_scores"),
@@ -331,7 +327,7 @@ STATE: dict[str, dict[str, Rule]] = {
 
 
 # Attributes that not every fit sets.
-OPTIONAL = {"held_out_scores_", "_known_outliers"}
+OPTIONAL = {"held_out_scores_", "_known_outliers", "_limits"}
 
 
 def rules_of(cls: type) -> dict[str, Rule]:

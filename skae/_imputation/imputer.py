@@ -196,7 +196,6 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             is_missing = is_marker(cells, self.missing_values)
             # Refuses values too large, and rows without any observed cell.
             stats = moments(np.where(is_missing, np.nan, cells))
-            limits_of_columns(self.min_value, self.max_value, cells.shape[1])
             initial_imputer = SimpleImputer(
                 missing_values=np.nan if is_nan(self.missing_values) else self.missing_values,
                 add_indicator=self.add_indicator,
@@ -206,6 +205,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             self.initial_imputer_ = fit_initial_imputer(initial_imputer, cells, is_missing, names)
             self.indicator_ = self.initial_imputer_.indicator_
             kept = self._is_kept
+            limits = limits_of_columns(self.min_value, self.max_value, cells.shape[1])
+            self._limits = limits[:, kept]
             cells, is_missing = cells[:, kept], is_missing[:, kept]
             self._mean, self._std = stats.mean[kept], stats.std[kept]
             self._lowest, self._highest = observed_range(cells, is_missing)
@@ -259,8 +260,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
                 relative_error = torch.from_numpy(np.sqrt(self.error_ratio_))
                 filled = filled + relative_error * gaussian.sample(x, missing, self._new_rng())
                 values = self._scaling.to_data_units(filled)
-        limits = limits_of_columns(self.min_value, self.max_value, X.shape[1])
-        cells[is_missing] = np.clip(values, *limits[:, self._is_kept])[is_missing]
+        limits = getattr(self, "_limits", (None, None))  # new in 0.2
+        cells[is_missing] = np.clip(values, *limits)[is_missing]
         if self.indicator_ is None:
             return cells
         indicator = np.asarray(self.indicator_.transform(is_marker(X, marker)), dtype=cells.dtype)

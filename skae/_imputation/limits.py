@@ -27,7 +27,7 @@ LIMIT = Rule(
 
 
 def limits_of_columns(min_value: Limit, max_value: Limit, n_features: int) -> np.ndarray:
-    """The lowest and the highest value of each column, (2, n_features)."""
+    """The lowest and the highest value of each column, (2, n_features), which are finite."""
     low = _of_columns("min_value", min_value, -np.inf, n_features)
     high = _of_columns("max_value", max_value, np.inf, n_features)
     if (wrong := np.flatnonzero(low >= high)).size:
@@ -36,7 +36,7 @@ def limits_of_columns(min_value: Limit, max_value: Limit, n_features: int) -> np
             "`min_value` must be less than `max_value` for each column, got "
             f"{low[j]:g} and {high[j]:g} for column {j}."
         )
-    return np.stack([low, high])
+    return np.nan_to_num(np.stack([low, high]))
 
 
 def _of_columns(name: str, limit: Limit, default: float, n_features: int) -> np.ndarray:
