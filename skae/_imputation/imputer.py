@@ -260,7 +260,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
                 relative_error = torch.from_numpy(np.sqrt(self.error_ratio_))
                 filled = filled + relative_error * gaussian.sample(x, missing, self._new_rng())
                 values = self._scaling.to_data_units(filled)
-        limits = getattr(self, "_limits", (None, None))  # new in 0.2
+        limits = getattr(self, "_limits", (-np.inf, np.inf))  # new in 0.2
         cells[is_missing] = np.clip(values, *limits)[is_missing]
         if self.indicator_ is None:
             return cells
