@@ -122,7 +122,17 @@ def test_scores_do_not_depend_on_units(detector, labelled, rng):
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("y", [np.zeros(150), np.arange(150) % 3, np.full(150, "a"), [0.5] * 150])
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.zeros(150),
+        np.arange(150) % 3,
+        np.full(150, "a"),
+        [0.5] * 150,
+        [[1], [1, 2]],
+        [[-1]] * 150,
+    ],
+)
 def test_other_targets_have_no_effect(y, detector, labelled):
     X, _ = labelled
     expected = detector.fit(X).score_samples(X)

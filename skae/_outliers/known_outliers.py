@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from .._data.array_api import as_numpy
 from .._data.dataset import Rows, dense_block, row_blocks
 from .._data.moments import moments
 from .._data.user_warnings import warn_user
@@ -27,8 +28,13 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
 
     Other values are targets that `fit` ignores by convention.
     """
-    labels = np.asarray(y)
-    if y is None or labels.dtype.kind not in "if" or labels.ndim != 1:
+    if y is None:
+        return None
+    try:
+        labels = np.asarray(as_numpy(y))
+    except (TypeError, ValueError):  # sequences of different lengths, for example
+        return None
+    if labels.dtype.kind not in "if" or labels.ndim != 1:
         return None
     if not np.isin(labels, [OUTLIER, UNKNOWN, INLIER]).all():
         return None
