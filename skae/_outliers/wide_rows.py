@@ -11,26 +11,25 @@ from .._data.dataset import Rows
 from .._data.device import as_array, as_tensor
 from .._data.moments import Moments
 from .._nn.batched_linear import BatchedLinear
+from .._training.pca import MIN_EIGENVALUE, descending_eigh
 from .._training.row_products import principal_coordinates, row_products
 
 # Eigenvectors of larger Gram matrices take longer than training.
 MAX_ROWS = 2000
-# Eigenvalues below it are rounding errors, relative to the largest.
-MIN_EIGENVALUE = 1e-10
 
 
 class SpannedSpace:
     """The space that standardised rows span.
 
     The rows are ``values @ axes`` with orthonormal axes, (n_coordinates, n_features). Divided by
-    `scale`, coordinates have a mean variance of one, as the features have. The noise in all
-    coordinates then has the variance of the noise in all features.
+    `scale`, the coordinates have a mean variance of one, as the features have. The total variance
+    of the noise is then the same in the coordinates and in the features.
     """
 
     def __init__(self, X: Rows, units: Moments):
         self._products = row_products(X, units, units.scale)
         gram = torch.as_tensor(self._products.gram())
-        squares, left = (part.flip(-1) for part in torch.linalg.eigh(gram))
+        squares, left = descending_eigh(gram, torch)
         self._coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE)
         self.values = as_array(self._coordinates.values)
         self.scale = float((X.shape[1] / self.values.shape[1]) ** 0.5)
@@ -56,10 +55,8 @@ class SpannedSpace:
 
     def _to_features(self, vectors: Tensor) -> Tensor:
         """Vectors with these coordinates, (n_networks, n_coordinates, n_vectors)."""
-        results = []
-        for part in vectors.to(self._coordinates.values):
-            products = self._coordinates.times_transposed_inverse(part)
-            results.append(self._products.transposed_times(self._products.native(products)))
+        parts = vectors.to(self._coordinates.values)
+        results = [self._coordinates.to_features(self._products, part) for part in parts]
         return torch.stack([as_tensor(result, vectors.dtype, vectors.device) for result in results])
 
 

@@ -199,7 +199,7 @@ def _from_covariance(
 ) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
     covariance = _covariance(X, moments, group)
-    variances, vectors = _eigh(covariance, np)
+    variances, vectors = descending_eigh(covariance, np)
     n_components = _number_of_components(variances, n_components)
     components, explained = _with_signs(vectors.T[:n_components]), variances[:n_components]
     whitening = _whitening(variances, vectors) if X.shape[1] > WHITENED_FEATURES else None
@@ -225,7 +225,7 @@ def _from_products_of_rows(
     gram = products.gram()
     coordinates = None
     if len(gram) <= COVARIANCE_FEATURES:
-        squares, left = _eigh(gram, _namespace(X)[0])
+        squares, left = descending_eigh(gram, _namespace(X)[0])
         if not moments.n_missing:
             coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE)
     else:
@@ -261,11 +261,11 @@ def _leading_of_gram(X: Rows, gram: Any, n_components: int, seed: int) -> tuple[
     )
     for _ in range(3):
         vectors = xp.linalg.qr(gram @ vectors)[0]
-    squares, rotation = _eigh(vectors.T @ (gram @ vectors), xp)
+    squares, rotation = descending_eigh(vectors.T @ (gram @ vectors), xp)
     return squares, vectors @ rotation
 
 
-def _eigh(matrix: Any, xp: Any) -> tuple[Any, Any]:
+def descending_eigh(matrix: Any, xp: Any) -> tuple[Any, Any]:
     """Eigenvalues, largest first, and eigenvectors of a matrix of sums of products."""
     values, vectors = xp.linalg.eigh(matrix)
     return xp.flip(values, (0,)).clip(min=0.0), xp.flip(vectors, (1,))

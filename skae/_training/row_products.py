@@ -159,6 +159,13 @@ class RowCoordinates(NamedTuple):
             return torch.linalg.solve_triangular(values.mT, vectors, upper=True)
         return values @ (vectors / (len(values) * std.square())[:, None])
 
+    def to_features(self, rows: RowProducts, vectors: Tensor) -> Any:
+        """The product of the transposed axes and vectors, (n_coordinates, n_vectors).
+
+        The `rows` are those with these coordinates, of which the axes are combinations.
+        """
+        return rows.transposed_times(rows.native(self.times_transposed_inverse(vectors)))
+
     def _tensors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         kind = like.dtype, like.device
         return as_tensor(self.values, *kind), as_tensor(self.std, *kind)

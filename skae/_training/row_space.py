@@ -129,8 +129,7 @@ class RowSpace(FeatureSpace):
     @torch.no_grad()
     def _to_features(self, vectors: Tensor) -> Tensor:
         """The vectors with these coordinates, (n_coordinates, n_vectors)."""
-        products = self._coordinates.times_transposed_inverse(vectors.to(self._std))
-        return self._as_tensor(self._products.transposed_times(self._products.native(products)))
+        return self._as_tensor(self._coordinates.to_features(self._products, vectors.to(self._std)))
 
     def _as_tensor(self, values: Any) -> Tensor:
         return as_tensor(values, self._std.dtype, self._std.device)
