@@ -104,7 +104,7 @@ RETIRED = {
     "grad_mode": "training_mode",
     "on_host": "as_numpy",
     "in_pieces": "halve_on_oom",
-    "_by_passes": "_lobpcg",
+    "_by_passes": "lobpcg",
     "Alone": "SingleProcess",
     "Ranks": "ProcessGroup",
     "unify": "broadcast_module",

@@ -49,6 +49,20 @@ def row_blocks(X: Rows, width: int | None = None, times: int = 1) -> Iterator[sl
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
+def weighted_blocks(
+    X: Rows, weights: np.ndarray | None, width: int | None = None, times: int = 1
+) -> Iterator[tuple[RowIndex, np.ndarray | None]]:
+    """Indices of the rows with a weight above zero in order, a block at a time, and their weights.
+
+    Without weights, the indices are slices, and there are no weights. See `row_blocks`.
+    """
+    for rows in row_blocks(X, width, times):
+        if weights is None:
+            yield rows, None
+        elif len(index := rows.start + np.flatnonzero(weights[rows])):
+            yield index, weights[index]
+
+
 def stored_width(X: sparse.csr_array) -> int:
     """Number of stored entries of a row, on average, for blocks of rows that stay sparse."""
     return max(X.nnz // X.shape[0], 1)
@@ -75,12 +89,17 @@ def tensor_blocks(
 
 def observed_rows(X: Rows) -> np.ndarray:
     """Whether each row has an entry that is not missing, (n_samples,)."""
+    return missing_of_rows(X) < X.shape[1]
+
+
+def missing_of_rows(X: Rows) -> np.ndarray:
+    """Number of entries of each row that are missing, (n_samples,)."""
     if not isinstance(X, np.ndarray | Tensor):
         n_before = np.append(0, np.cumsum(np.isnan(X.data)))
-        return n_before[X.indptr[1:]] - n_before[X.indptr[:-1]] < X.shape[1]
+        return n_before[X.indptr[1:]] - n_before[X.indptr[:-1]]
     if isinstance(X, Tensor):
-        return (~X.isnan()).any(1).cpu().numpy()
-    return np.concatenate([~np.isnan(X[rows]).all(axis=1) for rows in row_blocks(X)])
+        return X.isnan().sum(1).cpu().numpy()
+    return np.concatenate([np.isnan(X[rows]).sum(axis=1) for rows in row_blocks(X)])
 
 
 def nothing_observed() -> ValueError:

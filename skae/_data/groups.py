@@ -48,6 +48,15 @@ class RowGroups(NamedTuple):
             of_row.append(np.array(own, dtype=np.intp)[part.of_row])
         return cls(list(positions), np.concatenate(of_row))
 
+    def take(self, index: np.ndarray) -> "RowGroups":
+        """The groups of some of the rows, numbered in the order of these."""
+        labels, of_row = np.unique(self.of_row[index], return_inverse=True)
+        first = np.full(len(labels), len(index))
+        np.minimum.at(first, of_row, np.arange(len(index)))
+        position = np.argsort(np.argsort(first))
+        ordered = labels[np.argsort(first)]
+        return RowGroups([self.labels[label] for label in ordered], position[of_row])
+
     def hold_out(self, n_rows: int, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Training rows and about `n_rows` held-out rows, of groups drawn in this order.
 

@@ -4,7 +4,7 @@
 on its device, by operations that NumPy and torch share; results are small NumPy arrays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ from scipy import sparse
 from torch import Tensor
 
 from .._data.array_api import as_numpy, empty_like
-from .._data.dataset import Rows, dense_block, row_blocks, stored_width
+from .._data.dataset import RowIndex, Rows, dense_block, row_blocks, stored_width, weighted_blocks
 from .._data.device import as_tensor, inference_dtype, max_float_dtype
 from .._data.forks import IMPORT_LOCK
 from .._data.moments import Moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
+from .lobpcg import lobpcg
 from .row_products import (
     RowCoordinates,
     SparseRowProducts,
@@ -42,9 +43,8 @@ PRODUCT_ROWS = 6000
 # Where no process has all rows, only the covariance can be used: at this width it takes a minute.
 SHARED_COVARIANCE_FEATURES = 5000
 
-# LOBPCG, for wider data that are too large to copy: vectors beyond the number of components, and
-# the relative gain in explained variance of a pass over the rows at which it stops.
-OVERSAMPLING, CONVERGED, MAX_PASSES = 5, 1e-7, 50
+# Vectors of LOBPCG beyond the number of components.
+OVERSAMPLING = 5
 
 # Up to this share of the variance the residual is regarded as zero, in float32.
 NEGLIGIBLE_SHARE = 1e-10
@@ -91,12 +91,35 @@ class PrincipalComponents(NamedTuple):
         return bool(residual <= NEGLIGIBLE_SHARE * (residual + (self.code_std**2).sum()))
 
 
+class _WeightedRows(NamedTuple):
+    """The rows of all processes, their moments and the weights of the rows of this process."""
+
+    X: Rows
+    moments: Moments
+    group: SingleProcess
+    weights: np.ndarray | None
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the weights of all rows."""
+        own = self.X.shape[0] if self.weights is None else float(self.weights.sum())
+        return sum(self.group.gather(own))
+
+    def standard_blocks(self) -> Iterator[tuple[Any, Any]]:
+        """Blocks of rows in standard units, with NaN, and their weights, (n, 1), or 1."""
+        _, asarray = _namespace(self.X)
+        for rows, weight in weighted_blocks(self.X, self.weights, times=4):
+            block = _standard_rows(self.X, rows, self.moments)
+            yield block, 1 if weight is None else asarray(weight[:, None])
+
+
 def principal_components(
     X: Rows,
     moments: Moments,
     n_components: int | float,
     seed: int,
     group: SingleProcess = SINGLE_PROCESS,
+    weights: np.ndarray | None = None,
 ) -> PrincipalComponents:
     """PCA of all rows, with NaN replaced by the mean.
 
@@ -105,27 +128,32 @@ def principal_components(
     of very many features scikit-learn's solvers are used, which need a copy of all rows in one
     process; if a copy is too large, LOBPCG, which needs passes over the rows only.
     """
-    n_rows, n_features = sum(group.gather(X.shape[0])), X.shape[1]
-    if n_features <= min(n_rows, COVARIANCE_FEATURES):
-        return _from_covariance(X, moments, n_components, group)
+    data, n_features = _WeightedRows(X, moments, group, weights), X.shape[1]
+    n_rows = sum(group.gather(X.shape[0]))
+    # A row may stand for several, and there may be more components than different rows.
+    is_short = min(n_rows, n_features) < n_components
+    if n_features <= COVARIANCE_FEATURES and (n_features <= n_rows or is_short):
+        return _from_covariance(data, n_components)
     if group.size == 1 and n_rows <= COVARIANCE_FEATURES:
-        return _from_products_of_rows(X, moments, n_components, seed)
+        return _from_products_of_rows(data, n_components, seed)
     if group.size > 1:
         if n_features > SHARED_COVARIANCE_FEATURES:
             raise ValueError(
                 f"X must have at most {SHARED_COVARIANCE_FEATURES} features when several processes "
                 f"learn together, got {n_features}; reduce them first."
             )
-        return _from_covariance(X, moments, n_components, group)._replace(whitening=None)
+        return _from_covariance(data, n_components)._replace(whitening=None)
     few = 1 <= n_components <= min(X.shape) // 2
     has_double = not isinstance(X, Tensor) or max_float_dtype(X.device) == torch.float64
     if few and has_double and n_rows <= min(PRODUCT_ROWS, n_features // 2):
-        return _from_products_of_rows(X, moments, n_components, seed)
-    if few and np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES:
-        times = partial(_times_covariance, X, moments)
+        return _from_products_of_rows(data, n_components, seed)
+    if few and (weights is not None or np.prod(X.shape, dtype=float) > DOUBLE_PRECISION_ENTRIES):
+        times = partial(_times_covariance, data)
         start = _random_vectors(X, n_features, int(n_components), seed)
-        components = as_numpy(_lobpcg(times, start, int(n_components)).T)
-        return PrincipalComponents(components, *_row_by_row(X, moments, components, group))
+        components = as_numpy(lobpcg(times, start, int(n_components)).T)
+        return PrincipalComponents(components, *_row_by_row(data, components))
+    if weights is not None:
+        return _from_covariance(data, n_components)
     with IMPORT_LOCK:  # here, as it would triple the import's time
         from sklearn.decomposition import PCA
 
@@ -139,119 +167,99 @@ def principal_components(
     with np.errstate(all="ignore"):  # constant data has no explained variance ratio
         pca.fit(_standard(X, moments))
     components = np.asarray(as_numpy(pca.components_), dtype=np.float64)
-    return PrincipalComponents(components, *_row_by_row(X, moments, components, group))
-
-
-def _lobpcg(times: Callable[[Any], Any], vectors: Any, n_vectors: int) -> Any:
-    """Leading eigenvectors by the method of Knyazev (SIAM J. Sci. Comput. 23, 2001), LOBPCG.
-
-    `times` multiplies vectors by the matrix, and `vectors` are the first. Each pass multiplies the
-    residuals of a few vectors; the next vectors are the best in the span of these, the residuals
-    and the last step. The result is (n, n_vectors), in the order of the eigenvalues.
-    """
-    xp: Any = torch if isinstance(vectors, Tensor) else np
-    size = vectors.shape[1]
-    basis = product = vectors[:, :0]
-    explained = 0.0
-    for _ in range(MAX_PASSES):
-        for _ in range(2):  # once leaves rounding errors in vectors that are nearly in the span
-            vectors = xp.linalg.qr(vectors - basis @ (basis.T @ vectors))[0]
-        basis = xp.concatenate([basis, vectors], 1)
-        product = xp.concatenate([product, times(vectors)], 1)
-        variances, rotation = xp.linalg.eigh(basis.T @ product)  # in ascending order
-        before, explained = explained, float(variances[-n_vectors:].sum())
-        if explained - before <= CONVERGED * explained:
-            break
-        leading = rotation[:, -size:]
-        vectors = product @ leading - basis @ leading * variances[-size:]
-        step = xp.concatenate([xp.zeros_like(leading[:size]), leading[size:]])
-        span = xp.linalg.qr(xp.concatenate([leading, step], 1)[:, : len(rotation)])[0]
-        basis, product = basis @ span, product @ span
-    return xp.flip(basis @ rotation[:, -n_vectors:], (1,))
+    return PrincipalComponents(components, *_row_by_row(data, components))
 
 
 def _random_vectors(X: Rows, size: int, n_components: int, seed: int) -> Any:
-    """Vectors from which `_lobpcg` starts."""
+    """Vectors from which `lobpcg` starts."""
     _, asarray = _namespace(X)
     n_vectors = min(n_components + OVERSAMPLING, size // 3)
     return asarray(np.random.RandomState(seed).normal(size=(size, n_vectors)))
 
 
-def _times_covariance(X: Rows, moments: Moments, vectors: Any) -> Any:
+def _times_covariance(data: _WeightedRows, vectors: Any) -> Any:
     """The product of the covariance, in standard units times n_samples, and some vectors."""
+    X, moments = data.X, data.moments
     xp, asarray = _namespace(X)
     mean, total = asarray(moments.mean / moments.rms_std), 0.0 * vectors
     if not sparse.issparse(X):
-        for rows in row_blocks(X, times=4):
-            block = _standard_rows(X, rows, moments)
+        for block, weight in data.standard_blocks():
             block = xp.nan_to_num(block) if xp.isnan(block).any() else block
-            total += block.T @ (block @ vectors)
+            total += block.T @ (weight * (block @ vectors))
         return total
-    for rows in row_blocks(X, stored_width(X), times=4):  # centred after the products
+    # Centred after the products.
+    for rows, weight in weighted_blocks(X, data.weights, stored_width(X), times=4):
         block = fill_with_mean(X[rows], moments.mean) / moments.rms_std
         codes = block @ vectors - mean @ vectors
+        codes *= 1 if weight is None else weight[:, None]
         total += block.T @ codes - np.outer(mean, codes.sum(axis=0))
     return total
 
 
-def _from_covariance(
-    X: Rows, moments: Moments, n_components: int | float, group: SingleProcess
-) -> PrincipalComponents:
+def _from_covariance(data: _WeightedRows, n_components: int | float) -> PrincipalComponents:
     """Principal components in one pass over the rows, a block at a time."""
-    covariance = _covariance(X, moments, group)
+    covariance = _covariance(data)
     variances, vectors = descending_eigh(covariance, np)
     n_components = _number_of_components(variances, n_components)
     components, explained = _with_signs(vectors.T[:n_components]), variances[:n_components]
-    whitening = _whitening(variances, vectors) if X.shape[1] > WHITENED_FEATURES else None
+    whitening = _whitening(variances, vectors) if len(vectors) > WHITENED_FEATURES else None
     residual = np.diag(covariance) - explained @ components**2
-    if moments.n_missing or residual.sum() <= SMALL_SHARE * variances.sum():
-        return PrincipalComponents(
-            components, *_row_by_row(X, moments, components, group), whitening=whitening
-        )
+    if data.moments.n_missing or residual.sum() <= SMALL_SHARE * variances.sum():
+        return PrincipalComponents(components, *_row_by_row(data, components), whitening=whitening)
     return PrincipalComponents(
         components, np.sqrt(explained), np.sqrt(residual.clip(min=0.0)), True, whitening
     )
 
 
 def _from_products_of_rows(
-    X: Rows, moments: Moments, n_components: int | float, seed: int
+    data: _WeightedRows, n_components: int | float, seed: int
 ) -> PrincipalComponents:
     """Principal components from the products of all rows.
 
     Their matrix is ``U diag(s**2) U'``, where s are the singular values of the rows and U are their
     left singular vectors.
     """
+    X, moments = data.X, data.moments
     products = row_products(X, moments)
-    gram = products.gram()
+    gram, n_samples, weights, root = products.gram(), data.total_weight, None, 1
+    if data.weights is not None:
+        weights = products.native(data.weights[:, None])
+        root = weights**0.5
+        gram *= root * root.T
+    has_coordinates = not moments.n_missing and (weights is None or bool((weights > 0).all()))
     coordinates = None
     if len(gram) <= COVARIANCE_FEATURES:
         squares, left = descending_eigh(gram, _namespace(X)[0])
-        if not moments.n_missing:
-            coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE)
+        if has_coordinates:
+            coordinates = principal_coordinates(squares, left, MIN_EIGENVALUE, weights)
     else:
         squares, left = _leading_of_gram(X, gram, int(n_components), seed)
-        if not moments.n_missing:
-            coordinates = triangular_coordinates(gram)
+        if has_coordinates:
+            coordinates = triangular_coordinates(gram, weights)
     squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
     n_whitened = min(rank, WHITENED_FEATURES) if X.shape[1] > WHITENED_FEATURES else 0
     n_directions = max(n_components, n_whitened)
-    directions = as_numpy(products.transposed_times(left[:, :n_directions]).T).T
+    directions = as_numpy(products.transposed_times(root * left[:, :n_directions]).T).T
+    n_others = n_components - len(gram)  # there are fewer different rows than components
+    if n_others > 0:
+        others = np.random.RandomState(seed).normal(size=(len(directions), n_others))
+        directions = np.column_stack([directions, others])
     whitening = None
     if n_whitened:
         vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
-        whitening = _whitening(squares[:n_whitened] / len(gram), vectors)
+        whitening = _whitening(squares[:n_whitened] / n_samples, vectors)
     # Orthonormal also if the rank is smaller.
     components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
-    statistics = _row_by_row(X, moments, components, SINGLE_PROCESS)
+    statistics = _row_by_row(data, components)
     return PrincipalComponents(components, *statistics, whitening, coordinates)
 
 
 def _leading_of_gram(X: Rows, gram: Any, n_components: int, seed: int) -> tuple[Any, Any]:
     """The leading eigenvalues and eigenvectors: of the components, and roughly of the whitening."""
     xp, asarray = _namespace(X)
-    leading = _lobpcg(
+    leading = lobpcg(
         lambda v: gram @ v, _random_vectors(X, len(gram), n_components, seed), n_components
     )
     n_others = WHITENED_FEATURES - n_components + OVERSAMPLING
@@ -295,61 +303,63 @@ def _whitening(variances: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     )
 
 
-def _covariance(X: Rows, moments: Moments, group: SingleProcess) -> np.ndarray:
+def _covariance(data: _WeightedRows) -> np.ndarray:
     """Mean product of each two features, in standard units."""
+    X = data.X
     xp, asarray = _namespace(X)
     total = asarray(np.zeros((X.shape[1], X.shape[1])))
-    for rows in row_blocks(X, times=4):
-        block = xp.asarray(_standard_rows(X, rows, moments), dtype=_dtype(X))
-        if moments.n_missing:
+    for block, weight in data.standard_blocks():
+        block = xp.asarray(block, dtype=_dtype(X))
+        if data.moments.n_missing:
             block = xp.nan_to_num(block)
-        total += block.T @ block
-    return group.all_reduce_array(as_numpy(total)) / sum(group.gather(X.shape[0]))
+        weighted = block if data.weights is None else block * weight
+        total += block.T @ xp.asarray(weighted, dtype=_dtype(X))
+    return data.group.all_reduce_array(as_numpy(total)) / data.total_weight
 
 
-def _row_by_row(
-    X: Rows, moments: Moments, components: np.ndarray, group: SingleProcess
-) -> tuple[np.ndarray, np.ndarray, bool]:
+def _row_by_row(data: _WeightedRows, components: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     """The other fields of `PrincipalComponents`, from the codes and residuals of all rows."""
-    if group.size == 1 and (stds := _stds_of_sparse_rows(X, moments, components)) is not None:
+    X, group = data.X, data.group
+    if group.size == 1 and (stds := _stds_of_sparse_rows(data, components)) is not None:
         return *stds, True
     xp, asarray = _namespace(X)
     axes = asarray(components)
     squares, n_observed = asarray(np.zeros((2, X.shape[1])))
     code_squares = asarray(np.zeros(len(components)))
-    for rows in row_blocks(X, times=4):
-        block = _standard_rows(X, rows, moments)
-        observed = ~xp.isnan(block)
+    for block, weight in data.standard_blocks():
+        observed = weight * ~xp.isnan(block)
         block = xp.nan_to_num(block)
         codes = block @ axes.T
         squares += ((block - codes @ axes) ** 2 * observed).sum(axis=0)
-        code_squares += (codes**2).sum(axis=0)
+        code_squares += (weight * codes**2).sum(axis=0)
         n_observed += observed.sum(axis=0)
     squares, n_observed, code_squares = (
         group.all_reduce_array(as_numpy(sums)) for sums in (squares, n_observed, code_squares)
     )
     return (
-        np.sqrt(code_squares / sum(group.gather(X.shape[0]))),
-        np.sqrt(squares / np.maximum(n_observed, 1)),
-        not moments.n_missing,
+        np.sqrt(code_squares / data.total_weight),
+        np.sqrt(squares / np.where(n_observed > 0, n_observed, 1)),
+        not data.moments.n_missing,
     )
 
 
 def _stds_of_sparse_rows(
-    X: Rows, moments: Moments, components: np.ndarray
+    data: _WeightedRows, components: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Standard deviations of codes and residuals without dense rows, unless these are needed."""
-    products = row_products(X, moments)
+    moments, products = data.moments, row_products(data.X, data.moments)
     if not isinstance(products, SparseRowProducts) or moments.n_missing:
         return None
     codes = products.times(components.T)
+    weighted = codes if data.weights is None else codes * data.weights[:, None]
     # |x - V'c|^2 = |x|^2 - 2 x V'c + |V'c|^2, for each feature
-    cross = products.transposed_times(codes) - 0.5 * components.T @ (codes.T @ codes)
+    cross = products.transposed_times(weighted) - 0.5 * components.T @ (codes.T @ weighted)
     variance = (moments.std / moments.rms_std) ** 2
-    residual = variance - 2 / len(codes) * (cross * components.T).sum(axis=1)
+    residual = variance - 2 / data.total_weight * (cross * components.T).sum(axis=1)
     if residual.sum() <= SMALL_SHARE * variance.sum():
         return None
-    return np.sqrt((codes**2).mean(axis=0)), np.sqrt(residual.clip(min=0.0))
+    code_variance = (codes * weighted).sum(axis=0) / data.total_weight
+    return np.sqrt(code_variance), np.sqrt(residual.clip(min=0.0))
 
 
 def _dtype(X: Rows) -> np.dtype | torch.dtype:
@@ -365,7 +375,7 @@ def _namespace(X: Rows) -> tuple[Any, Callable[[np.ndarray], Any]]:
     return np, lambda values: values
 
 
-def _standard_rows(X: Rows, rows: slice, moments: Moments) -> Any:
+def _standard_rows(X: Rows, rows: RowIndex, moments: Moments) -> Any:
     """Some rows in standard units, with NaN, as an array or, of a tensor, a tensor."""
     _, asarray = _namespace(X)
     return (dense_block(X, rows) - asarray(moments.mean)) / moments.rms_std

@@ -144,20 +144,22 @@ class RowCoordinates(NamedTuple):
     values: Any  # (n_samples, n_coordinates); a tensor if the rows are
     std: Any  # (n_coordinates,), standard deviations; of triangular values their mean, or 0
     triangular: bool
+    weights: Any = None  # (n_samples, 1), of the rows, if they differ
 
     def times_inverse(self, products: Tensor) -> Tensor:
         """The product of the inverse and products of the rows, (n_samples, n_vectors)."""
         values, std = self._tensors(products)
         if self.triangular:
             return torch.linalg.solve_triangular(values, products, upper=False)
-        return (values.mT @ products) / (len(values) * std.square())[:, None]
+        weighted = self._weighted(values)
+        return (weighted.mT @ products) / (len(values) * std.square())[:, None]
 
     def times_transposed_inverse(self, vectors: Tensor) -> Tensor:
         """The product of the transposed inverse and vectors, (n_coordinates, n_vectors)."""
         values, std = self._tensors(vectors)
         if self.triangular:
             return torch.linalg.solve_triangular(values.mT, vectors, upper=True)
-        return values @ (vectors / (len(values) * std.square())[:, None])
+        return self._weighted(values) @ (vectors / (len(values) * std.square())[:, None])
 
     def to_features(self, rows: RowProducts, vectors: Tensor) -> Any:
         """The product of the transposed axes and vectors, (n_coordinates, n_vectors).
@@ -170,22 +172,34 @@ class RowCoordinates(NamedTuple):
         kind = like.dtype, like.device
         return as_tensor(self.values, *kind), as_tensor(self.std, *kind)
 
+    def _weighted(self, values: Tensor) -> Tensor:
+        if self.weights is None:
+            return values
+        return as_tensor(self.weights, values.dtype, values.device) * values
 
-def principal_coordinates(squares: Any, left: Any, smallest: float) -> RowCoordinates:
+
+def principal_coordinates(
+    squares: Any, left: Any, smallest: float, weights: Any = None
+) -> RowCoordinates:
     """Coordinates along all principal components, from the eigenvectors of the Gram matrix.
 
-    Eigenvalues below `smallest`, relative to the largest, are regarded as zero.
+    Eigenvalues below `smallest`, relative to the largest, are regarded as zero. If there are
+    weights, (n_samples, 1), whose mean is one, the products of the Gram matrix are of the rows
+    times their roots.
     """
     xp: Any = torch if isinstance(left, Tensor) else np
     rank = int((squares > smallest * squares[0]).sum())
     singular = xp.sqrt(squares[:rank])
-    return RowCoordinates(left[:, :rank] * singular, singular / len(left) ** 0.5, False)
+    values = left[:, :rank] * singular
+    values = values if weights is None else values / xp.sqrt(weights)
+    return RowCoordinates(values, singular / len(left) ** 0.5, False, weights)
 
 
-def triangular_coordinates(gram: Any) -> RowCoordinates:
+def triangular_coordinates(gram: Any, weights: Any = None) -> RowCoordinates:
     """Coordinates by the Cholesky factor of the Gram matrix, in float64, which is overwritten.
 
     Faster than eigenvectors. Axes of rows that are combinations of the rows before have no length.
+    For the weights see `principal_coordinates`.
     """
     diagonal = gram.diagonal() if isinstance(gram, Tensor) else np.einsum("ii->i", gram)
     total, n_samples = float(diagonal.sum()), len(gram)
@@ -194,4 +208,5 @@ def triangular_coordinates(gram: Any) -> RowCoordinates:
     values = xp.linalg.cholesky(gram)
     # Of a row that is the negative sum of the others, the square is `n_samples` times the jitter.
     is_new = xp.diagonal(values) ** 2 > 2 * n_samples * JITTER * total
-    return RowCoordinates(values, is_new * (total / n_samples**2) ** 0.5, True)
+    values = values if weights is None else values / xp.sqrt(weights)
+    return RowCoordinates(values, is_new * (total / n_samples**2) ** 0.5, True, weights)

@@ -1,0 +1,173 @@
+"""Weights of rows. An integer weight has the effect of so many copies of the row.
+
+Only ratios of weights matter to a fit, except for the number of rows that the weights stand for.
+Rows without weight are left out. In small data, equal rows become one row with the sum of their
+weights, and rows of different weights are sorted by their values: then a fit with weights and one
+with copies have the same rows in the same order, and the same result. Copies of a row are also held
+out together, so that no held-out row is among the training rows.
+"""
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from .array_api import as_numpy, to_native
+from .dataset import Rows, row_blocks, stored_width
+from .groups import RowGroups
+from .process_group import SINGLE_PROCESS, SingleProcess
+
+# Equal rows are searched for in data of up to so many (stored) entries: it takes 20 ms.
+MAX_ENTRIES = 2**22
+
+# Odd numbers without a pattern in their bits, from MurmurHash3.
+MULTIPLIERS = np.array([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], dtype=np.uint64)
+
+
+class WeightedRows(NamedTuple):
+    """Rows to fit to, and their weights."""
+
+    X: Rows
+    X_input: Any  # the rows as the user has passed them
+    weights: np.ndarray | None = None  # (n_local_rows,), or None if all are equal; see `relative`
+    groups: RowGroups | None = None
+    n_samples: int = 0  # the number of rows that the weights stand for, over all processes
+    n_rows: int = 0  # the number of rows with a weight above zero, over all processes
+
+
+def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
+    """`sample_weight` as floats, (n_rows,), or None; an error unless they are valid weights."""
+    if sample_weight is None:
+        return None
+    given = as_numpy(sample_weight)
+    if isinstance(given, np.ma.MaskedArray):
+        given = np.ma.filled(given.astype(np.float64), np.nan)
+    try:
+        weights = np.asarray(given)
+        if weights.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        weights = weights.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`sample_weight` must be an array of numbers: {error}.") from error
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"`sample_weight` must have shape ({n_rows},), one weight for each row of `X`, got "
+            f"{weights.shape}."
+        )
+    valid = np.isfinite(weights) & (weights >= 0)
+    if not valid.all():
+        raise ValueError(
+            "`sample_weight` must have finite numbers that are not negative, got "
+            f"{weights[~valid][0]}."
+        )
+    if not weights.any():
+        raise ValueError("`sample_weight` must not be zero for all rows.")
+    return weights
+
+
+def weighted_rows(
+    X: Any,
+    weights: np.ndarray | None = None,
+    groups: RowGroups | None = None,
+    group: SingleProcess = SINGLE_PROCESS,
+    *,
+    min_samples: int = 1,
+) -> WeightedRows:
+    """The rows with these weights; equal rows of small data become one, and it is sorted."""
+    X_input, X = X, to_native(X)
+    n_samples = sum(group.gather(_n_samples(weights, X.shape[0])))
+    if n_samples < min_samples:
+        raise ValueError(
+            f"`sample_weight` leaves {n_samples} sample(s), while a minimum of {min_samples} is "
+            "required."
+        )
+    n_entries = X.nnz if sparse.issparse(X) else X.shape[0] * X.shape[1]
+    if group.size == 1 and n_entries <= MAX_ENTRIES:
+        index, weights = _distinct_rows(X, weights, groups)
+        if len(index) < X.shape[0] or weights is not None:
+            X = X[index]
+            groups = None if groups is None else groups.take(index)
+    n_rows = sum(group.gather(X.shape[0] if weights is None else int(np.count_nonzero(weights))))
+    return WeightedRows(X, X_input, relative(weights, group), groups, n_samples, n_rows)
+
+
+def relative(
+    weights: np.ndarray | None, group: SingleProcess = SINGLE_PROCESS
+) -> np.ndarray | None:
+    """Weights divided by the mean of those above zero in all processes; None if all are equal."""
+    if weights is None:
+        return None
+    ranges = group.gather((float(weights.min()), float(weights.max())))
+    if len(set(chain(*ranges))) == 1:
+        return None
+    weights = weights / max(highest for _, highest in ranges)  # sums of large ones overflow
+    sums = group.gather((weights.sum(), np.count_nonzero(weights)))
+    total, n_rows = map(sum, zip(*sums, strict=True))
+    return weights * (n_rows / total)
+
+
+def row_hashes(X: Rows) -> np.ndarray:
+    """A number of 64 bits for each row, which is the same for equal rows, (n_samples,).
+
+    It is the same for dense and sparse rows, and does not depend on their order and precision.
+    """
+    hashes = np.zeros(X.shape[0], dtype=np.uint64)
+    keys = _mixed(np.arange(1, X.shape[1] + 1, dtype=np.uint64))
+    for rows in row_blocks(X, stored_width(X) if sparse.issparse(X) else None):
+        block: Any = X[rows]
+        if sparse.issparse(block):
+            hashed = _hashed(block.data, keys[block.indices])
+            sums = np.append(np.uint64(0), np.cumsum(hashed))  # modulo 2**64
+            hashes[rows] = sums[block.indptr[1:]] - sums[block.indptr[:-1]]
+        else:
+            hashes[rows] = _hashed(as_numpy(block), keys).sum(axis=1)
+    return hashes
+
+
+def _hashed(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """A number for each entry, by its value and its column; zero for zero."""
+    values = np.array(values, dtype=np.float64)
+    values[np.isnan(values)] = np.nan  # of one kind
+    return np.where(values == 0, np.uint64(0), _mixed(values.view(np.uint64) ^ keys))
+
+
+def _mixed(bits: np.ndarray) -> np.ndarray:
+    """Numbers each bit of which depends on all bits of `bits`."""
+    for multiplier in MULTIPLIERS:
+        bits = (bits ^ (bits >> np.uint64(33))) * multiplier
+    return bits ^ (bits >> np.uint64(33))
+
+
+def _distinct_rows(
+    X: Rows, weights: np.ndarray | None, groups: RowGroups | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Indices of one of each equal rows (of a group), and the sums of their weights.
+
+    The rows stay in their order if the sums are equal, for which the weights are None.
+    """
+    kept = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
+    own = np.ones(len(kept)) if weights is None else weights[kept]
+    hashes = row_hashes(X)[kept]
+    of_row = np.zeros_like(kept) if groups is None else groups.of_row[kept]
+    order = np.lexsort((of_row, hashes))  # stable
+    hashes, of_row = hashes[order], of_row[order]
+    starts = np.flatnonzero(
+        np.append(True, (hashes[1:] != hashes[:-1]) | (of_row[1:] != of_row[:-1]))
+    )
+    index, sums = kept[order[starts]], np.add.reduceat(own[order], starts)
+    if len(index) == 1:  # two, as one of them is held out
+        return np.repeat(index, min(len(kept) + int(own.sum() > 1), 2)), None
+    if sums.min() == sums.max():
+        return np.sort(index), None
+    return index, sums
+
+
+def _n_samples(weights: np.ndarray | None, n_rows: int) -> int:
+    """The number of rows that weights stand for: their sum if they are integers."""
+    if weights is None:
+        return n_rows
+    total = weights.sum()
+    if total < 2**53 and (weights == np.floor(weights)).all():
+        return int(total)
+    return int(np.count_nonzero(weights))
