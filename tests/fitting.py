@@ -1,15 +1,18 @@
 """The data of a fit, for tests of the modules that train."""
 
 from skae._data.groups import RowGroups
+from skae._data.sample_weight import check_sample_weight, weighted_rows
 from skae._training.config import TrainingConfig
 from skae._training.fit_data import make_fit_data
 
 
-def make_data(estimator, X, X_val=None, groups=None):
+def make_data(estimator, X, X_val=None, groups=None, sample_weight=None):
     """What `fit` of an estimator starts from, with the objective that it minimises."""
-    config = TrainingConfig.from_params(estimator, X.shape[0])
     if groups is not None:
         groups = RowGroups.from_labels(groups, X.shape[0])
-    data = make_fit_data(X, X_val, estimator, config, groups=groups)
+    rows = weighted_rows(X, check_sample_weight(sample_weight, X.shape[0]), groups)
+    config = TrainingConfig.from_params(estimator, rows.n_rows)
+    loss, holds_out = estimator._loss_of_fit, estimator.early_stopping
+    data = make_fit_data(rows, X_val, estimator, loss, config, holds_out=holds_out)
     data.objective = estimator._objective(data)
     return data

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from .._data.validation import Interval, parameter
 from .._losses.penalties import random_directions, squared_jacobian_norm
-from .._losses.reconstruction import LOSSES, ReconstructionLoss
+from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
 from .._training.fit_data import FitData
 from .._training.objective import Objective
@@ -107,5 +107,5 @@ class ContractiveAutoencoder(PCAAttributesMixin, BaseAutoencoder):
     contraction: float = parameter(0.3, Interval(Real, 0))
 
     def _objective(self, data: FitData) -> Objective:
-        loss = LOSSES[self.loss]
+        loss = self._loss_of_fit
         return Contraction(loss, self.contraction) if self.contraction else Reconstruction(loss)

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from .._data.dataset import tensor_blocks
-from .._data.device import as_array, inference_dtype
+from .._data.dataset import dense_block, weighted_blocks
+from .._data.device import as_array, as_tensor, inference_dtype
 from .._data.validation import CALLABLE, Interval, StrOptions, parameter
 from .._losses.corruption import CORRUPTIONS, ColumnStatistics
-from .._losses.reconstruction import LOSSES
 from .._nn.autoencoder import Autoencoder, reciprocal
 from .._nn.custom_layers import Whitening
 from .._training.fit_data import FitData
@@ -57,7 +56,7 @@ class Denoising(Reconstruction):
         # Evenly spaced, as rows may be sorted.
         n_rows = min(len(data.train), MAX_SCALE_ROWS)
         some = torch.linspace(0, len(data.train) - 1, n_rows, device=data.device).long()
-        x = data.rows.all_gather_rows(data.train[some]).cpu().double()
+        x = data.rows.all_gather_rows(data.by_weight(data.train, some)).cpu().double()
         rng = torch.Generator().manual_seed(data.seeds.noise)
         _fit_scales(network, x, self.network_input(network, x, rng), self.loss.degree)
 
@@ -149,8 +148,8 @@ class DenoisingAutoencoder(PCAAttributesMixin, BaseAutoencoder):
 
     def _objective(self, data: FitData) -> Objective:
         if isinstance(self.corruption, str) and self.corruption_level == 0:
-            return Reconstruction(LOSSES[self.loss])
-        return Denoising(LOSSES[self.loss], self.corruption, self.corruption_level)
+            return Reconstruction(self._loss_of_fit)
+        return Denoising(self._loss_of_fit, self.corruption, self.corruption_level)
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:
         initial = super()._initialize(data, n_components)
@@ -186,7 +185,9 @@ def _extremes(data: FitData) -> list[np.ndarray]:
     """Minimum and maximum of each column; the mean where nothing was observed."""
     device = data.X.device if isinstance(data.X, Tensor) else torch.device("cpu")
     low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-    for x in tensor_blocks(data.X, inference_dtype(data.X.dtype, device), device):
+    dtype = inference_dtype(data.X.dtype, device)
+    for rows, _ in weighted_blocks(data.X, data.weights):
+        x = as_tensor(dense_block(data.X, rows), dtype, device)
         missing = x.isnan()
         low = torch.minimum(low, x.masked_fill(missing, torch.inf).amin(0))
         high = torch.maximum(high, x.masked_fill(missing, -torch.inf).amax(0))

@@ -1,11 +1,9 @@
 """Inference of a fitted autoencoder: codes, reconstructions, scores; validation and pickling."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -13,37 +11,28 @@ from torch import Tensor
 
 from .._data.array_api import (
     as_numpy,
-    check_same_library,
     column_sums,
-    empty_like,
     float_dtypes,
-    to_namespace_of,
     to_native,
 )
-from .._data.dataset import Rows, dense_block, rows_of_block, tensor_blocks
-from .._data.device import TORCH_DTYPES, as_tensor, inference_dtype, max_float_dtype
-from .._data.rows import validate_codes, validate_rows
-from .._data.threads import threads_for
+from .._data.device import as_tensor
+from .._data.rows import validate_codes
+from .._data.sample_weight import check_sample_weight, relative
+from .._data.table_rows import as_table, by_column
 from .._data.torch_defaults import with_torch_defaults
-from .._losses.reconstruction import LOSSES, ReconstructionLoss, loss_of_link
 from .._nn.fitted import FittedAutoencoder
 from .._nn.pickling import ModulePickleMixin
-from .._nn.precision import apply_to_rows, precision, saturated
 from .._training.rotation import CodeStatistics, explained_share
-from .shared_parameters import SharedParameters
-
-# Up to so many entries an array of floats is validated without scikit-learn, and is one block.
-FEW_ENTRIES = 10_000
+from .network_rows import NetworkRowsMixin
 
 
 class FittedAutoencoderMixin(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModulePickleMixin, SharedParameters
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ModulePickleMixin, NetworkRowsMixin
 ):
     """The methods that use the fitted attributes only: codes, reconstructions, scores, pickling."""
 
     n_components_: int
     components_: np.ndarray
-    mean_: np.ndarray
     explained_variance_: np.ndarray
     explained_variance_ratio_: np.ndarray
     pca_score_: float
@@ -52,9 +41,7 @@ class FittedAutoencoderMixin(
     n_iter_: int
     best_iter_: int
     diagnosis_: tuple[str, ...]
-    network_: FittedAutoencoder
     n_samples_seen_: int
-    n_features_in_: int
     feature_names_in_: np.ndarray
     _codes: CodeStatistics
     _fit_parameters: dict[str, str]
@@ -65,11 +52,6 @@ class FittedAutoencoderMixin(
     # link to a page; this link is empty.
     _doc_link_module: ClassVar[str] = "skae"
     _doc_link_template: ClassVar[str] = "#{estimator_name}"
-
-    @property
-    def _reconstruction_loss(self) -> ReconstructionLoss:
-        """The loss of the fit, even if the parameter was changed since."""
-        return loss_of_link(self.network_.network.link)
 
     @with_torch_defaults
     def transform(self, X) -> np.ndarray:
@@ -103,7 +85,7 @@ class FittedAutoencoderMixin(
         def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     @with_torch_defaults
-    def inverse_transform(self, X) -> np.ndarray:
+    def inverse_transform(self, X) -> Any:
         """Decode codes.
 
         Parameters
@@ -114,7 +96,9 @@ class FittedAutoencoderMixin(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features_in_)
-            The reconstructed rows, in the units of the training data and the dtype of the codes.
+            The reconstructed rows, in the units of the training data and the dtype of the codes. If
+            the training data had categorical columns: rows as in `fit`, for instance a frame with
+            the same dtypes, with the most probable categories.
 
         Raises
         ------
@@ -130,10 +114,11 @@ class FittedAutoencoderMixin(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
                 f"{codes.shape[1]}."
             )
-        return self._apply(codes, self._decode, self.n_features_in_, are_codes=True)
+        decoded = self._apply(codes, self._decode, len(self.mean_), are_codes=True)
+        return as_table(self, decoded, X)
 
     @with_torch_defaults
-    def reconstruct(self, X) -> np.ndarray:
+    def reconstruct(self, X) -> Any:
         """Encode and decode rows.
 
         Parameters
@@ -147,8 +132,8 @@ class FittedAutoencoderMixin(
             The result of ``inverse_transform(transform(X))``.
         """
         check_is_fitted(self)
-        X = self._validated(X)
-        return self._apply(X, self._reconstruct, X.shape[1])
+        rows = self._validated(X)
+        return as_table(self, self._apply(rows, self._reconstruct, rows.shape[1]), X)
 
     @with_torch_defaults
     def score_samples(self, X) -> np.ndarray:
@@ -188,7 +173,7 @@ class FittedAutoencoderMixin(
             difference.
         """
         check_is_fitted(self)
-        return self._feature_scores(self._checked_for_loss(X))
+        return by_column(self, self._feature_scores(self._checked_for_loss(X)))
 
     def _feature_scores(self, X, *, precise: bool = False) -> Any:
         """`score_features` of validated rows; in float64 if `precise`."""
@@ -201,7 +186,7 @@ class FittedAutoencoderMixin(
         return self._apply(X, negative_loss, X.shape[1], precise=precise)
 
     @with_torch_defaults
-    def score(self, X, y=None) -> float:
+    def score(self, X, y=None, sample_weight=None) -> float:
         """The share of the deviance that the reconstructions explain.
 
         Parameters
@@ -210,6 +195,8 @@ class FittedAutoencoderMixin(
             Rows. Missing values (NaN) are left out.
         y : ignored
             Present by scikit-learn's convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the sums of deviances.
 
         Returns
         -------
@@ -231,13 +218,10 @@ class FittedAutoencoderMixin(
                 dim=1,
             )
 
-        per_row = self._apply(self._checked_for_loss(X), deviances, 2, precise=True)
-        return explained_share(*column_sums(to_native(per_row)))
-
-    @property
-    def _names(self) -> np.ndarray:
-        """Names of the columns, or their numbers."""
-        return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        X = self._checked_for_loss(X)
+        weights = relative(check_sample_weight(sample_weight, X.shape[0]))
+        per_row = to_native(self._apply(X, deviances, 2, precise=True))
+        return explained_share(*column_sums(per_row, weights))
 
     @property
     def _n_features_out(self) -> int:
@@ -272,124 +256,9 @@ class FittedAutoencoderMixin(
             state = {"_fit_parameters": {}} | state
         super().__setstate__(state)
 
-    def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
-        """`X` as a float array of its namespace, or CSR matrix, of the width of `fit`."""
-        if not reset and ensure_min_samples == 1 and _is_valid_already(self, X):
-            return X
-        options = {"dtype": float_dtypes(X), "ensure_min_samples": ensure_min_samples}
-        return validate_rows(self, X, any_library=True, reset=reset, **options)
-
-    def _checked_for_loss(self, X):
-        """`X` as `_validated`, and within the domain of the loss."""
-        return _in_domain(self._validated(X), self._reconstruction_loss)
-
-    def _checked_for_fit(self, X, **options):
-        """`X` as `_validated`, and within the domain of the loss of a new fit."""
-        return _in_domain(self._validated(X, **options), LOSSES[self.loss])
-
     def _decode(self, fitted: FittedAutoencoder, code: Tensor) -> Tensor:
         """Codes to rows in the units of `X`."""
         return self._reconstruction_loss.mean(fitted.decode(code))
 
     def _reconstruct(self, fitted: FittedAutoencoder, x: Tensor) -> Tensor:
         return self._decode(fitted, fitted.encode(x))
-
-    def _apply(
-        self,
-        X,
-        apply: Callable[[FittedAutoencoder, Tensor], Tensor],
-        width: int,
-        *,
-        are_codes: bool = False,
-        precise: bool = False,
-    ) -> Any:
-        """`apply` to the rows of `X`, or to codes, in the array namespace of `X`.
-
-        The result, (n_samples, width), has the precision of `X`, or float64 if `precise`.
-        """
-        check_same_library(self, X, self.mean_)
-        options = {"are_codes": are_codes, "precise": precise}
-        return to_namespace_of(X, self._apply_to_native(to_native(X), apply, width, **options))
-
-    def _apply_to_native(
-        self,
-        X,
-        apply: Callable[[FittedAutoencoder, Tensor], Tensor],
-        width: int,
-        *,
-        are_codes: bool = False,
-        precise: bool = False,
-    ) -> np.ndarray | Tensor:
-        """`apply` to the rows of a NumPy array, CSR matrix or tensor, a block at a time."""
-        device = self.network_.shift.device
-        if self.device == "auto" and isinstance(X, Tensor):
-            device = X.device
-        out_dtype = max_float_dtype(device) if precise else inference_dtype(X.dtype, device)
-
-        def result_of(x: Tensor) -> Any:
-            result = apply_to_rows(self.network_, x, apply, are_codes=are_codes)
-            if result.dtype != out_dtype:
-                result = saturated(result, out_dtype)
-            return to_namespace_of(X, result)
-
-        dtype = precision(self.network_, X.dtype, device)
-        result = _empty_results(X, width, precise=precise)
-        with torch.inference_mode():
-            return _fill_by_blocks(result, X, result_of, dtype, device, self.network_)
-
-
-def _fill_by_blocks(
-    result: Any,
-    X: Rows,
-    result_of: Callable[[Tensor], Any],
-    dtype: torch.dtype,
-    device: torch.device,
-    fitted: FittedAutoencoder,
-) -> Any:
-    """The results of the rows of `X`, a block at a time; few rows are one block."""
-    n_features = len(fitted.shift)
-    if device.type == "cpu" and X.shape[0] * n_features <= FEW_ENTRIES:
-        # For one row what follows would take as long as a layer.
-        return result_of(as_tensor(dense_block(X, slice(None)), dtype, device))
-    # Blocks of 1000 rows of 784 columns are fastest; 150 rows are a fifth slower. 2000 rows of 32
-    # are a third faster than 30,000: outputs of hidden layers stay in the cache.
-    wide, start = max(n_features, 512 if device.type == "cpu" else 0), 0
-    with threads_for(_multiply_adds(fitted) * rows_of_block(wide, 8)):
-        for x in tensor_blocks(X, dtype, device, width=wide, times=8):
-            result[start : start + len(x)] = result_of(x)
-            start += len(x)
-    return result
-
-
-def _multiply_adds(fitted: FittedAutoencoder) -> float:
-    """Approximate multiply-adds of a row, if all convolutions have a stride of two."""
-    n_positions = len(fitted.shift) / 4
-    return sum(w.numel() * (n_positions if w.ndim == 4 else 1.0) for w in fitted.parameters())
-
-
-def _empty_results(X: Any, width: int, *, precise: bool) -> np.ndarray | Tensor:
-    """Memory for so many results of each row of `X`; in float64 if `precise`."""
-    dtype = max_float_dtype(X.device) if isinstance(X, Tensor) else np.float64
-    return empty_like(X, (X.shape[0], width), dtype if precise else None)
-
-
-def _is_valid_already(fitted: FittedAutoencoderMixin, X: Any) -> bool:
-    """Whether `X` is a small array that scikit-learn's checks would return unchanged.
-
-    For one row these checks take about as long as the network.
-    """
-    return (
-        type(X) is np.ndarray
-        and X.dtype in TORCH_DTYPES
-        and X.ndim == 2
-        and 0 < X.size <= FEW_ENTRIES
-        and X.shape[1] == fitted.n_features_in_
-        and not hasattr(fitted, "feature_names_in_")  # scikit-learn warns of missing names
-        and not np.isinf(X).any()
-    )
-
-
-def _in_domain(X: Any, loss: ReconstructionLoss) -> Any:
-    """`X`, or an error if the loss is not defined for it."""
-    loss.check(X.data if sparse.issparse(X) else to_native(X))
-    return X

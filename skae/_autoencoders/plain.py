@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from .._data.dataset import MAX_CACHED_ENTRIES
 from .._data.validation import StrOptions, integer, parameter, positive, positive_integers
-from .._losses.reconstruction import LOSSES, ReconstructionLoss, SquaredError
+from .._losses.reconstruction import ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
 from .._nn.projection import nearest_codes
 from .._training.acceptance import Acceptance
@@ -260,4 +260,4 @@ class AutoencoderTransformer(PCAAttributesMixin, BaseAutoencoder):
     learning_rate_init: float = parameter(0.01, positive())
 
     def _objective(self, data: FitData) -> Objective:
-        return ProjectedReconstruction(LOSSES[self.loss])
+        return ProjectedReconstruction(self._loss_of_fit)

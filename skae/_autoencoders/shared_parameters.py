@@ -1,7 +1,7 @@
 """The parameters that all autoencoders share: defaults, rules, documentation."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, Field, dataclass, fields
 from numbers import Real
 from textwrap import fill
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .._data.table_rows import CATEGORICAL_FEATURES
 from .._data.validation import (
     BOOLEAN,
     CALLABLE,
@@ -17,6 +18,7 @@ from .._data.validation import (
     NONE,
     RANDOM_STATE,
     Interval,
+    Rule,
     StrOptions,
     instance_of,
     integer,
@@ -36,6 +38,11 @@ from .._training.optimizer import SOLVERS
 AUTO_STEPS = 2
 MAX_AUTO_COMPONENTS, MAX_AUTO_MULTIPLY_ADDS = 64, 5e6
 
+LOSSES_OF_COLUMNS = Rule(
+    "a dictionary of a loss for each column",
+    lambda value: isinstance(value, Mapping),
+    lambda value: bool(value) and all(loss in LOSSES for loss in value.values()),
+)
 
 DOMAIN = (
     "`fit` and the scores raise an error for other data. `transform` and `reconstruct` accept it, "
@@ -66,8 +73,19 @@ SHARED_PARAMETERS = f"""
     activation : {_choices(tuple(ACTIVATIONS))}, default="silu"
         Activation function of the hidden layers.
 
-    loss : {_choices(tuple(LOSSES))}, default="squared_error"
+    loss : {_choices(tuple(LOSSES))} or dict, default="squared_error"
 {_indented("The reconstruction loss: " + describe_losses() + ". " + DOMAIN)}
+        A dictionary has names or numbers of columns as keys, and their losses as values; the
+        columns that it does not name have the squared error. Categorical columns always have the
+        cross-entropy. If there are categorical columns, or `loss` is a dictionary, the loss of a
+        row is its deviance: the squared errors in standard deviations plus twice all other losses.
+
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        The categorical columns: a Boolean mask, or names or numbers of columns. None means that
+        there are none. "from_dtype" means the columns of a frame whose dtype is categorical
+        (`category` of pandas, `Categorical` and `Enum` of polars), and columns of strings, unless
+        all strings are numbers. Missing categories, and those that were not in `fit`, are missing
+        values.
 
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(channels, height, width)``, if the rows of `X` are flattened
@@ -227,7 +245,10 @@ class SharedParameters(BaseEstimator):
         (128, 128), positive_integers(), StrOptions(["auto"])
     )
     activation: ActivationName = parameter("silu", StrOptions(ACTIVATIONS))
-    loss: LossName = parameter("squared_error", StrOptions(LOSSES))
+    loss: LossName | Mapping[Any, LossName] = parameter(
+        "squared_error", StrOptions(LOSSES), LOSSES_OF_COLUMNS
+    )
+    categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     image_shape: Sequence[int] | None = parameter(None, positive_integers(lengths=(2, 3)), NONE)
     network: Callable[[int, int], tuple[Any, Any]] | None = parameter(None, NONE, CALLABLE)
     tied_weights: bool = parameter(False, BOOLEAN)

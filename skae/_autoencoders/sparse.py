@@ -30,7 +30,7 @@ from .._data.validation import (
     parameter,
     positive_integers,
 )
-from .._losses.reconstruction import LOSSES, ReconstructionLoss
+from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
 from .._nn.sparse_activations import SPARSE_ACTIVATIONS
@@ -289,7 +289,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     def _objective(self, data: FitData) -> Objective:
         weight = self.sparsity_weight if isinstance(self.penalty, str) else self.penalty
-        return SparseCoding(LOSSES[self.loss], weight, self.transform_max_iter)
+        return SparseCoding(self._loss_of_fit, weight, self.transform_max_iter)
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:
         n_features = data.X.shape[1]

@@ -91,9 +91,8 @@ class ELBO(Objective):
         """Nats in the units of `X`, from nats at the resolution `MIN_NOISE_SCALE`."""
         if not self.loss.degree:
             return loss
-        n_observed = data.X.shape[1] - data.moments.n_missing / len(
-            data.rows
-        )  # per row, on average
+        # Per row, on average.
+        n_observed = data.X.shape[1] - data.moments.n_missing / data.n_rows
         return loss + n_observed * math.log(MIN_NOISE_SCALE * data.scale)
 
     def _negative_log_likelihood(
@@ -340,7 +339,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         return self._apply(self._checked_for_loss(X), estimate, 1)[:, 0]
 
     def _objective(self, data: FitData) -> Objective:
-        loss = LOSSES[self.loss]
+        loss = self._loss_of_fit
         return ELBO(loss, self.beta, self.n_importance_samples, self.kl_warmup, self.binarize)
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:

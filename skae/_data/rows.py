@@ -16,6 +16,7 @@ from torch import Tensor, strided
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
+from .frames import is_frame
 from .validation import as_tuple, shortened
 
 # The number of channels of grey, colour and transparent images.
@@ -47,7 +48,7 @@ def validate_rows(
     if "y" in options:
         check_labels(options["y"])
     # scikit-learn adds up all values
-    with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
+    with np.errstate(over="ignore", invalid="ignore"), explained_conversion(X):
         X = _prepared(X)
         checked = validate_data(estimator, X, **options)
     if "y" in options:
@@ -78,13 +79,13 @@ def naming(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _explained_conversion(X: Any) -> Iterator[None]:
+def explained_conversion(X: Any) -> Iterator[None]:
     """Name `X` in the errors of its conversion to an array of numbers."""
     try:
         yield
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if _is_frame(X):
-            _check_columns(list(X.columns))
+        if is_frame(X):
+            check_columns(list(X.columns))
         reason = shortened(str(error).partition("\n")[0])
         if "Complex data" not in reason and (re.search(r"\bX\b", reason) or _is_convertible(X)):
             raise
@@ -92,11 +93,7 @@ def _explained_conversion(X: Any) -> Iterator[None]:
         raise kind(f"X must be convertible to an array of real numbers: {reason}") from error
 
 
-def _is_frame(X: Any) -> bool:
-    return hasattr(X, "shape") and hasattr(X, "columns") and hasattr(X, "dtypes")
-
-
-def _check_columns(names: list[Any]) -> None:
+def check_columns(names: list[Any]) -> None:
     """Explain what scikit-learn refuses: no columns, and names of columns that are not distinct."""
     if not names:
         raise ValueError("X must have at least one column, got a frame with 0 feature(s).")
@@ -148,7 +145,7 @@ def _check_indices(X: Any) -> None:
 def _check_dates(X: Any) -> None:
     """Refuse NaT, which NumPy converts to a number."""
     values = X
-    if _is_frame(X):
+    if is_frame(X):
         is_date = any(DATES.match(str(dtype)) for dtype in X.dtypes)
         values = np.asarray(X) if is_date else None
     elif isinstance(X, list | tuple):
@@ -178,7 +175,7 @@ def has_missing_labels(y: Any) -> bool:
     labels = _labels(y)
     if labels.dtype.kind in "fmM":
         return bool((labels != labels).any())  # NaN and NaT
-    return any(map(_is_missing, _objects(labels)))
+    return any(map(is_missing, _objects(labels)))
 
 
 def _labels(y: Any) -> np.ndarray:
@@ -191,11 +188,11 @@ def _objects(labels: np.ndarray) -> Iterable[Any]:
     return labels.flat if labels.dtype == object else ()
 
 
-def _is_missing(label: Any) -> bool:
-    """Whether a label is None, NaN, or one of pandas' objects, which cannot be compared."""
-    if isinstance(label, float | np.floating):
-        return bool(np.isnan(label))
-    return label is None or type(label).__name__ in ("NAType", "NaTType")
+def is_missing(entry: Any) -> bool:
+    """Whether an entry is None, NaN, or one of pandas' objects, which cannot be compared."""
+    if isinstance(entry, float | np.floating):
+        return bool(np.isnan(entry))
+    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
 
 
 def _masked_as_missing(X: Any) -> Any:
@@ -236,7 +233,7 @@ def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...], *, in_fit: 
 
 def validate_codes(X: Any, **options: Any) -> Any:
     """Validate codes of floats, or a CSR matrix of them, as `check_array` does."""
-    with np.errstate(over="ignore", invalid="ignore"), _explained_conversion(X):
+    with np.errstate(over="ignore", invalid="ignore"), explained_conversion(X):
         X = _prepared(X)
         checked = check_array(X, accept_sparse="csr", **options)
     return as_floats(checked, options["dtype"])

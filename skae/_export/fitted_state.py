@@ -14,9 +14,10 @@ from sklearn.base import BaseEstimator
 from sklearn.impute import MissingIndicator
 from torch import nn
 
+from .table_state import table, width_of
+
 Sizes = dict[str, int]  # of the axes of arrays, by name
 Rule = Callable[[Any, Sizes], bool]
-
 MAX_INTEGER = 2**63 - 1
 REAL = "fiu"
 LABELS = "biufUO"
@@ -187,6 +188,7 @@ def steps(value: Any, sizes: Sizes) -> bool:
 
 _curve = all_of(list, number)
 _of_features = array(REAL, "n_features_in_")
+_of_columns = array(REAL, "n_columns")  # of the network: encoded ones, if there are categories
 _of_components = array(REAL, "n_components_")
 _statistic = either(_of_components, array(REAL, "n_components_", "n_components_"))
 # scikit-learn's, which are NaN for a column without observed entries.
@@ -212,12 +214,13 @@ STATE: dict[str, dict[str, Rule]] = {
         "_fit_parameters": texts_by_name,
         "_optimizer_state": none,
         "best_iter_": count,
-        "components_": array(REAL, "n_components_", "n_features_in_"),
+        "_table": table,
+        "components_": array(REAL, "n_components_", "n_columns"),
         "diagnosis_": all_of(tuple, text),
         "explained_variance_": _of_components,
         "explained_variance_ratio_": _of_components,
         "loss_curve_": _curve,
-        "mean_": _of_features,
+        "mean_": _of_columns,
         "n_components_": count,
         "n_iter_": count,
         "n_samples_seen_": count,
@@ -255,9 +258,10 @@ STATE: dict[str, dict[str, Rule]] = {
     },
     "AutoencoderOutlierDetector": {
         "_known_outliers": all_of(
-            tuple, either(_of_features, array("f", "n_terms", "n_features_in_"), array("f", "n"))
+            tuple, either(_of_columns, array("f", "n_terms", "n_columns"), array("f", "n"))
         ),
-        "estimator_": estimator,
+        "_table": table,
+        "estimator_": estimator_of("n_columns"),
         "held_out_scores_": array("f", "n_held_out_scores"),
         "offset_": number,
     },
@@ -327,7 +331,7 @@ STATE: dict[str, dict[str, Rule]] = {
 
 
 # Attributes that not every fit sets.
-OPTIONAL = {"held_out_scores_", "_known_outliers", "_limits"}
+OPTIONAL = {"held_out_scores_", "_known_outliers", "_limits", "_table"}
 
 
 def rules_of(cls: type) -> dict[str, Rule]:
@@ -350,6 +354,8 @@ def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
         for name in ("n_features_in_", "n_components_", "window_size_")
         if name in rules and count(size := state.get(name), {})
     }
+    if (width := width_of(state)) is not None:
+        sizes["n_columns"] = width
     for name, value in state.items():
         if name in rules:
             if not rules[name](value, sizes):

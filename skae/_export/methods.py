@@ -10,6 +10,7 @@ from torch import nn
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.sparse import SparseAutoencoder
 from .._autoencoders.vae import VAE
+from .._data.table_rows import table_of
 from .._data.torch_defaults import with_torch_defaults
 from .._graph.graph import Graph
 from .._losses.importance_weighted import antithetic_normal
@@ -17,6 +18,7 @@ from .._nn.autoencoder import Autoencoder
 from .._nn.layers import not_exportable
 from .._nn.sparse_coder import SparseCoder
 from .._nn.variational import VariationalAutoencoder
+from .table_graph import decode_table_graph, encode_table_graph
 
 METHODS = ("transform", "inverse_transform", "reconstruct", "score_samples")
 
@@ -51,36 +53,40 @@ def program(estimator: BaseAutoencoder, method: str) -> Program:
     if type(fitted.network) not in NETWORKS:
         raise not_exportable(fitted.network)
     n_features, n_components = estimator.n_features_in_, estimator.n_components_
+    width = len(estimator.mean_)
     if method == "inverse_transform":
-        return Program(graph, _decode(graph, estimator, "X"), n_components, (n_features,))
+        return Program(graph, _decode(graph, estimator, "X"), n_components, (width,))
+    x = "X" if (table := table_of(estimator)) is None else encode_table_graph(graph, table, "X")
     if method == "transform":
-        return Program(graph, fitted.encode_graph(graph, "X"), n_features, (n_components,))
+        return Program(graph, fitted.encode_graph(graph, x), n_features, (n_components,))
     if method == "reconstruct":
-        rows = _decode(graph, estimator, fitted.encode_graph(graph, "X"))
-        return Program(graph, rows, n_features, (n_features,))
+        rows = _decode(graph, estimator, fitted.encode_graph(graph, x))
+        return Program(graph, rows, n_features, (width,))
     score = _evidence_lower_bound if isinstance(estimator, VAE) else _negative_loss
-    return Program(graph, score(graph, estimator), n_features, ())
+    return Program(graph, score(graph, estimator, x), n_features, ())
 
 
 def _decode(graph: Graph, estimator: BaseAutoencoder, code: str) -> str:
     raw = estimator.network_.decode_graph(graph, code)
-    return estimator._reconstruction_loss.mean_graph(graph, raw)
+    mean = estimator._reconstruction_loss.mean_graph(graph, raw)
+    table = table_of(estimator)
+    return mean if table is None else decode_table_graph(graph, table, mean)
 
 
-def _negative_loss(graph: Graph, estimator: BaseAutoencoder) -> str:
+def _negative_loss(graph: Graph, estimator: BaseAutoencoder, x: str) -> str:
     fitted = estimator.network_
-    raw = fitted.decode_graph(graph, fitted.encode_graph(graph, "X"))
-    return graph.add("Mul", estimator._reconstruction_loss.loss_graph(graph, raw, "X"), -1.0)
+    raw = fitted.decode_graph(graph, fitted.encode_graph(graph, x))
+    return graph.add("Mul", estimator._reconstruction_loss.loss_graph(graph, raw, x), -1.0)
 
 
-def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder) -> str:
+def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder, x: str) -> str:
     """The evidence lower bound of each row, as in `VAE.score_samples`."""
     assert isinstance(estimator, VAE)
     fitted, loss = estimator.network_, estimator._reconstruction_loss
     network: VariationalAutoencoder = fitted.network
-    n_features, n_components = estimator.n_features_in_, estimator.n_components_
+    n_features, n_components = len(estimator.mean_), estimator.n_components_
     noise = antithetic_normal(n_components, estimator._noise_seed)
-    x = fitted.standardize_graph(graph, "X")
+    x = fitted.standardize_graph(graph, x)
     mean, log_var = network.posterior_graph(graph, x)
     std = graph.add("Exp", graph.add("Mul", log_var, 0.5))
     # All codes of all rows: (n, 1, n_components) and (n_codes, n_components).

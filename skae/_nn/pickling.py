@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from .._data.torch_defaults import with_torch_defaults
 from .._data.user_warnings import warn_user
-from .._losses.reconstruction import LOSSES, ReconstructionLoss
+from .._losses.mixed import describe_loss, loss_from
+from .._losses.reconstruction import ReconstructionLoss
 from .layers import LAYERS, has_hooks
 from .old_names import NEW_ATTRIBUTES, PACKAGE, RENAMED_CLASSES, new_attribute_names
 
@@ -82,12 +83,21 @@ class PackedModule(NamedTuple):
 class VersionPickleMixin(BaseEstimator):
     """An estimator whose pickles carry the version of this package.
 
-    It warns about a pickle of a newer version, and names both versions if it cannot be read.
+    It warns about a pickle of a newer version, and names both versions if it cannot be read. Named
+    tuples of this package become dictionaries, so that a pickle names the public class of the
+    estimator and no private class.
     """
 
     @with_torch_defaults
     def __getstate__(self) -> dict[str, Any]:
-        return dict(super().__getstate__()) | {VERSION: _version()}
+        state, known = dict(super().__getstate__()), record_classes()
+        records: dict[str, Any] = {
+            k: v for k, v in state.items() if type(v) is known.get(type(v).__name__)
+        }
+        if records:
+            state["_records"] = {name: type(record).__name__ for name, record in records.items()}
+            state |= {name: record._asdict() for name, record in records.items()}
+        return state | {VERSION: _version()}
 
     @with_torch_defaults
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -112,6 +122,8 @@ class VersionPickleMixin(BaseEstimator):
             ) from error
 
     def _set_state(self, state: dict[str, Any]) -> None:
+        for name, class_name in state.pop("_records", {}).items():
+            state[name] = make_record(class_name, state[name])
         super().__setstate__(state)
 
 
@@ -119,8 +131,7 @@ class ModulePickleMixin(VersionPickleMixin):
     """An estimator with a network, which is packed in pickles and files.
 
     The arrays are on the host: a machine without the device can load them, and ``joblib.hash`` is
-    the same for equal estimators. Named tuples of this package become dictionaries, so that a
-    pickle names the public class of the estimator and no private class.
+    the same for equal estimators.
     """
 
     _module_name: ClassVar[str]  # the attribute that holds the fitted network
@@ -130,19 +141,10 @@ class ModulePickleMixin(VersionPickleMixin):
         state = dict(super().__getstate__())
         if isinstance(module := state.get(self._module_name), nn.Module):
             state[self._module_name] = PackedModule.pack(module)._asdict()
-        known = record_classes()
-        records: dict[str, Any] = {
-            k: v for k, v in state.items() if type(v) is known.get(type(v).__name__)
-        }
-        if records:
-            state["_records"] = {name: type(record).__name__ for name, record in records.items()}
-            state |= {name: record._asdict() for name, record in records.items()}
         return state
 
     def _set_state(self, state: dict[str, Any]) -> None:
         state = _with_new_names(state, new_attribute_names(type(self)))
-        for name, class_name in state.pop("_records", {}).items():
-            state[name] = make_record(class_name, state[name])
         packed = state.get(self._module_name)
         if isinstance(packed, dict | PackedModule):  # the latter in pickles of version 0.1.0
             state[self._module_name] = PackedModule(*_values(packed)).unpack()
@@ -275,7 +277,7 @@ def _to_spec(value: Any, places: dict[nn.Module, str]) -> Any:
     if isinstance(value, nn.Module):
         return {"module": places[value]}
     if isinstance(loss := getattr(value, "__self__", None), ReconstructionLoss):
-        return {"link": next(name for name, known in LOSSES.items() if type(known) is type(loss))}
+        return {"link": describe_loss(loss)}
     if isinstance(value, list | tuple):
         return type(value)(_to_spec(entry, places) for entry in value)
     if not isinstance(value, PLAIN):
@@ -287,7 +289,7 @@ def _from_spec(value: Any, places: dict[str, nn.Module]) -> Any:
     """The inverse of `_to_spec`."""
     if isinstance(value, dict):
         ((kind, name),) = value.items()
-        return places[name] if kind == "module" else LOSSES[name].link
+        return places[name] if kind == "module" else loss_from(name).link
     if isinstance(value, list | tuple):
         return type(value)(_from_spec(entry, places) for entry in value)
     return value

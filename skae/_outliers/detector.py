@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -15,6 +15,7 @@ from .._autoencoders.base import BaseAutoencoder
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
+from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encode_table
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -118,6 +119,14 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         are comparable to the scores of new rows, whereas the scores of training rows are too high.
         `p_values` [3]_ needs held-out scores. `fit` takes about ``cv`` times as long.
 
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        The categorical columns: a Boolean mask, or names or numbers of columns. None means that
+        there are none. "from_dtype" means the columns of a frame whose dtype is categorical, and
+        columns of strings, unless all strings are numbers. If there are categorical columns, the
+        autoencoder is fitted to encoded rows: numbers in standard deviations, and for each category
+        an indicator that is divided by the root of its frequency. A row with a rare category has a
+        lower score. Categories that were not in `fit` are missing values.
+
     random_state : int, RandomState instance or None, default=None
         Seed of the autoencoder. None means the `random_state` of `estimator`.
 
@@ -176,6 +185,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     )
     novelty: bool | str = parameter("auto", BOOLEAN, StrOptions(["auto"]))
     cv: int | None = parameter(None, NONE, integer(2))
+    categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     def fit(self, X, y=None, *, groups=None) -> Self:
@@ -206,7 +216,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         with restore_on_error(self):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
-            X = validate_rows(self, X, reset=True, ensure_min_samples=2)
+            X = self._rows(X, reset=True, ensure_min_samples=2)
             is_outlier = known_outliers(y, X.shape[0])
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
@@ -242,7 +252,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             The sum of the `feature_contributions` of each row, in float64.
         """
         check_is_fitted(self)
-        return self._scores.of(validate_rows(self, X, reset=False))
+        return self._scores.of(self._rows(X))
 
     def feature_contributions(self, X) -> np.ndarray:
         """Contribution of each feature to the score of a row; outliers have low values.
@@ -258,7 +268,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             The contributions, in float64. The sum over the features is the score of the row.
         """
         check_is_fitted(self)
-        return self._scores.contributions(validate_rows(self, X, reset=False))
+        return by_column(self, self._scores.contributions(self._rows(X)))
 
     @available_if(_has_folds)
     def p_values(self, X) -> np.ndarray:
@@ -287,6 +297,13 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         held_out = self.held_out_scores_
         n_lower = np.searchsorted(held_out, self.score_samples(X), side="right")
         return (1 + n_lower) / (1 + len(held_out))
+
+    def _rows(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
+        """`X` as floats, or CSR matrix; a table with categories is encoded."""
+        encoded = encode_table(self, X, reset=reset, ensure_min_samples=ensure_min_samples)
+        if encoded is not None:
+            return encoded
+        return validate_rows(self, X, reset=reset, ensure_min_samples=ensure_min_samples)
 
     def _new_estimator(self) -> Scorer:
         """An unfitted autoencoder, by the parameters."""

@@ -1,0 +1,82 @@
+"""Validation of tables, and results as tables, for all estimators with `categorical_features`."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from .frames import is_frame
+from .rows import check_columns, explained_conversion
+from .table import Table, as_array, make_table
+from .validation import NONE, Rule, StrOptions
+
+# The allowed values of the parameter `categorical_features`, which are those of scikit-learn's
+# HistGradientBoostingClassifier.
+CATEGORICAL_FEATURES = (
+    StrOptions(["from_dtype"]),
+    NONE,
+    Rule(
+        "a sequence of names or numbers of columns, or of Booleans",
+        lambda value: isinstance(value, list | tuple | np.ndarray),
+        lambda value: all(
+            isinstance(entry, str | int)
+            for entry in np.asarray(value, dtype=object).ravel().tolist()
+        ),
+    ),
+)
+
+
+def encode_table(
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    reset: bool,
+    loss: Any = "squared_error",
+    ensure_min_samples: int = 1,
+) -> np.ndarray | None:
+    """Validate and encode a table; None if the rows need no encoding.
+
+    With `reset`, the attribute `_table` of the estimator is set, or removed.
+    """
+    if reset:
+        vars(estimator).pop("_table", None)
+        if is_frame(X):
+            check_columns(list(X.columns))
+        with explained_conversion(X):
+            table = make_table(X, vars(estimator)["categorical_features"], loss)
+        if table is None:
+            return None
+        vars(estimator)["_table"] = table
+    elif (table := table_of(estimator)) is None:
+        return None
+    X = X if is_frame(X) else as_array(X)
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    with explained_conversion(X):
+        encoded = table.encode(X)
+    return check_array(
+        encoded,
+        dtype=encoded.dtype,
+        ensure_all_finite="allow-nan",
+        ensure_min_samples=ensure_min_samples,
+        ensure_min_features=0,
+        estimator=estimator,
+    )
+
+
+def table_of(estimator: BaseEstimator) -> Table | None:
+    """The columns of the table that an estimator was fitted to, if they needed an encoding."""
+    return vars(estimator).get("_table")
+
+
+def as_table(estimator: BaseEstimator, values: Any, like: Any = None) -> Any:
+    """Encoded rows as a table like that of the fit; other rows unchanged."""
+    table = table_of(estimator)
+    return values if table is None else table.decode(values, like)
+
+
+def by_column(estimator: BaseEstimator, values: Any) -> Any:
+    """The sums of values of encoded columns over those of each column of the table."""
+    table = table_of(estimator)
+    return values if table is None else table.sum_by_column(values)

@@ -1,0 +1,44 @@
+"""Results of many rows, computed by a network in blocks of rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._data.dataset import Rows, dense_block, rows_of_block, tensor_blocks
+from .._data.device import as_tensor
+from .._data.threads import threads_for
+from .fitted import FittedAutoencoder
+
+# Up to so many entries an array of floats is validated without scikit-learn, and is one block.
+FEW_ENTRIES = 10_000
+
+
+def fill_by_blocks(
+    result: Any,
+    X: Rows,
+    result_of: Callable[[Tensor], Any],
+    dtype: torch.dtype,
+    device: torch.device,
+    fitted: FittedAutoencoder,
+) -> Any:
+    """The results of the rows of `X`, a block at a time; few rows are one block."""
+    n_features = len(fitted.shift)
+    if device.type == "cpu" and X.shape[0] * n_features <= FEW_ENTRIES:
+        # For one row what follows would take as long as a layer.
+        return result_of(as_tensor(dense_block(X, slice(None)), dtype, device))
+    # Blocks of 1000 rows of 784 columns are fastest; 150 rows are a fifth slower. 2000 rows of 32
+    # are a third faster than 30,000: outputs of hidden layers stay in the cache.
+    wide, start = max(n_features, 512 if device.type == "cpu" else 0), 0
+    with threads_for(_multiply_adds(fitted) * rows_of_block(wide, 8)):
+        for x in tensor_blocks(X, dtype, device, width=wide, times=8):
+            result[start : start + len(x)] = result_of(x)
+            start += len(x)
+    return result
+
+
+def _multiply_adds(fitted: FittedAutoencoder) -> float:
+    """Approximate multiply-adds of a row, if all convolutions have a stride of two."""
+    n_positions = len(fitted.shift) / 4
+    return sum(w.numel() * (n_positions if w.ndim == 4 else 1.0) for w in fitted.parameters())
