@@ -157,6 +157,7 @@ def test_precision_auto_is_bfloat16_for_large_batches_on_processors_that_support
 ):
     monkeypatch.setattr("skae._training.fit.has_bfloat16_instructions", lambda: has_instructions)
     X = np.tile(digits, (20, 1))
+    X += 1e-6 * np.arange(len(X))[:, None]  # equal rows would be merged
 
     def codes(batch_size, precision):
         parameters = {"batch_size": batch_size, "precision": precision, "max_iter": 2}

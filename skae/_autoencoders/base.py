@@ -10,6 +10,7 @@ import numpy as np
 from .._data.array_api import as_numpy, to_namespace_of
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, process_group
+from .._data.sample_weight import check_sample_weight, weighted_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
 from .._data.validation import check_finite_results, restore_on_error
@@ -175,7 +176,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         """Raise a TypeError or ValueError unless the parameters are valid."""
         check_shared_parameters(self)
 
-    def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, groups=None) -> Self:
         """Train on the rows of `X`.
 
         Within a process group of `torch.distributed`, all processes train one model. Each process
@@ -187,6 +188,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             Training rows. NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. An integer has the effect of so many copies of the row, and zero
+            that of leaving it out. If some are not integers, only the ratios of weights matter.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Held-out rows for early stopping. None means that a share of `X` is held out.
         groups : array-like of shape (n_samples,), default=None
@@ -211,12 +215,14 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
         """
         # Within: an error that a callback raises at its end undoes the fit as well.
         with restore_on_error(self), training_mode(), process_group() as group:
-            history, found, start = self._fit(X, X_val, groups, group)
+            history, found, start = self._fit(X, X_val, groups, sample_weight, group)
         warn_after_fit(history, found, start, self.learning_rate_init, verbose=bool(self.verbose))
         return self
 
     @with_callbacks
-    def _fit(self, X, X_val, groups, group: SingleProcess) -> tuple[History, list[Diagnostic], str]:
+    def _fit(
+        self, X, X_val, groups, sample_weight, group: SingleProcess
+    ) -> tuple[History, list[Diagnostic], str]:
         """Fit without the final warnings; also returns the name of epoch 0."""
         X_input = X
         with group.synchronize_errors():
@@ -225,14 +231,18 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             X = self._checked_for_fit(X, reset=fitted is None, ensure_min_samples=2)
             X_val = rows_for_early_stopping(self, X_val)
             groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
-        check_same_fit(self, group, X, X_val, groups, continues=fitted is not None)
-        n_rows = sum(group.gather(X.shape[0]))
-        n_components = code_size(self, n_rows, X.shape[1], fitted)
-        config = TrainingConfig.from_params(self, n_rows)
+            weights = check_sample_weight(sample_weight, X.shape[0])
+        check_same_fit(self, group, X, X_val, groups, weights, continues=fitted is not None)
+        rows = weighted_rows(X, weights, groups, group, min_samples=2)
+        n_components = code_size(self, rows.n_samples, X.shape[1], fitted)
+        config = TrainingConfig.from_params(self, rows.n_rows)
         with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
             searches = isinstance(n_components, float)
             callbacks = FitCallbackContext.begin(self, X_input, config, searches=searches)
-            data = make_fit_data(X, X_val, self, config, copy.deepcopy(fitted), group, groups)
+            options = (config, copy.deepcopy(fitted), group)
+            data = make_fit_data(
+                rows, X_val, self, self._loss_of_fit, *options, holds_out=self.early_stopping
+            )
             data.objective = check_objective(self._objective(data), self)
             fit_size = naming_units(data)(partial(self._fit_size, data))
             if searches:
@@ -246,7 +256,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             callbacks.end(fitted=True)
         return result.history, diagnostics, name_of_start(self.network_, fitted is not None)
 
-    def partial_fit(self, X, y=None) -> Self:
+    def partial_fit(self, X, y=None, sample_weight=None) -> Self:
         """Continue with one pass over the rows of `X`.
 
         The first call computes the principal components and the scales of the inputs, so the first
@@ -260,6 +270,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
             A batch of rows. NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as for `fit`. If some are not integers, they are divided by the
+            mean of those above zero in this batch.
 
         Returns
         -------
@@ -277,14 +290,15 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMi
                 fitted = network_to_continue(self)
                 is_first = fitted is None
                 X = self._checked_for_fit(X, reset=is_first, ensure_min_samples=1 + is_first)
-            check_same_fit(self, group, X, continues=fitted is not None)
-            n_rows = sum(group.gather(X.shape[0]))
-            n_components = code_size(self, n_rows, X.shape[1], fitted)
+                weights = check_sample_weight(sample_weight, X.shape[0])
+            check_same_fit(self, group, X, weights=weights, continues=fitted is not None)
+            rows = weighted_rows(X, weights, group=group, min_samples=1 + is_first)
+            n_components = code_size(self, rows.n_samples, X.shape[1], fitted)
             check_streamable(self, n_components, fitted)
-            config = TrainingConfig.from_params(self, n_rows)
+            config = TrainingConfig.from_params(self, rows.n_rows)
             with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
-                # The batch is its own held-out set.
-                data = make_fit_data(X, X, self, config, copy.deepcopy(fitted), group)
+                options = (config, copy.deepcopy(fitted), group)
+                data = make_fit_data(rows, None, self, self._loss_of_fit, *options)
                 data.objective = check_objective(self._objective(data), self)
                 result, state = naming_units(data)(self._fit_pass)(data, int(n_components))
             self._set_fitted_attributes(result, data, state)

@@ -36,6 +36,7 @@ def check_same_fit(
     X: Any,
     X_val: Any = None,
     groups: RowGroups | None = None,
+    weights: np.ndarray | None = None,
     *,
     continues: bool,
 ) -> None:
@@ -52,6 +53,7 @@ def check_same_fit(
         "The dtype of `X`": str(X.dtype),
         "Whether `X_val` is given": X_val is not None,
         "Whether `groups` is given": groups is not None,
+        "Whether `sample_weight` is given": weights is not None,
         "Whether an earlier fit is continued": continues,
         "The callbacks": callback_names(estimator),
     }

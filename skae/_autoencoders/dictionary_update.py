@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,11 +44,12 @@ def _update_directions(coder: SparseCoder, data: FitData) -> None:
     directions = coder.decoder.directions
     products = torch.zeros_like(directions, dtype=max_float_dtype(data.device))
     gram = products.new_zeros(len(directions), len(directions))
-    for x in _batches(data.rows, data.train):
+    for x, weights in _batches(data.rows, data.train, data.weights):
         code = coder.encode(x.to(directions))
         residual = torch.nan_to_num(x - coder.decode(code))  # zero where nothing was observed
-        gram += code.T @ code
-        products += code.T @ residual.to(code)
+        weighted = code if weights is None else code * weights.to(code)[:, None]
+        gram += weighted.T @ code
+        products += weighted.T @ residual.to(code)
     gram, products = data.group.all_reduce(gram), data.group.all_reduce(products)
     ridge = RIDGE * gram.diagonal().mean()
     gram.diagonal().add_(ridge.clamp_min(torch.finfo(gram.dtype).tiny))
@@ -61,14 +63,20 @@ def _held_out_error(coder: SparseCoder, data: FitData) -> float:
     """The squared error of the observed entries of all held-out rows, from searched codes."""
     weight = coder.decoder.weight
     error = torch.zeros(1, dtype=torch.float64)
-    for x in _batches(data.held_out_rows, data.held_out):
+    # Rows of `X_val` have no weights.
+    weights = None if data.held_out_weights is None else data.weights
+    for x, row_weights in _batches(data.held_out_rows, data.held_out, weights):
         x = x.to(weight)
-        error += torch.nan_to_num(x - coder.decode(coder.encode(x))).square().sum().item()
+        errors = torch.nan_to_num(x - coder.decode(coder.encode(x))).square().sum(1)
+        errors = errors if row_weights is None else errors * row_weights.to(errors)
+        error += errors.sum().item()
     return data.group.all_reduce(error).item()
 
 
-def _batches(rows: Dataset, index: Tensor) -> Iterator[Tensor]:
-    """The rows at `index` that this process has, in the network's units."""
+def _batches(
+    rows: Dataset, index: Tensor, weights: np.ndarray | None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The rows at `index` that this process has, in the network's units, and their weights."""
     for part in index.split(BATCH_SIZE):
-        if len(rows.local_index(part)):
-            yield rows[part]
+        if len(local := rows.local_index(part)):
+            yield rows[part], None if weights is None else torch.from_numpy(weights[local.cpu()])

@@ -111,6 +111,7 @@ def calibrate_thresholds(fitted: FittedAutoencoder, data: FitData) -> None:
         return
     n_rows = min(len(data.rows), MAX_CALIBRATION_ROWS)
     index = torch.from_numpy(np.linspace(0, len(data.rows) - 1, n_rows).astype(int))
+    index = data.by_weight(torch.arange(len(data.rows)), index)
     local = dense_block(data.X, data.rows.local_index(index).numpy())
     own = as_tensor(local, fitted.shift.dtype, fitted.shift.device)
     x = data.rows.all_gather_values(index.to(own.device), own)
@@ -156,9 +157,9 @@ def directions_to_rows(
     """Unit vectors from the mean to training rows, (n_components, n_features), within `fields`."""
     rng = Generator().manual_seed(data.seeds.weights)
     n_rows = len(data.train)
-    drawn = [torch.randperm(n_rows, generator=rng) for _ in range(-(-n_components // n_rows))]
-    rows = torch.cat(drawn)[:n_components].to(data.device)
-    deviations = torch.nan_to_num(data.rows.all_gather_rows(data.train[rows]).cpu().double() - mean)
+    drawn = [data.epoch(rng) for _ in range(-(-n_components // n_rows))]
+    rows = data.rows.all_gather_rows(torch.cat(drawn)[:n_components])
+    deviations = torch.nan_to_num(rows.cpu().double() - mean)
     # Noise makes all directions different and none zero; constant columns have none.
     normal = torch.randn(deviations.shape, generator=rng, dtype=deviations.dtype)
     if fields is not None:

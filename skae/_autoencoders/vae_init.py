@@ -45,7 +45,7 @@ def make_variational_autoencoder(parts: NetworkParts, data: FitData) -> Variatio
 
 def _probabilistic_pca(scales: Scales, data: FitData) -> VAEInit:
     # Variances as in scikit-learn's PCA, so that `score_samples` agrees with it.
-    unbiased = len(data.rows) / max(len(data.rows) - 1, 1)
+    unbiased = data.n_samples / max(data.n_samples - 1, 1)
     stds = reciprocal(scales.inverse_code_scale)
     total = unbiased * float(np.square(data.moments.std / data.scale).sum())
     return probabilistic_pca(unbiased * stds.square(), total, len(data.shift), MIN_NOISE_SCALE)

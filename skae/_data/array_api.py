@@ -88,8 +88,17 @@ def empty_like(
     return np.empty(shape, dtype=dtype or X.dtype)
 
 
-def column_sums(X: np.ndarray | Tensor) -> list[float]:
-    """The sum of each column of an array or a tensor, in the most precise float of its device."""
+def column_sums(X: np.ndarray | Tensor, weights: np.ndarray | None = None) -> list[float]:
+    """The sum of each column of an array or a tensor, in the most precise float of its device.
+
+    If there are weights of the rows, (n_samples,), rows of weight zero may be infinite.
+    """
+    if weights is not None:
+        kept = np.flatnonzero(weights)
+        weight: Any = weights[kept, None]
+        if isinstance(X, Tensor):
+            weight = torch.from_numpy(weight).to(X.device, max_float_dtype(X.device))
+        X = X[kept] * weight
     if isinstance(X, Tensor):
         return X.sum(0, dtype=max_float_dtype(X.device)).tolist()
     return X.sum(axis=0, dtype=np.float64).tolist()

@@ -128,7 +128,8 @@ def _of_array(X: np.ndarray | sparse.csr_array, weights: np.ndarray | None) -> _
             # The statistics of CSR matrices have the precision of the matrix.
             block = X[rows].astype(np.float64) if sparse.issparse(X) else X[rows]
             scaler.partial_fit(block, sample_weight=weight)
-    return _ColumnMoments(scaler.n_samples_seen_, scaler.mean_, scaler.var_)
+    # Of a constant column, rounding errors can be negative.
+    return _ColumnMoments(scaler.n_samples_seen_, scaler.mean_, scaler.var_.clip(min=0.0))
 
 
 def _of_tensor(X: Tensor, weights: np.ndarray | None) -> _ColumnMoments:

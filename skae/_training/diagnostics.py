@@ -168,7 +168,8 @@ def _columns_without_variance(
     constant = np.flatnonzero(data.moments.std == 0)
     empty = constant[:0]
     if data.moments.n_missing and len(constant):
-        n_observed = data.group.all_reduce_array(_n_observed(data.X, constant))
+        n_observed = _n_observed(data.X, constant, data.weights)
+        n_observed = data.group.all_reduce_array(n_observed)
         empty, constant = constant[n_observed == 0], constant[n_observed > 0]
     width = len(data.moments.std)
     return [
@@ -181,15 +182,17 @@ def _columns_without_variance(
     ]
 
 
-def _n_observed(X: Any, columns: np.ndarray) -> np.ndarray:
-    """The number of entries of some columns that are not NaN."""
+def _n_observed(X: Any, columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The number of entries of some columns that are not NaN, in rows with a weight above zero."""
+    X = X[:, columns]
+    if weights is not None:
+        X = X[np.flatnonzero(weights)]
     if sparse.issparse(X):
-        X = X[:, columns]
         missing = np.bincount(X.indices[np.isnan(X.data)], minlength=len(columns))
     elif isinstance(X, Tensor):
-        missing = X[:, columns].isnan().sum(0).cpu().numpy()
+        missing = X.isnan().sum(0).cpu().numpy()
     else:
-        missing = np.isnan(X[:, columns]).sum(axis=0)
+        missing = np.isnan(X).sum(axis=0)
     return X.shape[0] - missing.astype(np.float64)
 
 
@@ -226,7 +229,8 @@ def _dominant_columns(
 def _explained_shares(data: FitData, reconstruct: Callable[[Any], Any]) -> np.ndarray:
     """The share of each column's variance that is explained, over at most 1000 of the rows."""
     X = data.X
-    some = np.linspace(0, X.shape[0] - 1, min(X.shape[0], 1000)).astype(int)
+    kept = np.arange(X.shape[0]) if data.weights is None else np.flatnonzero(data.weights)
+    some = kept[np.linspace(0, len(kept) - 1, min(len(kept), 1000)).astype(int)]
     x = dense_block(X, some)
     x = x.to(max_float_dtype(x.device)) if isinstance(x, Tensor) else x.astype(np.float64)
     mean = to_namespace_of(x, data.moments.mean)

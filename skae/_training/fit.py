@@ -114,7 +114,7 @@ def train_network(
             _stages(network, parameters, data),
             partial(_held_out_errors, network, data),
             data.objective.acceptance(network),
-            lambda: data.train[torch.randperm(len(data.train), generator=order).to(data.device)],
+            partial(data.epoch, order),
             config,
             data.group.callback(callback),
         )
@@ -136,7 +136,7 @@ def continue_training(
     optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
     if optimizer_state:
         optimizer.load_state_dict(optimizer_state)
-    order = torch.randperm(len(data.rows), generator=generator(data.seeds.order)).to(data.device)
+    order = data.epoch(generator(data.seeds.order))
     with _global_rng_for_user_modules(parameters, data):
         objective = data.objective.stages(network)[-1]
         gradient = _gradient(network, parameters, data, objective, n_steps=0)
@@ -239,6 +239,7 @@ def _global_rng_for_user_modules(parameters: NetworkParameters, data: FitData) -
 def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
     """The objective for each held-out row, with the same random numbers each time.
 
+    If the rows have weights, each value is multiplied by one, so that the mean is weighted.
     Rows of a group are not independent: if groups are held out, the sum over each group, divided by
     the mean size of a group.
     """
@@ -253,6 +254,8 @@ def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
                 start += n_here
     network.train()
     errors = rows.all_gather_values(data.held_out, own)
+    if data.held_out_weights is not None:
+        errors = errors * data.held_out_weights
     if data.held_out_groups is None:
         return errors
     n_groups = int(data.held_out_groups.max()) + 1

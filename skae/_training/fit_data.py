@@ -14,7 +14,8 @@ from .._data.device import as_array, resolve_device
 from .._data.groups import RowGroups
 from .._data.moments import Moments, moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
-from .._losses.reconstruction import LOSSES, ReconstructionLoss
+from .._data.sample_weight import WeightedRows
+from .._losses.reconstruction import ReconstructionLoss
 from .._nn.fitted import FittedAutoencoder
 from .config import TrainingConfig
 from .objective import Objective
@@ -24,10 +25,8 @@ from .pca import PrincipalComponents, principal_components
 class FitParameters(Protocol):
     """The parameters of an estimator that `make_fit_data` reads."""
 
-    loss: Any  # a name of LOSSES
     device: str
     random_state: int | np.random.RandomState | None
-    early_stopping: bool
     validation_fraction: float | Literal["auto"]
 
 
@@ -77,6 +76,14 @@ class FitData:
         The network of an earlier fit, if its training is continued.
     held_out_groups : torch.Tensor or None
         The group of each held-out row, numbered from 0, if groups of rows are held out together.
+    weights : ndarray of shape (n_samples,) or None
+        The weight of each row of `X`, or None if all are equal. Those above zero have the mean one.
+    held_out_weights : Tensor or None
+        The weight of each held-out row. Their mean is one.
+    n_rows : int
+        The number of rows with a weight above zero, of all processes.
+    n_samples : int
+        The number of rows that their weights stand for.
     """
 
     X: Any
@@ -95,19 +102,60 @@ class FitData:
     group: SingleProcess = SINGLE_PROCESS
     fitted: FittedAutoencoder | None = None
     held_out_groups: Tensor | None = None
+    weights: np.ndarray | None = None
+    held_out_weights: Tensor | None = None
+    n_rows: int = 0
+    n_samples: int = 0
     objective: Objective = None  # type: ignore[assignment]  # made from all else, and set then
     _components: PrincipalComponents | None = None
+    _all_weights: Tensor | None = None  # of the rows of all processes, in host memory
 
     def rng(self, device: torch.device | str = "cpu") -> torch.Generator:
         """Return a new random generator. Each call returns one with the same seed."""
         # Processes whose rows had the same noise would learn from less noise.
         return torch.Generator(device).manual_seed(self.seeds.noise + self.group.rank)
 
+    def epoch(self, rng: torch.Generator) -> Tensor:
+        """Return the training rows in a random order; the expected number of each is its weight.
+
+        Systematic sampling: the number of a row differs from its weight by less than one. A loss
+        that is the mean over the drawn rows needs no weights, and large weights are no large steps.
+        """
+        order = torch.randperm(len(self.train), generator=rng)
+        ends = self._ends_of_weights(self.train.cpu()[order])
+        if ends is not None:
+            # The offset is rounded to float32, so that sums with it are less than the next integer.
+            counts = (ends + torch.rand(1, generator=rng)).long().diff(prepend=order.new_zeros(1))
+            order = order.repeat_interleave(counts)
+            order = order[torch.randperm(len(order), generator=rng)]
+        return self.train[order.to(self.device)]
+
+    def by_weight(self, index: Tensor, positions: Tensor) -> Tensor:
+        """Return entries of an index of rows by position, if each were as long as its weight."""
+        ends = self._ends_of_weights(index.cpu())
+        if ends is not None:
+            positions = torch.searchsorted(ends, positions.cpu() + 0.5, right=True)
+        return index[positions.to(index.device)]
+
+    def _ends_of_weights(self, index: Tensor) -> Tensor | None:
+        """The sum of the weights of rows up to each, with the mean one; None if all are equal."""
+        if self._all_weights is None or self._all_weights[index].unique().numel() == 1:
+            return None
+        ends = self._all_weights[index].cumsum(0)
+        ends *= len(index) / ends[-1]
+        ends[-1] = len(index)  # without rounding errors
+        return ends
+
     def principal_components(self, n_components: int | float) -> PrincipalComponents:
         """Principal components of the training rows: a number of them, or a share of variance."""
         if self._components is None:
             components = principal_components(
-                self.X, self.moments, n_components, self.seeds.components, self.group
+                self.X,
+                self.moments,
+                n_components,
+                self.seeds.components,
+                self.group,
+                self.weights,
             )
             # Eigenvectors may have another sign on another machine.
             self._components = self.group.broadcast(components)
@@ -117,47 +165,58 @@ class FitData:
 
 
 def make_fit_data(
-    X: Any,
+    given: WeightedRows,
     X_val: Any,
     parameters: FitParameters,
+    loss: ReconstructionLoss,
     config: TrainingConfig,
     fitted: FittedAutoencoder | None = None,
     group: SingleProcess = SINGLE_PROCESS,
-    groups: RowGroups | None = None,
+    *,
+    holds_out: bool = False,
 ) -> FitData:
     """Split the rows, and put them on the device in the network's units.
 
-    The units are those of `fitted`, the network of an earlier fit, if there is one. The rows of one
-    of `groups` are held out together.
+    The units are those of `fitted`, the network of an earlier fit, if there is one. If `holds_out`
+    and there are no `X_val`, some rows are held out, those of a group together.
     """
-    X_input, X = X, to_native(X)
+    X = given.X
     random_state = check_random_state(parameters.random_state)
     seeds = Seeds(*group.broadcast(random_state.randint(2**31 - 1, size=5).tolist()))
-    stats, loss = moments(X, group), LOSSES[parameters.loss]
+    stats = moments(X, group, given.weights)
     shift, scale = stats.mean, stats.rms_std
     if loss.degree == 0:
         shift, scale = np.zeros_like(shift), 1.0
     if fitted is not None:
         shift, scale = as_array(fitted.shift), fitted.scale.item()
-    device = resolve_device(parameters.device, X_input)
+    device = resolve_device(parameters.device, given.X_input)
     rows = held_out_rows = group.shard(make_dataset(X, shift, scale, device))
-    train = held_out = torch.arange(len(rows))
-    held_out_groups = None
+    weights = None if given.weights is None else np.concatenate(group.gather(given.weights))
+    train = torch.arange(len(rows)) if weights is None else torch.from_numpy(weights.nonzero()[0])
+    held_out = train
+    held_out_groups = held_out_weights = None
     if X_val is not None:
         held_out_rows = group.shard(make_dataset(to_native(X_val), shift, scale, device))
         held_out = torch.arange(len(held_out_rows))
-    elif parameters.early_stopping:
+    elif holds_out:
+        groups = given.groups
         if groups is not None:
-            groups = RowGroups.concatenate(group.gather(groups))
-        n_held_out = _n_held_out(parameters.validation_fraction, len(rows))
-        train, held_out = _split(len(rows), n_held_out, groups, seeds.split)
+            groups = RowGroups.concatenate(group.gather(groups)).take(train.numpy())
+        n_held_out = _n_held_out(parameters.validation_fraction, len(train))
+        split = _split(len(train), n_held_out, groups, seeds.split)
         if groups is not None:
-            of_row = groups.of_row[held_out.numpy()]  # the rows of a group follow each other
+            of_row = groups.of_row[split[1].numpy()]  # the rows of a group follow each other
             position = np.cumsum(np.append(False, of_row[1:] != of_row[:-1]))
             held_out_groups = torch.from_numpy(position).to(device)
+        train, held_out = train[split[0]], train[split[1]]
+    if weights is not None and X_val is None:
+        held_out_weights = torch.from_numpy(weights)[held_out]
+        held_out_weights = (held_out_weights / held_out_weights.mean()).to(device, torch.float32)
     return FitData(
-        X, X_input, rows, train.to(device), held_out_rows, held_out.to(device),
+        X, given.X_input, rows, train.to(device), held_out_rows, held_out.to(device),
         shift, scale, stats, loss, config, seeds, device, group, fitted, held_out_groups,
+        given.weights, held_out_weights, given.n_rows, given.n_samples,
+        _all_weights=None if weights is None else torch.from_numpy(weights),
     )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.dataset import tensor_blocks
-from .._data.device import as_array, as_tensor
+from .._data.dataset import dense_block, weighted_blocks
+from .._data.device import as_array, as_tensor, max_float_dtype
 from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder, PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
@@ -127,7 +127,7 @@ def _distance_of_most(network: Autoencoder, data: FitData) -> float:
     scale = network.scales.inverse_code_scale
     n_largest = N_FAR_ROWS + 1
     farthest: list[float] = []
-    for x in _blocks(data, scale.dtype):
+    for x, _ in _blocks(data, scale.dtype):
         standard = (x - torch.from_numpy(data.shift).to(x)) / data.scale
         distance = network.distance(network.encode(standard))[:, 0]
         largest = distance.topk(min(n_largest, len(x))).values.tolist()
@@ -170,7 +170,7 @@ def _statistics_of_rows(
     distance = fitted.shift.new_zeros(())
 
     with torch.no_grad():
-        for x in _blocks(data, fitted.shift.dtype):
+        for x, weights in _blocks(data, fitted.shift.dtype):
             code = fitted.encode(x)
             distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
@@ -179,30 +179,45 @@ def _statistics_of_rows(
                 far = fitted.network.distance(fitted.network.encode(corrupted)).max()
                 distance = torch.maximum(distance, far)
             pca_raw = fitted.shift + fitted.scale * data.loss.link(pca.reconstruct(standard))
-            totals = _deviances(data.loss, x, fitted.decode(code), pca_raw, mean)
-            part = kind.from_codes(code, **totals)
+            totals = _deviances(data.loss, x, fitted.decode(code), pca_raw, mean, weights)
+            part = kind.from_codes(code, weights, **totals)
             codes = part if codes is None else codes.merge(part)
     all_codes, distances = zip(*data.group.gather((codes, distance.item())), strict=True)
-    return reduce(kind.merge, all_codes), distance.new_tensor(max(distances))
+    merged = reduce(kind.merge, all_codes).scaled_to(data.n_samples)
+    return merged, distance.new_tensor(max(distances))
 
 
-def _blocks(data: FitData, dtype: torch.dtype) -> Iterator[Tensor]:
-    """Blocks of all rows: of few rows if these are wide, but of enough to read the weights for."""
+def _blocks(data: FitData, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Blocks of all rows with a weight above zero, and their weights, if these are not equal.
+
+    They have few rows if these are wide, but enough to read the weights of the network for.
+    """
     width = max(data.X.shape[1], MIN_WIDTH)
-    return tensor_blocks(data.X, dtype, data.device, width=width, times=8)
+    for rows, weights in weighted_blocks(data.X, data.weights, width, times=8):
+        x = as_tensor(dense_block(data.X, rows), dtype, data.device)
+        if weights is None:
+            yield x, None
+        else:
+            yield x, as_tensor(weights, max_float_dtype(data.device), data.device)
 
 
 def _deviances(
-    loss: ReconstructionLoss, x: Tensor, raw: Tensor, pca_raw: Tensor, mean: Tensor
+    loss: ReconstructionLoss,
+    x: Tensor,
+    raw: Tensor,
+    pca_raw: Tensor,
+    mean: Tensor,
+    weights: Tensor | None,
 ) -> dict[str, float]:
     """Summed over rows: the deviances of three reconstructions, and the squares about the mean."""
     return {
-        "deviance": _total(loss.deviance(raw, x)),
-        "pca_deviance": _total(loss.deviance(pca_raw, x)),
-        "mean_deviance": _total(loss.deviance(loss.link(mean).expand_as(x), x)),
-        "squares": torch.nansum((x - mean).double().square()).item(),
+        "deviance": _total(loss.deviance(raw, x), weights),
+        "pca_deviance": _total(loss.deviance(pca_raw, x), weights),
+        "mean_deviance": _total(loss.deviance(loss.link(mean).expand_as(x), x), weights),
+        "squares": _total((x - mean).double().square().nansum(1), weights),
     }
 
 
-def _total(per_row: Tensor) -> float:
-    return per_row.double().sum().item()
+def _total(per_row: Tensor, weights: Tensor | None) -> float:
+    per_row = per_row.double()
+    return (per_row if weights is None else weights * per_row).sum().item()

@@ -2,7 +2,7 @@
 
 import operator
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +15,7 @@ MAX_FLOAT = sys.float_info.max
 class CodeMoments(NamedTuple):
     """First and second moments of the codes of some rows, and the deviances of these rows."""
 
-    n_samples: int
+    n_samples: float  # the sum of the weights, if rows have any
     code_mean: np.ndarray  # (n_components,)
     code_scatter: np.ndarray  # (n_components, n_components): sum of outer products about the mean
     deviance: float  # of the reconstructions, summed over rows
@@ -24,13 +24,21 @@ class CodeMoments(NamedTuple):
     squares: float  # sum of (X - mean_)^2
 
     @classmethod
-    def from_codes(cls, codes: Tensor, **totals: float) -> "CodeMoments":
+    def from_codes(
+        cls, codes: Tensor, weights: Tensor | None = None, **totals: float
+    ) -> "CodeMoments":
         """The moments of a block of codes, (n_samples, n_components), with sums over its rows."""
         # In torch: threads of NumPy's BLAS and of torch that alternate take three times as long.
         codes = codes.double()
-        mean = codes.mean(0)
-        centred = codes - mean
-        return cls(len(codes), as_array(mean), as_array(centred.T @ centred), **totals)
+        if weights is None:
+            n_samples, mean = float(len(codes)), codes.mean(0)
+            weighted = centred = codes - mean
+        else:
+            n_samples = weights.sum().item()
+            mean = weights @ codes / n_samples
+            centred = codes - mean
+            weighted = weights[:, None] * centred
+        return cls(n_samples, as_array(mean), as_array(centred.T @ weighted), **totals)
 
     def merge(self, other: "CodeMoments") -> "CodeMoments":
         """The moments of both sets of rows together (Chan, Golub and LeVeque, 1983)."""
@@ -46,6 +54,12 @@ class CodeMoments(NamedTuple):
             self.mean_deviance + other.mean_deviance,
             self.squares + other.squares,
         )
+
+    def scaled_to(self, n_samples: int) -> "CodeMoments":
+        """The moments if the rows stand for so many."""
+        factor = n_samples / self.n_samples
+        scatter, *totals = (factor * total for total in self[2:])
+        return CodeMoments(n_samples, self.code_mean, scatter, *totals)  # type: ignore[arg-type]
 
     def transform(self, centre: np.ndarray, matrix: np.ndarray) -> "CodeMoments":
         """The moments of `(code - centre) @ matrix`."""
@@ -68,7 +82,7 @@ class CodeMoments(NamedTuple):
 class UnitActivity(NamedTuple):
     """Frequency and size of the activity of each unit in some rows, and their deviances."""
 
-    n_samples: int
+    n_samples: float  # the sum of the weights, if rows have any
     n_active: np.ndarray  # (n_components,): the rows in which the unit is active
     code_sum: np.ndarray  # (n_components,)
     code_squares: np.ndarray  # (n_components,)
@@ -78,14 +92,25 @@ class UnitActivity(NamedTuple):
     squares: float  # sum of (X - mean_)^2
 
     @classmethod
-    def from_codes(cls, codes: Tensor, **totals: float) -> "UnitActivity":
+    def from_codes(
+        cls, codes: Tensor, weights: Tensor | None = None, **totals: float
+    ) -> "UnitActivity":
         """The activity in a block of codes, (n_samples, n_components), with sums over its rows."""
-        n_active, total, squares = (codes > 0).sum(0), codes.sum(0), codes.square().sum(0)
-        return cls(len(codes), as_array(n_active), as_array(total), as_array(squares), **totals)
+        n_samples, each = float(len(codes)), [codes > 0, codes, codes.square()]
+        if weights is not None:
+            n_samples, each = weights.sum().item(), [weights[:, None] * part for part in each]
+        n_active, code_sum, code_squares = (as_array(part.sum(0)) for part in each)
+        return cls(n_samples, n_active, code_sum, code_squares, **totals)
 
     def merge(self, other: "UnitActivity") -> "UnitActivity":
         """The activity in both sets of rows together."""
         return UnitActivity(*map(operator.add, self, other))
+
+    def scaled_to(self, n_samples: int) -> "UnitActivity":
+        """The activity if the rows stand for so many."""
+        factor = n_samples / self.n_samples
+        totals: Any = [factor * total for total in self[1:]]
+        return UnitActivity(n_samples, *totals)
 
     @property
     def score(self) -> float:

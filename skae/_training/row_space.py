@@ -59,7 +59,8 @@ class RowSpace(FeatureSpace):
     def __init__(self, all_features: FitData, initial: Autoencoder, coordinates: RowCoordinates):
         device, scale = all_features.device, all_features.scale
         X, shift = coordinates.values * scale, np.zeros(coordinates.values.shape[1])
-        rows, stats = make_dataset(X, shift, scale, device), moments(X, all_features.group)
+        rows = make_dataset(X, shift, scale, device)
+        stats = moments(X, all_features.group, all_features.weights)
         super().__init__(
             replace(all_features, X=X, rows=rows, held_out_rows=rows, shift=shift, moments=stats)
         )
