@@ -61,11 +61,11 @@ from .checks import (
     network_to_continue,
     rows_for_early_stopping,
 )
-from .inference import FittedAutoencoderMixin
+from .contributions import ContributionsMixin
 from .loss_method import LossMethodMixin
 
 
-class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, FittedAutoencoderMixin, ABC):
+class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin, ABC):
     """Base class of all autoencoders: parameters, fitting, inference.
 
     A subclass is a dataclass of its parameters and defines `_objective`; it may also override the
