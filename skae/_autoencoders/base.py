@@ -28,13 +28,11 @@ from .._training.diagnostics import (
     name_of_start,
     warn_after_fit,
 )
-from .._training.fit import continue_training, pretrain, search_size, train_autoencoder
+from .._training.fit import continue_training, network_parts, search_size, train_autoencoder
 from .._training.fit_data import FitData, make_fit_data
 from .._training.initialization import (
     Initialization,
-    NetworkParts,
     flops_per_row,
-    make_parts,
     make_pca_path,
     make_rotated,
     pca_is_optimal,
@@ -42,7 +40,6 @@ from .._training.initialization import (
 )
 from .._training.loop import History
 from .._training.objective import Objective, check_objective
-from .._training.pca import PrincipalComponents
 from .._training.result import (
     Diagnostic,
     FitResult,
@@ -142,9 +139,12 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         optimal = residual_to_pca and data.objective.minimised_by_pca and pca_is_optimal(self, pca)
         fitted = data.fitted
         if fitted is None:
-            parts = self._network_parts(data, pca, n_components, residual_to_pca=residual_to_pca)
+            n_steps = self._n_projection_steps(n_components)
+            # A projection starts from PCA's code where that of the encoder is worse.
+            options = {"residual_to_pca": residual_to_pca, "clipped": not n_steps}
+            parts = network_parts(self, data, pca, n_components, **options)
             network = Autoencoder(*parts, data.loss.link)
-            network.project_codes(self._n_projection_steps(n_components))
+            network.project_codes(n_steps)
             data.objective.prepare_network(network, data)
             fitted = make_rotated(network, data, n_components)
             set_sizes(fitted, data, pca)
@@ -331,30 +331,6 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         fitted, history, state = continue_training(fitted, self, data, state)
         trained = TrainedNetwork(fitted, fitted.network.pca_path, history, seen)
         return self._summarize(trained, data), state
-
-    def _network_parts(
-        self,
-        data: FitData,
-        pca: PrincipalComponents,
-        n_components: int,
-        *,
-        residual_to_pca: bool,
-        n_heads: int = 1,
-    ) -> NetworkParts:
-        """The parts of a new network, with pretrained layers if `pretraining` is not None."""
-        parts = make_parts(
-            self,
-            data,
-            pca,
-            n_components,
-            residual_to_pca=residual_to_pca,
-            n_heads=n_heads,
-            # A projection starts from PCA's code where that of the encoder is worse.
-            clipped=not self._n_projection_steps(n_components),
-        )
-        if self.pretraining is not None:
-            pretrain(parts, self, data)
-        return parts
 
     def _flops_per_row(self, X, n_components: int | float) -> float:
         """Multiply-adds of a row in a training step; in a search, of the largest code."""

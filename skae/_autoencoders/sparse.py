@@ -35,6 +35,7 @@ from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
 from .._nn.sparse_activations import SPARSE_ACTIVATIONS
 from .._nn.sparse_coder import SparseCoder
+from .._training.fit import network_parts
 from .._training.fit_data import FitData
 from .._training.initialization import Initialization, make_pca_path, set_sizes
 from .._training.objective import Objective
@@ -297,7 +298,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         pca = data.principal_components(min(n_nonzero, len(data.rows), n_features))
         fitted = data.fitted
         if fitted is None:
-            parts = self._network_parts(data, pca, n_components, residual_to_pca=False)
+            parts = network_parts(self, data, pca, n_components, residual_to_pca=False)
             coder = make_sparse_coder(self, parts, data, n_nonzero)
             fitted = FittedAutoencoder(
                 coder, torch.from_numpy(data.shift), data.scale, n_components

@@ -26,6 +26,7 @@ from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.variational import VariationalAutoencoder
 from .._training.diagnostics import collapsed_posteriors
+from .._training.fit import network_parts
 from .._training.fit_data import FitData
 from .._training.initialization import (
     Initialization,
@@ -350,8 +351,9 @@ class VAE(BaseAutoencoder, VAEAttributes):
         optimal = from_pca and data.objective.minimised_by_pca and pca_is_optimal(self, pca)
         fitted = data.fitted
         if fitted is None:
-            parts = self._network_parts(
-                data, pca, n_components, residual_to_pca=from_pca, n_heads=2
+            clipped, size = not self._n_projection_steps(n_components), (pca, n_components)
+            parts = network_parts(
+                self, data, *size, residual_to_pca=from_pca, n_heads=2, clipped=clipped
             )  # two outputs per component: mean and log variance
             network = make_variational_autoencoder(parts, data)
             fitted = make_rotated(network, data, n_components)

@@ -17,7 +17,14 @@ from .._nn.fitted import FittedAutoencoder
 from .._nn.precision import precision
 from .callbacks import FitCallbackContext
 from .fit_data import FitData, generator
-from .initialization import Initialization, NetworkParameters, NetworkParts, flops_per_row, raw_stds
+from .initialization import (
+    Initialization,
+    NetworkParameters,
+    NetworkParts,
+    flops_per_row,
+    make_parts,
+    raw_stds,
+)
 from .layerwise import stages
 from .loop import (
     EpochCallback,
@@ -30,6 +37,7 @@ from .loop import (
 )
 from .objective import Gradient, Objective, Regularized, TrainingSource, losses_of_rows
 from .optimizer import Optimizer, warmup_inverse_sqrt
+from .pca import PrincipalComponents
 from .result import FitResult, TrainedNetwork
 from .row_space import training_space
 
@@ -149,6 +157,31 @@ def continue_training(
     data.group.broadcast_module(network)
     history = _in_data_units(History([loss], [], 1), data)
     return fitted.with_trained_layers(network), history, state
+
+
+def network_parts(
+    parameters: NetworkParameters,
+    data: FitData,
+    pca: PrincipalComponents,
+    n_components: int,
+    *,
+    residual_to_pca: bool,
+    n_heads: int = 1,
+    clipped: bool = True,
+) -> NetworkParts:
+    """The parts of a new network, as by `make_parts`; pretrained if `pretraining` is not None."""
+    parts = make_parts(
+        parameters,
+        data,
+        pca,
+        n_components,
+        residual_to_pca=residual_to_pca,
+        n_heads=n_heads,
+        clipped=clipped,
+    )
+    if parameters.pretraining is not None:
+        pretrain(parts, parameters, data)
+    return parts
 
 
 def pretrain(parts: NetworkParts, parameters: NetworkParameters, data: FitData) -> None:
