@@ -13,6 +13,7 @@ from .._data.dataset import dense_block, weighted_blocks
 from .._data.device import as_array, as_tensor, inference_dtype
 from .._data.validation import CALLABLE, Interval, StrOptions, parameter
 from .._losses.corruption import CORRUPTIONS, ColumnStatistics
+from .._losses.mixed import feature_of_columns
 from .._nn.autoencoder import Autoencoder, reciprocal
 from .._nn.custom_layers import Whitening
 from .._training.fit_data import FitData
@@ -178,7 +179,8 @@ def column_ranges(data: FitData) -> ColumnStatistics:
     zero = np.zeros_like(low)
     ranges = [(value - data.shift) / data.scale for value in (zero, low, high)]
     scales = [np.asarray(rms_std / data.scale), np.asarray(data.scale)]
-    return ColumnStatistics(*map(torch.from_numpy, (*ranges, *scales)))
+    numbers = map(torch.from_numpy, (*ranges, *scales))
+    return ColumnStatistics(*numbers, feature_of_columns(data.loss))
 
 
 def _extremes(data: FitData) -> list[np.ndarray]:

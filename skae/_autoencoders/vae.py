@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Generator, Tensor
 
 from .._data.array_api import to_namespace_of
 from .._data.device import as_array
+from .._data.table_rows import as_table
 from .._data.torch_defaults import with_torch_defaults
 from .._data.validation import BOOLEAN, RANDOM_STATE, Interval, check_value, integer, parameter
 from .._losses.importance_weighted import (
@@ -215,7 +217,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
     binarize: bool = parameter(False, BOOLEAN)
 
     @with_torch_defaults
-    def sample(self, n_samples=1, *, random_state=None) -> np.ndarray:
+    def sample(self, n_samples=1, *, random_state=None) -> Any:
         """Draw new rows from the learned density.
 
         The rows contain the noise of the model. To generate rows without noise, use
@@ -232,7 +234,8 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features_in_)
-            The generated rows, in the units and the dtype of the training data.
+            The generated rows, in the units and the dtype of the training data. If these had
+            categorical columns: a table like that of `fit`, with sampled categories.
 
         Raises
         ------
@@ -244,9 +247,8 @@ class VAE(BaseAutoencoder, VAEAttributes):
         check_value("random_state", random_state, RANDOM_STATE)
         rng = check_random_state(self.random_state if random_state is None else random_state)
         seed, loss = int(rng.randint(2**31 - 1)), self._reconstruction_loss
-        return to_namespace_of(
-            self.mean_, draw_rows(self.network_, n_samples, loss=loss, seed=seed)
-        )
+        rows = draw_rows(self.network_, n_samples, loss=loss, seed=seed)
+        return as_table(self, to_namespace_of(self.mean_, rows))
 
     @with_torch_defaults
     def posterior(self, X) -> tuple[np.ndarray, np.ndarray]:

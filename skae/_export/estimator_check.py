@@ -17,6 +17,7 @@ from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.table import Table
+from .._data.table_rows import table_of
 from .fitted_state import check_is_complete
 from .module_state import one_step
 from .network_check import MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE, SizeLimit, check_network
@@ -124,10 +125,10 @@ def _check_widths(pipeline: Pipeline) -> None:
 def _typical_row(estimator: Any) -> np.ndarray:
     """A row that is in the domain of a fitted estimator, such as the mean."""
     n_features = estimator.n_features_in_
-    if (table := vars(estimator).get("_table")) is not None:
-        inner = getattr(estimator, "estimator_", None)
+    if (table := table_of(estimator)) is not None:
+        inner = getattr(estimator, "encoder_", getattr(estimator, "estimator_", None))
         row = estimator.mean_ if inner is None else _typical_row(inner)
-        return table.decode(row[None])[0]
+        return row if row.dtype == object else table.decode(row[None])[0]
     for name in ("initial_imputer_", "estimator_", "encoder_"):  # the first is of all columns
         if isinstance(inner := getattr(estimator, name, None), BaseEstimator):
             # That of a window has all time steps of a feature, then those of the next.

@@ -10,7 +10,7 @@ from torch import nn
 from .._nn.fitted import forget_copies
 from .._nn.layers import LAYERS
 from .._nn.pickling import EVERY_MODULE_HAS
-from .fitted_state import is_finite
+from .state_rules import is_finite
 
 Rule = Callable[[Any], bool]
 
@@ -55,6 +55,7 @@ VALUES: dict[str, Rule] = {
     "active": _flag,
     "anneal_steps": _number,
     "fade_width": _number,
+    "feature": _nothing,
     "global_distances": _nothing,
     "input_mean": _nothing,
     "limit": _number,

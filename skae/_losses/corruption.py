@@ -18,9 +18,18 @@ class ColumnStatistics(nn.Module):
     maximum: Tensor  # (n_features,)
     rms_std: Tensor  # one number: root mean square of the columns' standard deviations
     scale: Tensor  # one number: the network's unit in units of `X`
+    # (n_features,): the feature of each column, if categories have several columns. Entries of a
+    # row that belong to one feature are replaced together.
+    feature: Tensor | None
 
     def __init__(
-        self, zero: Tensor, minimum: Tensor, maximum: Tensor, rms_std: Tensor, scale: Tensor
+        self,
+        zero: Tensor,
+        minimum: Tensor,
+        maximum: Tensor,
+        rms_std: Tensor,
+        scale: Tensor,
+        feature: Tensor | None = None,
     ):
         super().__init__()
         self.register_buffer("zero", zero)
@@ -28,6 +37,7 @@ class ColumnStatistics(nn.Module):
         self.register_buffer("maximum", maximum)
         self.register_buffer("rms_std", rms_std)
         self.register_buffer("scale", scale)
+        self.register_buffer("feature", feature)
 
     def to_units_of_X(self, x: Tensor) -> Tensor:
         """A batch in the units of `X`, as a copy."""
@@ -45,33 +55,40 @@ def gaussian(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator)
 
 def masking(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
     """Set entries to the zero of `X`, each with probability `level`."""
-    return _replace(x, columns.zero.expand_as(x), level, rng)
+    return _replace(x, columns.zero.expand_as(x), level, columns, rng)
 
 
 def salt_and_pepper(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
     """Set entries to the column's minimum or maximum, with equal probability."""
     salt = _random_like(x, rng, torch.rand) < 0.5
-    return _replace(x, torch.where(salt, columns.maximum, columns.minimum), level, rng)
+    return _replace(x, torch.where(salt, columns.maximum, columns.minimum), level, columns, rng)
 
 
 def swap(x: Tensor, level: float, columns: ColumnStatistics, rng: Generator) -> Tensor:
     """Replace entries by those of other rows of the batch, unless these are missing.
 
-    Each column is shifted against the rows by a random number of rows, so that level one permutes
+    Each feature is shifted against the rows by a random number of rows, so that level one permutes
     it.
     """
     n_rows, n_features = x.shape
     if n_rows < 2:
         return x
     shift = torch.randint(1, n_rows, (n_features,), generator=rng, device=x.device)
+    if columns.feature is not None:
+        shift = shift[columns.feature]
     rows = torch.arange(n_rows, device=x.device)[:, None]
     other = x.gather(0, (rows + shift) % n_rows)
-    return _replace(x, torch.where(other.isnan(), x, other), level, rng)
+    return _replace(x, torch.where(other.isnan(), x, other), level, columns, rng)
 
 
-def _replace(x: Tensor, value: Tensor, level: float, rng: Generator) -> Tensor:
+def _replace(
+    x: Tensor, value: Tensor, level: float, columns: ColumnStatistics, rng: Generator
+) -> Tensor:
     """`value` with probability `level`, except where `x` is missing."""
-    replaced = (_random_like(x, rng, torch.rand) < level) & ~x.isnan()
+    chosen = _random_like(x, rng, torch.rand) < level
+    if columns.feature is not None:
+        chosen = chosen[:, columns.feature]
+    replaced = chosen & ~x.isnan()
     return torch.where(replaced, value, x)
 
 

@@ -157,6 +157,29 @@ class MixedLoss(ReconstructionLoss):
         samples = [part.loss.sample(raw[..., s], log_scale, rng) for part, s in self._parts()]
         return torch.cat(samples, -1) / raw.new_tensor(self._units)
 
+    def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
+        """The negative log-likelihood of each row in nats; of numbers in standard deviations."""
+        x = self._in_units(x)
+        terms = [
+            part.loss.negative_log_likelihood(raw[..., s], x[..., s], log_scale)
+            for part, s in self._parts()
+        ]
+        return torch.stack(terms).sum(0)
+
+    def negative_log_likelihood_graph(
+        self, graph: Graph, raw: str, x: str, log_scale: float
+    ) -> str:
+        """Add the operations of `negative_log_likelihood` to a graph."""
+        x = graph.add("Mul", x, self._units)
+        total = None
+        for part, columns in self._parts():
+            index = np.arange(columns.start, columns.stop)
+            selected = (graph.add("Gather", name, index, axis=1) for name in (raw, x))
+            term = part.loss.negative_log_likelihood_graph(graph, *selected, log_scale)
+            total = term if total is None else graph.add("Add", total, term)
+        assert total is not None
+        return total
+
     def check(self, X: np.ndarray | Tensor) -> None:
         """Raise a ValueError if a loss is not defined for values of its columns."""
         for part, columns in self._parts():
@@ -212,6 +235,18 @@ class MixedLoss(ReconstructionLoss):
             # A loss of a constant keeps the shape of the constant.
             results.append(graph.add("Reshape", result, np.array([-1, len(index)])))
         return graph.add("Concat", *results, axis=1)
+
+
+def feature_of_columns(loss: ReconstructionLoss) -> Tensor | None:
+    """The number of the feature of each column, or None if each column is a feature."""
+    if not isinstance(loss, MixedLoss):
+        return None
+    features, n_features = [], 0
+    for part in loss.parts:
+        size = part.loss.n_categories if isinstance(part.loss, CategoricalLoss) else 1
+        features.append(n_features + torch.arange(len(part.units)) // size)
+        n_features += len(part.units) // size
+    return torch.cat(features)
 
 
 def describe_loss(loss: ReconstructionLoss) -> Any:

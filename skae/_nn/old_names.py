@@ -115,6 +115,7 @@ NEW_ATTRIBUTES: dict[str, dict[str, Callable[[Any], Any]]] = {
         ),
         "residual_std": lambda fitted: fitted.network.scales.output_scale.clone(),
     },
+    "ColumnStatistics": {"feature": lambda columns: None},
     "Denoisers": {"global_distances": lambda denoisers: None},
 }
 

@@ -24,7 +24,8 @@ from .._data.dataset import Rows, make_dataset
 from .._data.device import as_array
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
-from .._data.rows import naming, validate_rows
+from .._data.rows import naming
+from .._data.table_rows import CATEGORICAL_FEATURES
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
 from .._data.validation import (
@@ -52,7 +53,7 @@ from .fine_tuning import (
     root_mean_variance,
 )
 from .label_spreading import accuracy, encode_labels, spread_labels
-from .pretraining import pretrained
+from .pretraining import pretrained, rows_and_labels, rows_of, use_table_of
 
 # Scores are limited to this number: the exponential of its negative is zero in any precision.
 MAX_SCORE = 1e30
@@ -105,6 +106,9 @@ class AutoencoderClassifier(
 
     max_iter : int or None, default=None
         Number of epochs. None means about 1000 steps, but at least five epochs.
+
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        The parameter of the default `estimator`. An `estimator` has its own.
 
     random_state : int, RandomState instance or None, default=None
         Seed of the noise and of the order of the rows. It is also the seed of `estimator`, unless
@@ -170,6 +174,7 @@ class AutoencoderClassifier(
     learning_rate_init: float = parameter(0.003, positive())
     batch_size: int = parameter(128, integer(1))
     max_iter: int | None = parameter(None, integer(1), NONE)
+    categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     def fit(self, X, y, *, X_val=None, groups=None) -> Self:
@@ -201,14 +206,17 @@ class AutoencoderClassifier(
         with restore_on_error(self), training_mode():
             check_parameters(self)
             refuse_process_group(type(self).__name__)
-            rows, y = validate_rows(self, X, y=y, ensure_min_samples=2)
+            rows, y = rows_and_labels(self, X, y)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             with naming("X_val"):
-                X_val is None or validate_rows(self, X_val, reset=False)
+                X_val is None or rows_of(self, X_val)
             seed = rng.randint(2**31 - 1)
             # `X` itself, as it may have names of features.
-            autoencoder = pretrained(self.estimator, X, X_val, groups, rows.shape, seed)
+            default = {"categorical_features": self.categorical_features}
+            shape = (rows.shape[0], self.n_features_in_)
+            autoencoder = pretrained(self.estimator, X, X_val, groups, default, shape, seed)
+            rows = use_table_of(autoencoder, self, X, rows)
             codes = codes_of(autoencoder, rows)
             pseudo_labels = _pseudo_label(self, codes, labels, rng)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
@@ -234,7 +242,7 @@ class AutoencoderClassifier(
             The codes, in the dtype of `X`.
         """
         check_is_fitted(self)
-        return codes_of(self.encoder_, validate_rows(self, X, reset=False))
+        return codes_of(self.encoder_, rows_of(self, X))
 
     def decision_function(self, X) -> np.ndarray:
         """Scores of the classes, which are the inputs of the softmax function.
@@ -321,7 +329,7 @@ class AutoencoderClassifier(
 
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_rows(self, X, reset=False)
+        X = rows_of(self, X)
         codes = codes_of(self.encoder_, X, precise=True)
         scores = codes @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(X.dtype)

@@ -2,24 +2,64 @@
 
 from typing import Any
 
-from sklearn.base import clone
+import numpy as np
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
+from .._data.rows import check_labels, validate_rows
+from .._data.table_rows import encode_table, table_of
 
 # Components of the default autoencoder, if there are as many rows and columns.
 N_COMPONENTS = 64
 
 
+def rows_and_labels(classifier: BaseEstimator, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+    """Validated rows and labels for `fit`; the rows of a table are encoded."""
+    encoded = encode_table(classifier, X, reset=True, ensure_min_samples=2)
+    if encoded is None:
+        return validate_rows(classifier, X, y=y, ensure_min_samples=2)
+    check_labels(y)
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(encoded, y)
+    return encoded, y
+
+
+def rows_of(classifier: BaseEstimator, X: Any) -> Any:
+    """Validated rows; those of a table are encoded."""
+    encoded = encode_table(classifier, X, reset=False)
+    return validate_rows(classifier, X, reset=False) if encoded is None else encoded
+
+
+def use_table_of(autoencoder: BaseAutoencoder, classifier: BaseEstimator, X: Any, rows: Any) -> Any:
+    """The rows as an autoencoder encodes them; the classifier then encodes all rows like it."""
+    table = table_of(autoencoder)
+    if table is None and table_of(classifier) is None:
+        return rows
+    vars(classifier).pop("_table", None)
+    if table is not None:
+        vars(classifier)["_table"] = table
+    return autoencoder._validated(X)
+
+
 def pretrained(
-    estimator: Any, X: Any, X_val: Any, groups: Any, shape: tuple[int, int], seed: int
+    estimator: Any,
+    X: Any,
+    X_val: Any,
+    groups: Any,
+    default_parameters: dict[str, Any],
+    shape: tuple[int, int],
+    seed: int,
 ) -> BaseAutoencoder:
     """The frozen autoencoder, or a clone that is fitted to all rows, of this shape."""
     if isinstance(estimator, FrozenEstimator):
         return _frozen(estimator, X, shape)
-    default = DenoisingAutoencoder(min(N_COMPONENTS, *shape), corruption_level=0.5)
+    default = DenoisingAutoencoder(
+        min(N_COMPONENTS, *shape), corruption_level=0.5, **default_parameters
+    )
     autoencoder = default if estimator is None else clone(estimator)
     if autoencoder.random_state is None:
         autoencoder.set_params(random_state=seed)
