@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from networks import randomize
@@ -176,3 +177,16 @@ def test_networks_with_other_layers_have_contributions(rows, small, n_steps):
     fitted = small(AutoencoderTransformer, 2, **parameters).fit(rows)
     found = fitted.feature_contributions(rows)
     assert share(found.sum(axis=2), difference_from_mean(fitted, rows)) < 1e-9
+
+
+@pytest.mark.parametrize("n_steps", [0, 2])
+def test_contributions_of_a_category_are_those_of_its_indicators(rows, small, n_steps):
+    table = pd.DataFrame(rows[:, :3], columns=["a", "b", "c"])
+    table["kind"] = pd.Categorical(np.where(rows[:, 3] > 0, "high", "low"))
+    fitted = small(AutoencoderTransformer, 2, transform_max_iter=n_steps).fit(table)
+    found = fitted.feature_contributions(table)
+    assert found.shape == (80, 2, 4)
+    difference = fitted.transform(table) - found.sum(axis=2)
+    # The code of the mean row, which is no row of such a table.
+    assert share(difference, difference[:1]) < 1e-9
+    assert np.abs(found[:, :, 3]).max() > 0

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .._data.array_api import to_native
 from .._data.device import as_tensor
+from .._data.table_rows import by_column
 from .._data.torch_defaults import with_torch_defaults
 from .._nn.contributions import feature_contributions
 from .._nn.fitted import FittedAutoencoder
@@ -59,10 +60,12 @@ class ContributionsMixin(FittedAutoencoderMixin):
            2017.
         """
         check_is_fitted(self)
-        X, shape = self._validated(X), (self.n_components_, self.n_features_in_)
+        X = self._validated(X)
 
         def contributions(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
             mean = as_tensor(to_native(self.mean_), x.dtype, x.device)
             return feature_contributions(fitted, x, mean=mean)
 
-        return self._apply(X, contributions, shape[0] * shape[1]).reshape(-1, *shape)
+        width = X.shape[1]
+        found = self._apply(X, contributions, self.n_components_ * width).reshape(-1, width)
+        return by_column(self, found).reshape(-1, self.n_components_, self.n_features_in_)

@@ -119,20 +119,25 @@ def _slopes_of_projection(network: Autoencoder, x: Tensor, codes: list[Tensor]) 
     """The linear map of least squares for the decoder between two codes; see above."""
     decoder, loss = decoder_tangents(network), loss_of_link(network.link)
 
+    def derivative_of_mean(raw: Tensor) -> Tensor:
+        derivative = loss.link_derivative(loss.mean(raw))
+        return torch.where(derivative > 0, 1 / derivative, 0.0)
+
     def variances(code: Tensor) -> Tensor:
-        """Of entries with these codes, and the derivative of their mean in the raw output."""
         raw = network.decode(code)
-        return loss.curvature(raw, loss.mean(raw)).clamp_min(MIN_VARIANCE)
+        return derivative_of_mean(raw).square() / loss.curvature(raw, loss.mean(raw))
 
     def jacobian(code: Tensor) -> Tensor:
-        slopes = decoder.jacobian(decoder.values(code))
-        return slopes if has_equal_variances else slopes * variances(code)[:, None]
+        values = decoder.values(code)
+        slopes = decoder.jacobian(values)
+        return slopes if is_mean else slopes * derivative_of_mean(values[-1])[:, None]
 
-    has_equal_variances = isinstance(loss, SquaredError)  # or the absolute error
+    is_mean = isinstance(loss, SquaredError)  # or the absolute error: equal variances
     mean_slopes = _average(jacobian, codes, N_DECODER_NODES) * ~x.isnan()[:, None]
     weighted = mean_slopes
-    if not has_equal_variances:
-        weighted = mean_slopes / _average(variances, codes, N_DECODER_NODES)[:, None]
+    if not is_mean:
+        variance = _average(variances, codes, N_DECODER_NODES).clamp_min(MIN_VARIANCE)
+        weighted = mean_slopes / variance[:, None]
     gram = weighted @ mean_slopes.mT
     diagonal = gram.diagonal(dim1=1, dim2=2)
     ridge = RIDGE[gram.dtype] * diagonal.mean(1, keepdim=True)
