@@ -13,6 +13,7 @@ from skae._imputation.estimator_correction import (
     reconstruct_missing,
 )
 from skae._imputation.gaussian import fit_gaussian
+from skae._imputation.masking import IncompleteRows
 
 
 class Scaled(TransformerMixin, BaseEstimator):
@@ -59,7 +60,8 @@ def test_missing_cells_are_reconstructed_repeatedly(x, missing):
 def test_the_estimator_is_fitted_to_all_rows_in_data_units(x, missing, rng):
     scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0), NO_LIMIT)
     gaussian = fit_gaussian(x, missing)
-    correction, _ = fit_estimator_correction(PCA(2), x, missing, gaussian, scaling, rng)
+    rows = IncompleteRows(x, missing)
+    correction, *_ = fit_estimator_correction(PCA(2), rows, gaussian, scaling, rng)
     expected = PCA(2).fit(100 + 3 * gaussian.fill(x, missing).numpy())
     np.testing.assert_allclose(correction.estimator.mean_, expected.mean_)
     np.testing.assert_allclose(
@@ -70,9 +72,8 @@ def test_the_estimator_is_fitted_to_all_rows_in_data_units(x, missing, rng):
 @pytest.mark.parametrize("estimator", [Scaled(100.0), PCA(4)], ids=["harmful", "identity"])
 def test_an_estimator_that_does_not_reduce_the_error_changes_nothing(x, missing, rng, estimator):
     gaussian = fit_gaussian(x, missing)
-    correction, error_ratio = fit_estimator_correction(
-        estimator, x, missing, gaussian, STANDARD, rng
-    )
+    rows = IncompleteRows(x, missing)
+    correction, error_ratio, _ = fit_estimator_correction(estimator, rows, gaussian, STANDARD, rng)
     filled = gaussian.fill(x, missing)
     torch.testing.assert_close(correction.correct(filled, missing, STANDARD), filled)
     np.testing.assert_array_equal(error_ratio, 1)
@@ -97,7 +98,8 @@ def test_an_estimator_gets_no_row_beyond_those_that_it_was_fitted_to(x, missing,
     scaling = ColumnScaling(np.full(4, 100.0), np.full(4, 3.0), ends)
     gaussian = fit_gaussian(x, missing)
     estimator = WithinRange(factor=1.0)
-    correction, _ = fit_estimator_correction(estimator, x, missing, gaussian, scaling, rng)
+    rows = IncompleteRows(x, missing)
+    correction, *_ = fit_estimator_correction(estimator, rows, gaussian, scaling, rng)
     correction.correct(gaussian.fill(5 * x, missing), missing, scaling)
 
 

@@ -5,7 +5,7 @@ import torch
 from skae._data.groups import RowGroups
 from skae._imputation.factor_analysis import fit_low_rank_gaussian
 from skae._imputation.gaussian import fit_gaussian
-from skae._imputation.masking import N_FOLDS, Folds
+from skae._imputation.masking import N_FOLDS, Folds, IncompleteRows
 
 N, D = 120, 8
 FITS = [fit_gaussian, fit_low_rank_gaussian]
@@ -28,7 +28,7 @@ def missing(rng):
 
 @pytest.mark.parametrize("fit", FITS)
 def test_training_and_validation_rows_are_of_different_folds(x, missing, rng, fit):
-    folds = Folds.split(x, missing, fit(x, missing), rng)
+    folds = Folds.split(IncompleteRows(x, missing), fit(x, missing), rng)
     training, validation = folds.training_cells(500, rng), folds.validation_cells(500, rng)
     for k in range(N_FOLDS):
         assert set(folds.fold[training.group[k]].tolist()) == set(range(N_FOLDS)) - {k}
@@ -37,7 +37,7 @@ def test_training_and_validation_rows_are_of_different_folds(x, missing, rng, fi
 
 def test_groups_are_in_one_fold_and_are_drawn_with_their_rows(x, missing, rng):
     groups = RowGroups.from_labels(torch.arange(N) % 40, N)
-    folds = Folds.split(x, missing, fit_gaussian(x, missing), rng, groups)
+    folds = Folds.split(IncompleteRows(x, missing, groups), fit_gaussian(x, missing), rng)
     for group in range(40):
         assert len(set(folds.fold[group::40].tolist())) == 1
     validation = folds.validation_cells(500, rng)
@@ -47,7 +47,7 @@ def test_groups_are_in_one_fold_and_are_drawn_with_their_rows(x, missing, rng):
 
 @pytest.mark.parametrize("fit", FITS)
 def test_masked_cells_were_observed_and_their_target_is_the_residual(x, missing, rng, fit):
-    folds = Folds.split(x, missing, fit(x, missing), rng)
+    folds = Folds.split(IncompleteRows(x, missing), fit(x, missing), rng)
     for cells in (folds.training_cells(500, rng), folds.validation_cells(500, rng)):
         masked, unobserved, own = cells.masked > 0, cells.missing > 0, missing[cells.group]
         assert masked.any(1).all()  # each column in each fold
@@ -65,7 +65,7 @@ def test_masked_cells_were_observed_and_their_target_is_the_residual(x, missing,
 def test_no_row_is_filled_by_a_gaussian_that_was_fitted_to_it(x, rng):
     # For complete rows the fit has a closed form.
     complete = torch.zeros_like(x, dtype=torch.bool)
-    folds = Folds.split(x, complete, fit_gaussian(x, complete), rng)
+    folds = Folds.split(IncompleteRows(x, complete), fit_gaussian(x, complete), rng)
     for k, gaussians in enumerate(folds.gaussians):
         for j, gaussian in enumerate(gaussians):
             others = (folds.fold != k) & (folds.fold != j)
@@ -94,7 +94,9 @@ def test_validation_errors_equal_errors_of_new_rows(rng):
     rows, new = (torch.randn(n, 40, generator=rng, dtype=torch.float64) for n in (150, 4000))
     complete = torch.zeros_like(rows, dtype=torch.bool)
     gaussian = fit_gaussian(rows, complete)
-    validation = Folds.split(rows, complete, gaussian, rng).validation_cells(2000, rng)
+    validation = Folds.split(IncompleteRows(rows, complete), gaussian, rng).validation_cells(
+        2000, rng
+    )
 
     def error(x):
         masked = torch.rand(x.shape, generator=rng) < 0.02
@@ -107,6 +109,8 @@ def test_validation_errors_equal_errors_of_new_rows(rng):
 
 
 def test_flatten_folds_and_head_keep_the_order_of_rows(x, missing, rng):
-    cells = Folds.split(x, missing, fit_gaussian(x, missing), rng).validation_cells(10, rng)
+    cells = Folds.split(IncompleteRows(x, missing), fit_gaussian(x, missing), rng).validation_cells(
+        10, rng
+    )
     np.testing.assert_array_equal(cells.flatten_folds().group, np.concatenate(list(cells.group)))
     np.testing.assert_array_equal(cells.head(3).filled, cells.filled[:, :3])

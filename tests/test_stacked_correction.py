@@ -5,7 +5,7 @@ from scipy.optimize import lsq_linear
 
 from skae._imputation.correction_networks import CorrectionConfig
 from skae._imputation.gaussian import fit_gaussian
-from skae._imputation.masking import MaskedCells
+from skae._imputation.masking import IncompleteRows, MaskedCells
 from skae._imputation.stacked_correction import fit_stacked_correction, stacking_weights
 
 
@@ -59,7 +59,8 @@ def test_only_missing_cells_are_corrected(curve, global_random_seed):
     missing = torch.rand(x.shape, generator=rng) < 0.2
     gaussian = fit_gaussian(x, missing)
     config = CorrectionConfig(max_width=(32, 32), max_steps=60, max_training_entries=2**12)
-    correction, error_ratio = fit_stacked_correction(x, missing, gaussian, rng, config)
+    rows = IncompleteRows(x, missing)
+    correction, error_ratio, _ = fit_stacked_correction(rows, gaussian, rng, config)
     filled = gaussian.fill(x, missing)
     corrected = correction(filled, missing)
     assert torch.equal(corrected[~missing], filled[~missing])

@@ -9,10 +9,9 @@ from sklearn.frozen import FrozenEstimator
 from torch import Tensor
 
 from .._data.fit_params import accepted_fit_params, fitting_part
-from .._data.groups import RowGroups
 from .._training.diagnostics import without_warnings
 from .column_scaling import ColumnScaling
-from .masking import N_FOLDS, Folds, Gaussian
+from .masking import N_FOLDS, Folds, Gaussian, HeldOutCells, IncompleteRows
 from .stacked_correction import n_validation_rows, stacking_weights
 
 # How often missing cells are replaced by their reconstruction.
@@ -46,25 +45,25 @@ class EstimatorCorrection(NamedTuple):
 
 def fit_estimator_correction(
     estimator: InvertibleTransformer,
-    x: Tensor,
-    missing: Tensor,
+    rows: IncompleteRows,
     gaussian: Gaussian,
     scaling: ColumnScaling,
     rng: torch.Generator,
-    groups: RowGroups | None = None,
-) -> tuple[EstimatorCorrection, Tensor]:
+) -> tuple[EstimatorCorrection, Tensor, HeldOutCells]:
     """Fit clones of a transformer to rows that the Gaussian has filled.
 
     A clone fitted without one fold sets the weights by the masked cells of this fold, a second
-    clone is fitted to all rows. The rows of one of `groups` are in the same fold. Also returns the
-    squared error of each column with the correction, relative to that of the Gaussian alone, (d,).
+    clone is fitted to all rows. The rows of a group are in the same fold. Also returns the squared
+    error of each column with the correction, relative to that of the Gaussian alone, (d,), and the
+    out-of-fold predictions.
     """
-    folds = Folds.split(x, missing, gaussian, rng, groups, n_validation_folds=1)
+    x, missing = rows.x, rows.missing
+    folds = Folds.split(rows, gaussian, rng, n_validation_folds=1)
     n_rows = n_validation_rows(x.shape[1]) // N_FOLDS
     cells = folds.validation_cells(n_rows, rng).flatten_folds()
     in_training = folds.fold != 0
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
-    group = None if groups is None else groups.of_row
+    group = None if rows.groups is None else rows.groups.of_row
     own_group = None if group is None else group[in_training.numpy()]
     part = fitting_part(len(filled), len(x), f"those outside one of {N_FOLDS} folds")
     with without_warnings(), part:  # the second fit has the same warnings
@@ -75,8 +74,9 @@ def fit_estimator_correction(
     correction = (prediction - cells.filled) * cells.masked
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
     weights, error_ratio = stacking_weights(correction[None], cells)
+    held_out = cells.predicted_by(weights * correction)
     fitted = _fit(estimator, scaling.to_observed_range(gaussian.fill(x, missing)), group)
-    return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio
+    return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio, held_out
 
 
 def _fit(

@@ -37,6 +37,16 @@ class LowRankGaussian(NamedTuple):
             filled[rows] = torch.where(missing[rows], expected, x[rows])
         return filled
 
+    def std(self, x: Tensor, missing: Tensor) -> Tensor:
+        """Conditional standard deviations; 0 where observed."""
+        std = torch.zeros_like(x)
+        for rows, _, cholesky in self._posteriors(x, missing):
+            covariance = torch.cholesky_inverse(cholesky)
+            explained = ((self.loadings @ covariance) * self.loadings).sum(-1)
+            variance = explained + self.noise_variance
+            std[rows] = torch.where(missing[rows], variance.sqrt(), 0.0)
+        return std
+
     def sample(self, x: Tensor, missing: Tensor, rng: torch.Generator) -> Tensor:
         """Draw deviations from the conditional mean; 0 where observed."""
         deviations = torch.zeros_like(x)

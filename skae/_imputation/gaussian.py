@@ -49,6 +49,15 @@ class ConditionalGaussian(NamedTuple):
             filled[index] = posterior.filled
         return filled
 
+    def std(self, x: Tensor, missing: Tensor) -> Tensor:
+        """Conditional standard deviations; 0 where observed."""
+        std = torch.zeros_like(x)
+        for index, posterior in self._posteriors(x, missing):
+            inverse = torch.cholesky_inverse(posterior.precision_factor)
+            variance = inverse.diagonal(dim1=1, dim2=2) * posterior.is_missing
+            std[index] = variance.sqrt()[posterior.pattern]
+        return std
+
     def sample(self, x: Tensor, missing: Tensor, rng: torch.Generator) -> Tensor:
         """Draw deviations from the conditional mean; 0 where observed."""
         deviations = torch.zeros_like(x)

@@ -37,6 +37,7 @@ from .factor_analysis import LowRankGaussian, fit_low_rank_gaussian
 from .gaussian import ConditionalGaussian, fit_gaussian
 from .initial_imputer import fit_initial_imputer, is_marker, is_nan
 from .limits import LIMIT, Limit, limits_of_columns
+from .masking import IncompleteRows
 from .stacked_correction import StackedCorrection, fit_stacked_correction
 
 MARKER = Rule(
@@ -293,14 +294,12 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         self.error_ratio_ = np.ones(x.shape[1])
         if len(x) < MIN_ROWS_FOR_CORRECTION or not x.any():
             return
-        rng = self._new_rng()
+        rng, rows = self._new_rng(), IncompleteRows(x, missing, groups)
         if self.estimator is None:
-            self._correction, ratio = fit_stacked_correction(
-                x, missing, gaussian, rng, self._config, groups
-            )
+            self._correction, ratio, _ = fit_stacked_correction(rows, gaussian, rng, self._config)
         else:
-            (self.estimator_, self._correction), ratio = fit_estimator_correction(
-                self.estimator, x, missing, gaussian, self._scaling, rng, groups
+            (self.estimator_, self._correction), ratio, _ = fit_estimator_correction(
+                self.estimator, rows, gaussian, self._scaling, rng
             )
         self.error_ratio_ = ratio.numpy()
 

@@ -18,6 +18,9 @@ class Gaussian(Protocol):
     def fill(self, x: Tensor, missing: Tensor) -> Tensor:
         """Fill missing cells with their conditional mean."""
 
+    def std(self, x: Tensor, missing: Tensor) -> Tensor:
+        """Conditional standard deviations; 0 where observed."""
+
     def sample(self, x: Tensor, missing: Tensor, rng: torch.Generator) -> Tensor:
         """Draw deviations from the conditional mean; 0 where observed."""
 
@@ -26,6 +29,16 @@ class Gaussian(Protocol):
 
     def m_step(self, statistics: tuple[Tensor, ...]) -> "Gaussian":
         """The Gaussian fitted to these statistics."""
+
+
+class HeldOutCells(NamedTuple):
+    """Masked cells of rows, and their out-of-fold predictions."""
+
+    group: Tensor  # (n,), the group of each row
+    truth: Tensor  # (n, d), the true values where masked
+    predicted: Tensor  # (n, d), the predicted values where masked
+    missing: Tensor  # (n, d), whether a cell is missing or masked
+    masked: Tensor  # (n, d), whether a cell is masked
 
 
 class MaskedCells(NamedTuple):
@@ -45,6 +58,21 @@ class MaskedCells(NamedTuple):
         """The rows of all folds, without the leading axis."""
         return MaskedCells(*(part.flatten(0, 1) for part in self))
 
+    def predicted_by(self, correction: Tensor) -> HeldOutCells:
+        """The cells of rows without folds, predicted by a correction of each, (n, d)."""
+        truth, predicted = self.filled + self.target, self.filled + correction
+        return HeldOutCells(self.group, truth, predicted, self.missing > 0, self.masked > 0)
+
+
+class IncompleteRows(NamedTuple):
+    """Standardised rows with missing cells, of a table whose columns may have several cells."""
+
+    x: Tensor  # (n, d), 0 where missing
+    missing: Tensor  # (n, d)
+    groups: RowGroups | None = None
+    # The column of each cell: the indicators of a category are missing, and masked, together.
+    column: Tensor | None = None  # (d,), ascending; None if each cell is a column
+
 
 class Folds(NamedTuple):
     """Incomplete rows in folds: each fold validates what was learned from the others.
@@ -55,8 +83,7 @@ class Folds(NamedTuple):
     rows.
     """
 
-    x: Tensor  # (n, d)
-    missing: Tensor  # (n, d)
+    rows: IncompleteRows
     group: Tensor  # (n,), the group of each row, without groups its position
     fold: Tensor  # (n,), the fold of each row, the same for the rows of a group
     gaussians: list[list[Gaussian]]  # [k][j] was fitted without the folds k and j
@@ -64,27 +91,26 @@ class Folds(NamedTuple):
     @classmethod
     def split(
         cls,
-        x: Tensor,
-        missing: Tensor,
+        rows: IncompleteRows,
         gaussian: Gaussian,
         rng: torch.Generator,
-        groups: RowGroups | None = None,
         n_validation_folds: int = N_FOLDS,
     ) -> Self:
         """Split rows at random and fit the Gaussians, starting at the one fitted to all rows.
 
-        The rows of one of `groups` are in the same fold. Cells can be masked for the first
+        The rows of a group are in the same fold. Cells can be masked for the first
         `n_validation_folds` folds.
         """
-        if groups is None:
-            group = torch.arange(len(x))
-            fold = torch.randperm(len(x), generator=rng) % N_FOLDS
+        n_rows = len(rows.x)
+        if rows.groups is None:
+            group = torch.arange(n_rows)
+            fold = torch.randperm(n_rows, generator=rng) % N_FOLDS
         else:
-            group = torch.from_numpy(groups.of_row)
-            order = torch.randperm(len(groups.labels), generator=rng)
-            fold = torch.from_numpy(groups.folds(N_FOLDS, order.numpy()))
-        gaussians = [_fit_without(x, missing, fold, k, gaussian) for k in range(n_validation_folds)]
-        return cls(x, missing, group, fold, gaussians)
+            group = torch.from_numpy(rows.groups.of_row)
+            order = torch.randperm(len(rows.groups.labels), generator=rng)
+            fold = torch.from_numpy(rows.groups.folds(N_FOLDS, order.numpy()))
+        gaussians = [_fit_without(rows, fold, k, gaussian) for k in range(n_validation_folds)]
+        return cls(rows, group, fold, gaussians)
 
     def training_cells(self, n_rows: int, rng: torch.Generator) -> MaskedCells:
         """For each validation fold, rows of all other folds."""
@@ -99,26 +125,36 @@ class Folds(NamedTuple):
 
     def _draw_cells(self, n_rows: int, rng: torch.Generator, *, validation: bool) -> MaskedCells:
         mask = mask_few_cells if validation else mask_cells
+        x, column = self.rows.x, self.rows.column
+        first = None if column is None else _first_cells(column)
         parts = []
         for k, gaussians in enumerate(self.gaussians):
             row = _draw_rows(((self.fold == k) == validation).nonzero()[:, 0], n_rows, rng)
-            masked = mask(self.missing[row], rng)
-            missing = self.missing[row] | masked
-            filled = self.x[row].clone()
+            missing = self.rows.missing[row]
+            if column is None:
+                masked = mask(missing, rng)
+            else:
+                masked = mask(missing[:, first], rng)[:, column]
+            missing = missing | masked
+            filled = x[row].clone()
             for j, gaussian in enumerate(gaussians):
                 in_fold = (self.fold[row] == j).nonzero()[:, 0]
                 filled[in_fold] = gaussian.fill(filled[in_fold], missing[in_fold])
-            target = torch.where(masked, self.x[row] - filled, 0.0)
+            target = torch.where(masked, x[row] - filled, 0.0)
             values = filled, missing, target, masked
             parts.append((self.group[row], *(part.float() for part in values)))
         return MaskedCells(*map(torch.stack, zip(*parts, strict=True)))
 
 
-def _fit_without(
-    x: Tensor, missing: Tensor, fold: Tensor, k: int, gaussian: Gaussian
-) -> list[Gaussian]:
+def _first_cells(column: Tensor) -> Tensor:
+    """The position of the first cell of each column."""
+    is_first = column.diff(prepend=column.new_tensor([-1])) > 0
+    return is_first.nonzero()[:, 0]
+
+
+def _fit_without(rows: IncompleteRows, fold: Tensor, k: int, gaussian: Gaussian) -> list[Gaussian]:
     """Gaussians fitted without fold k and one more fold each."""
-    others = fold != k
+    x, missing, others = rows.x, rows.missing, fold != k
     for _ in range(N_FOLD_EM_ITERATIONS):
         gaussian = gaussian.m_step(gaussian.e_step(x[others], missing[others]))
     by_fold = []

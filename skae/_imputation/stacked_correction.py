@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._data.groups import RowGroups
 from .._nn.autoencoder import reciprocal
 from .._training.acceptance import gains, in_standard_errors
 from .correction_networks import CorrectionConfig, CorrectionNetworks, batch_size, fit_networks
-from .masking import N_FOLDS, Folds, Gaussian, MaskedCells
+from .masking import N_FOLDS, Folds, Gaussian, HeldOutCells, IncompleteRows, MaskedCells
 from .nearest_neighbors import (
     N_NEIGHBORS_TO_TRY,
     NeighborImputer,
@@ -87,20 +86,19 @@ class StackedCorrection(nn.Module):
 
 
 def fit_stacked_correction(
-    x: Tensor,
-    missing: Tensor,
+    rows: IncompleteRows,
     gaussian: Gaussian,
     rng: torch.Generator,
     config: CorrectionConfig,
-    groups: RowGroups | None = None,
-) -> tuple[StackedCorrection, Tensor]:
+) -> tuple[StackedCorrection, Tensor, HeldOutCells]:
     """Fit corrections without one fold at a time, and stack them by their out-of-fold predictions.
 
-    The rows of one of `groups` are in the same fold. Also returns the squared error of each column
-    with the correction, relative to that of the Gaussian alone, (d,).
+    The rows of a group are in the same fold. Also returns the squared error of each column with the
+    correction, relative to that of the Gaussian alone, (d,), and the out-of-fold predictions.
     """
+    x, missing = rows.x, rows.missing
     n_samples, n_features = x.shape
-    folds = Folds.split(x, missing, gaussian, rng, groups)
+    folds = Folds.split(rows, gaussian, rng)
     training = folds.training_cells(_n_training_rows(n_samples, n_features, config), rng)
     validation = folds.validation_cells(n_validation_rows(n_features) // N_FOLDS, rng)
     target_scale = _target_scale(training)
@@ -126,7 +124,10 @@ def fit_stacked_correction(
         [ridge.correct(validation.filled), by_networks, by_neighbors * reciprocal(target_scale)]
     )
     corrections = (corrections * validation.masked).flatten(1, 2)
-    weights, error_ratio = stacking_weights(corrections, validation.flatten_folds())
+    validation = validation.flatten_folds()
+    weights, error_ratio = stacking_weights(corrections, validation)
+    validation = validation._replace(target=validation.target * target_scale)
+    held_out = validation.predicted_by((weights[:, None] * corrections).sum(0) * target_scale)
     # The ridge regression and the networks predict scaled targets, the neighbours unscaled cells.
     scales = torch.stack([target_scale, target_scale, torch.ones_like(target_scale)])
     correction = StackedCorrection(
@@ -137,7 +138,7 @@ def fit_stacked_correction(
         n_neighbors,
         (weights * scales).double().contiguous(),
     )
-    return correction.eval(), error_ratio.double()
+    return correction.eval(), error_ratio.double(), held_out
 
 
 class _KernelRidge(NamedTuple):
