@@ -38,6 +38,7 @@ from .._training.initialization import (
     pca_is_optimal,
     set_sizes,
 )
+from .._training.loadings import loadings
 from .._training.loop import History
 from .._training.objective import Objective, check_objective
 from .._training.result import (
@@ -250,6 +251,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
             else:
                 result = fit_size(int(n_components), callbacks)
             self._set_fitted_attributes(result, data)
+            self.loadings_ = to_namespace_of(data.X_input, loadings(self.network_, data))
             reconstruct = partial(self._apply_to_native, apply=self._reconstruct, width=X.shape[1])
             diagnostics = diagnose(result, data, reconstruct, self._names)
             self.diagnosis_ = tuple(found.text for found in diagnostics)
@@ -302,6 +304,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
                 data.objective = check_objective(self._objective(data), self)
                 result, state = naming_units(data)(self._fit_pass)(data, int(n_components))
             self._set_fitted_attributes(result, data, state)
+            self.__dict__.pop("loadings_", None)  # of other rows, and another network
             self.diagnosis_ = diagnose_batch(data, self._names, getattr(self, "diagnosis_", ()))
         return self
 

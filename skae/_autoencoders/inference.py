@@ -33,6 +33,7 @@ class FittedAutoencoderMixin(
 
     n_components_: int
     components_: np.ndarray
+    loadings_: np.ndarray
     explained_variance_: np.ndarray
     explained_variance_ratio_: np.ndarray
     pca_score_: float

@@ -191,6 +191,9 @@ SHARED_ATTRIBUTES = """
     components_ : ndarray of shape (n_components_, n_features_in_)
         Derivative of the reconstruction with respect to each component of the code, at the mean
         code. For a linear autoencoder, these are the principal axes. Not affected by `whiten`.
+    loadings_ : ndarray of shape (n_components_, n_features_in_)
+        Correlation of each feature with each code over the training rows, or over 10,000 of them.
+        Zero for constant features and codes. After `partial_fit`, there is no such attribute.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
     explained_variance_ : ndarray of shape (n_components_,)

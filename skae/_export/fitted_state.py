@@ -71,6 +71,7 @@ STATE: dict[str, dict[str, Rule]] = {
         "diagnosis_": all_of(tuple, text),
         "explained_variance_": _of_components,
         "explained_variance_ratio_": _of_components,
+        "loadings_": array(REAL, "n_components_", "n_columns"),
         "loss_curve_": _curve,
         "mean_": _of_columns,
         "n_components_": count,
@@ -184,7 +185,7 @@ STATE: dict[str, dict[str, Rule]] = {
 
 
 # Attributes that not every fit sets.
-OPTIONAL = {"held_out_scores_", "_known_outliers", "_limits", "_table"}
+OPTIONAL = {"held_out_scores_", "loadings_", "_known_outliers", "_limits", "_table"}
 
 
 def rules_of(cls: type) -> dict[str, Rule]:

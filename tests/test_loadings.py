@@ -1,0 +1,64 @@
+"""Loadings: the correlations of features with codes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.decomposition import PCA
+
+from skae import AutoencoderTransformer
+from skae._training import loadings
+
+
+def correlations(X, codes):
+    """Pairwise over observed entries, by pandas."""
+    frame = pd.DataFrame(np.c_[codes, X])
+    return frame.corr().to_numpy()[: codes.shape[1], codes.shape[1] :]
+
+
+@pytest.fixture
+def rows(global_random_seed):
+    """Rows with columns in different units, a mean, and a constant, (100, 5)."""
+    rng = np.random.RandomState(global_random_seed)
+    X = rng.normal(size=(100, 4)) @ rng.normal(size=(4, 4)) * [1, 1, 3, 1] + [0, 50, 0, 0]
+    return np.c_[X, np.full(100, 7.0)]
+
+
+def test_loadings_are_correlations_with_the_codes(autoencoder, rows, small):
+    fitted = small(autoencoder, 2).fit(rows)
+    assert fitted.loadings_.shape == (2, 5)
+    with np.errstate(all="ignore"):
+        expected = np.nan_to_num(correlations(rows, fitted.transform(rows)))
+    np.testing.assert_allclose(fitted.loadings_, expected, atol=1e-9)
+    assert not hasattr(fitted.partial_fit(rows), "loadings_")
+
+
+def test_loadings_of_a_linear_autoencoder_are_those_of_principal_components(rows):
+    X = rows[:, :4]
+    fitted = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(X)
+    pca = PCA(2).fit(X)
+    expected = pca.components_ * np.sqrt(pca.explained_variance_)[:, None] / X.std(axis=0, ddof=1)
+    np.testing.assert_allclose(fitted.loadings_, expected, atol=1e-9)
+
+
+def test_loadings_are_of_observed_entries(rows, small, global_random_seed):
+    gaps = np.random.RandomState(global_random_seed).uniform(size=rows.shape) < 0.2
+    X = np.where(gaps, np.nan, rows)
+    fitted = small(AutoencoderTransformer, 2).fit(X)
+    expected = correlations(X[:, :4], fitted.transform(X))
+    np.testing.assert_allclose(fitted.loadings_[:, :4], expected, atol=1e-5)  # codes by blocks
+
+
+def test_loadings_of_weighted_rows_are_those_of_copies(rows, small, global_random_seed):
+    weights = np.random.RandomState(global_random_seed).randint(4, size=100)
+    fitted = small(AutoencoderTransformer, 2).fit(rows, sample_weight=weights)
+    copies = np.repeat(rows[:, :4], weights, axis=0)
+    expected = correlations(copies, fitted.transform(np.repeat(rows, weights, axis=0)))
+    np.testing.assert_allclose(fitted.loadings_[:, :4], expected, atol=1e-5)
+
+
+def test_loadings_are_those_of_evenly_spaced_rows_of_many(rows, small, monkeypatch):
+    monkeypatch.setattr(loadings, "MAX_ROWS", 10)
+    fitted = small(AutoencoderTransformer, 2).fit(sparse.csr_array(rows))
+    expected = correlations(rows[::11, :4], fitted.transform(rows)[::11])
+    np.testing.assert_allclose(fitted.loadings_[:, :4], expected, atol=1e-5)
