@@ -147,7 +147,11 @@ RETIRED = {
 # Modules that are tested by a file of another name.
 TESTED_ELSEWHERE = {
     "_export/methods.py": "test_export.py",
+    "_export/state_rules.py": "test_fitted_state.py",
+    "_export/table_graph.py": "test_network_rows.py",
+    "_export/table_state.py": "test_network_rows.py",
     "_inspection/protocols.py": "test_types.py",
+    "_nn/blocks.py": "test_inference.py",
     "_nn/old_names.py": "test_old_versions.py",
 }
 

@@ -173,14 +173,14 @@ class DenoisingAutoencoder(PCAAttributesMixin, BaseAutoencoder):
 
 def column_ranges(data: FitData) -> ColumnStatistics:
     """Minimum, maximum and zero of each column, in the network's units."""
-    low, high = _extremes(data)
+    ends = _extremes(data)
     # Not `moments.rms_std`, which is one for constant data: those have no noise.
-    rms_std = np.sqrt(np.mean(data.moments.std**2))
-    zero = np.zeros_like(low)
-    ranges = [(value - data.shift) / data.scale for value in (zero, low, high)]
-    scales = [np.asarray(rms_std / data.scale), np.asarray(data.scale)]
-    numbers = map(torch.from_numpy, (*ranges, *scales))
-    return ColumnStatistics(*numbers, feature_of_columns(data.loss))
+    unit = np.sqrt(np.mean(data.moments.std**2))
+    ranges = [(value - data.shift) / data.scale for value in (0.0, *ends)]
+    scales = [np.asarray(unit / data.scale), np.asarray(data.scale)]
+    zero, low, high, rms_std, scale = map(torch.from_numpy, (*ranges, *scales))
+    feature = feature_of_columns(data.loss)
+    return ColumnStatistics(zero, low, high, rms_std, scale, feature)
 
 
 def _extremes(data: FitData) -> list[np.ndarray]:

@@ -1,10 +1,13 @@
 """Columns of pandas and polars frames and of arrays: their types, their values, and new frames."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+# The names of the dtypes of dates and of differences of dates, of frames of any library.
+DATES = re.compile("date|duration|time", re.IGNORECASE)
 # The dtypes of text, by their names.
 TEXT = ("object", "str", "string", "String", "Utf8", "Object")
 INTEGERS, BOOLEANS = ("int", "uint"), ("bool", "boolean")
@@ -26,14 +29,32 @@ def column_of(X: Any, position: int) -> Any:
     return X.iloc[:, position] if container_of(X) == "pandas" else X[:, position]
 
 
+def is_missing(entry: Any) -> bool:
+    """Whether an entry is None, NaN, or one of pandas' objects, which cannot be compared."""
+    if isinstance(entry, float | np.floating):
+        return bool(np.isnan(entry))
+    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
+
+
 def values_of(column: Any) -> list[Any]:
     """The entries of a column as Python's objects."""
     return column.tolist() if isinstance(column, np.ndarray) else column.to_list()
 
 
-def columns_of(X: Any, positions: Sequence[int]) -> Any:
-    """Some columns as a frame or an array."""
-    return X.iloc[:, list(positions)] if container_of(X) == "pandas" else X[:, list(positions)]
+def numeric_columns(X: Any, positions: Sequence[int]) -> Any:
+    """Some columns as a frame or an array of numbers; dates are integers, and missing ones NaN."""
+    if container_of(X) == "pandas":
+        columns = X.iloc[:, list(positions)]
+        dates = [name for name, dtype in columns.dtypes.items() if DATES.match(str(dtype))]
+        return columns.assign(**{name: columns[name].astype("int64") for name in dates})
+    columns = X[:, list(positions)]
+    if container_of(X) == "polars":
+        dates = [column.name for column in columns if DATES.match(str(column.dtype))]
+        return columns.with_columns(*(columns[name].to_physical() for name in dates))
+    if columns.dtype == object:
+        missing = [[is_missing(entry) for entry in row] for row in columns.tolist()]
+        columns = np.where(missing, np.nan, columns)
+    return columns
 
 
 def dtype_name(column: Any) -> str:
@@ -79,7 +100,7 @@ def with_dtype(
     elif values.dtype.kind == "f" and lower.startswith(BOOLEANS):
         values = values >= 0.5
     elif values.dtype.kind == "f" and lower.startswith("date"):
-        values = values.round().astype(np.int64)  # nanoseconds
+        values = values.round().astype(np.int64)
     if container == "pandas":
         return _as_pandas(name, values, declared, ordered=ordered)
     if container == "polars":

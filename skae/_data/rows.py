@@ -16,13 +16,11 @@ from torch import Tensor, strided
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
-from .frames import is_frame
+from .frames import DATES, is_frame, is_missing
 from .validation import as_tuple, shortened
 
 # The number of channels of grey, colour and transparent images.
 COLOUR_CHANNELS = (1, 3, 4)
-# The names of the dtypes of dates and of differences of dates, of frames of any library.
-DATES = re.compile("date|duration|time", re.IGNORECASE)
 
 
 def validate_rows(
@@ -186,13 +184,6 @@ def _labels(y: Any) -> np.ndarray:
 
 def _objects(labels: np.ndarray) -> Iterable[Any]:
     return labels.flat if labels.dtype == object else ()
-
-
-def is_missing(entry: Any) -> bool:
-    """Whether an entry is None, NaN, or one of pandas' objects, which cannot be compared."""
-    if isinstance(entry, float | np.floating):
-        return bool(np.isnan(entry))
-    return entry is None or type(entry).__name__ in ("NAType", "NaTType")
 
 
 def _masked_as_missing(X: Any) -> Any:

@@ -15,21 +15,22 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from .frames import (
+    DATES,
     column_of,
-    columns_of,
     container_of,
     declared_categories,
     dtype_name,
     has_categories,
     is_frame,
+    is_missing,
     is_ordered,
     is_text,
     make_frame,
+    numeric_columns,
     values_of,
     with_dtype,
 )
 from .moments import moments
-from .rows import DATES, is_missing
 from .validation import shortened
 
 CATEGORICAL = "categorical"
@@ -307,7 +308,7 @@ def _refuse_dates(columns: list[Any], names: list[Any], loss: Any) -> None:
         if DATES.match(str(column.dtype)) and name not in asked and position not in asked:
             raise TypeError(
                 f"Column {name!r} of X has dates, which have no natural unit: convert it to "
-                f"numbers, or take nanoseconds by `loss={{{name!r}: 'squared_error'}}`."
+                f"numbers, or take its integers by `loss={{{name!r}: 'squared_error'}}`."
             )
 
 
@@ -315,9 +316,11 @@ def _numbers(X: Any, positions: list[int]) -> np.ndarray:
     """The columns of numbers, (n_samples, n_numbers), in float64."""
     if not positions:
         return np.empty((X.shape[0], 0))
+    columns = numeric_columns(X, positions)
     return check_array(
-        columns_of(X, positions),
+        columns,
         dtype=np.float64,
+        order="C",  # sums are the same for all containers
         ensure_all_finite="allow-nan",
         input_name="X",
         ensure_min_samples=0,

@@ -23,8 +23,8 @@ class CategoricalLoss(ReconstructionLoss):
     # A category that PCA excludes has this probability before softmax.
     margin = 1e-3
 
-    def __init__(self, n_categories: int):
-        self.n_categories = n_categories
+    def __init__(self, n_categories: int, n_features: int = 1):
+        self.n_categories, self.n_features = n_categories, n_features
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
         return -x * self._log_probabilities(raw)
@@ -90,7 +90,8 @@ class CategoricalLoss(ReconstructionLoss):
         largest = graph.add("TopK", by_feature, np.array([1]), axis=1)
         shifted = graph.add("Sub", by_feature, largest)  # exp cannot overflow
         total = graph.add("ReduceSum", graph.add("Exp", shifted), np.array([1]), keepdims=1)
-        return graph.add("Sub", shifted, graph.add("Log", total))
+        by_feature = graph.add("Sub", shifted, graph.add("Log", total))
+        return graph.add("Reshape", by_feature, np.array([-1, self.n_features * self.n_categories]))
 
 
 class LossPart(NamedTuple):
@@ -263,10 +264,16 @@ def loss_from(description: Any) -> ReconstructionLoss:
     if isinstance(description, str):
         return LOSSES[description]
     if isinstance(description, list):
-        parts = tuple(LossPart(loss_from(loss), tuple(units)) for loss, units in description)
+        parts = tuple(LossPart(_part_from(loss, len(u)), tuple(u)) for loss, u in description)
         if not all(0 < unit < np.inf for part in parts for unit in part.units):
             raise ValueError("Units must be positive.")
         return MixedLoss(parts)
-    if type(description) is not int or description < 1:
-        raise ValueError(f"There is no loss {description!r}.")
-    return CategoricalLoss(description)
+    raise ValueError(f"There is no loss {description!r}.")
+
+
+def _part_from(description: Any, n_columns: int) -> ReconstructionLoss:
+    if isinstance(description, str):
+        return LOSSES[description]
+    if type(description) is not int or description < 1 or n_columns % description:
+        raise ValueError(f"There is no loss {description!r} of {n_columns} columns.")
+    return CategoricalLoss(description, n_columns // description)

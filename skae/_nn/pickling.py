@@ -96,7 +96,7 @@ class VersionPickleMixin(BaseEstimator):
         }
         if records:
             state["_records"] = {name: type(record).__name__ for name, record in records.items()}
-            state |= {name: record._asdict() for name, record in records.items()}
+        state |= {name: record._asdict() for name, record in records.items()}
         return state | {VERSION: _version()}
 
     @with_torch_defaults
@@ -130,8 +130,7 @@ class VersionPickleMixin(BaseEstimator):
 class ModulePickleMixin(VersionPickleMixin):
     """An estimator with a network, which is packed in pickles and files.
 
-    The arrays are on the host: a machine without the device can load them, and ``joblib.hash`` is
-    the same for equal estimators.
+    The arrays are on the host, so a machine without the device can load them.
     """
 
     _module_name: ClassVar[str]  # the attribute that holds the fitted network

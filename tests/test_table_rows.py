@@ -1,0 +1,63 @@
+"""Validation of tables by the estimators that take them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ESTIMATORS
+from frames import mixed_frame
+
+import skae
+
+TAKING_TABLES = [cls for cls in ESTIMATORS if hasattr(cls, "categorical_features")]
+
+
+@pytest.fixture
+def frame(global_random_seed):
+    return mixed_frame(np.random.RandomState(global_random_seed))
+
+
+@pytest.fixture(params=TAKING_TABLES, ids=lambda cls: cls.__name__)
+def make(request, small):
+    return lambda **parameters: small(request.param, **parameters)
+
+
+def fit(estimator, X):
+    return estimator.fit(X, np.arange(len(X)) % 2)
+
+
+@pytest.mark.parametrize("value", [3, {"a"}, "columns"])
+def test_other_values_of_the_parameter_are_refused(value, make, frame):
+    with pytest.raises((TypeError, ValueError), match="`categorical_features` must be"):
+        fit(make(categorical_features=value), frame)
+
+
+def test_text_is_refused_if_it_is_no_category(frame, small):
+    estimator = small(skae.AutoencoderTransformer, categorical_features=None)
+    with pytest.raises(ValueError, match="convert"):
+        estimator.fit(frame)
+    assert not vars(estimator).keys() & {"n_features_in_", "_table"}
+
+
+def test_a_table_must_have_the_columns_of_the_fit(frame, small):
+    fitted = small(skae.AutoencoderTransformer, 2).fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.transform(frame[frame.columns[::-1]])
+    with pytest.raises(ValueError, match="now missing"):
+        fitted.transform(frame[frame.columns[1:]])
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        fitted.transform(frame[:0])
+    with pytest.raises(ValueError, match="distinct names"):
+        small(skae.AutoencoderTransformer, 2).fit(pd.concat([frame, frame], axis=1))
+    with pytest.raises(ValueError, match="infinity"):
+        fitted.transform(frame.assign(size=np.inf))
+    with pytest.raises(ValueError, match="convert"):
+        fitted.transform(frame.assign(size="long"))
+
+
+def test_a_fit_to_numbers_forgets_the_table(frame, small):
+    fitted = small(skae.AutoencoderTransformer, 2).fit(frame)
+    X = frame[["size", "is_new"]].to_numpy(dtype=float)
+    again = small(skae.AutoencoderTransformer, 2).fit(X)
+    fitted.fit(X)
+    np.testing.assert_array_equal(fitted.transform(X), again.transform(X))
+    assert isinstance(fitted.reconstruct(X), np.ndarray)
