@@ -55,14 +55,25 @@ def test_hashes_depend_on_the_values_alone(X):
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
-def test_weighted_rows_are_those_of_copies_in_any_order(X, weights, form, rng):
+def test_integers_are_copies_in_any_order(X, weights, form, rng):
     copies = rng.permutation(np.repeat(X, weights.astype(int), axis=0))
     found, expected = weighted_rows(form(X), weights), weighted_rows(form(copies))
-    for rows, other in ((found.X, expected.X), (found.weights, expected.weights)):
-        dense = [part.toarray() if sparse.issparse(part) else part for part in (rows, other)]
-        np.testing.assert_array_equal(*dense)
-    assert found.n_samples == expected.n_samples == len(copies)
-    assert found.n_rows == expected.n_rows == 30
+    dense = [rows.X.toarray() if sparse.issparse(rows.X) else rows.X for rows in (found, expected)]
+    np.testing.assert_array_equal(*dense)
+    assert found.weights is expected.weights is None
+    assert found.n_samples == expected.n_samples == found.n_rows == len(copies)
+    # With a common factor there are fewer copies.
+    three_times = weighted_rows(form(X), 3 * weights)
+    assert three_times.n_samples == 3 * three_times.n_rows == 3 * found.n_rows
+
+
+def test_many_copies_are_weights(X, weights):
+    found = weighted_rows(X, 1e6 * weights + 1)
+    expected = weighted_rows(X[::-1], 1e6 * weights[::-1] + 1)
+    np.testing.assert_array_equal(found.X, expected.X)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    assert found.X.shape == X.shape
+    assert found.n_samples == 1e6 * weights.sum() + 40
     assert found.weights.mean() == pytest.approx(1)
 
 
@@ -74,7 +85,7 @@ def test_rows_of_equal_weight_stay_as_they_are(X):
         assert rows.n_samples == (280 if given is not None and given[0] == 7 else 40)
     twice = weighted_rows(np.concatenate([X, X]))
     np.testing.assert_array_equal(twice.X, X)
-    assert twice.weights is None
+    assert twice.n_samples == 80
 
 
 def test_large_rows_are_not_copied(X, weights, monkeypatch):
@@ -86,14 +97,14 @@ def test_large_rows_are_not_copied(X, weights, monkeypatch):
     np.testing.assert_array_equal(rows.weights == 0, weights == 0)
 
 
-def test_rows_of_different_groups_are_not_merged(X):
+def test_rows_of_different_groups_are_different(X):
     labels = np.repeat(["a", "b"], 40)
     groups = RowGroups.from_labels(labels, 80)
     rows = weighted_rows(np.concatenate([X, X]), None, groups)
     assert rows.X.shape == (80, 6)
     rows = weighted_rows(np.concatenate([X, X]), np.r_[np.zeros(40), np.arange(1, 41)], groups)
     assert rows.groups.labels == ["b"]
-    assert len(rows.groups.of_row) == 40
+    assert len(rows.groups.of_row) == rows.n_rows == 820
 
 
 @pytest.mark.parametrize(
@@ -190,8 +201,7 @@ def test_the_statistics_are_weighted(autoencoder, small, digits, rng):
 
 
 def test_an_epoch_has_each_row_as_often_as_its_weight(rng, digits, small):
-    data = make_data(small(AutoencoderTransformer, early_stopping=False), digits[:50])
-    for weights in (rng.permutation(np.arange(50) % 5), rng.uniform(size=50) ** 4):
+    for weights in (rng.permutation(np.arange(50) % 5 + 0.5), rng.uniform(size=50) ** 4):
         data = make_data(
             small(AutoencoderTransformer, early_stopping=False), digits[:50], sample_weight=weights
         )

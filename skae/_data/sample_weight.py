@@ -1,10 +1,14 @@
 """Weights of rows. An integer weight has the effect of so many copies of the row.
 
-Only ratios of weights matter to a fit, except for the number of rows that the weights stand for.
-Rows without weight are left out. In small data, equal rows become one row with the sum of their
-weights, and rows of different weights are sorted by their values: then a fit with weights and one
-with copies have the same rows in the same order, and the same result. Copies of a row are also held
-out together, so that no held-out row is among the training rows.
+Only ratios of weights matter to a fit, except for the number of rows that they stand for. Rows
+without weight are left out. In small data, integer weights are replaced by copies. If the numbers
+of equal rows differ, the rows are sorted by their values: then a fit with weights and one with
+copies have the same rows in the same order, and the same result. Other weights, and those of large
+data, become weights in means.
+
+Some copies of a row may be held out, and others be for training, as other rows of the same
+distribution are equal to training rows, too. With all copies on one side, fits to 1000 ratings, of
+which 280 to 610 were different, ended with 1.2 to 4 times the error of new rows.
 """
 
 from itertools import chain
@@ -18,7 +22,7 @@ from .dataset import Rows, row_blocks, stored_width
 from .groups import RowGroups
 from .process_group import SINGLE_PROCESS, SingleProcess
 
-# Equal rows are searched for in data of up to so many (stored) entries: it takes 20 ms.
+# Rows are copied, and equal rows are searched for, up to so many (stored) entries. It takes 40 ms.
 MAX_ENTRIES = 2**22
 
 # Odd numbers without a pattern in their bits, from MurmurHash3.
@@ -74,7 +78,7 @@ def weighted_rows(
     *,
     min_samples: int = 1,
 ) -> WeightedRows:
-    """The rows with these weights; equal rows of small data become one, and it is sorted."""
+    """The rows with these weights; see the module."""
     X_input, X = X, to_native(X)
     n_samples = sum(group.gather(_n_samples(weights, X.shape[0])))
     if n_samples < min_samples:
@@ -82,10 +86,9 @@ def weighted_rows(
             f"`sample_weight` leaves {n_samples} sample(s), while a minimum of {min_samples} is "
             "required."
         )
-    n_entries = X.nnz if sparse.issparse(X) else X.shape[0] * X.shape[1]
-    if group.size == 1 and n_entries <= MAX_ENTRIES:
-        index, weights = _distinct_rows(X, weights, groups)
-        if len(index) < X.shape[0] or weights is not None:
+    if group.size == 1 and _n_entries(X) <= MAX_ENTRIES:
+        index, weights = _copies(X, weights, groups)
+        if not np.array_equal(index, np.arange(X.shape[0])):
             X = X[index]
             groups = None if groups is None else groups.take(index)
     n_rows = sum(group.gather(X.shape[0] if weights is None else int(np.count_nonzero(weights))))
@@ -139,35 +142,47 @@ def _mixed(bits: np.ndarray) -> np.ndarray:
     return bits ^ (bits >> np.uint64(33))
 
 
-def _distinct_rows(
+def _copies(
     X: Rows, weights: np.ndarray | None, groups: RowGroups | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Indices of one of each equal rows (of a group), and the sums of their weights.
-
-    The rows stay in their order if the sums are equal, for which the weights are None.
-    """
+    """Indices of rows, with repetitions instead of integer weights, and weights otherwise."""
     kept = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
     own = np.ones(len(kept)) if weights is None else weights[kept]
-    hashes = row_hashes(X)[kept]
+    if own.min() < own.max() and not _are_counts(own):
+        return kept, own
     of_row = np.zeros_like(kept) if groups is None else groups.of_row[kept]
+    hashes = row_hashes(X)[kept]
     order = np.lexsort((of_row, hashes))  # stable
     hashes, of_row = hashes[order], of_row[order]
-    starts = np.flatnonzero(
-        np.append(True, (hashes[1:] != hashes[:-1]) | (of_row[1:] != of_row[:-1]))
-    )
-    index, sums = kept[order[starts]], np.add.reduceat(own[order], starts)
+    is_new = np.append(True, (hashes[1:] != hashes[:-1]) | (of_row[1:] != of_row[:-1]))
+    starts = np.flatnonzero(is_new)
+    index = kept[order[starts]]
     if len(index) == 1:  # two, as one of them is held out
-        return np.repeat(index, min(len(kept) + int(own.sum() > 1), 2)), None
-    if sums.min() == sums.max():
+        return np.repeat(index, 2 if own.sum() > 1 else 1), None
+    unit = own.min() if own.min() == own.max() else 1.0
+    counts = np.add.reduceat((own / unit).astype(np.int64)[order], starts)
+    counts //= np.gcd.reduce(counts)
+    if counts.max() == 1:
         return np.sort(index), None
-    return index, sums
+    if counts.sum() > len(kept) and counts.sum() * _n_entries(X) > MAX_ENTRIES * X.shape[0]:
+        return index, counts.astype(np.float64)
+    return np.repeat(index, counts), None
+
+
+def _n_entries(X: Any) -> int:
+    """The number of entries, or of those that are stored."""
+    return X.nnz if sparse.issparse(X) else X.shape[0] * X.shape[1]
+
+
+def _are_counts(weights: np.ndarray) -> bool:
+    """Whether all weights are integers, and their sum is exact."""
+    return bool(weights.sum() < 2**53 and (weights == np.floor(weights)).all())
 
 
 def _n_samples(weights: np.ndarray | None, n_rows: int) -> int:
     """The number of rows that weights stand for: their sum if they are integers."""
     if weights is None:
         return n_rows
-    total = weights.sum()
-    if total < 2**53 and (weights == np.floor(weights)).all():
-        return int(total)
+    if _are_counts(weights):
+        return int(weights.sum())
     return int(np.count_nonzero(weights))
