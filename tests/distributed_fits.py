@@ -110,6 +110,10 @@ def fit_same_steps(own):
     # Groups are on several ranks; the NaN of each rank is another object.
     groups = np.array([f"patient {row}" if row else np.nan for row in range(25)] * 12, dtype=object)
     fitted["groups"] = small(skae.AutoencoderTransformer, 4).fit(own(WITH_GAPS), groups=own(groups))
+    weights = np.arange(300) % 4 / 3  # on each rank some are zero
+    fitted["weights"] = small(skae.AutoencoderTransformer, 4).fit(
+        own(WITH_GAPS), sample_weight=own(weights), groups=own(groups)
+    )
     fitted["warm start"] = small(skae.AutoencoderTransformer, 4, max_iter=6, warm_start=True)
     fitted["partial_fit"] = small(skae.AutoencoderTransformer, 4)
     for X in (WITH_GAPS[:150], WITH_GAPS[150:]):
