@@ -17,6 +17,7 @@ _HOMES = {
     "AutoencoderImputer": "_imputation.imputer",
     "AutoencoderOutlierDetector": "_outliers.detector",
     "AutoencoderTransformer": "_autoencoders.plain",
+    "BiplotDisplay": "_inspection.biplot_display",
     "ContractiveAutoencoder": "_autoencoders.contractive",
     "DenoisingAutoencoder": "_autoencoders.denoising",
     "DenoisingEnsemble": "_outliers.denoising_ensemble",

@@ -20,6 +20,7 @@ from ._export.export import to_onnx as to_onnx
 from ._export.safetensors import load as load
 from ._export.safetensors import save as save
 from ._imputation.imputer import AutoencoderImputer as AutoencoderImputer
+from ._inspection.biplot_display import BiplotDisplay as BiplotDisplay
 from ._inspection.compare import compare_reducers as compare_reducers
 from ._inspection.comparison import ReducerComparison as ReducerComparison
 from ._inspection.comparison_display import ReducerComparisonDisplay as ReducerComparisonDisplay

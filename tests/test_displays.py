@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 import skae
 from skae import (
     AutoencoderTransformer,
+    BiplotDisplay,
     DictionaryDisplay,
     ExplainedVarianceDisplay,
     LatentSpaceDisplay,
@@ -35,6 +36,7 @@ def draw_all(fitted, digits, make_ax):
     yield LossCurveDisplay.from_estimator(fitted, ax=make_ax())
     yield ExplainedVarianceDisplay.from_estimator(fitted, digits, ax=make_ax())
     yield LatentSpaceDisplay.from_estimator(fitted, digits, y, ax=make_ax())
+    yield BiplotDisplay.from_estimator(fitted, digits, y, ax=make_ax())
     yield ReconstructionDisplay.from_estimator(fitted, digits, image_shape=(8, 8), ax=make_ax())
     yield ReconstructionDisplay.from_estimator(fitted, digits, n_rows=2, ax=make_ax())
     yield LatentTraversalDisplay.from_estimator(fitted, digits, image_shape=(8, 8), ax=make_ax())
@@ -60,7 +62,7 @@ def test_displays_fill_their_axes_and_cut_off_no_text(fitted, digits):
 
 
 def test_displays_are_drawn_on_the_axes_that_they_are_given(fitted, digits):
-    figure, axes = plt.subplots(2, 5, figsize=(30, 14), layout="constrained")
+    figure, axes = plt.subplots(2, 6, figsize=(36, 14), layout="constrained")
     places = iter(axes.flat)
     displays = list(draw_all(fitted, digits, lambda: next(places)))
     assert {display.figure_ for display in displays} == {figure}
