@@ -6,6 +6,7 @@ from pathlib import Path
 EXAMPLES = [
     "pca_vs_autoencoder",
     "displays",
+    "biplot",
     "compression",
     "retrieval",
     "tsne_of_codes",
