@@ -87,6 +87,7 @@ def test_parameters_changed_after_a_fit_do_not_change_what_was_fitted(cls, digit
 
 
 CHANGES = {
+    "categorical_features": [0],
     "hidden_layer_sizes": (7,),
     "activation": "tanh",
     "loss": "absolute_error",

@@ -229,7 +229,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         with group.synchronize_errors():
             self._check_parameters()
             fitted = network_to_continue(self) if self.warm_start else None
-            X = self._checked_for_fit(X, reset=fitted is None, ensure_min_samples=2)
+            X = self._checked_for_fit(
+                X, sample_weight=sample_weight, reset=fitted is None, ensure_min_samples=2
+            )
             X_val = rows_for_early_stopping(self, X_val)
             groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
             weights = check_sample_weight(sample_weight, X.shape[0])
@@ -291,7 +293,10 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
                 self._check_parameters()
                 fitted = network_to_continue(self)
                 is_first = fitted is None
-                X = self._checked_for_fit(X, reset=is_first, ensure_min_samples=1 + is_first)
+                n_required = 1 + is_first
+                X = self._checked_for_fit(
+                    X, sample_weight=sample_weight, reset=is_first, ensure_min_samples=n_required
+                )
                 weights = check_sample_weight(sample_weight, X.shape[0])
             check_same_fit(self, group, X, weights=weights, continues=fitted is not None)
             rows = weighted_rows(X, weights, group=group, min_samples=1 + is_first)

@@ -16,6 +16,7 @@ from .._data.dataset import nothing_observed, observed_rows
 from .._data.groups import RowGroups
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
 from .._data.rows import COLOUR_CHANNELS, naming
+from .._data.table_rows import table_of
 from .._data.user_warnings import warn_user
 from .._data.validation import as_tuple, check_parameters
 from .._nn.fitted import FittedAutoencoder
@@ -41,6 +42,11 @@ def check_same_fit(
     continues: bool,
 ) -> None:
     """Raise on all ranks unless parameters, columns and dtypes are the same on all of them."""
+    if group.size > 1 and table_of(estimator) is not None:
+        raise ValueError(
+            "X must consist of numbers in a process group, whose processes have different rows: "
+            "encode the categories first, with categories that you list, as OneHotEncoder does."
+        )
     # Devices, seeds and `verbose` may differ; functions and the like cannot be compared.
     own = ("device", "random_state", "verbose")
     parameters = {

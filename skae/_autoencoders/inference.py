@@ -86,7 +86,7 @@ class FittedAutoencoderMixin(
         def fit_transform(self, X, y=None, **fit_params: Any) -> np.ndarray: ...
 
     @with_torch_defaults
-    def inverse_transform(self, X) -> Any:
+    def inverse_transform(self, X) -> np.ndarray:
         """Decode codes.
 
         Parameters
@@ -119,7 +119,7 @@ class FittedAutoencoderMixin(
         return as_table(self, decoded, X)
 
     @with_torch_defaults
-    def reconstruct(self, X) -> Any:
+    def reconstruct(self, X) -> np.ndarray:
         """Encode and decode rows.
 
         Parameters

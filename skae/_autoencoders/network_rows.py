@@ -54,12 +54,19 @@ class NetworkRowsMixin(SharedParameters):
             return self._table.encoded_names()
         return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
 
-    def _validated(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
+    def _validated(
+        self, X, *, reset: bool = False, ensure_min_samples: int = 1, sample_weight=None
+    ):
         """`X` as a float array of its namespace, or CSR matrix, of the width of the network."""
         if not reset and ensure_min_samples == 1 and _is_valid_already(self, X):
             return X
         encoded = encode_table(
-            self, X, reset=reset, loss=self.loss, ensure_min_samples=ensure_min_samples
+            self,
+            X,
+            reset=reset,
+            loss=self.loss,
+            ensure_min_samples=ensure_min_samples,
+            sample_weight=sample_weight,
         )
         if encoded is not None:
             return encoded

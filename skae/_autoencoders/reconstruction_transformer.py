@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags, get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.fit_params import accepted_fit_params
+from .._data.frames import is_frame, with_index_of
 from .._data.rows import naming, validate_rows
+from .._data.table import has_categorical_columns
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
 from .plain import AutoencoderTransformer
@@ -114,7 +116,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            The reconstructions, in the dtype of `X`.
+            The reconstructions, in the dtype of `X`. For a frame with categories, a frame like it.
 
         Raises
         ------
@@ -126,10 +128,15 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
         check_is_fitted(self)
         X = self._validated(X)
         reconstructed = self.estimator_.inverse_transform(self.estimator_.transform(X))
+        if is_frame(X):
+            return with_index_of(reconstructed, X)
         return np.asarray(reconstructed, dtype=X.dtype)
 
     def _validated(self, X, *, reset: bool = False, in_fit: bool = False):
         reducer = self.estimator if reset or in_fit else self.estimator_
+        if has_categorical_columns(X):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X  # a table with categories, which the reducer has to take
         tags = self._with_tags_of(super().__sklearn_tags__(), reducer).input_tags
         return validate_rows(
             self,

@@ -237,7 +237,7 @@ class SharedParameters(BaseEstimator):
     # The parameters that training does not change once the network is made.
     _of_network: ClassVar[tuple[str, ...]] = (
         "hidden_layer_sizes", "activation", "loss", "image_shape", "network", "tied_weights",
-        "init", "pretraining",
+        "init", "pretraining", "categorical_features",
     )  # fmt: skip
     # Measured, with the other defaults: at most 2000 steps raise the error by 2 %.
     _default_steps: ClassVar[DefaultSteps] = DefaultSteps(3000, 0.0, 3000, min_epochs=15)

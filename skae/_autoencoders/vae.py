@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import torch
@@ -217,7 +216,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
     binarize: bool = parameter(False, BOOLEAN)
 
     @with_torch_defaults
-    def sample(self, n_samples=1, *, random_state=None) -> Any:
+    def sample(self, n_samples=1, *, random_state=None) -> np.ndarray:
         """Draw new rows from the learned density.
 
         The rows contain the noise of the model. To generate rows without noise, use

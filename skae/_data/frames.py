@@ -134,10 +134,13 @@ def make_frame(container: str, columns: dict[str, Any], like: Any = None) -> Any
         return pl.DataFrame(columns)
     import pandas as pd
 
-    frame = pd.DataFrame(columns)
-    if container_of(like) == "pandas":
-        frame.index = like.index
-    return frame
+    return with_index_of(pd.DataFrame(columns), like)
+
+
+def with_index_of(frame: Any, like: Any) -> Any:
+    """A frame with the index of another one, if both are frames of pandas."""
+    both = container_of(frame) == container_of(like) == "pandas"
+    return frame.set_axis(like.index) if both else frame
 
 
 def _range_of(name: str) -> tuple[float, float]:

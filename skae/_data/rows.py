@@ -16,7 +16,7 @@ from torch import Tensor, strided
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
-from .frames import DATES, is_frame, is_missing
+from .frames import DATES, column_of, has_categories, is_frame, is_missing, is_text
 from .validation import as_tuple, shortened
 
 # The number of channels of grey, colour and transparent images.
@@ -88,7 +88,18 @@ def explained_conversion(X: Any) -> Iterator[None]:
         if "Complex data" not in reason and (re.search(r"\bX\b", reason) or _is_convertible(X)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"X must be convertible to an array of real numbers: {reason}") from error
+        text = f"X must be convertible to an array of real numbers: {reason.rstrip('.')}."
+        raise kind(text + _described_column(X)) from error
+
+
+def _described_column(X: Any) -> str:
+    """The first column of a frame that has no numbers, as a sentence."""
+    if is_frame(X):
+        for position, name in enumerate(X.columns):
+            column = column_of(X, position)
+            if is_text(column) or has_categories(column):
+                return f" Column {name!r} has the dtype {column.dtype}."
+    return ""
 
 
 def check_columns(names: list[Any]) -> None:

@@ -5,9 +5,9 @@ root of their frequencies. PCA of the result is factor analysis of mixed data (J
 factorielle de données mixtes", Revue de Statistique Appliquée, 2004).
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from .frames import (
     with_dtype,
 )
 from .moments import moments
+from .sample_weight import check_sample_weight, relative
 from .validation import shortened
 
 CATEGORICAL = "categorical"
@@ -178,7 +179,9 @@ class Table(NamedTuple):
         return [1.0 if self.losses[j] in SHIFTED else float(self.scale[j])]
 
 
-def make_table(X: Any, categorical_features: Any, loss: Any) -> Table | None:
+def make_table(
+    X: Any, categorical_features: Any, loss: Any, sample_weight: Any = None
+) -> Table | None:
     """The columns of a table with categories, or with several losses; None for other rows."""
     if not is_frame(X) and isinstance(categorical_features, str | None) and isinstance(loss, str):
         return None
@@ -193,15 +196,17 @@ def make_table(X: Any, categorical_features: Any, loss: Any) -> Table | None:
     _refuse_dates(columns, names, loss)
     numbers = [j for j in range(len(names)) if not chosen[j]]
     values = _numbers(X, numbers)
+    weights = relative(check_sample_weight(sample_weight, X.shape[0]))
     shift, scale = np.zeros(len(names)), np.ones(len(names))
-    observed = ~np.isnan(values).all(axis=0)
+    rows = slice(None) if weights is None else weights > 0
+    observed = ~np.isnan(values[rows]).all(axis=0)
     if observed.any():
-        stats = moments(np.where(observed, values, 0.0))
+        stats = moments(np.where(observed, values, 0.0), weights=weights)
         is_shifted = np.array([losses[j] in SHIFTED for j in numbers])
         shift[numbers] = np.where(is_shifted, stats.mean, 0.0)
         scale[numbers] = np.where(observed, stats.scale, 1.0)
     counts = [
-        _counts(column, name) if is_chosen else None
+        _counts(column, name, weights) if is_chosen else None
         for column, name, is_chosen in zip(columns, names, chosen, strict=True)
     ]
     in_frame = is_frame(X)
@@ -209,7 +214,7 @@ def make_table(X: Any, categorical_features: Any, loss: Any) -> Table | None:
     return Table(
         container=container_of(X),
         is_single=bool(numbers) and all(single),
-        names=[name if isinstance(name, str) else int(name) for name in names],
+        names=[name.item() if isinstance(name, np.generic) else name for name in names],
         dtypes=[dtype_name(column) for column in columns],
         declared=[declared_categories(c) if in_frame else None for c in columns],
         ordered=[in_frame and is_ordered(column) for column in columns],
@@ -219,6 +224,11 @@ def make_table(X: Any, categorical_features: Any, loss: Any) -> Table | None:
         shift=shift,
         scale=scale,
     )
+
+
+def has_categorical_columns(X: Any) -> bool:
+    """Whether `X` is a frame with categories or text."""
+    return is_frame(X) and bool(_selected(X, list(X.columns), "from_dtype").any())
 
 
 def as_array(X: Any) -> np.ndarray:
@@ -302,10 +312,12 @@ def _losses(names: list[Any], chosen: np.ndarray, loss: Any) -> list[str]:
 
 
 def _refuse_dates(columns: list[Any], names: list[Any], loss: Any) -> None:
-    """Refuse dates, which become numbers only if the user asks for it."""
-    asked = loss if isinstance(loss, Mapping) else ()
+    """Refuse dates, which become numbers only if the user asks for it, and complex numbers."""
+    requested = loss if isinstance(loss, Mapping) else ()
     for position, (column, name) in enumerate(zip(columns, names, strict=True)):
-        if DATES.match(str(column.dtype)) and name not in asked and position not in asked:
+        if dtype_name(column).startswith("complex"):
+            raise TypeError(f"Column {name!r} of X has complex numbers, which are not supported.")
+        if DATES.match(str(column.dtype)) and name not in requested and position not in requested:
             raise TypeError(
                 f"Column {name!r} of X has dates, which have no natural unit: convert it to "
                 f"numbers, or take its integers by `loss={{{name!r}: 'squared_error'}}`."
@@ -327,10 +339,13 @@ def _numbers(X: Any, positions: list[int]) -> np.ndarray:
     )
 
 
-def _counts(column: Any, name: Any) -> tuple[np.ndarray, np.ndarray]:
+def _counts(column: Any, name: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """The categories of a column in order, and their frequencies."""
+    counts: dict[Any, float] = {}
     with _naming_column(name):
-        counts = Counter(value for value in values_of(column) if not is_missing(value))
+        for value, weight in zip(values_of(column), _each(weights), strict=False):
+            if weight and not is_missing(value):
+                counts[value] = counts.get(value, 0) + weight
     rank: Callable[[Any], Any] | None = None
     declared = None if isinstance(column, np.ndarray) else declared_categories(column)
     if declared is not None:
@@ -340,7 +355,11 @@ def _counts(column: Any, name: Any) -> tuple[np.ndarray, np.ndarray]:
     except TypeError:
         categories = sorted(counts, key=lambda value: (type(value).__name__, str(value)))
     shares = np.array([counts[value] for value in categories], dtype=float)
-    return _array_of(categories), shares / max(shares.sum(), 1)
+    return _array_of(categories), shares / (shares.sum() or 1.0)
+
+
+def _each(weights: np.ndarray | None) -> Iterable[float]:
+    return repeat(1) if weights is None else weights.tolist()
 
 
 def _array_of(categories: list[Any]) -> np.ndarray:

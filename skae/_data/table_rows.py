@@ -35,17 +35,19 @@ def encode_table(
     reset: bool,
     loss: Any = "squared_error",
     ensure_min_samples: int = 1,
+    sample_weight: Any = None,
 ) -> np.ndarray | None:
     """Validate and encode a table; None if the rows need no encoding.
 
-    With `reset`, the attribute `_table` of the estimator is set, or removed.
+    With `reset`, the attribute `_table` of the estimator is set, or removed. Means, deviations and
+    frequencies have the weights of the rows.
     """
     if reset:
         vars(estimator).pop("_table", None)
         if is_frame(X):
             check_columns(list(X.columns))
         with explained_conversion(X):
-            table = make_table(X, vars(estimator)["categorical_features"], loss)
+            table = make_table(X, vars(estimator)["categorical_features"], loss, sample_weight)
         if table is None:
             return None
         vars(estimator)["_table"] = table
