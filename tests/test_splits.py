@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from skae._inspection.splits import FOLDS, make_splits
+from skae._data.splits import FOLDS, make_splits
 
 N_ROWS = 30
 

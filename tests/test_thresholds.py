@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skae._outliers.thresholds import folds
+from skae._outliers.thresholds import Parts, folds
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
@@ -29,3 +29,14 @@ def test_too_few_rows_or_groups_for_the_folds():
         folds(np.zeros((9, 1)), None, 5)
     with pytest.raises(ValueError, match=r"number of groups, which is 3, got 2"):
         folds(np.zeros((9, 1)), np.arange(9) % 3, 2)
+
+
+def test_copies_of_rows_are_in_the_folds_of_the_row(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    pairs = [(rows[:5], rows[5:8]) for rows in (rng.permutation(10) for _ in range(3))]
+    parts = Parts.from_pairs(pairs, 10)
+    copies = rng.randint(10, size=40)
+    found = parts.folds(parts.of_row[copies])
+    for (fitted, held_out), (expected, others) in zip(found, pairs, strict=True):
+        np.testing.assert_array_equal(fitted, np.flatnonzero(np.isin(copies, expected)))
+        np.testing.assert_array_equal(held_out, np.flatnonzero(np.isin(copies, others)))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import check_random_state
 
 from .array_api import as_numpy, to_native
 from .dataset import Rows, row_blocks, stored_width
@@ -87,12 +88,40 @@ def weighted_rows(
             "required."
         )
     if group.size == 1 and _n_entries(X) <= MAX_ENTRIES:
-        index, weights = _copies(X, weights, groups)
+        index, weights = _copies(X, weights, None if groups is None else groups.of_row)
         if not np.array_equal(index, np.arange(X.shape[0])):
             X = X[index]
             groups = None if groups is None else groups.take(index)
     n_rows = sum(group.gather(X.shape[0] if weights is None else int(np.count_nonzero(weights))))
     return WeightedRows(X, X_input, relative(weights, group), groups, n_samples, n_rows)
+
+
+def copied(
+    X: Any,
+    sample_weight: Any,
+    random_state: int | np.random.RandomState | None,
+    labels: np.ndarray | None = None,
+) -> np.ndarray | None:
+    """Indices of rows, each as often as its weight, for a fit that takes no weights.
+
+    None if they are all rows once. Weights that are not integers are divided by their mean, and
+    rounded up or down at random, such that the mean does not change. Rows with different labels,
+    integers, are not equal.
+    """
+    weights = check_sample_weight(sample_weight, X.shape[0])
+    index = np.arange(X.shape[0])
+    if _n_entries(X) <= MAX_ENTRIES:
+        index, weights = _copies(X, weights, labels)
+    elif weights is not None:
+        index = np.flatnonzero(weights)
+        weights = weights[index]
+    if weights is not None and weights.min() < weights.max():
+        index = np.repeat(index, _rounded(weights, check_random_state(random_state)))
+    if len(index) < 2:
+        raise ValueError(
+            f"`sample_weight` leaves {len(index)} sample(s), while a minimum of 2 is required."
+        )
+    return None if np.array_equal(index, np.arange(X.shape[0])) else index
 
 
 def relative(
@@ -143,18 +172,18 @@ def _mixed(bits: np.ndarray) -> np.ndarray:
 
 
 def _copies(
-    X: Rows, weights: np.ndarray | None, groups: RowGroups | None
+    X: Rows, weights: np.ndarray | None, labels: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Indices of rows, with repetitions instead of integer weights, and weights otherwise."""
     kept = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
     own = np.ones(len(kept)) if weights is None else weights[kept]
     if own.min() < own.max() and not _are_counts(own):
         return kept, own
-    of_row = np.zeros_like(kept) if groups is None else groups.of_row[kept]
+    labels = np.zeros_like(kept) if labels is None else labels[kept]
     hashes = row_hashes(X)[kept]
-    order = np.lexsort((of_row, hashes))  # stable
-    hashes, of_row = hashes[order], of_row[order]
-    is_new = np.append(True, (hashes[1:] != hashes[:-1]) | (of_row[1:] != of_row[:-1]))
+    order = np.lexsort((labels, hashes))  # stable
+    hashes, labels = hashes[order], labels[order]
+    is_new = np.append(True, (hashes[1:] != hashes[:-1]) | (labels[1:] != labels[:-1]))
     starts = np.flatnonzero(is_new)
     index = kept[order[starts]]
     if len(index) == 1:  # two, as one of them is held out
@@ -167,6 +196,21 @@ def _copies(
     if counts.sum() > len(kept) and counts.sum() * _n_entries(X) > MAX_ENTRIES * X.shape[0]:
         return index, counts.astype(np.float64)
     return np.repeat(index, counts), None
+
+
+def _rounded(weights: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Integers whose sum is the number of weights, in the ratio of the weights on average.
+
+    They differ from the weights, divided by their mean, by less than one (systematic sampling).
+    """
+    n_rows = len(weights)
+    order = rng.permutation(n_rows)
+    ends = np.cumsum(weights[order] / weights.max())
+    ends *= n_rows / ends[-1]
+    ends[-1] = n_rows  # without rounding errors
+    counts = np.empty(n_rows, dtype=np.int64)
+    counts[order] = np.diff(np.floor(ends + np.float32(rng.uniform(0, 0.999))), prepend=0.0)
+    return counts
 
 
 def _n_entries(X: Any) -> int:

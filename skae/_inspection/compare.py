@@ -17,12 +17,12 @@ from .._data.array_api import ArrayLike
 from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
+from .._data.splits import RandomState, Splits, make_splits
 from .._data.validation import NONE, check_value, estimator_with, integer
 from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
 from .labels import as_labels, as_target
 from .protocols import Predictor, UnfittedTransformer
 from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
-from .splits import RandomState, Splits, make_splits
 
 # Kinds of target, as `type_of_target` names them.
 _CLASSES = ("binary", "multiclass")

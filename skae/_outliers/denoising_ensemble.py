@@ -16,6 +16,7 @@ from .._data.device import as_array, as_tensor, inference_dtype, max_float_dtype
 from .._data.moments import Moments, moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
+from .._data.sample_weight import copied
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
@@ -176,7 +177,7 @@ class DenoisingEnsemble(ModulePickleMixin):
 
     _module_name = "denoisers_"
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None) -> Self:
         """Train the networks and store rows for the posterior means.
 
         Parameters
@@ -185,6 +186,9 @@ class DenoisingEnsemble(ModulePickleMixin):
             Training rows. NaN marks missing values.
         y : ignored
             Present by scikit-learn's convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. An integer has the effect of so many copies of the row. Other
+            weights are divided by their mean and rounded up or down at random.
 
         Returns
         -------
@@ -200,6 +204,8 @@ class DenoisingEnsemble(ModulePickleMixin):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
             X = validate_rows(self, X, reset=True, ensure_min_samples=2)
+            index = copied(X, sample_weight, self.random_state)
+            X = X if index is None else X[index]
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4).tolist()
             units = moments(X)
             denoisers = self._new_denoisers(units, seeds[0])
@@ -211,7 +217,7 @@ class DenoisingEnsemble(ModulePickleMixin):
                     self._train(reduced, space.values, seeds[1], seeds[2])
                     space.expand(reduced.networks, denoisers.networks)
                 denoisers.to(max_float_dtype(denoisers.shift.device))
-                self._set_error_scales(denoisers, X, self._draw_rows(denoisers, X, seeds[3]))
+                self._set_error_scales(denoisers, X, _draw_rows(self, denoisers, X, seeds[3]))
             if not torch.isfinite(denoisers.error_scale).all():
                 finite = _is_finite(self._new_denoisers(units, seeds[0]), X)
                 raise ValueError(divergence_message(self.learning_rate_init, finite_before=finite))
@@ -242,15 +248,6 @@ class DenoisingEnsemble(ModulePickleMixin):
         for index in batches.to(device):
             optimizer.step(gradient, index)
         denoisers.networks.load_state_dict(learner.networks.state_dict())
-
-    def _draw_rows(self, denoisers: Denoisers, X: Rows, seed: int) -> Tensor:
-        """At most `max_samples` rows of `X`; none if none are used."""
-        is_used = self.global_distances or bool(as_tuple(self.exact_levels))
-        n_most = max(min(self.max_samples, MAX_STORED // X.shape[1]), 1)
-        n_rows = min(n_most, X.shape[0]) if is_used else 0
-        index = np.sort(np.random.RandomState(seed).permutation(X.shape[0])[:n_rows])
-        shift = denoisers.shift
-        return as_tensor(dense_block(X, index), shift.dtype, shift.device)
 
     def _set_error_scales(self, denoisers: Denoisers, X: Rows, stored: Tensor) -> None:
         """Store rows, and measure errors on these and on at most `MAX_MEASURED` training rows."""
@@ -360,6 +357,16 @@ class DenoisingEnsemble(ModulePickleMixin):
 def _n_weights(denoisers: Denoisers) -> int:
     layers = (layer for layer in denoisers.networks if isinstance(layer, BatchedLinear))
     return sum(layer.weight.numel() for layer in layers)
+
+
+def _draw_rows(parameters: DenoisingEnsemble, denoisers: Denoisers, X: Rows, seed: int) -> Tensor:
+    """At most `max_samples` rows of `X`; none if none are used."""
+    is_used = parameters.global_distances or bool(as_tuple(parameters.exact_levels))
+    n_most = max(min(parameters.max_samples, MAX_STORED // X.shape[1]), 1)
+    n_rows = min(n_most, X.shape[0]) if is_used else 0
+    index = np.sort(np.random.RandomState(seed).permutation(X.shape[0])[:n_rows])
+    shift = denoisers.shift
+    return as_tensor(dense_block(X, index), shift.dtype, shift.device)
 
 
 def _blocks(denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:

@@ -1,8 +1,9 @@
 """Outlier detection by reconstruction errors."""
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -15,12 +16,15 @@ from .._autoencoders.base import BaseAutoencoder
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
+from .._data.sample_weight import copied
+from .._data.splits import make_splits
 from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encode_table
 from .._data.validation import (
     BOOLEAN,
     NONE,
     RANDOM_STATE,
     Interval,
+    Rule,
     StrOptions,
     check_finite_results,
     check_parameters,
@@ -33,7 +37,7 @@ from .._nn.pickling import VersionPickleMixin
 from .denoising_ensemble import DenoisingEnsemble
 from .known_outliers import KnownOutliers, known_outliers
 from .outlier_scores import OutlierScores, Scorer, TrainingRows, fit_scores, held_out_scores
-from .thresholds import ThresholdMixin, threshold
+from .thresholds import Parts, ThresholdMixin, threshold
 
 # Noise levels and training steps of the default ensemble if `fit` may see outliers, chosen with
 # `benchmarks/outliers.py`. With strong noise and few steps networks learn the outline of the rows,
@@ -44,6 +48,13 @@ ROBUST_LEVELS, ROBUST_STEPS = (2.0, 3.0, 5.0), 100
 ROBUST_SAMPLES = 2000
 
 SCORERS = (BaseAutoencoder, DenoisingEnsemble)
+SPLITS = Rule(
+    "a cross-validation splitter or an iterable of pairs of row numbers",
+    lambda value: (
+        not isinstance(value, type | str | bytes)
+        and (hasattr(value, "split") or isinstance(value, Iterable))
+    ),
+)
 
 
 def _has_folds(detector: "AutoencoderOutlierDetector") -> bool:
@@ -113,11 +124,12 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
           :class:`DenoisingEnsemble` with ``noise_levels=(2.0, 3.0, 5.0)``, ``exact_levels=()`` and
           ``n_steps=100``: with strong noise and few steps it does not reconstruct rare rows.
 
-    cv : int or None, default=None
+    cv : int, cross-validation splitter, iterable or None, default=None
         Number of folds. If it is given, `offset_` is determined from held-out scores: the rows of
         each fold are scored by an autoencoder that was fitted to the other folds. Held-out scores
         are comparable to the scores of new rows, whereas the scores of training rows are too high.
-        `p_values` [3]_ needs held-out scores. `fit` takes about ``cv`` times as long.
+        `p_values` [3]_ needs held-out scores. `fit` takes about ``cv`` times as long. An iterable
+        has pairs of numbers of training rows and of held-out rows.
 
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         The categorical columns: a Boolean mask, or names or numbers of columns. None means that
@@ -184,11 +196,11 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         "auto", StrOptions(["auto"]), Interval(Real, 0, 0.5, closed="right")
     )
     novelty: bool | str = parameter("auto", BOOLEAN, StrOptions(["auto"]))
-    cv: int | None = parameter(None, NONE, integer(2))
+    cv: Any = parameter(None, NONE, integer(2), SPLITS)
     categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
-    def fit(self, X, y=None, *, groups=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None, *, groups=None) -> Self:
         """Fit the autoencoder and set the threshold of the scores.
 
         Parameters
@@ -199,6 +211,10 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             Labels of the rows: -1 for known outliers, 1 for inliers, and 0 for unlabelled rows. The
             labels 1 and 0 have the same effect. If `y` contains other values, or no -1, it is
             ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. An integer has the effect of so many copies of the row, and zero
+            that of leaving it out. Weights that are not integers are divided by their mean and
+            rounded up or down at random.
         groups : array-like of shape (n_samples,), default=None
             Label of the group of each row, such as a machine or a patient. The rows of a group are
             held out together, in the folds of `cv` and for the early stopping of `estimator`.
@@ -220,7 +236,12 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             is_outlier = known_outliers(y, X.shape[0])
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
-            rows = TrainingRows(X, groups, is_outlier).with_entries()
+            cv = self.cv
+            if cv is not None and not isinstance(cv, Integral):
+                cv = Parts.from_pairs(make_splits(cv, X, None, groups, False, None), X.shape[0])
+            rows = TrainingRows(X, groups, is_outlier, getattr(cv, "of_row", None))
+            index = copied(X, sample_weight, self.random_state, rows.labels())
+            rows = (rows if index is None else rows.take(index)).with_entries()
             for name in ("held_out_scores_", "_known_outliers"):
                 self.__dict__.pop(name, None)
             is_clean = self._is_robust() or (self.novelty != "auto" and bool(self.novelty))
@@ -229,10 +250,10 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             self.estimator_ = fitted.estimator
             if fitted.known is not None:
                 self._known_outliers = tuple(fitted.known)
-            if self.cv is None:
+            if cv is None:
                 scores = fitted.of(rows.others().X)
             else:
-                scores = np.sort(held_out_scores(fit, rows, self.cv))
+                scores = np.sort(held_out_scores(fit, rows, cv))
                 self.held_out_scores_ = scores
             self.offset_ = threshold(scores, self.contamination)
             check_finite_results(self)

@@ -14,7 +14,7 @@ from .._data.torch_defaults import with_torch_defaults
 from .._training.diagnostics import without_warnings
 from .denoising_ensemble import DenoisingEnsemble
 from .known_outliers import KnownOutliers
-from .thresholds import folds
+from .thresholds import Parts, folds
 
 Scorer: TypeAlias = BaseAutoencoder | DenoisingEnsemble
 
@@ -45,20 +45,28 @@ class OutlierScores(NamedTuple):
 
 
 class TrainingRows(NamedTuple):
-    """Rows, their groups, and whether each is a known outlier; None if there are none."""
+    """Rows, their groups, and whether each is a known outlier; None if there are none.
+
+    Rows of the same `part` are in the same folds, if these are given.
+    """
 
     X: Rows
     groups: np.ndarray | None
     is_outlier: np.ndarray | None
+    part: np.ndarray | None = None
 
     @property
     def n(self) -> int:
         return self.X.shape[0]
 
+    def labels(self) -> np.ndarray:
+        """An integer for each row; rows with equal ones differ in nothing but `X`."""
+        others = [np.zeros(self.n, int) if a is None else a.astype(int) for a in self[1:]]
+        return np.unique(np.column_stack(others), axis=0, return_inverse=True)[1].ravel()
+
     def take(self, index: np.ndarray) -> "TrainingRows":
         """Some of the rows."""
-        groups, is_outlier = (None if a is None else a[index] for a in self[1:])
-        return TrainingRows(self.X[index], groups, is_outlier)
+        return TrainingRows(self.X[index], *(None if a is None else a[index] for a in self[1:]))
 
     def with_entries(self) -> "TrainingRows":
         """The rows with an observed value: the error of the others would be zero."""
@@ -71,14 +79,12 @@ class TrainingRows(NamedTuple):
         """The rows that are not known outliers."""
         return self if self.is_outlier is None else self.take(~self.is_outlier)
 
-    def without(self, held_out: np.ndarray) -> "TrainingRows":
-        """All rows without some of `others`."""
+    def with_some(self, others: np.ndarray) -> "TrainingRows":
+        """The known outliers, and some of the `others`."""
         if self.is_outlier is None:
-            kept = np.ones(self.n, dtype=bool)
-            kept[held_out] = False
-        else:
-            kept = self.is_outlier.copy()
-            kept[np.delete(np.flatnonzero(~kept), held_out)] = True
+            return self.take(np.sort(others))
+        kept = self.is_outlier.copy()
+        kept[np.flatnonzero(~kept)[others]] = True
         return self.take(np.flatnonzero(kept))
 
 
@@ -110,22 +116,27 @@ def fit_scores(
 
 
 def held_out_scores(
-    fit: Callable[[TrainingRows], OutlierScores], rows: TrainingRows, n_folds: int
+    fit: Callable[[TrainingRows], OutlierScores], rows: TrainingRows, cv: int | Parts
 ) -> np.ndarray:
     """Scores of rows by autoencoders that are not fitted to them, (n_samples,).
 
-    Known outliers take part in each fit, and have no scores.
+    Known outliers take part in each fit, and have no scores. `cv` is a number of folds, or has the
+    folds of each `part`.
     """
-    others = rows.others()
-    scores = np.empty(others.n)
-    for fitted, held_out in folds(others.X, others.groups, n_folds):
+    others, scores, order = rows.others(), [np.zeros(0)], [np.zeros(0)]
+    if isinstance(cv, Parts):
+        pairs = cv.folds(np.asarray(others.part))
+    else:
+        pairs = folds(others.X, others.groups, cv)
+    for fitted, held_out in pairs:
         with (
             fitting_part(len(fitted), others.n, "those of all folds but one"),
             without_warnings(),
         ):
-            part = fit(rows.without(held_out))
-        scores[held_out] = part.of(others.X[held_out])
-    return scores
+            part = fit(rows.with_some(fitted))
+        scores.append(part.of(others.X[held_out]))
+        order.append(held_out)
+    return np.concatenate(scores)[np.argsort(np.concatenate(order), kind="stable")]
 
 
 def concentration_step(scores: np.ndarray) -> np.ndarray:

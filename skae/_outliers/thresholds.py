@@ -1,7 +1,7 @@
 """The threshold of outlier scores, and folds of rows of which each is held out in turn."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
@@ -78,6 +78,32 @@ def folds(
     if groups is not None:
         return GroupKFold(n_folds).split(X, groups=groups)
     return KFold(n_folds, shuffle=True, random_state=0).split(X)
+
+
+class Parts(NamedTuple):
+    """Parts of the rows, each of which is in the same folds of given pairs of row numbers."""
+
+    of_row: np.ndarray  # (n_samples,), the part of each row
+    is_fitted: np.ndarray  # (n_folds, n_parts)
+    is_held_out: np.ndarray  # (n_folds, n_parts)
+
+    @classmethod
+    def from_pairs(cls, pairs: list[tuple[np.ndarray, np.ndarray]], n_rows: int) -> Self:
+        """The parts for pairs of rows to fit to and rows to score."""
+        used = np.zeros((n_rows, 2, len(pairs)), dtype=bool)
+        for i, pair in enumerate(pairs):
+            for j, rows in enumerate(pair):
+                used[rows, j, i] = True
+        parts, of_row = np.unique(used.reshape(n_rows, -1), axis=0, return_inverse=True)
+        is_fitted, is_held_out = np.split(parts.T, 2)
+        return cls(of_row.ravel(), is_fitted, is_held_out)
+
+    def folds(self, of_row: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of rows to fit to and rows to score, of rows with these parts."""
+        for parts in zip(self.is_fitted, self.is_held_out, strict=True):
+            fitted, held_out = (np.flatnonzero(chosen[of_row]) for chosen in parts)
+            if len(held_out):
+                yield fitted, held_out
 
 
 def threshold(scores: np.ndarray, contamination: float | str) -> float:

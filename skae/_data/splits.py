@@ -1,4 +1,4 @@
-"""The folds of a comparison: training and test rows, from a number, a splitter or pairs."""
+"""The folds of a cross-validation: training and test rows, from a number, a splitter or pairs."""
 
 from collections.abc import Iterable
 from numbers import Integral
@@ -14,9 +14,9 @@ from sklearn.model_selection import (
     check_cv,
 )
 
-from .._data.array_api import ArrayLike
-from .._data.rows import naming
-from .._data.validation import BOOLEANS, RANDOM_STATE, check_value, integer
+from .array_api import ArrayLike
+from .rows import naming
+from .validation import BOOLEANS, RANDOM_STATE, check_value, integer
 
 # The folds for a number of folds, by whether `y` holds classes and whether there are groups.
 FOLDS = {
