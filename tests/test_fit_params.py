@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skae import AutoencoderImputer, AutoencoderOutlierDetector, AutoencoderTransformer
-from skae._data.fit_params import accepted_fit_params, fitting_part
+from skae._data.fit_params import accepted_fit_params, fit_weighted, fitting_part
 
 GROUPS = np.arange(3)
 
@@ -28,6 +28,22 @@ def test_a_pipeline_accepts_what_it_routes_to_a_step():
         for estimator in (pipeline, search):
             assert accepted_fit_params(estimator, groups=GROUPS) == {"groups": GROUPS}
             assert accepted_fit_params(estimator, X_val=np.eye(3)) == {}
+
+
+class Recorder:
+    """An estimator that keeps what it is fitted to, and takes groups but no weights."""
+
+    def fit(self, X, y, *, groups):
+        self.given = X, y, groups
+        return self
+
+
+def test_an_estimator_that_takes_no_weights_is_fitted_to_copies(global_random_seed):
+    X, y, groups = np.random.RandomState(global_random_seed).permutation(30).reshape(3, 10)
+    given = fit_weighted(Recorder(), X[:, None], y, np.arange(10) % 3, {"groups": groups}).given
+    copies = [np.repeat(values, np.arange(10) % 3) for values in (X, y, groups)]
+    found = np.column_stack([given[0][:, 0], *given[1:]])
+    assert sorted(found.tolist()) == sorted(np.column_stack(copies).tolist())
 
 
 @pytest.mark.parametrize("cls", [AutoencoderImputer, AutoencoderOutlierDetector])

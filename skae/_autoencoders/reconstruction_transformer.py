@@ -8,7 +8,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._data.fit_params import accepted_fit_params
+from .._data.fit_params import fit_weighted
 from .._data.frames import is_frame, with_index_of
 from .._data.rows import naming, validate_rows
 from .._data.table import has_categorical_columns
@@ -65,7 +65,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
 
     estimator: Any = parameter(None, NONE, REDUCER)
 
-    def fit(self, X, y=None, *, X_val=None, groups=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, groups=None) -> Self:
         """Fit the reducer.
 
         Parameters
@@ -74,6 +74,10 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
             Training rows. CSR matrices and NaN are allowed if the reducer allows them.
         y : ignored or array-like of shape (n_samples,)
             Passed on to the reducer.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A reducer whose `fit` takes no weights is fitted to copies of the
+            rows; weights that are not integers are then divided by their mean and rounded up or
+            down at random. For a pipeline, see `groups`.
         X_val : array-like of shape (n_val_samples, n_features), default=None
             Held-out rows for early stopping. They are passed to `fit` of the reducer, if it accepts
             them.
@@ -97,8 +101,8 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
             reducer = default_reducer(X) if self.estimator is None else clone(self.estimator)
             with naming("X_val"):
                 X_val = None if X_val is None else self._validated(X_val, in_fit=True)
-            params = accepted_fit_params(reducer, X_val=X_val, groups=groups)
-            self.estimator_ = reducer.fit(X, y, **params)
+            params = {"X_val": X_val, "groups": groups}
+            self.estimator_ = fit_weighted(reducer, X, y, sample_weight, params)
         return self
 
     if TYPE_CHECKING:  # scikit-learn's method has no annotations

@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from sklearn import get_config
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
+
+from .sample_weight import check_sample_weight, copied
 
 
 def accepted_fit_params(estimator: Any, **params: Any) -> dict[str, Any]:
@@ -23,6 +27,25 @@ def accepted_fit_params(estimator: Any, **params: Any) -> dict[str, Any]:
         for name, value in params.items()
         if name in routed or has_fit_parameter(estimator, name)
     }
+
+
+def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Any:
+    """Fit an estimator with weights of rows or, if it takes none, to copies of the rows.
+
+    The `params` are those of `accepted_fit_params`.
+    """
+    weights = check_sample_weight(sample_weight, X.shape[0])
+    accepted = accepted_fit_params(estimator, sample_weight=weights, **params)
+    if weights is None or "sample_weight" in accepted:
+        return estimator.fit(X, y, **accepted)
+    numbers = np.arange(1.0, X.shape[0] + 1)[:, None]
+    index = copied(numbers, weights, getattr(estimator, "random_state", None))
+    if index is None:
+        return estimator.fit(X, y, **accepted)
+    if "groups" in accepted:
+        accepted["groups"] = _safe_indexing(accepted["groups"], index)
+    y = None if y is None else _safe_indexing(y, index)
+    return estimator.fit(_safe_indexing(X, index), y, **accepted)
 
 
 @contextmanager
