@@ -7,6 +7,7 @@ EXAMPLES = [
     "pca_vs_autoencoder",
     "displays",
     "biplot",
+    "table_with_categories",
     "compression",
     "retrieval",
     "tsne_of_codes",
