@@ -87,7 +87,7 @@ def _check_methods(estimator: Any, X: np.ndarray) -> None:
     for name in (*METHODS_OF_ALL, *OUR_METHODS) if is_ours else METHODS_OF_ALL:
         if hasattr(estimator, name):
             results = getattr(estimator, name)(rows)
-            for result in results if isinstance(results, tuple) else (results,):
+            for result in results if isinstance(results, tuple | list) else (results,):
                 _check_result(name, result[n_before:], len(X), is_finite=is_ours)
     if hasattr(estimator, "inverse_transform") and not has_missing:
         restored = estimator.inverse_transform(estimator.transform(X))
@@ -126,6 +126,8 @@ def _typical_row(estimator: Any) -> np.ndarray:
     """A row that is in the domain of a fitted estimator, such as the mean."""
     n_features = estimator.n_features_in_
     if (table := table_of(estimator)) is not None:
+        if hasattr(estimator, "initial_imputer_"):  # takes any numbers
+            return table.decode(np.zeros((1, table.width)))[0]
         inner = getattr(estimator, "encoder_", getattr(estimator, "estimator_", None))
         row = estimator.mean_ if inner is None else _typical_row(inner)
         return row if row.dtype == object else table.decode(row[None])[0]

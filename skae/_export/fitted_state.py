@@ -96,6 +96,7 @@ STATE: dict[str, dict[str, Rule]] = {
         "n_iter_": count,
     },
     "AutoencoderImputer": {
+        "_coefficients": array("f", "n_coefficients"),
         "_correction": either(none, module("StackedCorrection"), array("f", "n_kept")),
         "_gaussian": all_of(
             tuple, either(array("f", "n_kept"), array("f", "n_kept", "n_kept or factors"))
@@ -104,7 +105,9 @@ STATE: dict[str, dict[str, Rule]] = {
         "_limits": array("f", "n_limits", "n_kept"),
         "_lowest": array("f", "n_kept"),
         "_mean": array("f", "n_kept"),
+        "_quantiles": array("f", "n_levels", "n_kept"),
         "_std": array("f", "n_kept"),
+        "_table": table,
         "error_ratio_": array("f", "n_kept"),
         "estimator_": either(none, estimator_of("n_kept")),
         "indicator_": either(none, missing_indicator),
@@ -186,6 +189,7 @@ STATE: dict[str, dict[str, Rule]] = {
 
 # Attributes that not every fit sets.
 OPTIONAL = {"held_out_scores_", "loadings_", "_known_outliers", "_limits", "_table"}
+OPTIONAL |= {"_coefficients", "_quantiles"}
 
 
 def rules_of(cls: type) -> dict[str, Rule]:

@@ -40,6 +40,11 @@ class ColumnScaling(NamedTuple):
         cells = self.to_observed_range(x)
         return self._replace(ends=np.stack([cells.min(axis=0), cells.max(axis=0)]))
 
+    def of_standardized(self) -> "ColumnScaling":
+        """The scaling of standardised cells, which leaves them as they are."""
+        ends = torch.stack(self.standardized_ends()).numpy()
+        return ColumnScaling(np.zeros_like(self.mean), (self.std > 0).astype(float), ends)
+
     def inverse_std(self) -> np.ndarray:
         """One over the standard deviation of each column; 0 for constant columns."""
         return np.divide(1, self.std, where=self.std > 0, out=np.zeros_like(self.std))

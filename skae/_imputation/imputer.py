@@ -2,20 +2,21 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
 from sklearn.impute import SimpleImputer
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
+from .._data.dataset import nothing_observed
 from .._data.groups import RowGroups
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
+from .._data.table_rows import CATEGORICAL_FEATURES, encode_table, table_of
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
@@ -30,27 +31,25 @@ from .._data.validation import (
     restore_on_error,
 )
 from .._nn.pickling import ModulePickleMixin
-from .column_scaling import ColumnScaling
-from .correction_networks import CorrectionConfig
-from .estimator_correction import EstimatorCorrection, fit_estimator_correction
-from .factor_analysis import LowRankGaussian, fit_low_rank_gaussian
-from .gaussian import ConditionalGaussian, fit_gaussian
 from .initial_imputer import fit_initial_imputer, is_marker, is_nan
 from .limits import LIMIT, Limit, limits_of_columns
-from .masking import IncompleteRows
-from .stacked_correction import StackedCorrection, fit_stacked_correction
+from .table_cells import (
+    append_columns,
+    as_rows,
+    first_cells,
+    in_units,
+    missing_entries,
+    with_imputed,
+)
+from .uncertainty import UncertaintyMixin
 
 MARKER = Rule(
     "a number, np.nan or pandas.NA", lambda value: isinstance(value, Real) or is_nan(value)
 )
-# Fewer rows are too few to validate a correction.
-MIN_ROWS_FOR_CORRECTION = 20
-# With more columns a full covariance, solved for each row, takes longer than all other steps.
-MAX_FULL_COVARIANCE_COLUMNS = 128
 
 
 @dataclass(eq=False, repr=False)
-class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
+class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
     """Imputation of missing values by a Gaussian model and denoising networks.
 
     `fit` has three steps:
@@ -65,7 +64,8 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     `transform` also imputes rows that were not in `fit`, with missing values in any column.
     Observed values are returned unchanged. Imputed values are within the range of the observed
-    values of the column in `fit`, except samples by `sample_posterior`.
+    values of the column in `fit`, except samples by `sample_posterior`. Categories are imputed by
+    the most probable one, and the result of a table with categories is a table of the same kind.
 
     Parameters
     ----------
@@ -73,10 +73,11 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         A transformer with `inverse_transform`, such as an autoencoder or `PCA`. It replaces the
         three models of the second step: a clone is fitted to the rows after the first step, and
         missing values are replaced by their reconstructions, ten times. None means the three
-        models.
+        models. The rows of a table with categories are encoded and standardised before.
 
     missing_values : float or pandas.NA, default=np.nan
-        The value that marks a missing value. `pandas.NA` is the same as NaN.
+        The value that marks a missing value. `pandas.NA` is the same as NaN. It must be NaN if
+        there are categorical columns, in which None also marks a missing value.
 
     sample_posterior : bool, default=False
         Whether `transform` imputes random samples instead of expected values, for multiple
@@ -85,7 +86,7 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
     keep_empty_features : bool, default=False
         Whether columns without any observed value are kept and filled with zeros. If False, they
-        are dropped.
+        are dropped. Categorical columns without any observed value stay missing.
 
     add_indicator : bool, default=False
         Whether the output of a :class:`~sklearn.impute.MissingIndicator` is appended, for the
@@ -97,6 +98,13 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     max_value : float, array-like of shape (n_features,) or None, default=np.inf
         Upper limit of the imputed values. Both limits also apply to samples.
 
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        The categorical columns: a Boolean mask, or names or numbers of columns. None means that
+        there are none. "from_dtype" means the columns of a frame whose dtype is categorical, and
+        columns of strings, unless all strings are numbers. The Gaussian distribution and the models
+        have an indicator for each category. Categories that were not in `fit` do not contribute to
+        the imputed values of their row; `transform` returns them unchanged.
+
     random_state : int, RandomState instance or None, default=None
         Seed of the masked values, the folds, the networks and the samples of `sample_posterior`.
 
@@ -104,9 +112,12 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     ----------
     estimator_ : transformer or None
         The `estimator`, fitted to all rows.
+    categories_ : list of ndarray of shape (n_categories,)
+        The categories of each categorical column. Only if there are categorical columns.
     error_ratio_ : ndarray of shape (n_features_kept,)
         Squared error of masked values with the corrections, divided by that of the Gaussian
-        distribution, in cross-validation. It is 1 for columns without a correction.
+        distribution, in cross-validation. It is 1 for columns without a correction. If there are
+        categorical columns, it has an entry for each number and then for each category.
     initial_imputer_ : SimpleImputer
         Selects the columns that are kept and computes the indicator.
     indicator_ : MissingIndicator or None
@@ -159,10 +170,10 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
     add_indicator: bool = parameter(False, BOOLEAN)
     min_value: Limit = parameter(-np.inf, NONE, LIMIT)
     max_value: Limit = parameter(np.inf, NONE, LIMIT)
+    categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
     _module_name = "_correction"
-    _config: ClassVar[CorrectionConfig] = CorrectionConfig()
 
     def fit(self, X, y=None, *, groups=None) -> Self:
         """Fit the Gaussian distribution and its corrections to the observed values.
@@ -197,22 +208,19 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             is_missing = is_marker(cells, self.missing_values)
             # Refuses values too large, and rows without any observed cell.
             stats = moments(np.where(is_missing, np.nan, cells))
-            initial_imputer = SimpleImputer(
-                missing_values=np.nan if is_nan(self.missing_values) else self.missing_values,
-                add_indicator=self.add_indicator,
-                keep_empty_features=self.keep_empty_features,
-            )
-            names = getattr(self, "feature_names_in_", None)
-            self.initial_imputer_ = fit_initial_imputer(initial_imputer, cells, is_missing, names)
-            self.indicator_ = self.initial_imputer_.indicator_
-            kept = self._is_kept
-            limits = limits_of_columns(self.min_value, self.max_value, cells.shape[1])
-            self._limits = limits[:, kept]
+            self._fit_initial_imputer(cells, is_missing)
+            limits = limits_of_columns(self.min_value, self.max_value, self.n_features_in_)
+            self._limits = limits[:, self._columns]
+            kept = self._kept_cells
             cells, is_missing = cells[:, kept], is_missing[:, kept]
             self._mean, self._std = stats.mean[kept], stats.std[kept]
+            for columns in self._categories.values():
+                # The variances of its indicators have the sum of one number.
+                n_contrasts = max(columns.stop - columns.start - 1, 1)
+                self._std[columns] = np.where(self._std[columns] > 0, np.sqrt(n_contrasts), 0)
             self._lowest, self._highest = observed_range(cells, is_missing)
             x = self._scaling.standardize(cells, is_missing)
-            self._fit_fill(x, torch.from_numpy(is_missing), groups)
+            self._fit_model(x, torch.from_numpy(is_missing), groups)
             check_finite_results(self)
         return self
 
@@ -231,8 +239,9 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
 
         Returns
         -------
-        X_filled : ndarray of shape (n_samples, n_features_kept + n_indicators)
-            The rows with imputed values, in the dtype of `X`.
+        X_filled : array or frame of shape (n_samples, n_features_kept + n_indicators)
+            The rows with imputed values. If there are categorical columns, the result is a frame or
+            an array like `X`, with the same dtypes; otherwise an array in the dtype of `X`.
 
         Raises
         ------
@@ -242,31 +251,16 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             If `X` is not as in `fit`.
         """
         check_is_fitted(self)
-        X = self._validate(X)
-        cells = X[:, self._is_kept]
-        marker = self.initial_imputer_.missing_values  # that of the fit
-        is_missing = is_marker(cells, marker)
-        # Inputs are clipped to the range of `fit`, as filled cells are linear in the observed ones
-        # of their row: one outlying cell would move all of them far away.
-        low, high = self._scaling.standardized_ends()
-        x = self._scaling.standardize(cells, is_missing).clamp(low, high)
-        missing = torch.from_numpy(is_missing)
-        wide = x.shape[1] > MAX_FULL_COVARIANCE_COLUMNS
-        family = LowRankGaussian if wide else ConditionalGaussian
-        gaussian = family(*map(torch.tensor, self._gaussian))
+        cells = self._validate(X)[:, self._kept_cells]
+        is_missing = is_marker(cells, self._marker)
         with torch.no_grad(), threads_for(0):
-            filled = self._correct(gaussian.fill(x, missing), missing).clamp(low, high)
-            values = self._scaling.to_observed_range(filled)
-            if self.sample_posterior:
-                relative_error = torch.from_numpy(np.sqrt(self.error_ratio_))
-                filled = filled + relative_error * gaussian.sample(x, missing, self._new_rng())
-                values = self._scaling.to_data_units(filled)
+            rows = self._rows_of(cells, is_missing)
+            values = self._sampled(rows) if self.sample_posterior else self._expected(rows)
         limits = getattr(self, "_limits", (-np.inf, np.inf))  # new in 0.2
         cells[is_missing] = np.clip(values, *limits)[is_missing]
-        if self.indicator_ is None:
+        if self.indicator_ is None and table_of(self) is None:
             return cells
-        indicator = np.asarray(self.indicator_.transform(is_marker(X, marker)), dtype=cells.dtype)
-        return np.hstack([cells, indicator])
+        return self._as_given(X, cells)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the kept columns and of the indicators.
@@ -283,48 +277,42 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
         check_is_fitted(self)
         return self.initial_imputer_.get_feature_names_out(input_features)
 
-    def _fit_fill(self, x: Tensor, missing: Tensor, groups: RowGroups | None) -> None:
-        """Fit the Gaussian and the correction to standardised rows."""
-        wide = x.shape[1] > MAX_FULL_COVARIANCE_COLUMNS
-        gaussian = (fit_low_rank_gaussian if wide else fit_gaussian)(x, missing)
-        self._gaussian = tuple(part.numpy() for part in gaussian)
-        # Weights of the columns, if there is an `estimator`; None without a correction.
-        self._correction: StackedCorrection | np.ndarray | None = None
-        self.estimator_: Any = None
-        self.error_ratio_ = np.ones(x.shape[1])
-        if len(x) < MIN_ROWS_FOR_CORRECTION or not x.any():
-            return
-        rng, rows = self._new_rng(), IncompleteRows(x, missing, groups)
-        if self.estimator is None:
-            self._correction, ratio, _ = fit_stacked_correction(rows, gaussian, rng, self._config)
-        else:
-            (self.estimator_, self._correction), ratio, _ = fit_estimator_correction(
-                self.estimator, rows, gaussian, self._scaling, rng
-            )
-        self.error_ratio_ = ratio.numpy()
+    def _fit_initial_imputer(self, cells: np.ndarray, is_missing: np.ndarray) -> None:
+        """Select the columns that are kept; of a category, by its first cell."""
+        if (table := table_of(self)) is not None:
+            cells = first_cells(table, cells)
+            is_missing = np.isnan(cells)
+        initial_imputer = SimpleImputer(
+            missing_values=np.nan if is_nan(self.missing_values) else self.missing_values,
+            add_indicator=self.add_indicator,
+            keep_empty_features=self.keep_empty_features,
+        )
+        names = getattr(self, "feature_names_in_", None)
+        self.initial_imputer_ = fit_initial_imputer(initial_imputer, cells, is_missing, names)
+        self.indicator_ = self.initial_imputer_.indicator_
 
-    def _correct(self, filled: Tensor, missing: Tensor) -> Tensor:
-        if self._correction is None:
-            return filled
-        if isinstance(self._correction, StackedCorrection):
-            return self._correction(filled, missing)
-        correction = EstimatorCorrection(self.estimator_, self._correction)
-        return correction.correct(filled, missing, self._scaling)
+    def _as_given(self, X: Any, cells: np.ndarray) -> Any:
+        """Imputed cells as rows, or as a table like `X`, with the indicators."""
+        if (table := table_of(self)) is None:
+            missing = is_marker(self._validate(X), self._marker)
+            return np.hstack([cells, self._indicators_of(missing).astype(cells.dtype)])
+        X, missing = as_rows(X), missing_entries(X)
+        encoded = np.zeros((len(cells), table.width))
+        encoded[:, self._kept_cells] = cells
+        result = with_imputed(X, missing, table.decode(encoded, X), self._is_kept)
+        if self.indicator_ is None:
+            return result
+        names = self.get_feature_names_out()[self._is_kept.sum() :]
+        return append_columns(result, names, self._indicators_of(missing))
 
-    @property
-    def _scaling(self) -> ColumnScaling:
-        return ColumnScaling(self._mean, self._std, np.stack([self._lowest, self._highest]))
-
-    @property
-    def _is_kept(self) -> np.ndarray:
-        return ~np.isnan(self.initial_imputer_.statistics_)
-
-    def _new_rng(self) -> torch.Generator:
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return torch.Generator().manual_seed(int(seed))
+    def _indicators_of(self, missing: np.ndarray) -> np.ndarray:
+        assert self.indicator_ is not None
+        return np.asarray(self.indicator_.transform(missing))
 
     def _validate(self, X, *, reset: bool = False) -> np.ndarray:
-        marker = self.missing_values if reset else self.initial_imputer_.missing_values
+        marker = self.missing_values if reset else self._marker
+        if (encoded := self._encoded(X, reset=reset)) is not None:
+            return encoded
         return validate_rows(
             self,
             X,
@@ -332,6 +320,21 @@ class AutoencoderImputer(TransformerMixin, ModulePickleMixin):
             accept_sparse=False,
             ensure_all_finite="allow-nan" if is_nan(marker) else True,
         )
+
+    def _encoded(self, X, *, reset: bool) -> np.ndarray | None:
+        """The cells of a table with categories, with numbers as they are; None for other rows."""
+        encoded = encode_table(self, X, reset=reset)
+        if encoded is None or not reset:
+            return encoded
+        if not is_nan(self.missing_values):
+            raise ValueError(
+                "`missing_values` must be np.nan if there are categorical columns, got "
+                f"{self.missing_values!r}: replace the entries that are missing by NaN or None."
+            )
+        if not self._table.width:
+            raise nothing_observed()
+        self._table = in_units(self._table)
+        return self._table.encode(as_rows(X))
 
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)

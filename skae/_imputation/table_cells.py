@@ -1,0 +1,120 @@
+"""Columns of a table and their encoded cells, and tables with imputed entries."""
+
+from typing import Any
+
+import numpy as np
+
+from .._data.frames import (
+    column_of,
+    container_of,
+    dtype_name,
+    has_categories,
+    is_frame,
+    make_frame,
+    values_of,
+    with_dtype,
+)
+from .._data.rows import is_missing
+from .._data.table import Table, as_array
+
+
+def in_units(table: Table) -> Table:
+    """The same table, whose numbers are encoded as they are."""
+    n_columns = len(table.names)
+    return table._replace(shift=np.zeros(n_columns), scale=np.ones(n_columns), is_single=False)
+
+
+def columns_of_cells(table: Table) -> np.ndarray:
+    """The position of the column of each encoded cell, (width,)."""
+    return np.repeat(np.array(table.order, dtype=np.int64), table.sizes)
+
+
+def first_cells(table: Table, encoded: np.ndarray) -> np.ndarray:
+    """The first encoded cell of each column, (n, n_columns); NaN if a column has none."""
+    cells = np.full((len(encoded), len(table.names)), np.nan)
+    starts = np.cumsum([0, *table.sizes])
+    for j, start, size in zip(table.order, starts[:-1], table.sizes, strict=True):
+        if size:
+            cells[:, j] = encoded[:, start]
+    return cells
+
+
+def category_slices(table: Table, columns: np.ndarray) -> dict[int, slice]:
+    """The cells of each categorical column, if `columns` are the columns of the cells."""
+    slices = {}
+    for j, categories in enumerate(table.categories):
+        position = np.flatnonzero(columns == j)
+        if categories is not None and len(position):
+            slices[j] = slice(int(position[0]), int(position[-1]) + 1)
+    return slices
+
+
+def missing_entries(X: Any) -> np.ndarray:
+    """Whether each entry of a table is missing, (n, n_columns)."""
+    columns = [column_of(X, j) for j in range(X.shape[1])]
+    return np.array([[is_missing(v) for v in values_of(column)] for column in columns]).T
+
+
+def with_imputed(X: Any, missing: np.ndarray, imputed: Any, kept: np.ndarray) -> Any:
+    """The kept columns of a table, with the entries of another one where they are missing.
+
+    `missing` and `imputed` have all columns, `kept` marks those of the result.
+    """
+    container = container_of(X)
+    if container == "numpy":
+        return np.where(missing, imputed, X)[:, kept].astype(X.dtype)
+    fill = _fill_pandas if container == "pandas" else _fill_polars
+    columns = {}
+    for j in np.flatnonzero(kept).tolist():
+        column = column_of(X, j)
+        if missing[:, j].any():
+            column = fill(column, missing[:, j], column_of(imputed, j))
+        columns[X.columns[j]] = column
+    return make_frame(container, columns, X)
+
+
+def _fill_pandas(column: Any, missing: np.ndarray, imputed: Any) -> Any:
+    values = imputed[missing]
+    if has_categories(column):
+        values = values.astype(object)
+        new = [v for v in values.unique() if v not in column.cat.categories and not is_missing(v)]
+        column = column.cat.add_categories(new)
+    elif values.dtype.kind == "f":  # of the fit, which had another dtype
+        numbers = values.to_numpy()
+        values = with_dtype(dtype_name(column), numbers, "pandas", None, ordered=False)
+    else:
+        values = values.astype(column.dtype)
+    column = column.copy()
+    column.iloc[np.flatnonzero(missing)] = values.to_numpy()
+    return column
+
+
+def _fill_polars(column: Any, missing: np.ndarray, imputed: Any) -> Any:
+    import polars as pl
+
+    mask = pl.Series(missing)
+    dtype = column.dtype
+    if dtype_name(column) == "Enum":
+        known = dtype.categories.to_list()
+        new = [v for v in imputed.filter(mask).unique().to_list() if v not in (*known, None)]
+        dtype = pl.Enum(known + sorted(new))
+        column = column.cast(dtype)
+    elif imputed.dtype.is_float():  # of the fit, which had another dtype
+        name = dtype_name(column)
+        imputed = with_dtype(name, imputed.to_numpy(), "polars", None, ordered=False)
+    return imputed.cast(dtype).zip_with(mask, column)
+
+
+def append_columns(X: Any, names: np.ndarray, indicators: np.ndarray) -> Any:
+    """A table with further columns of Booleans."""
+    if container_of(X) == "numpy":
+        return np.hstack([X, indicators.astype(X.dtype)])
+    columns = {name: column_of(X, j) for j, name in enumerate(X.columns)}
+    for name, values in zip(names, indicators.T, strict=True):
+        columns[name] = values.astype(bool)
+    return make_frame(container_of(X), columns, X)
+
+
+def as_rows(X: Any) -> Any:
+    """A table as a frame, or an array."""
+    return X if is_frame(X) else as_array(X)
