@@ -129,7 +129,7 @@ RETIRED = {
     "ExactDenoisers": "PosteriorMeanDenoisers",
     "usual_error": "error_scale",
     "_better_half": "_concentration_step",
-    "_guess": "_pseudo_label",
+    "_guess": "pseudo_label",
     "TRUE_SHARE": "LABELED_FRACTION",
     # Data names
     "told": "prediction",
@@ -146,6 +146,7 @@ RETIRED = {
 
 # Modules that are tested by a file of another name.
 TESTED_ELSEWHERE = {
+    "_data/table_columns.py": "test_table.py",
     "_export/methods.py": "test_export.py",
     "_export/state_rules.py": "test_fitted_state.py",
     "_export/table_graph.py": "test_network_rows.py",

@@ -7,12 +7,13 @@ from conftest import ESTIMATORS
 from fitting import make_data
 from scipy import sparse
 from sklearn import config_context
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderClassifier, AutoencoderTransformer
 from skae._data import sample_weight as module
 from skae._data.groups import RowGroups
 from skae._data.sample_weight import check_sample_weight, row_hashes, weighted_rows
@@ -212,6 +213,31 @@ def test_an_epoch_has_each_row_as_often_as_its_weight(rng, digits, small):
         assert (counts.sum(axis=1) == len(relative)).all()
         assert (np.abs(counts - relative) < 1).all()
         np.testing.assert_allclose(counts.mean(axis=0), relative, atol=0.2)
+
+
+def test_class_weights_equal_weights_of_the_rows(small, digits, global_random_seed):
+    X, y = digits[:90], np.arange(90) % 3
+    parameters = {"max_iter": 1, "batch_size": 1000, "noise_level": 0.0}
+    frozen = FrozenEstimator(small(AutoencoderTransformer, 2).fit(X))
+    balanced, given, plain, copies = (
+        small(AutoencoderClassifier, estimator=frozen, class_weight=weight, **parameters)
+        for weight in ("balanced", {0: 1, 1: 1, 2: 2}, None, None)
+    )
+    np.testing.assert_array_equal(
+        balanced.fit(X, y).predict_proba(X), plain.fit(X, y).predict_proba(X)
+    )
+    # A single step with all rows.
+    weights = given.fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(
+        copies.fit(X, y, sample_weight=1 + (y == 2)).predict_proba(X), weights, atol=1e-5
+    )
+    assert np.abs(weights - plain.predict_proba(X)).max() > 1e-3
+
+
+@pytest.mark.parametrize("weight", [{0: -1, 1: 1}, {0: 0, 1: 0}, {0: np.nan, 1: 1}, "even", 2.0])
+def test_wrong_class_weights_are_refused(small, digits, weight):
+    with pytest.raises((ValueError, TypeError), match="`class_weight` must"):
+        small(AutoencoderClassifier, class_weight=weight).fit(digits[:30], np.arange(30) % 2)
 
 
 def test_weights_reach_a_pipeline_and_a_search_by_metadata_routing(small, digits):

@@ -32,6 +32,7 @@ from .._data.validation import (
     NONE,
     RANDOM_STATE,
     Interval,
+    StrOptions,
     check_finite_results,
     check_parameters,
     instance_of,
@@ -51,8 +52,9 @@ from .fine_tuning import (
     fine_tune,
     prepare_encoder,
     root_mean_variance,
+    weights_of_classes,
 )
-from .label_spreading import accuracy, encode_labels, spread_labels
+from .label_spreading import accuracy, encode_labels, pseudo_label
 from .pretraining import pretrained, rows_and_labels, rows_of, use_table_of
 
 # Scores are limited to this number: the exponential of its negative is zero in any precision.
@@ -103,6 +105,10 @@ class AutoencoderClassifier(
 
     batch_size : int, default=128
         Number of rows in a training step.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss of the fine-tuning, as ``{label: weight}``. "balanced"
+        means weights that are inversely proportional to the numbers of labels.
 
     max_iter : int or None, default=None
         Number of epochs. None means about 1000 steps, but at least five epochs.
@@ -173,11 +179,14 @@ class AutoencoderClassifier(
     noise_level: float = parameter(0.5, Interval(Real, 0))
     learning_rate_init: float = parameter(0.003, positive())
     batch_size: int = parameter(128, integer(1))
+    class_weight: dict[Any, float] | str | None = parameter(
+        None, NONE, StrOptions(["balanced"]), instance_of(dict, "a dictionary")
+    )
     max_iter: int | None = parameter(None, integer(1), NONE)
     categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
-    def fit(self, X, y, *, X_val=None, groups=None) -> Self:
+    def fit(self, X, y, sample_weight=None, *, X_val=None, groups=None) -> Self:
         """Pre-train on all rows, compute pseudo-labels, and fine-tune the encoder.
 
         Parameters
@@ -187,6 +196,9 @@ class AutoencoderClassifier(
         y : array-like of shape (n_samples,)
             Labels. -1 means "no label". If there is only one other value, -1 is a class, and there
             is a warning. If labels are strings, use an array of objects.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. An integer has the effect of so many copies of the row. After the
+            pre-training, other weights are divided by their mean and rounded at random.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Held-out rows for early stopping. None means that a share of `X` is held out.
         groups : array-like of shape (n_samples,), default=None
@@ -206,19 +218,21 @@ class AutoencoderClassifier(
         with restore_on_error(self), training_mode():
             check_parameters(self)
             refuse_process_group(type(self).__name__)
-            rows, y = rows_and_labels(self, X, y)
+            rows, y, index = rows_and_labels(self, X, y, sample_weight)
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             with naming("X_val"):
                 X_val is None or rows_of(self, X_val)
-            seed = rng.randint(2**31 - 1)
             # `X` itself, as it may have names of features.
             default = {"categorical_features": self.categorical_features}
-            shape = (rows.shape[0], self.n_features_in_)
-            autoencoder = pretrained(self.estimator, X, X_val, groups, default, shape, seed)
+            shape = (len(y), self.n_features_in_)
+            fit_params = {"sample_weight": sample_weight, "X_val": X_val, "groups": groups}
+            seed = rng.randint(2**31 - 1)
+            autoencoder = pretrained(self.estimator, X, fit_params, default, shape, seed)
             rows = use_table_of(autoencoder, self, X, rows)
+            rows = rows if index is None else rows[index]
             codes = codes_of(autoencoder, rows)
-            pseudo_labels = _pseudo_label(self, codes, labels, rng)
+            pseudo_labels = pseudo_label(codes, labels, rng, self.n_neighbors, self.max_samples)
             self.encoder_ = copy.deepcopy(autoencoder)  # a frozen autoencoder must not change
             _fine_tune(self, rows, codes, labels, pseudo_labels, rng.randint(2**31 - 1))
             check_finite_results(self)
@@ -370,6 +384,9 @@ def _fine_tune(
         learning_rate=classifier.learning_rate_init,
         batch_size=classifier.batch_size,
         n_epochs=classifier.max_iter or default_n_epochs(len(epoch), classifier.batch_size),
+        class_weight=weights_of_classes(
+            classifier.class_weight, classifier.classes_, labels, pseudo_labels[epoch]
+        ),
     )
     targets = torch.from_numpy(pseudo_labels).to(device)
     with threads_for(classifier.encoder_._flops_per_row(X, codes.shape[1]) * classifier.batch_size):
@@ -381,20 +398,3 @@ def _fine_tune(
     # The decoder is unchanged unless it shares weights with the encoder.
     trained = network.fitted.network
     classifier.encoder_.network_ = fitted.with_trained_layers(trained).to(fitted.shift.dtype)
-
-
-def _pseudo_label(
-    classifier: AutoencoderClassifier,
-    codes: np.ndarray,
-    labels: np.ndarray,
-    rng: np.random.RandomState,
-) -> np.ndarray:
-    """Labels, and pseudo-labels of the other rows of the graph; else -1."""
-    labeled, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
-    n_others = max(classifier.max_samples - len(labeled), 0)
-    in_graph = np.r_[labeled, rng.permutation(others)[:n_others]]
-    pseudo_labels, n_neighbors = labels.copy(), classifier.n_neighbors
-    if len(in_graph) > len(labeled):
-        codes = codes[in_graph] / root_mean_variance(codes)
-        pseudo_labels[in_graph] = spread_labels(codes, labels[in_graph], n_neighbors)
-    return np.where(labels >= 0, labels, pseudo_labels)

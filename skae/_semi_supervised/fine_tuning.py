@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils import compute_class_weight
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.dataset import Dataset
 from .._data.device import as_array
+from .._data.rows import naming
 from .._data.torch_defaults import with_torch_defaults
 from .._nn.autoencoder import Autoencoder, Scales, reciprocal
 from .._nn.custom_layers import SoftClip
@@ -36,6 +38,7 @@ class FineTuningConfig(NamedTuple):
     learning_rate: float
     batch_size: int
     n_epochs: int
+    class_weight: np.ndarray | None = None  # (n_classes,); the mean over the rows of an epoch is 1
 
 
 class EncoderClassifier(nn.Module):
@@ -147,6 +150,28 @@ def epoch_rows(labels: np.ndarray, pseudo_labels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.concatenate([np.tile(labeled, n_times), pseudo_labeled]))
 
 
+def weights_of_classes(
+    given: dict[Any, float] | str | None,
+    classes: np.ndarray,
+    labels: np.ndarray,
+    epoch_labels: np.ndarray,
+) -> np.ndarray | None:
+    """The weight of each class in the loss, (n_classes,), or None if all are equal.
+
+    "balanced" refers to the labels, without pseudo-labels. The mean over the rows of an epoch is 1.
+    """
+    if given is None:
+        return None
+    with naming("class_weight"):
+        weights = compute_class_weight(given, classes=classes, y=classes[labels[labels >= 0]])
+        mean = weights[epoch_labels].mean()
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and mean > 0):
+            raise ValueError(
+                f"`class_weight` must have finite weights, none below and one above 0, got {given}."
+            )
+    return weights / mean
+
+
 def default_n_epochs(n_rows: int, batch_size: int) -> int:
     """Epochs of `n_rows` for at least 1000 steps, and at least five."""
     n_steps = math.ceil(n_rows / batch_size)
@@ -165,14 +190,15 @@ def fine_tune(
 
     `targets` are the classes of all rows of `dataset`, `epoch` indexes the rows of each epoch.
     """
+    weight = None if config.class_weight is None else torch.from_numpy(config.class_weight)
+    weight = None if weight is None else weight.to(targets.device, torch.float32)
     noise_rng = torch.Generator(targets.device).manual_seed(seed)
 
     def per_row(index: Tensor) -> Tensor:
         x = dataset[index]
         noise = torch.randn(x.shape, generator=noise_rng, device=targets.device)
-        return cross_entropy(
-            network(x + config.noise_std * noise), targets[index], reduction="none"
-        )
+        scores = network(x + config.noise_std * noise)
+        return cross_entropy(scores, targets[index], weight, reduction="none")
 
     n_steps = config.n_epochs * math.ceil(len(epoch) / config.batch_size)
     schedule = WarmupLinearDecay(config.learning_rate, n_steps)

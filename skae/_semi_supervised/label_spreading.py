@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from .._data.rows import check_labels, naming
 from .._data.user_warnings import warn_user
+from .fine_tuning import root_mean_variance
 
 UNLABELED = -1
 
@@ -78,6 +79,24 @@ def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any, classes: np.ndar
                 f"{weight.sum():g}."
             )
     return float(np.average(predicted[labeled] == y[labeled], weights=weight))
+
+
+def pseudo_label(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    rng: np.random.RandomState,
+    n_neighbors: int,
+    max_samples: int,
+) -> np.ndarray:
+    """Labels, and pseudo-labels of the other rows of the graph; else -1."""
+    labeled, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    n_others = max(max_samples - len(labeled), 0)
+    in_graph = np.r_[labeled, rng.permutation(others)[:n_others]]
+    pseudo_labels = labels.copy()
+    if len(in_graph) > len(labeled):
+        codes = codes[in_graph] / root_mean_variance(codes)
+        pseudo_labels[in_graph] = spread_labels(codes, labels[in_graph], n_neighbors)
+    return np.where(labels >= 0, labels, pseudo_labels)
 
 
 def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np.ndarray:

@@ -10,15 +10,30 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
+from .._data.groups import RowGroups
 from .._data.rows import check_labels, validate_rows
+from .._data.sample_weight import copied
 from .._data.table_rows import encode_table, table_of
 
 # Components of the default autoencoder, if there are as many rows and columns.
 N_COMPONENTS = 64
 
 
-def rows_and_labels(classifier: BaseEstimator, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-    """Validated rows and labels for `fit`; the rows of a table are encoded."""
+def rows_and_labels(
+    classifier: Any, X: Any, y: Any, sample_weight: Any
+) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """Validated rows and labels for `fit`; the rows of a table are encoded.
+
+    The labels are those of the rows at an index, which has each row as often as its weight. It is
+    None if these are all rows once.
+    """
+    rows, y = _rows_and_labels(classifier, X, y)
+    labels = RowGroups.from_labels(y, len(y)).of_row
+    index = copied(rows, sample_weight, classifier.random_state, labels)
+    return rows, y if index is None else y[index], index
+
+
+def _rows_and_labels(classifier: BaseEstimator, X: Any, y: Any) -> tuple[Any, np.ndarray]:
     encoded = encode_table(classifier, X, reset=True, ensure_min_samples=2)
     if encoded is None:
         return validate_rows(classifier, X, y=y, ensure_min_samples=2)
@@ -48,8 +63,7 @@ def use_table_of(autoencoder: BaseAutoencoder, classifier: BaseEstimator, X: Any
 def pretrained(
     estimator: Any,
     X: Any,
-    X_val: Any,
-    groups: Any,
+    fit_params: dict[str, Any],
     default_parameters: dict[str, Any],
     shape: tuple[int, int],
     seed: int,
@@ -63,7 +77,7 @@ def pretrained(
     autoencoder = default if estimator is None else clone(estimator)
     if autoencoder.random_state is None:
         autoencoder.set_params(random_state=seed)
-    return autoencoder.fit(X, X_val=X_val, groups=groups)
+    return autoencoder.fit(X, **fit_params)
 
 
 def _frozen(frozen: FrozenEstimator, X: Any, shape: tuple[int, int]) -> BaseAutoencoder:
