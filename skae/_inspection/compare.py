@@ -1,14 +1,13 @@
 """Comparison of reducers on test rows: the measures and the checks of arguments."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_regressor
-from sklearn.manifold import trustworthiness
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.utils.multiclass import type_of_target
@@ -19,10 +18,19 @@ from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.splits import RandomState, Splits, make_splits
 from .._data.validation import NONE, check_value, estimator_with, integer
-from .comparison import MAX_TRUSTWORTHINESS_ROWS, ReducerComparison, ReducerScores
+from .comparison import ReducerComparison, ReducerScores
 from .labels import as_labels, as_target
+from .measures import (
+    MEASURES,
+    Fold,
+    Measure,
+    explained_variance_of,
+    further_measures,
+    score_codes,
+    trustworthiness_of,
+)
 from .protocols import Predictor, UnfittedTransformer
-from .scoring import as_numbers, as_reconstruction, dense, explained_variance, observed_mean
+from .scoring import as_numbers, dense, observed_mean, select_rows
 
 # Kinds of target, as `type_of_target` names them.
 _CLASSES = ("binary", "multiclass")
@@ -38,6 +46,7 @@ def compare_reducers(
     cv: int | BaseCrossValidator | Splits | None = 3,
     downstream: Predictor | None = None,
     n_neighbors: int = 5,
+    measures: Sequence[str] = (),
     random_state: RandomState = None,
 ) -> ReducerComparison:
     """Compare reducers by cross-validation.
@@ -55,6 +64,17 @@ def compare_reducers(
     - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows, and its
       method `score` is called with those of the test rows.
     - *seconds*: the time to fit the reducer to the training rows, and to transform the test rows.
+
+    Further measures are computed if `measures` contains their names:
+
+    - *continuity*: whether similar rows have similar codes, 1 at best. This is the trustworthiness
+      with exchanged roles of rows and codes [1]_. NaN if rows have missing values.
+    - *neighborhood_hit*: the share of the k nearest codes of a test row, among those of the other
+      test rows, that belong to the same class [2]_. Only for classes.
+    - *stability*: a clone of the reducer is fitted to 80 % of the training rows of the fold, chosen
+      at random. The measure is the R² with which its codes predict those of the first one by a
+      linear regression. It is computed from the test rows, for all components together. 1 means the
+      same codes up to a linear map. The reducer is fitted twice.
 
     A measure that cannot be computed is NaN, and ``-`` in the table. This is the case for the
     explained variance if the reducer has no `inverse_transform`, or if it raises a ValueError or
@@ -93,8 +113,12 @@ def compare_reducers(
         Number of neighbours for the trustworthiness and the k-NN score. It must be less than half
         the number of test rows of a fold.
 
+    measures : sequence of {"continuity", "neighborhood_hit", "stability"}, default=()
+        The further measures to compute.
+
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds, if `cv` is a number. It is not passed to the reducers.
+        Seed of the folds, if `cv` is a number, and of the rows for the stability. It is not passed
+        to the reducers.
 
     Returns
     -------
@@ -105,6 +129,14 @@ def compare_reducers(
     See Also
     --------
     make_reconstruction_scorer : Tunes one reducer by its reconstruction.
+
+    References
+    ----------
+    .. [1] J. Venna and S. Kaski, "Neighborhood preservation in nonlinear projection methods: an
+       experimental study", ICANN, 2001.
+    .. [2] F. V. Paulovich et al., "Least square projection: a fast high-precision multidimensional
+       projection technique and its application to document mapping", IEEE Transactions on
+       Visualization and Computer Graphics, 2008.
 
     Examples
     --------
@@ -134,6 +166,7 @@ def compare_reducers(
     refuse_process_group("compare_reducers")
     _check_reducers(reducers)
     check_value("n_neighbors", n_neighbors, (integer(1),))
+    check_value("measures", measures, (MEASURES,))
     check_value("downstream", downstream, (estimator_with("fit", "score"), NONE))
     X = _check_rows(X)
     y = _check_target(y, X)
@@ -146,13 +179,16 @@ def compare_reducers(
 
     folds: dict[str, list[ReducerScores]] = {name: [] for name in reducers}
     n_test_rows = []
-    for train, test in make_splits(cv, X, labels, group, classes, random_state):
+    splits = make_splits(cv, X, labels, group, classes, random_state)
+    further = further_measures(measures, n_neighbors, classes, random_state)
+    for train, test in splits:
         fold = _make_fold(X, y, group, train, test)
         n_test_rows.append(fold.X_test.shape[0])
         _check_enough_rows(n_neighbors, n_test_rows[-1])
         for name, reducer in reducers.items():
             try:
-                folds[name].append(_score_fold(reducer, fold, knn, downstream, n_neighbors))
+                scores = _score_fold(reducer, fold, knn, downstream, n_neighbors, further)
+                folds[name].append(scores)
             except Exception as error:
                 error.add_note(f"Raised by `reducers[{name!r}]`.")
                 raise
@@ -160,22 +196,11 @@ def compare_reducers(
         folds={name: tuple(scores) for name, scores in folds.items()},
         n_test_rows=tuple(n_test_rows),
         knn_label=f"{n_neighbors}-NN {'accuracy' if classes else 'R2'}",
+        measures=tuple(further),
     )
 
 
 compare_reducers.__module__ = "skae"  # where users import it
-
-
-class _Fold(NamedTuple):
-    """One split of the rows, the same for all reducers."""
-
-    X_train: ArrayLike
-    X_test: ArrayLike
-    y_train: np.ndarray | None
-    y_test: np.ndarray | None
-    groups_train: np.ndarray | None
-    rows: np.ndarray | None  # `X_test` as a dense array, None where it does not hold numbers
-    mean: np.ndarray | None  # of the training rows
 
 
 def _make_fold(
@@ -184,23 +209,24 @@ def _make_fold(
     groups: np.ndarray | None,
     train: np.ndarray,
     test: np.ndarray,
-) -> _Fold:
+) -> Fold:
     """Split `X`, `y` and `groups`, and convert the test rows once for all reducers."""
-    X_train, X_test = _select_rows(X, train), _select_rows(X, test)
+    X_train, X_test = select_rows(X, train), select_rows(X, test)
     y_train, y_test = (None, None) if y is None else (y[train], y[test])
     groups_train = None if groups is None else groups[train]
     rows = mean = None
     with suppress(ValueError, TypeError):  # strings, which cannot be compared with codes
         rows, mean = dense(as_numbers(X_test)), observed_mean(as_numbers(X_train))
-    return _Fold(X_train, X_test, y_train, y_test, groups_train, rows, mean)
+    return Fold(X_train, X_test, y_train, y_test, groups_train, rows, mean)
 
 
 def _score_fold(
     reducer: UnfittedTransformer,
-    fold: _Fold,
+    fold: Fold,
     knn: Predictor | None,
     downstream: Predictor | None,
     n_neighbors: int,
+    further: Mapping[str, Measure],
 ) -> ReducerScores:
     """Fit a clone on the training rows, score it on the test rows."""
     params = accepted_fit_params(reducer, groups=fold.groups_train)
@@ -212,52 +238,14 @@ def _score_fold(
     train_codes = dense(reducer.transform(fold.X_train))
     return ReducerScores(
         n_components=codes.shape[1],
-        explained_variance=_explained_variance(reducer, codes, fold),
-        trustworthiness=_trustworthiness(fold.rows, codes, n_neighbors),
-        knn_score=_score_codes(knn, train_codes, codes, fold),
-        downstream_score=_score_codes(downstream, train_codes, codes, fold),
+        explained_variance=explained_variance_of(reducer, codes, fold),
+        trustworthiness=trustworthiness_of(fold.rows, codes, n_neighbors),
+        knn_score=score_codes(knn, train_codes, codes, fold),
+        downstream_score=score_codes(downstream, train_codes, codes, fold),
         fit_seconds=fitted - start,
         transform_seconds=transformed - fitted,
+        **{name: measure(reducer, fold, train_codes, codes) for name, measure in further.items()},
     )
-
-
-def _explained_variance(reducer: UnfittedTransformer, codes: np.ndarray, fold: _Fold) -> float:
-    """Explained variance of the test rows, NaN where the reducer has no inverse."""
-    if fold.rows is None or fold.mean is None or not hasattr(reducer, "inverse_transform"):
-        return np.nan
-    try:
-        reconstruction = reducer.inverse_transform(codes)
-    # KernelPCA without a fitted inverse and SimpleImputer without indicators raise in the call.
-    except (ValueError, NotImplementedError):
-        return np.nan
-    reconstruction = as_reconstruction(reconstruction, fold.rows.shape)
-    return explained_variance(fold.rows, reconstruction, fold.mean)
-
-
-def _trustworthiness(rows: np.ndarray | None, codes: np.ndarray, n_neighbors: int) -> float:
-    """Trustworthiness of at most `MAX_TRUSTWORTHINESS_ROWS` evenly spaced rows."""
-    if rows is None:
-        return np.nan
-    n_sampled = min(len(rows), MAX_TRUSTWORTHINESS_ROWS)
-    sample = np.linspace(0, len(rows) - 1, n_sampled).astype(int)
-    metric = "nan_euclidean" if np.isnan(rows).any() else "euclidean"
-    return float(
-        trustworthiness(rows[sample], codes[sample], n_neighbors=n_neighbors, metric=metric)
-    )
-
-
-def _score_codes(
-    model: Predictor | None, train_codes: np.ndarray, codes: np.ndarray, fold: _Fold
-) -> float:
-    """Score of a clone of `model` fitted to the codes and `y`, NaN without a model."""
-    if model is None or fold.y_train is None or fold.y_test is None:
-        return np.nan
-    y_train, in_train = as_labels(fold.y_train)
-    y_test, in_test = as_labels(fold.y_test)
-    if not (in_train.any() and in_test.any()):
-        return np.nan
-    fitted = clone(model).fit(train_codes[in_train], y_train[in_train])
-    return float(fitted.score(codes[in_test], y_test[in_test]))
 
 
 def _knn_model(y: np.ndarray | None, classes: bool, n_neighbors: int) -> Predictor | None:
@@ -265,12 +253,6 @@ def _knn_model(y: np.ndarray | None, classes: bool, n_neighbors: int) -> Predict
     if y is None:
         return None
     return (KNeighborsClassifier if classes else KNeighborsRegressor)(n_neighbors)
-
-
-def _select_rows(X: ArrayLike, rows: np.ndarray) -> Any:
-    """Some rows of an array, a CSR matrix or a DataFrame, in the same container."""
-    rows = np.asarray(rows)
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def _check_reducers(reducers: Mapping[str, UnfittedTransformer]) -> None:

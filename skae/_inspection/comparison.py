@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 MAX_TRUSTWORTHINESS_ROWS = 2000
 
 
+# Measures that are computed on request, and their headings.
+FURTHER_MEASURES = {
+    "continuity": "continuity",
+    "neighborhood_hit": "neighborhood hit",
+    "stability": "stability",
+}
+
+
 class ReducerScores(NamedTuple):
     """The scores of one reducer, on one fold or on average; NaN where a measure does not apply.
 
-    :func:`compare_reducers` defines the measures.
+    :func:`compare_reducers` defines the measures. The last three are NaN unless they are requested.
     """
 
     n_components: float
@@ -33,6 +41,9 @@ class ReducerScores(NamedTuple):
     downstream_score: float
     fit_seconds: float
     transform_seconds: float
+    continuity: float = np.nan
+    neighborhood_hit: float = np.nan
+    stability: float = np.nan
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +59,8 @@ class ReducerComparison:
         Number of test rows in each fold.
     knn_label : str
         The heading of the column `knn_score` in the table, such as ``"5-NN accuracy"``.
+    measures : tuple of str
+        The further measures that were computed.
 
     See Also
     --------
@@ -70,6 +83,7 @@ class ReducerComparison:
     folds: dict[str, tuple[ReducerScores, ...]]
     n_test_rows: tuple[int, ...]
     knn_label: str
+    measures: tuple[str, ...] = ()
 
     def mean(self) -> dict[str, ReducerScores]:
         """Average over the folds.
@@ -94,7 +108,7 @@ class ReducerComparison:
 
         Returns
         -------
-        frame : DataFrame of shape (n_reducers, 7)
+        frame : DataFrame of shape (n_reducers, 7 + n_further_measures)
             The means of the measures, with one row for each reducer.
 
         Raises
@@ -107,7 +121,8 @@ class ReducerComparison:
         except ImportError as error:
             raise ImportError("`to_frame` needs pandas, install it or use `mean()`.") from error
         rows = [scores._asdict() for scores in self.mean().values()]
-        return pd.DataFrame(rows, index=pd.Index(self.folds, name="reducer"))
+        index = pd.Index(self.folds, name="reducer")
+        return pd.DataFrame(rows, index=index, columns=list(self._labels()))
 
     def plot(self, ax: Axes | None = None) -> ReducerComparisonDisplay:
         """Draw a panel for each measure, with the standard deviation over the folds.
@@ -179,7 +194,7 @@ class ReducerComparison:
             "downstream_score": "downstream",
             "fit_seconds": "fit s",
             "transform_seconds": "transform s",
-        }
+        } | {name: FURTHER_MEASURES[name] for name in self.measures}
 
     def _footnotes(self) -> Iterator[str]:
         """The lines below the table: the numbers of folds and rows."""

@@ -1,6 +1,7 @@
 """Scores of reconstructions, for any reducer with `inverse_transform`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -135,3 +136,9 @@ def observed_mean(X: np.ndarray | sparse.csr_array) -> np.ndarray:
         return np.asarray(X.mean(axis=0)).ravel()
     observed = ~np.isnan(X)
     return np.sum(X, axis=0, where=observed) / np.maximum(observed.sum(axis=0), 1)
+
+
+def select_rows(X: ArrayLike, rows: np.ndarray) -> Any:
+    """Some rows of an array, a CSR matrix or a DataFrame, in the same container."""
+    rows = np.asarray(rows)
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
