@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from frames import mixed_frame
+from scipy import sparse
 from sklearn.decomposition import PCA
 
 from skae._data.table import Table, make_table
@@ -132,3 +133,15 @@ def test_a_constant_category_and_an_empty_one_have_no_information(rng):
     assert (back["constant"] == "a").all()
     assert back["empty"].isna().all()
     assert back["empty"].dtype == frame["empty"].dtype
+
+
+def test_large_encoded_tables_are_sparse(rng, monkeypatch):
+    frame = mixed_frame(rng).assign(code=rng.randint(40, size=120).astype(str))
+    frame["code"] = "c" + frame["code"]
+    table = make_table(frame, "from_dtype", "squared_error")
+    expected = table.encode(frame)
+    monkeypatch.setattr("skae._data.table.MAX_DENSE_ENTRIES", 0)
+    encoded = table.encode(frame)
+    assert sparse.issparse(encoded)
+    assert encoded.nnz < expected.size / 2
+    np.testing.assert_array_equal(encoded.toarray(), expected)

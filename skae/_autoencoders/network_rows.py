@@ -19,7 +19,7 @@ from .._data.device import TORCH_DTYPES, inference_dtype, max_float_dtype
 from .._data.rows import validate_rows
 from .._data.table import Table
 from .._data.table_rows import encode_table, table_of
-from .._losses.mixed import loss_from
+from .._losses.mixed import MixedLoss, loss_from
 from .._losses.reconstruction import ReconstructionLoss, loss_of_link
 from .._nn.blocks import FEW_ENTRIES, fill_by_blocks
 from .._nn.fitted import FittedAutoencoder
@@ -157,5 +157,6 @@ def _is_valid_already(fitted: NetworkRowsMixin, X: Any) -> bool:
 
 def _in_domain(X: Any, loss: ReconstructionLoss) -> Any:
     """`X`, or an error if the loss is not defined for it."""
-    loss.check(X.data if sparse.issparse(X) else to_native(X))
+    of_entries = sparse.issparse(X) and not isinstance(loss, MixedLoss)
+    loss.check(X.data if of_entries else to_native(X))
     return X

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._data.fit_params import fit_weighted
 from .._data.frames import is_frame, with_index_of
 from .._data.rows import naming, validate_rows
-from .._data.table import has_categorical_columns
+from .._data.table_columns import has_categorical_columns
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
 from .plain import AutoencoderTransformer

@@ -5,7 +5,7 @@ root of their frequencies. PCA of the result is factor analysis of mixed data (J
 factorielle de données mixtes", Revue de Statistique Appliquée, 2004).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -15,16 +15,13 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from .frames import (
-    DATES,
     column_of,
     container_of,
     declared_categories,
     dtype_name,
-    has_categories,
     is_frame,
     is_missing,
     is_ordered,
-    is_text,
     make_frame,
     numeric_columns,
     values_of,
@@ -32,9 +29,10 @@ from .frames import (
 )
 from .moments import moments
 from .sample_weight import check_sample_weight, relative
-from .validation import shortened
+from .table_columns import CATEGORICAL, losses_of_columns, refuse_dates, selected_columns
 
-CATEGORICAL = "categorical"
+# Encoded tables with more entries are sparse, if a smaller share of their entries is not zero.
+MAX_DENSE_ENTRIES, MAX_DENSITY = 2**26, 0.25
 # Of numbers; columns are encoded in this order.
 SHIFTED = ("squared_error", "absolute_error")
 
@@ -90,25 +88,28 @@ class Table(NamedTuple):
             names += [name] if categories is None else [f"{name}_{v}" for v in categories]
         return np.array(names, dtype=object)
 
-    def encode(self, X: Any) -> np.ndarray:
-        """Encode a table; entries that are missing, and unknown categories, are NaN."""
+    def encode(self, X: Any) -> np.ndarray | sparse.csr_array:
+        """Encode a table; entries that are missing, and unknown categories, are NaN.
+
+        The result is sparse if it has many entries, and most are zero.
+        """
         dtype = np.float32 if self.is_single else np.float64
-        encoded = np.empty((X.shape[0], self.width), dtype)
+        is_large = X.shape[0] * self.width > MAX_DENSE_ENTRIES
+        is_sparse = is_large and len(self.names) < MAX_DENSITY * self.width
         numbers = [j for j, loss in enumerate(self.losses) if loss != CATEGORICAL]
         values = _numbers(X, numbers)
-        start = 0
-        for j, size in zip(self.order, self.sizes, strict=True):
+        blocks: list[Any] = []
+        for j in self.order:
             if (categories := self.categories[j]) is None:
-                column = values[:, numbers.index(j)]
-                encoded[:, start] = (column - self.shift[j]) / self.scale[j]
+                column = values[:, [numbers.index(j)]]
+                blocks.append(((column - self.shift[j]) / self.scale[j]).astype(dtype))
             else:
                 codes = _codes(column_of(X, j), categories, self.names[j])
-                block = encoded[:, start : start + size]
-                block[:] = np.where(codes < 0, np.nan, 0.0)[:, None]
-                known = np.flatnonzero(codes >= 0)
-                block[known, codes[known]] = 1 / np.array(self.units(j))[codes[known]]
-            start += size
-        return encoded
+                indicators = _indicators(codes, np.reciprocal(np.array(self.units(j), dtype)))
+                blocks.append(indicators if is_sparse else indicators.toarray())
+        if is_sparse:
+            return sparse.csr_array(sparse.hstack(blocks, format="csr"))
+        return np.hstack([np.empty((X.shape[0], 0), dtype), *blocks])
 
     def decode(self, encoded: np.ndarray, like: Any = None) -> Any:
         """The table that is nearest to encoded rows: the most probable categories.
@@ -188,12 +189,12 @@ def make_table(
     if not is_frame(X):
         X = as_array(X)
     names = list(X.columns) if is_frame(X) else list(range(X.shape[1]))
-    chosen = _selected(X, names, categorical_features)
-    losses = _losses(names, chosen, loss)
+    chosen = selected_columns(X, names, categorical_features)
+    losses = losses_of_columns(names, chosen, loss)
     if not chosen.any() and isinstance(loss, str):
         return None
     columns = [column_of(X, j) for j in range(len(names))]
-    _refuse_dates(columns, names, loss)
+    refuse_dates(columns, names, loss)
     numbers = [j for j in range(len(names)) if not chosen[j]]
     values = _numbers(X, numbers)
     weights = relative(check_sample_weight(sample_weight, X.shape[0]))
@@ -226,11 +227,6 @@ def make_table(
     )
 
 
-def has_categorical_columns(X: Any) -> bool:
-    """Whether `X` is a frame with categories or text."""
-    return is_frame(X) and bool(_selected(X, list(X.columns), "from_dtype").any())
-
-
 def as_array(X: Any) -> np.ndarray:
     """Rows that are no frame as an array, of objects if they may have text."""
     if sparse.issparse(X):
@@ -242,86 +238,6 @@ def as_array(X: Any) -> np.ndarray:
     if array.ndim != 2:
         raise ValueError(f"X must have two dimensions, rows and columns, got shape {array.shape}.")
     return array
-
-
-def _selected(X: Any, names: list[Any], chosen: Any) -> np.ndarray:
-    """Whether each column is categorical, (n_columns,)."""
-    mask = np.zeros(len(names), dtype=bool)
-    if chosen is None:
-        return mask
-    if isinstance(chosen, str):
-        if is_frame(X):
-            mask[:] = [_is_categorical(column_of(X, j)) for j in range(len(names))]
-        return mask
-    entries = np.asarray(chosen).tolist()
-    if all(isinstance(entry, bool) for entry in entries):
-        if len(entries) not in (0, len(names)):
-            raise ValueError(
-                "`categorical_features`, as a mask, must have an entry for each of the "
-                f"{len(names)} columns of X, got {len(entries)}."
-            )
-        mask[: len(entries)] = entries
-        return mask
-    for entry in entries:
-        mask[_position(entry, names, "categorical_features")] = True
-    return mask
-
-
-def _position(entry: Any, names: list[Any], parameter: str) -> int:
-    """The position of a column that is named, or numbered."""
-    if isinstance(entry, str) and entry in names:
-        return names.index(entry)
-    if isinstance(entry, int) and not isinstance(entry, bool) and 0 <= entry < len(names):
-        return entry
-    known = shortened(", ".join(map(repr, names)))
-    raise ValueError(
-        f"`{parameter}` must have names of columns of X, or numbers from 0 to {len(names) - 1}, "
-        f"got {entry!r}; the columns are {known}."
-    )
-
-
-def _is_categorical(column: Any) -> bool:
-    """Whether a column of a frame has categories, or text that is not only numbers."""
-    if has_categories(column):
-        return True
-    return is_text(column) and not all(map(_is_number, values_of(column)))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether scikit-learn would convert an entry to a number, or to NaN."""
-    if is_missing(value):
-        return True
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return not isinstance(value, str)  # what is no category either is refused later
-    return True
-
-
-def _losses(names: list[Any], chosen: np.ndarray, loss: Any) -> list[str]:
-    """The loss of each column."""
-    if not isinstance(loss, Mapping):
-        return [CATEGORICAL if c else loss for c in chosen]
-    losses = [CATEGORICAL if c else "squared_error" for c in chosen]
-    for entry, name in loss.items():
-        position = _position(entry, names, "loss")
-        if chosen[position]:
-            raise ValueError(f"`loss` must not have categorical columns, got {entry!r}.")
-        losses[position] = name
-    return losses
-
-
-def _refuse_dates(columns: list[Any], names: list[Any], loss: Any) -> None:
-    """Refuse dates, which become numbers only if the user asks for it, and complex numbers."""
-    requested = loss if isinstance(loss, Mapping) else ()
-    for position, (column, name) in enumerate(zip(columns, names, strict=True)):
-        if dtype_name(column).startswith("complex"):
-            raise TypeError(f"Column {name!r} of X has complex numbers, which are not supported.")
-        if DATES.match(str(column.dtype)) and name not in requested and position not in requested:
-            raise TypeError(
-                f"Column {name!r} of X has dates, which have no natural unit: convert it to "
-                f"numbers, or take its integers by `loss={{{name!r}: 'squared_error'}}`."
-            )
 
 
 def _numbers(X: Any, positions: list[int]) -> np.ndarray:
@@ -376,6 +292,17 @@ def _codes(column: Any, categories: np.ndarray, name: Any) -> np.ndarray:
     index = {value: i for i, value in enumerate(categories.tolist())}
     with _naming_column(name):
         return np.array([index.get(value, -1) for value in values_of(column)], dtype=np.int64)
+
+
+def _indicators(codes: np.ndarray, values: np.ndarray) -> sparse.csr_array:
+    """A matrix with one of the values in each row, at its code; rows with the code -1 are NaN."""
+    known, unknown = np.flatnonzero(codes >= 0), np.flatnonzero(codes < 0)
+    size = len(values)
+    rows = np.concatenate([known, np.repeat(unknown, size)])
+    columns = np.concatenate([codes[known], np.tile(np.arange(size), len(unknown))])
+    missing = np.full(len(unknown) * size, np.nan, values.dtype)
+    entries = np.concatenate([values[codes[known]], missing])
+    return sparse.csr_array((entries, (rows, columns)), shape=(len(codes), size))
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def encode_table(
     loss: Any = "squared_error",
     ensure_min_samples: int = 1,
     sample_weight: Any = None,
-) -> np.ndarray | None:
-    """Validate and encode a table; None if the rows need no encoding.
+) -> Any:
+    """Validate and encode a table, as an array or CSR matrix; None if rows need no encoding.
 
     With `reset`, the attribute `_table` of the estimator is set, or removed. Means, deviations and
     frequencies have the weights of the rows.
@@ -59,6 +59,7 @@ def encode_table(
         encoded = table.encode(X)
     return check_array(
         encoded,
+        accept_sparse="csr",
         dtype=encoded.dtype,
         ensure_all_finite="allow-nan",
         ensure_min_samples=ensure_min_samples,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Generator, Tensor
 
 from .._graph.graph import Graph
@@ -181,10 +182,13 @@ class MixedLoss(ReconstructionLoss):
         assert total is not None
         return total
 
-    def check(self, X: np.ndarray | Tensor) -> None:
-        """Raise a ValueError if a loss is not defined for values of its columns."""
+    def check(self, X: Any) -> None:
+        """Raise a ValueError if a loss is not defined for values of its columns; X may be CSR."""
         for part, columns in self._parts():
-            part.loss.check(X[:, columns] * (np.array(part.units)))
+            if type(part.loss).check is not ReconstructionLoss.check:
+                values = X[:, columns]
+                values = values.toarray() if sparse.issparse(values) else values
+                part.loss.check(values * np.array(part.units))
 
     def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
         x = graph.add("Mul", x, self._units)
