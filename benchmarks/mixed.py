@@ -273,10 +273,9 @@ the first they are replaced by means and frequencies.
     python benchmarks/mixed.py
 """
 
-AFTER = """The area under the ROC curve is that of a logistic regression of the codes, for tables with two
-classes, in percent. The codes of the autoencoder describe the tables better, but are no better
-features for a linear classifier. The indicators of a category are many columns with little
-variance: the autoencoder of indicators reconstructs categories less well.
+AFTER = """The area under the ROC curve is that of a logistic regression of the codes, for tables
+with two classes, in percent. The codes of the autoencoder describe the tables better, but are no
+better features for this linear classifier.
 """
 
 
