@@ -190,7 +190,9 @@ SHARED_ATTRIBUTES = """
         Size of the code.
     components_ : ndarray of shape (n_components_, n_features_in_)
         Derivative of the reconstruction with respect to each component of the code, at the mean
-        code. For a linear autoencoder, these are the principal axes. Not affected by `whiten`.
+        code. For a linear autoencoder, these are the principal axes. Not affected by `whiten`. If
+        there are categorical columns, this and `mean_` are of the encoded columns: first those of
+        the numbers, then an indicator for each of the categories, divided by the root of its share.
     loadings_ : ndarray of shape (n_components_, n_features_in_)
         Correlation of each feature with each code over the training rows, or over 10,000 of them.
         Zero for constant features and codes. After `partial_fit`, there is no such attribute.
@@ -216,6 +218,8 @@ SHARED_ATTRIBUTES = """
     diagnosis_ : tuple of str
         Descriptions of possible problems of the fit. Empty if none was found. With `partial_fit`,
         only columns without variance in the first batch are listed.
+    categories_ : list of ndarray
+        The categories of each categorical column. Only if there are categorical columns.
     network_ : torch.nn.Module
         The trained network. It has methods ``encode`` and ``decode`` for tensors in the units of
         `X`.
