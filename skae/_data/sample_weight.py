@@ -193,9 +193,31 @@ def _copies(
     counts //= np.gcd.reduce(counts)
     if counts.max() == 1:
         return np.sort(index), None
+    order = _lexicographic(X, index)
+    index, counts = index[order], counts[order]
     if counts.sum() > len(kept) and counts.sum() * _n_entries(X) > MAX_ENTRIES * X.shape[0]:
         return index, counts.astype(np.float64)
     return np.repeat(index, counts), None
+
+
+def _lexicographic(X: Rows, index: np.ndarray) -> np.ndarray:
+    """The order of different rows by their first column, then by the second, etc.
+
+    It is the same in other units of the columns. Rows that are equal in the first columns keep
+    their order if more columns would be too many entries.
+    """
+    n_columns = 1
+    while True:
+        columns: Any = X[:, :n_columns][index]
+        keys = as_numpy(columns.toarray() if sparse.issparse(columns) else columns).T
+        order = np.lexsort(keys[::-1])
+        ordered = keys[:, order]
+        is_equal = (ordered[:, 1:] == ordered[:, :-1]) | np.isnan(ordered[:, 1:] + ordered[:, :-1])
+        n_columns *= 2
+        if not is_equal.all(axis=0).any() or n_columns // 2 >= X.shape[1]:
+            return order
+        if len(index) * n_columns > MAX_ENTRIES:
+            return order
 
 
 def _rounded(weights: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

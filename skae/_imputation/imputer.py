@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
-from sklearn.impute import SimpleImputer
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,6 +15,7 @@ from .._data.groups import RowGroups
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
+from .._data.sample_weight import copied
 from .._data.table_rows import CATEGORICAL_FEATURES, encode_table, table_of
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
@@ -31,12 +31,12 @@ from .._data.validation import (
     restore_on_error,
 )
 from .._nn.pickling import ModulePickleMixin
-from .initial_imputer import fit_initial_imputer, is_marker, is_nan
+from .initial_imputer import is_marker, is_nan
 from .limits import LIMIT, Limit, limits_of_columns
 from .table_cells import (
     append_columns,
     as_rows,
-    first_cells,
+    fit_imputer_of_columns,
     in_units,
     missing_entries,
     with_imputed,
@@ -175,7 +175,7 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
 
     _module_name = "_correction"
 
-    def fit(self, X, y=None, *, groups=None) -> Self:
+    def fit(self, X, y=None, sample_weight=None, *, groups=None) -> Self:
         """Fit the Gaussian distribution and its corrections to the observed values.
 
         Parameters
@@ -184,6 +184,9 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
             Rows with missing values, marked by `missing_values`.
         y : ignored
             Present by scikit-learn's convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. An integer has the effect of so many copies of the row. Other
+            weights are divided by their mean and rounded up or down at random.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the patient of each row. Rows with equal
             labels are in the same fold of the cross-validation. At least five groups are needed.
@@ -206,9 +209,16 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
             if groups is not None:
                 groups = RowGroups.from_labels(groups, len(cells))
             is_missing = is_marker(cells, self.missing_values)
+            observed = np.where(is_missing, np.nan, cells)
+            labels = None if groups is None else groups.of_row
+            index = copied(observed, sample_weight, self.random_state, labels)
+            if index is not None:
+                cells, is_missing, observed = (a[index] for a in (cells, is_missing, observed))
+                groups = None if groups is None else groups.take(index)
             # Refuses values too large, and rows without any observed cell.
-            stats = moments(np.where(is_missing, np.nan, cells))
-            self._fit_initial_imputer(cells, is_missing)
+            stats = moments(observed)
+            self.initial_imputer_ = fit_imputer_of_columns(self, cells, is_missing)
+            self.indicator_ = self.initial_imputer_.indicator_
             limits = limits_of_columns(self.min_value, self.max_value, self.n_features_in_)
             self._limits = limits[:, self._columns]
             kept = self._kept_cells
@@ -276,20 +286,6 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
         """
         check_is_fitted(self)
         return self.initial_imputer_.get_feature_names_out(input_features)
-
-    def _fit_initial_imputer(self, cells: np.ndarray, is_missing: np.ndarray) -> None:
-        """Select the columns that are kept; of a category, by its first cell."""
-        if (table := table_of(self)) is not None:
-            cells = first_cells(table, cells)
-            is_missing = np.isnan(cells)
-        initial_imputer = SimpleImputer(
-            missing_values=np.nan if is_nan(self.missing_values) else self.missing_values,
-            add_indicator=self.add_indicator,
-            keep_empty_features=self.keep_empty_features,
-        )
-        names = getattr(self, "feature_names_in_", None)
-        self.initial_imputer_ = fit_initial_imputer(initial_imputer, cells, is_missing, names)
-        self.indicator_ = self.initial_imputer_.indicator_
 
     def _as_given(self, X: Any, cells: np.ndarray) -> Any:
         """Imputed cells as rows, or as a table like `X`, with the indicators."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.impute import SimpleImputer
 
 from .._data.frames import (
     column_of,
@@ -16,6 +17,8 @@ from .._data.frames import (
 )
 from .._data.rows import is_missing
 from .._data.table import Table, as_array
+from .._data.table_rows import table_of
+from .initial_imputer import fit_initial_imputer, is_nan
 
 
 def in_units(table: Table) -> Table:
@@ -27,6 +30,22 @@ def in_units(table: Table) -> Table:
 def columns_of_cells(table: Table) -> np.ndarray:
     """The position of the column of each encoded cell, (width,)."""
     return np.repeat(np.array(table.order, dtype=np.int64), table.sizes)
+
+
+def fit_imputer_of_columns(
+    parameters: Any, cells: np.ndarray, is_missing: np.ndarray
+) -> SimpleImputer:
+    """Select the columns that are kept; of a category, by its first cell."""
+    if (table := table_of(parameters)) is not None:
+        cells = first_cells(table, cells)
+        is_missing = np.isnan(cells)
+    imputer = SimpleImputer(
+        missing_values=np.nan if is_nan(parameters.missing_values) else parameters.missing_values,
+        add_indicator=parameters.add_indicator,
+        keep_empty_features=parameters.keep_empty_features,
+    )
+    names = getattr(parameters, "feature_names_in_", None)
+    return fit_initial_imputer(imputer, cells, is_missing, names)
 
 
 def first_cells(table: Table, encoded: np.ndarray) -> np.ndarray:
