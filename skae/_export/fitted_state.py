@@ -9,6 +9,7 @@ import inspect
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from . import column_state, encoder_state
 from .state_rules import (
     LABELS,
     REAL,
@@ -24,6 +25,7 @@ from .state_rules import (
     estimator_of,
     estimator_of_windows,
     flag,
+    function,
     is_finite,
     missing_indicator,
     module,
@@ -56,6 +58,14 @@ _LABEL_CODER: dict[str, Rule] = {
     "classes_": array(LABELS, "n_classes"),
     "y_type_": text,
     "sparse_input_": flag,
+}
+
+_ENCODER: dict[str, Rule] = {
+    "_default_to_infrequent_mappings": encoder_state.positions,
+    "_infrequent_enabled": encoder_state.flag,
+    "_infrequent_indices": encoder_state.positions,
+    "categories_": encoder_state.categories,
+    "dtype": encoder_state.number_dtype,
 }
 
 # Class name -> the attributes that it adds to those of its base classes.
@@ -96,7 +106,7 @@ STATE: dict[str, dict[str, Rule]] = {
         "n_iter_": count,
     },
     "AutoencoderImputer": {
-        "_coefficients": array("f", "n_coefficients"),
+        "_category_models": array("f", "n_category_models"),
         "_correction": either(none, module("StackedCorrection"), array("f", "n_kept")),
         "_gaussian": all_of(
             tuple, either(array("f", "n_kept"), array("f", "n_kept", "n_kept or factors"))
@@ -130,7 +140,23 @@ STATE: dict[str, dict[str, Rule]] = {
         "offset_": number,
         "window_size_": count,
     },
+    "ColumnTransformer": {
+        "_columns": all_of(list, column_state.columns),
+        "_remainder": column_state.remainder,
+        "_transformer_to_input_indices": column_state.input_indices,
+        "_transformers_feature_names_out": array("OU", "n_names_out"),
+        "force_int_remainder_cols": either(flag, text),  # a parameter of earlier versions
+        "n_jobs": either(none, number),
+        "output_indices_": column_state.output_indices,
+        "remainder": column_state.part,
+        "sparse_output_": encoder_state.flag,
+        "transformer_weights": column_state.weights,
+        "transformers": column_state.transformers,
+        "transformers_": column_state.fitted_transformers,
+        "verbose_feature_names_out": column_state.names_out,
+    },
     "FrozenEstimator": {"estimator": estimator},
+    "FunctionTransformer": {"func": function, "inverse_func": function},
     "LabelBinarizer": _LABEL_CODER,
     "LabelEncoder": _LABEL_CODER,
     "LogisticRegression": {
@@ -157,6 +183,19 @@ STATE: dict[str, dict[str, Rule]] = {
         "min_": _statistics_of_columns,
         "n_samples_seen_": count,
         "scale_": _statistics_of_columns,
+    },
+    "OneHotEncoder": _ENCODER
+    | {
+        "_drop_idx_after_grouping": encoder_state.dropped,
+        "_n_features_outs": encoder_state.widths,
+        "drop_idx_": encoder_state.dropped,
+        "feature_name_combiner": either(encoder_state.is_concat, function),
+    },
+    "OrdinalEncoder": _ENCODER
+    | {
+        "_missing_indices": encoder_state.missing,
+        "encoded_missing_value": encoder_state.code,
+        "unknown_value": encoder_state.code,
     },
     "PCA": {
         "_fit_svd_solver": text,
@@ -189,7 +228,7 @@ STATE: dict[str, dict[str, Rule]] = {
 
 # Attributes that not every fit sets.
 OPTIONAL = {"held_out_scores_", "loadings_", "_known_outliers", "_limits", "_table"}
-OPTIONAL |= {"_coefficients", "_quantiles"}
+OPTIONAL |= {"_category_models", "_quantiles"}
 
 
 def rules_of(cls: type) -> dict[str, Rule]:

@@ -1,8 +1,13 @@
 """Probabilities of categories, from predictions of their indicators by least squares."""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from .conditional_frequencies import N_BINS, ConditionalFrequencies
 
 # Predicted indicators below this number have the same logarithm.
 SMALLEST_SHARE = 3e-3
@@ -13,30 +18,66 @@ PENALTY_OF_ALL, PENALTY_OF_PAIRS = 1.0, 6.0
 MAX_ITER = 60
 
 
-def logits(predicted: Tensor, coefficients: Tensor) -> Tensor:
-    """Linear functions of predicted indicators and of their logarithms, (n, n_categories).
+class CategoryModel(NamedTuple):
+    """Logits of the categories of a column.
 
-    `coefficients` is of shape (2 * n_categories + 1, n_categories).
+    They are linear functions of predicted indicators, of their logarithms, and of logarithms of
+    frequencies.
     """
-    features = torch.cat([_log(predicted), predicted], 1)
-    return features @ coefficients[:-1] + coefficients[-1]
+
+    frequencies: ConditionalFrequencies
+    coefficients: Tensor  # (3 * n_categories + 1, n_categories)
+
+    def logits(self, predicted: Tensor, x: Tensor, missing: Tensor) -> Tensor:
+        """Logits for predicted indicators of rows, (n, n_categories)."""
+        return _logits(predicted, self.frequencies.of(x, missing), self.coefficients)
+
+    def packed(self) -> np.ndarray:
+        """All numbers in one array."""
+        cell, edges, evidence = self.frequencies
+        parts = edges, evidence.flatten(), self.coefficients.flatten()
+        return np.concatenate([[float(cell)], *(part.numpy() for part in parts)])
+
+    @classmethod
+    def unpacked(cls, numbers: np.ndarray, n_categories: int) -> "CategoryModel":
+        """The inverse of `packed`."""
+        ends = np.cumsum([1, N_BINS - 1, N_BINS * n_categories])
+        cell, edges, evidence, coefficients = np.split(numbers, ends)
+        frequencies = ConditionalFrequencies(
+            int(cell[0]),
+            torch.from_numpy(edges),
+            torch.from_numpy(evidence.reshape(N_BINS, n_categories)),
+        )
+        return cls(frequencies, torch.from_numpy(coefficients.reshape(-1, n_categories)))
+
+
+def packed_size(n_categories: int) -> int:
+    """The size of a packed model."""
+    return N_BINS * (1 + n_categories) + (3 * n_categories + 1) * n_categories
+
+
+def default_model(n_categories: int) -> CategoryModel:
+    """The model with which probabilities are proportional to the predicted indicators."""
+    edges, evidence = torch.zeros(N_BINS - 1), torch.zeros(N_BINS, n_categories)
+    frequencies = ConditionalFrequencies(-1, edges.double(), evidence.double())
+    return CategoryModel(frequencies, default_coefficients(n_categories))
 
 
 def default_coefficients(n_categories: int) -> Tensor:
     """Those with which probabilities are proportional to the predicted indicators."""
-    coefficients = torch.zeros(2 * n_categories + 1, n_categories, dtype=torch.float64)
+    coefficients = torch.zeros(3 * n_categories + 1, n_categories, dtype=torch.float64)
     coefficients[:n_categories] = torch.eye(n_categories)
     return coefficients
 
 
 def fit_coefficients(
-    predicted: Tensor, category: Tensor, shares: Tensor, n_distinct: int
+    predicted: Tensor, evidence: Tensor, category: Tensor, shares: Tensor, n_distinct: int
 ) -> Tensor:
-    """Logistic regression of out-of-fold predictions, (n, n_categories), of observed categories.
+    """Logistic regression of observed categories on out-of-fold predictions, (n, n_categories).
 
-    Its coefficients are shrunk to a form with three numbers: multiples of the logarithm of the
-    predicted indicator, of the logarithm of the frequency, and of the predicted indicator. The rows
-    are `n_distinct` rows, some of them several times.
+    Its coefficients are shrunk to a form with four numbers: multiples of the logarithm of the
+    predicted indicator, of the logarithm of the frequency, of the predicted indicator and of the
+    `evidence`. The rows are `n_distinct` rows, some of them several times.
     """
     n_categories = len(shares)
     if len(predicted) == 0 or n_categories == 1:
@@ -44,21 +85,21 @@ def fit_coefficients(
     weight = min(1.0, n_distinct / len(predicted))
     identity = torch.eye(n_categories, dtype=torch.float64)
     mean, root = predicted.mean(0), shares.sqrt()[:, None]
-
-    def expand(common: Tensor, pairs: Tensor) -> Tensor:
-        of_logarithms = common[0] * identity + pairs[0]
-        of_shares = pairs[1] / root
-        bias = common[1] * shares.log() - mean @ of_shares
-        return torch.cat([of_logarithms, common[2] * identity + of_shares, bias[None]])
-
-    common = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    common = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
     pairs = torch.zeros(2, n_categories, n_categories, dtype=torch.float64, requires_grad=True)
+
+    def coefficients() -> Tensor:
+        of_indicators = pairs[1] / root
+        bias = common[1] * shares.log() - mean @ of_indicators
+        parts = common[0] * identity + pairs[0], common[2] * identity + of_indicators
+        return torch.cat([*parts, common[3] * identity, bias[None]])
+
     start = common.detach().clone()
     optimizer = torch.optim.LBFGS([common, pairs], max_iter=MAX_ITER, line_search_fn="strong_wolfe")
 
     def penalized_loss() -> Tensor:
         optimizer.zero_grad()
-        loss = cross_entropy(logits(predicted, expand(common, pairs)), category)
+        loss = cross_entropy(_logits(predicted, evidence, coefficients()), category)
         penalty = PENALTY_OF_ALL * (common - start).square().sum()
         penalty = penalty + PENALTY_OF_PAIRS * pairs.square().sum()
         total = weight * loss + penalty / len(predicted)
@@ -66,8 +107,9 @@ def fit_coefficients(
         return total
 
     optimizer.step(penalized_loss)
-    return expand(common, pairs).detach()
+    return coefficients().detach()
 
 
-def _log(predicted: Tensor) -> Tensor:
-    return predicted.clamp_min(SMALLEST_SHARE).log()
+def _logits(predicted: Tensor, evidence: Tensor, coefficients: Tensor) -> Tensor:
+    features = torch.cat([predicted.clamp_min(SMALLEST_SHARE).log(), predicted, evidence], 1)
+    return features @ coefficients[:-1] + coefficients[-1]

@@ -60,7 +60,8 @@ def fit_estimator_correction(
     x, missing = rows.x, rows.missing
     folds = Folds.split(rows, gaussian, rng, n_validation_folds=1)
     n_rows = n_validation_rows(x.shape[1]) // N_FOLDS
-    cells = folds.validation_cells(n_rows, rng).flatten_folds()
+    by_fold = folds.validation_cells(n_rows, rng)
+    cells = by_fold.flatten_folds()
     in_training = folds.fold != 0
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
     group = None if rows.groups is None else rows.groups.of_row
@@ -74,7 +75,7 @@ def fit_estimator_correction(
     correction = (prediction - cells.filled) * cells.masked
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
     weights, error_ratio = stacking_weights(correction[None], cells)
-    held_out = cells.predicted_by(weights * correction)
+    held_out = by_fold.predicted_by(weights * correction, folds.fold)
     fitted = _fit(estimator, scaling.to_observed_range(gaussian.fill(x, missing)), group)
     return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio, held_out
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from .._data.groups import RowGroups
 from .._data.table import Table
 from .._data.table_rows import table_of
-from .category_probabilities import default_coefficients, fit_coefficients, logits
+from .category_probabilities import CategoryModel, default_model, fit_coefficients, packed_size
 from .column_scaling import ColumnScaling
+from .conditional_frequencies import LabelledRows, fit_frequencies
 from .correction_networks import CorrectionConfig
 from .estimator_correction import EstimatorCorrection, fit_estimator_correction
 from .factor_analysis import LowRankGaussian, fit_low_rank_gaussian
@@ -60,7 +61,7 @@ class ImputationModel:
     _mean: np.ndarray
     _std: np.ndarray
     _quantiles: np.ndarray  # (n_levels, n_kept)
-    _coefficients: np.ndarray  # those of all categorical columns, one after the other
+    _category_models: np.ndarray  # those of all categorical columns, one after the other
     _table: Table  # only if there are categorical columns
 
     def _fit_model(self, x: Tensor, missing: Tensor, groups: RowGroups | None) -> None:
@@ -80,7 +81,7 @@ class ImputationModel:
             std = gaussian.std(held_out.predicted.double(), held_out.missing)
             self._quantiles = residual_quantiles(held_out, std.numpy())
         if table_of(self) is not None:
-            self._fit_probabilities(held_out)
+            self._fit_probabilities(Rows(x, missing), held_out)
 
     def _fit_correction(self, rows: IncompleteRows, gaussian: Gaussian) -> HeldOutCells:
         """Fit the correction; returns out-of-fold predictions within the observed range."""
@@ -97,22 +98,34 @@ class ImputationModel:
         low, high = (end.to(held_out.predicted) for end in self._scaling.standardized_ends())
         return held_out._replace(predicted=held_out.predicted.clamp(low, high))
 
-    def _fit_probabilities(self, cells: HeldOutCells | None) -> None:
+    def _fit_probabilities(self, rows: Rows, held_out: HeldOutCells | None) -> None:
         """Fit the probabilities of the categories to out-of-fold predictions."""
         parts = [np.empty(0)]
-        for j, columns in self._categories.items():
-            shares = torch.from_numpy(self._shares_of(j))
-            if cells is None:
-                coefficients = default_coefficients(len(shares))
-            else:
-                masked = cells.masked[:, columns.start]
-                predicted, truth = (
-                    self._indicators(values[masked], j) for values in (cells.predicted, cells.truth)
-                )
-                n_distinct = len(cells.group[masked].unique())
-                coefficients = fit_coefficients(predicted, truth.argmax(1), shares, n_distinct)
-            parts.append(coefficients.flatten().numpy())
-        self._coefficients = np.concatenate(parts)
+        for j in self._categories:
+            n_categories = len(self._shares_of(j))
+            model = default_model(n_categories)
+            if held_out is not None and n_categories > 1:
+                model = self._fit_category_model(j, rows, held_out)
+            parts.append(model.packed())
+        self._category_models = np.concatenate(parts)
+
+    def _fit_category_model(self, j: int, rows: Rows, held_out: HeldOutCells) -> CategoryModel:
+        columns, shares = self._categories[j], torch.from_numpy(self._shares_of(j))
+        observed = ~rows.missing[:, columns.start]
+        category = self._indicators(rows.x, j).argmax(1)
+        parts = rows.x, rows.missing, category, held_out.fold_of_data
+        labelled = LabelledRows(*(part[observed] for part in parts))
+        numbers = np.flatnonzero(self._is_number)
+        frequencies, evidence = fit_frequencies(labelled, numbers, shares, held_out)
+        masked = held_out.masked[:, columns.start]
+        predicted, truth = (
+            self._indicators(values[masked], j) for values in (held_out.predicted, held_out.truth)
+        )
+        n_distinct = len(held_out.group[masked].unique())
+        coefficients = fit_coefficients(
+            predicted, evidence[masked], truth.argmax(1), shares, n_distinct
+        )
+        return CategoryModel(frequencies, coefficients)
 
     def _rows_of(self, cells: np.ndarray, is_missing: np.ndarray) -> Rows:
         """Standardised rows, clipped to the range of `fit`.
@@ -135,7 +148,9 @@ class ImputationModel:
         filled = self._predict(rows)
         values = self._scaling.to_observed_range(filled)
         for j, columns in self._categories.items():
-            probable = self._probabilities(filled, j) / torch.from_numpy(self._shares_of(j)).sqrt()
+            probable = (
+                self._probabilities(rows, filled, j) / torch.from_numpy(self._shares_of(j)).sqrt()
+            )
             values[:, columns] = probable.numpy()
         return values
 
@@ -149,7 +164,7 @@ class ImputationModel:
         for j, columns in self._categories.items():
             missing = rows.missing[:, columns.start]
             if missing.any():
-                probabilities = self._probabilities(self._predict(rows), j)
+                probabilities = self._probabilities(rows, self._predict(rows), j)
                 drawn = torch.multinomial(probabilities, 1, generator=rng)
                 cells = torch.zeros_like(probabilities).scatter_(1, drawn, 1.0)
                 rows = rows.with_cells(columns, self._standardized_indicators(cells, j), missing)
@@ -166,14 +181,14 @@ class ImputationModel:
         correction = EstimatorCorrection(self.estimator_, self._correction)
         return correction.correct(filled, missing, self._estimator_scaling)
 
-    def _probabilities(self, filled: Tensor, j: int) -> Tensor:
+    def _probabilities(self, rows: Rows, filled: Tensor, j: int) -> Tensor:
         """The probabilities of the categories of a column, (n, n_categories)."""
         sizes = [len(self._shares_of(k)) for k in self._categories]
-        ends = np.cumsum([(2 * size + 1) * size for size in sizes])
-        parts = dict(zip(self._categories, np.split(self._coefficients, ends[:-1]), strict=True))
-        indicators = self._indicators(filled, j)
-        coefficients = torch.from_numpy(parts[j]).reshape(-1, indicators.shape[1])
-        return logits(indicators, coefficients).softmax(1)
+        ends = np.cumsum([packed_size(size) for size in sizes])
+        parts = np.split(self._category_models, ends[:-1])
+        numbers = dict(zip(self._categories, parts, strict=True))[j]
+        model = CategoryModel.unpacked(numbers, len(self._shares_of(j)))
+        return model.logits(self._indicators(filled, j), *rows).softmax(1)
 
     def _indicators(self, x: Tensor, j: int) -> Tensor:
         """The indicators of the categories of a column, from standardised cells."""
@@ -217,6 +232,11 @@ class ImputationModel:
         """The cells of each categorical column."""
         table = table_of(self)
         return {} if table is None else category_slices(table, self._columns)
+
+    @property
+    def _is_number(self) -> np.ndarray:
+        """Whether each kept cell is of a column of numbers."""
+        return ~np.isin(self._columns, list(self._categories))
 
     @property
     def _fitted_gaussian(self) -> Gaussian:

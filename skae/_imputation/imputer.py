@@ -10,13 +10,12 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.dataset import nothing_observed
 from .._data.groups import RowGroups
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.sample_weight import copied
-from .._data.table_rows import CATEGORICAL_FEATURES, encode_table, table_of
+from .._data.table_rows import CATEGORICAL_FEATURES, table_of
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
 from .._data.validation import (
@@ -36,8 +35,8 @@ from .limits import LIMIT, Limit, limits_of_columns
 from .table_cells import (
     append_columns,
     as_rows,
+    encode_cells,
     fit_imputer_of_columns,
-    in_units,
     missing_entries,
     with_imputed,
 )
@@ -307,7 +306,7 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
 
     def _validate(self, X, *, reset: bool = False) -> np.ndarray:
         marker = self.missing_values if reset else self._marker
-        if (encoded := self._encoded(X, reset=reset)) is not None:
+        if (encoded := encode_cells(self, X, reset=reset)) is not None:
             return encoded
         return validate_rows(
             self,
@@ -316,21 +315,6 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
             accept_sparse=False,
             ensure_all_finite="allow-nan" if is_nan(marker) else True,
         )
-
-    def _encoded(self, X, *, reset: bool) -> np.ndarray | None:
-        """The cells of a table with categories, with numbers as they are; None for other rows."""
-        encoded = encode_table(self, X, reset=reset)
-        if encoded is None or not reset:
-            return encoded
-        if not is_nan(self.missing_values):
-            raise ValueError(
-                "`missing_values` must be np.nan if there are categorical columns, got "
-                f"{self.missing_values!r}: replace the entries that are missing by NaN or None."
-            )
-        if not self._table.width:
-            raise nothing_observed()
-        self._table = in_units(self._table)
-        return self._table.encode(as_rows(X))
 
     def _set_state(self, state: dict[str, Any]) -> None:
         super()._set_state(state)

@@ -35,6 +35,8 @@ class HeldOutCells(NamedTuple):
     """Masked cells of rows, and their out-of-fold predictions."""
 
     group: Tensor  # (n,), the group of each row
+    fold: Tensor  # (n,), the fold of each row
+    fold_of_data: Tensor  # (n_samples,), the fold of each row of the data
     truth: Tensor  # (n, d), the true values where masked
     predicted: Tensor  # (n, d), the predicted values where masked
     missing: Tensor  # (n, d), whether a cell is missing or masked
@@ -58,10 +60,19 @@ class MaskedCells(NamedTuple):
         """The rows of all folds, without the leading axis."""
         return MaskedCells(*(part.flatten(0, 1) for part in self))
 
-    def predicted_by(self, correction: Tensor) -> HeldOutCells:
-        """The cells of rows without folds, predicted by a correction of each, (n, d)."""
-        truth, predicted = self.filled + self.target, self.filled + correction
-        return HeldOutCells(self.group, truth, predicted, self.missing > 0, self.masked > 0)
+    def predicted_by(self, correction: Tensor, fold_of_data: Tensor) -> HeldOutCells:
+        """The cells, predicted by a correction of each, (N_FOLDS * n, d)."""
+        fold = torch.arange(len(self.group))[:, None].expand_as(self.group)
+        cells = self.flatten_folds()
+        return HeldOutCells(
+            group=cells.group,
+            fold=fold.flatten(),
+            fold_of_data=fold_of_data,
+            truth=cells.filled + cells.target,
+            predicted=cells.filled + correction,
+            missing=cells.missing > 0,
+            masked=cells.masked > 0,
+        )
 
 
 class IncompleteRows(NamedTuple):

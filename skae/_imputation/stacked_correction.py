@@ -124,10 +124,10 @@ def fit_stacked_correction(
         [ridge.correct(validation.filled), by_networks, by_neighbors * reciprocal(target_scale)]
     )
     corrections = (corrections * validation.masked).flatten(1, 2)
-    validation = validation.flatten_folds()
-    weights, error_ratio = stacking_weights(corrections, validation)
+    weights, error_ratio = stacking_weights(corrections, validation.flatten_folds())
+    weighted = (weights[:, None] * corrections).sum(0) * target_scale
     validation = validation._replace(target=validation.target * target_scale)
-    held_out = validation.predicted_by((weights[:, None] * corrections).sum(0) * target_scale)
+    held_out = validation.predicted_by(weighted, folds.fold)
     # The ridge regression and the networks predict scaled targets, the neighbours unscaled cells.
     scales = torch.stack([target_scale, target_scale, torch.ones_like(target_scale)])
     correction = StackedCorrection(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.impute import SimpleImputer
 
+from .._data.dataset import nothing_observed
 from .._data.frames import (
     column_of,
     container_of,
@@ -17,14 +18,27 @@ from .._data.frames import (
 )
 from .._data.rows import is_missing
 from .._data.table import Table, as_array
-from .._data.table_rows import table_of
+from .._data.table_rows import encode_table, table_of
 from .initial_imputer import fit_initial_imputer, is_nan
 
 
-def in_units(table: Table) -> Table:
-    """The same table, whose numbers are encoded as they are."""
+def encode_cells(estimator: Any, X: Any, *, reset: bool) -> np.ndarray | None:
+    """The cells of a table with categories, with numbers as they are; None for other rows."""
+    encoded = encode_table(estimator, X, reset=reset)
+    if encoded is None or not reset:
+        return encoded
+    if not is_nan(estimator.missing_values):
+        raise ValueError(
+            "`missing_values` must be np.nan if there are categorical columns, got "
+            f"{estimator.missing_values!r}: replace the entries that are missing by NaN or None."
+        )
+    table = vars(estimator)["_table"]
+    if not table.width:
+        raise nothing_observed()
     n_columns = len(table.names)
-    return table._replace(shift=np.zeros(n_columns), scale=np.ones(n_columns), is_single=False)
+    in_units = table._replace(shift=np.zeros(n_columns), scale=np.ones(n_columns), is_single=False)
+    vars(estimator)["_table"] = in_units
+    return in_units.encode(as_rows(X))
 
 
 def columns_of_cells(table: Table) -> np.ndarray:

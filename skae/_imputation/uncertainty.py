@@ -63,7 +63,7 @@ class UncertaintyMixin(ImputationModel):
         with torch.no_grad(), threads_for(0):
             rows = self._rows_of(cells, is_missing)
             filled = self._predict(rows)
-            by_column = {j: self._probabilities(filled, j).numpy() for j in self._categories}
+            by_column = {j: self._probabilities(rows, filled, j).numpy() for j in self._categories}
         for j, columns in self._categories.items():
             observed = ~is_missing[:, columns.start]
             by_column[j][observed] = cells[observed, columns] > 0
@@ -107,7 +107,7 @@ class UncertaintyMixin(ImputationModel):
         quantiles = getattr(self, "_quantiles", normal_quantiles(len(self._mean)))  # new in 0.2
         limits = getattr(self, "_limits", (-np.inf, np.inf))
         tail = (1 - confidence_level) / 2
-        is_number = ~np.isin(self._columns, list(self._categories))
+        is_number = self._is_number
         ends = []
         for level in (tail, 1 - tail):
             x = torch.from_numpy(filled + std * quantiles_at(level, quantiles))
