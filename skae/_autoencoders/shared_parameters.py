@@ -194,7 +194,7 @@ SHARED_ATTRIBUTES = """
         there are categorical columns, this and `mean_` are of the encoded columns: first those of
         the numbers, then an indicator for each of the categories, divided by the root of its share.
     loadings_ : ndarray of shape (n_components_, n_features_in_)
-        Correlation of each feature with each code over the training rows, or over 10,000 of them.
+        Correlation of each feature with each code over the training rows, or over 2000 of them.
         Zero for constant features and codes. After `partial_fit`, there is no such attribute.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
