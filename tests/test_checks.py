@@ -3,16 +3,19 @@
 import copy
 import re
 from functools import cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import AUTOENCODERS, ESTIMATORS, all_results
+from frames import mixed_frame
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 import skae
 from skae import AutoencoderTransformer
+from skae._autoencoders.checks import check_same_fit
 
 
 def test_a_share_may_be_any_real_number(digits, small):
@@ -319,3 +322,10 @@ def test_other_image_shapes_raise_no_warning(shape, small):
 def test_the_number_of_components_of_pca_by_maximum_likelihood_is_refused(autoencoder, digits):
     with pytest.raises(ValueError, match=r"`n_components` must be .* got 'mle'.* linear subspace"):
         autoencoder("mle").fit(digits)
+
+
+def test_tables_with_categories_are_refused_in_a_process_group(small, global_random_seed):
+    frame = mixed_frame(np.random.RandomState(global_random_seed))
+    fitted = small(skae.AutoencoderTransformer, 2).fit(frame)
+    with pytest.raises(ValueError, match="numbers in a process group"):
+        check_same_fit(fitted, SimpleNamespace(size=2), frame, continues=False)
