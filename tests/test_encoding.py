@@ -14,7 +14,8 @@ from sklearn.preprocessing import LabelEncoder
 from tampering import attribute, rewrite, state
 
 from skae import VAE, AutoencoderTransformer, load, save
-from skae._export.encoding import MAX_DEPTH, MAX_MORE_CHARACTERS, MAX_PADDING
+from skae._export.encoding import MAX_DEPTH
+from skae._export.string_allowance import MAX_MORE_CHARACTERS, MAX_PADDING
 
 
 @pytest.fixture

@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     LabelBinarizer,
     LabelEncoder,
     MaxAbsScaler,
     MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
     RobustScaler,
     StandardScaler,
 )
@@ -22,15 +26,19 @@ from torch import nn
 from .._autoencoders.base import BaseAutoencoder
 
 # These may stand beside estimators of this package, or in them. Their states are numbers, strings
-# and arrays.
+# and arrays, and functions only if they are custom objects.
 SCIKIT_LEARN: tuple[type[BaseEstimator], ...] = (
+    ColumnTransformer,
     FrozenEstimator,
+    FunctionTransformer,
     LabelBinarizer,
     LabelEncoder,
     LogisticRegression,
     MaxAbsScaler,
     MinMaxScaler,
     MissingIndicator,
+    OneHotEncoder,
+    OrdinalEncoder,
     PCA,
     Pipeline,
     RobustScaler,

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
 from .._nn.pickling import VERSION, ModulePickleMixin, PackedModule, is_known, make_record
+from .column_state import with_lists
 from .custom_objects import (
     WITH_DEF,
     CustomObject,
@@ -25,6 +27,8 @@ from .estimator_check import check_estimator
 from .fitted_state import MAX_INTEGER, check_state, set_missing_parameters
 from .module_state import check_module
 from .network_check import NetworkTooLargeError
+from .plain_values import MAKE, parts_of
+from .string_allowance import StringAllowance
 
 # Little endian, as the arrays in a file are.
 DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} | {
@@ -32,34 +36,13 @@ DTYPES = {np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)} 
 }
 # Entries of arrays of objects, such as the `statistics_` of an imputer of constants.
 SCALARS = (type(None), bool, int, float, str)
-# NumPy pads the strings of an array to one width, so that a small file could take any amount of
-# memory. The arrays of a file may have this many times the characters of their strings, each with a
-# separator, and together so many characters more.
-MAX_PADDING, MAX_MORE_CHARACTERS = 4, 2**23
 # Each level checks those below it again, and scikit-learn takes twice as long for each more.
 MAX_DEPTH = 6
 MT19937, MT19937_WORDS = "MT19937", 624
+SELECTIONS = {"_columns", "_remainder", "transformers", "transformers_"}
 JOBLIB = "use joblib.dump, whose files can run code: load them only from where you trust"
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-
-
-class _StringAllowance:
-    """The memory that the arrays of strings in a file may take."""
-
-    def __init__(self) -> None:
-        self.left = MAX_MORE_CHARACTERS
-
-    def take(self, strings: list[str], dtype: np.dtype) -> bool:
-        """Whether an array of this dtype may be made; if so, its memory is counted."""
-        if dtype.kind == "O":
-            return True
-        width = max([dtype.itemsize // 4, *map(len, strings)])
-        more = width * len(strings) - MAX_PADDING * (sum(map(len, strings)) + len(strings))
-        if more > self.left:
-            return False
-        self.left -= max(more, 0)
-        return True
 
 
 class Encoder:
@@ -71,7 +54,7 @@ class Encoder:
         self.arrays: dict[str, np.ndarray] = {}
         self.used: dict[str, CustomObject] = {}  # custom objects, by name
         self.n_renamed = 0
-        self.allowance = _StringAllowance()
+        self.allowance = StringAllowance()
 
     def knows(self, cls: type) -> bool:
         """Whether estimators of a class can be encoded."""
@@ -94,6 +77,9 @@ class Encoder:
             return {"kind": "tuple", "value": self._entries(value, place)}
         if cls is dict:
             return {"kind": "dict", "value": self._table(value, place)}
+        if parts := parts_of(value):
+            kind, inner = parts
+            return {"kind": kind, "value": self.encode(inner, place)}
         if value in self.custom:
             return {"kind": "custom", "name": self._use(value)}
         if cls is np.random.RandomState:
@@ -188,6 +174,8 @@ class Encoder:
         state.pop(VERSION, None)  # the header of the file has it
         if type(estimator) is Pipeline:
             state["memory"] = None  # a folder of this machine
+        if type(estimator) is ColumnTransformer:
+            state |= {name: with_lists(state[name]) for name in SELECTIONS & state.keys()}
         if isinstance(estimator, ModulePickleMixin):
             name = estimator._module_name
             if isinstance(module := vars(estimator).get(name), nn.Module):
@@ -246,7 +234,7 @@ class Decoder:
         self.custom = custom
         self.classes = known_classes()
         self.depth = 0
-        self.allowance = _StringAllowance()
+        self.allowance = StringAllowance()
 
     def decode(self, value: Any) -> Any:
         """Decode a JSON value. Any exception can be raised if `Encoder` has not made it."""
@@ -269,6 +257,9 @@ class Decoder:
 
     def _scalar(self, value: dict[str, Any]) -> Any:
         return self.unused.pop(value["value"])[()]
+
+    def _made(self, value: dict[str, Any]) -> Any:
+        return MAKE[value["kind"]](self.decode(value["value"]))
 
     def _float(self, value: dict[str, Any]) -> float:
         return float(value["value"])
@@ -381,7 +372,9 @@ def _naming_layers(names: set[str]) -> Iterator[None]:
         ) from error
 
 
-DECODERS: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = {
+DECODERS: dict[str, Callable[[Decoder, dict[str, Any]], Any]] = dict.fromkeys(
+    MAKE, Decoder._made
+) | {
     "array": Decoder._array,
     "custom": Decoder._custom,
     "custom_estimator": Decoder._custom_estimator,

@@ -8,16 +8,26 @@ from typing import Any
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import LabelBinarizer, LabelEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    LabelBinarizer,
+    LabelEncoder,
+    OneHotEncoder,
+    OrdinalEncoder,
+)
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.table import Table
 from .._data.table_rows import table_of
+from .column_state import active, check_columns
+from .encoder_state import check_categories, typical_categories
 from .fitted_state import check_is_complete
 from .module_state import one_step
 from .network_check import MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE, SizeLimit, check_network
@@ -40,7 +50,13 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
         return
     if isinstance(estimator, BaseAutoencoder):
         check_network(estimator)
+    if isinstance(estimator, ColumnTransformer):
+        check_columns(estimator)
+    if isinstance(estimator, OneHotEncoder | OrdinalEncoder):
+        check_categories(estimator)
     if not all(is_known(type(part)) for part in _estimators_in(estimator)):
+        return
+    if any(_has_function(part) for part in _estimators_in(estimator)):
         return
     probe = _without_names(estimator)
     with ExitStack() as stack:
@@ -54,7 +70,13 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
                 if isinstance(value, nn.Module):
                     stack.enter_context(one_step(value))
         if isinstance(probe, Pipeline):
-            _check_widths(probe)
+            _output_width(probe)
+        elif isinstance(probe, ColumnTransformer):
+            _check_outputs(probe)
+        elif isinstance(probe, OneHotEncoder | OrdinalEncoder):
+            _check_result("transform", probe.transform(_typical_row(probe)[None]), 1)
+        elif isinstance(probe, FrozenEstimator):  # its estimator was checked
+            pass
         elif isinstance(probe, LabelEncoder | LabelBinarizer):
             probe.inverse_transform(probe.transform(probe.classes_))
         elif isinstance(probe, MissingIndicator):
@@ -100,7 +122,7 @@ def _check_methods(estimator: Any, X: np.ndarray) -> None:
             raise ValueError(f"its probabilities of {len(X)} rows have the shape {shape}")
 
 
-def _check_result(name: str, result: Any, n_rows: int, *, is_finite: bool) -> None:
+def _check_result(name: str, result: Any, n_rows: int, *, is_finite: bool = False) -> None:
     values = result.toarray() if hasattr(result, "toarray") else np.asarray(result)
     if len(values) != n_rows:
         raise ValueError(f"its `{name}` returns {len(values)} rows for {n_rows}")
@@ -108,23 +130,65 @@ def _check_result(name: str, result: Any, n_rows: int, *, is_finite: bool) -> No
         raise ValueError(f"its `{name}` returns numbers that are not finite")
 
 
-def _check_widths(pipeline: Pipeline) -> None:
-    """Check that each step takes rows of the width that the step before it returns."""
+def _output_width(estimator: Any) -> int | None:
+    """The number of columns that `transform` returns, None if this is not known.
+
+    Each step of a pipeline takes rows of the width that the step before it returns. A step is
+    applied to a typical row of its own: one that the steps before return can be unusual for it.
+    """
+    if isinstance(estimator, FrozenEstimator):
+        return _output_width(estimator.estimator)
+    if isinstance(estimator, ColumnTransformer) and hasattr(estimator, "transformers_"):
+        return sum(_slice_width(estimator, name) for name, _, _ in active(estimator))
+    if isinstance(estimator, FunctionTransformer):
+        return getattr(estimator, "n_features_in_", None)
+    if not isinstance(estimator, Pipeline):
+        if not (_is_fitted(estimator) and hasattr(estimator, "transform")):
+            return None
+        return estimator.transform(_typical_row(estimator)[None]).shape[1]
     width = None
-    for _, step in pipeline.steps:
+    for _, step in estimator.steps:
         if step in (None, "passthrough"):
             continue
         expected = getattr(step, "n_features_in_", None)
         if None not in (width, expected) and width != expected:
             raise ValueError(f"a step takes {expected} columns, the one before returns {width}")
-        width = None
-        if _is_fitted(step) and hasattr(step, "transform"):
-            width = step.transform(_typical_row(step)[None]).shape[1]
+        width = _output_width(step)
+    return width
+
+
+def _slice_width(estimator: ColumnTransformer, name: str) -> int:
+    place = estimator.output_indices_[name]
+    return place.stop - place.start
+
+
+def _check_outputs(estimator: ColumnTransformer) -> None:
+    for name, transformer, _ in active(estimator):
+        width, expected = _output_width(transformer), _slice_width(estimator, name)
+        if width != expected:
+            raise ValueError(f"{name!r} returns {width} columns instead of {expected}")
+
+
+def _has_function(estimator: BaseEstimator) -> bool:
+    """Whether an estimator of scikit-learn calls a function of the user."""
+    return any(callable(vars(estimator).get(name)) for name in ("func", "inverse_func"))
 
 
 def _typical_row(estimator: Any) -> np.ndarray:
     """A row that is in the domain of a fitted estimator, such as the mean."""
     n_features = estimator.n_features_in_
+    if isinstance(estimator, FrozenEstimator):
+        return _typical_row(estimator.estimator)
+    if isinstance(estimator, OneHotEncoder | OrdinalEncoder):
+        return typical_categories(estimator)
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        return _typical_row(steps[0]) if steps else np.zeros(n_features)
+    if isinstance(estimator, ColumnTransformer):
+        row = np.zeros(n_features, dtype=object)
+        for _, transformer, columns in active(estimator):
+            row[columns] = _typical_row(transformer)
+        return row
     if (table := table_of(estimator)) is not None:
         if hasattr(estimator, "initial_imputer_"):  # takes any numbers
             return table.decode(np.zeros((1, table.width)))[0]
@@ -186,7 +250,7 @@ def _without_names(value: Any) -> Any:
     state = {name: _without_names(part) for name, part in vars(value).items()}
     for name in ("feature_names_in_", "_sklearn_output_config"):
         state.pop(name, None)
-    if "random_state" in state:
-        state["random_state"] = 0
+    # A file must not choose how many processes the check starts.
+    state |= {name: new for name, new in (("random_state", 0), ("n_jobs", None)) if name in state}
     vars(copied).update(state)
     return copied

@@ -98,6 +98,11 @@ def text(value: Any, sizes: Sizes) -> bool:
     return isinstance(value, str)
 
 
+def function(value: Any, sizes: Sizes) -> bool:
+    """Functions, which a file refers to by name, or None."""
+    return value is None or callable(value)
+
+
 def dtype(value: Any, sizes: Sizes) -> bool:
     """The dtypes of arrays."""
     return isinstance(value, np.dtype)
