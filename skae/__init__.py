@@ -26,6 +26,7 @@ _HOMES = {
     "LatentSpaceDisplay": "_inspection.latent_space_display",
     "LatentTraversalDisplay": "_inspection.latent_traversal_display",
     "LossCurveDisplay": "_inspection.loss_curve_display",
+    "NeighborAutoencoder": "_autoencoders.neighbor",
     "ReconstructionDisplay": "_inspection.reconstruction_display",
     "ReconstructionTransformer": "_autoencoders.reconstruction_transformer",
     "ReducerComparison": "_inspection.comparison",

@@ -7,6 +7,7 @@ import typing_extensions
 from . import base as base
 from ._autoencoders.contractive import ContractiveAutoencoder as ContractiveAutoencoder
 from ._autoencoders.denoising import DenoisingAutoencoder as DenoisingAutoencoder
+from ._autoencoders.neighbor import NeighborAutoencoder as NeighborAutoencoder
 from ._autoencoders.plain import AutoencoderTransformer as AutoencoderTransformer
 from ._autoencoders.reconstruction_transformer import (
     ReconstructionTransformer as ReconstructionTransformer,

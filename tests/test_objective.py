@@ -69,7 +69,8 @@ class Step:
         network, estimator = copy.deepcopy(self.network), self.estimator
         network.progress = 0.0
         x, rng = self.data.rows[self.index], self.data.rng(self.data.device)
-        loss = self.data.objective.per_row(network, x, rng).mean()
+        objective = self.data.objective.at(self.index, held_out=False)
+        loss = objective.per_row(network, x, rng).mean()
         for weights in network.parameters():
             if weights.ndim > 1:
                 l1, l2 = weights.abs().sum(), weights.square().sum()

@@ -282,7 +282,9 @@ def _held_out_errors(network: Autoencoder, data: FitData) -> Tensor:
     with torch.no_grad():
         for index in data.held_out.split(rows_of_block(data.X.shape[1])):
             if n_here := len(rows.local_index(index)):
-                losses = losses_of_rows(objective, network, rows[index], rng)
+                losses = losses_of_rows(
+                    objective.at(index, held_out=True), network, rows[index], rng
+                )
                 own[start : start + n_here] = losses
                 start += n_here
     network.train()

@@ -1,5 +1,6 @@
 """Objectives: the functions that training minimises, and their gradients by autograd."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -117,6 +118,24 @@ class Objective(ABC):
             The loss of each row: the sum over its observed features.
         """
 
+    def at(self, index: Tensor, *, held_out: bool) -> "Objective":
+        """Return the objective of the rows at an index, whose :meth:`per_row` is called next.
+
+        A subclass may override this if the loss depends on something that is stored for each row.
+
+        Parameters
+        ----------
+        index : Tensor of int
+            The indices of the rows of a batch in ``data.rows``, or in ``data.held_out_rows``.
+        held_out : bool
+            Whether these are held-out rows.
+
+        Returns
+        -------
+        objective : Objective
+        """
+        return self
+
     def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """Return the input of the encoder in training: `x`, to which a subclass may add noise.
 
@@ -197,7 +216,8 @@ class Objective(ABC):
             network.progress = next(steps) / source.n_steps if source.n_steps else 1.0
             device = source.rng.device.type
             with torch.autocast(device, source.dtype) if low_precision else nullcontext():
-                losses = losses_of_rows(self, network, source.rows[index], source.rng)
+                objective = self.at(index, held_out=False)
+                losses = losses_of_rows(objective, network, source.rows[index], source.rng)
             if not losses.requires_grad:
                 raise ValueError(
                     f"`{type(self).__name__}.per_row` must return losses that depend on the "
@@ -261,6 +281,12 @@ class ObjectiveWrapper(Objective):
     """
 
     objective: Objective
+
+    def at(self, index: Tensor, *, held_out: bool) -> Objective:
+        """A copy, with the objective itself for the rows at an index."""
+        changed = copy.copy(self)
+        changed.objective = self.objective.at(index, held_out=held_out)
+        return changed
 
     def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """As the objective itself."""

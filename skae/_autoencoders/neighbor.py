@@ -1,0 +1,256 @@
+"""The autoencoder for maps: rows that are neighbours have codes that are neighbours."""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Generator, Tensor
+
+from .._data.array_api import as_numpy
+from .._data.dataset import rows_of_block
+from .._data.process_group import refuse_process_group
+from .._data.validation import CALLABLE, Interval, StrOptions, integer, parameter
+from .._nn.autoencoder import Autoencoder
+from .._training.fit_data import FitData, generator
+from .._training.layout import neighbor_layout
+from .._training.neighbors import METRICS, Metric, nearest_neighbors, nearest_rows
+from .._training.objective import Objective, ObjectiveWrapper
+from .plain import AutoencoderTransformer
+
+# Steps of the network for each iteration of the layout, and the largest number of iterations.
+STEPS_PER_ITERATION, MAX_ITERATIONS = 2, 500
+
+MAX_DENSE_ENTRIES = 2**24
+
+
+class Layout(NamedTuple):
+    """Positions of rows that keep neighbours close, in units of the network's codes."""
+
+    positions: Tensor  # (n_samples, n_components), by the index of a row
+    held_out: Tensor  # the same for held-out rows
+    unit: float  # the width of the kernel
+
+
+@dataclass
+class NeighborReconstruction(ObjectiveWrapper):
+    """A reconstruction loss, plus the distance of codes from the positions z of a layout.
+
+    ``loss(decode(encode(x)), x) + weight * n_features * log(1 + |encode(x) - z|^2)``
+    """
+
+    objective: Objective
+    weight: float
+    n_neighbors: int
+    metric: Metric
+    layout: Layout | None = None
+    z: Tensor | None = None  # (n_samples, n_components): the positions of the rows of a batch
+
+    def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
+        """Loss of each row; see `Objective.per_row`."""
+        loss = self.objective.per_row(network, x, rng)
+        if self.layout is None or self.z is None:
+            return loss
+        distance = (network.encode(x) - self.z) / self.layout.unit
+        return loss + self.weight * x.shape[1] * distance.square().sum(1).log1p()
+
+    def at(self, index: Tensor, *, held_out: bool) -> Objective:
+        """The objective with the positions of the rows at an index."""
+        assert self.layout is not None
+        positions = self.layout.held_out if held_out else self.layout.positions
+        return replace(self, z=positions[index])
+
+    def stages(self, network: Autoencoder) -> tuple[Objective, ...]:
+        """The stages of the first term, each with the second term."""
+        return tuple(replace(self, objective=stage) for stage in self.objective.stages(network))
+
+    def prepare_network(self, network: Autoencoder, data: FitData) -> None:
+        """Compute the positions of all rows, which start at the codes of the network."""
+        self.objective.prepare_network(network, data)
+        self.lay_out(network, data)
+
+    def lay_out(self, network: Autoencoder, data: FitData) -> None:
+        """Compute the positions of all rows, which start at the codes of the network."""
+        start = codes_of_training_rows(network, data)
+        X_train, X_held_out = rows_for_distances(data)
+        n_neighbors = min(self.n_neighbors, len(start) - 1)
+        size = start.std(correction=0).item() or 1.0
+        positions, unit = start, size
+        if n_neighbors:
+            neighbors = nearest_neighbors(X_train, n_neighbors, self.metric, data.seeds.order)
+            n_steps = data.config.n_steps(len(start))
+            n_iter = min(math.ceil(n_steps / STEPS_PER_ITERATION), MAX_ITERATIONS)
+            index = torch.from_numpy(neighbors).to(start.device)
+            layout = neighbor_layout(start / size, index, n_iter, generator(data.seeds.noise))
+            unit = size / (layout.std(correction=0).item() or 1.0)
+            positions = layout * unit  # as large as the codes at the start
+        held_out = positions
+        if X_held_out is not None:
+            nearest = torch.from_numpy(nearest_rows(X_train, X_held_out, self.metric))
+            held_out = positions[nearest.to(start.device)]
+        self.layout = Layout(
+            by_index(positions, data.train, len(data.rows)),
+            by_index(held_out, data.held_out, len(data.held_out_rows)),
+            unit,
+        )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class NeighborAutoencoder(AutoencoderTransformer):
+    """An autoencoder for maps: neighbouring rows have neighbouring codes.
+
+    As t-SNE and UMAP, it draws maps of data in which similar rows are near to each other. As PCA,
+    it maps new rows by `transform`, and codes back to rows by `inverse_transform`. Training has two
+    steps. The first one is a neighbour embedding of the training rows: a position z for each row,
+    with the loss of t-SNE [1]_, where N are the pairs of a row and one of its nearest neighbours::
+
+        minimise over z    mean over (i, j) in N of  log(1 + |z_i - z_j|^2)
+                           + log of the mean over all pairs (i, j) of  1 / (1 + |z_i - z_j|^2)
+
+    The first term moves neighbours together. The second one moves all rows apart; it is estimated
+    from random pairs of rows [2]_. The second step trains the autoencoder. Its codes are near to
+    the positions, and its reconstructions are near to the rows [3]_::
+
+        minimise over g, f    sum over rows of  |x - decode(encode(x))|^2
+                    + neighbor_weight * n_features * log(1 + |encode(x) - z|^2)
+        encode(x) = V (x - mean) + g(x)
+        decode(code) = mean + V' code + f(code)
+
+    Rows have standardised units here. Both steps start with PCA, so that the maps of several seeds
+    or of similar data look alike. As for :class:`AutoencoderTransformer`, the codes have mean zero,
+    are uncorrelated, and are sorted by explained variance, and `transform` refines the code of the
+    encoder.
+
+    Parameters
+    ----------
+    batch_size : int or "auto", default="auto"
+        Number of rows in a step. "auto" means three times the square root of the number of rows,
+        but at least 16 and at most 128.
+
+    max_iter : int or None, default=None
+        Maximum number of epochs (passes over the training rows). None means 1500 steps for up to
+        5000 rows and 4500 steps for 15,000 rows or more, but at least 6 epochs. The positions are
+        computed in one iteration for every two steps, but at most in 500.
+
+    {shared_parameters}
+
+    neighbor_weight : float, default=0.3
+        Weight of the distance between codes and positions, at least 0. With a larger weight, rows
+        keep more of their neighbours, and reconstructions are worse. With 0, this is
+        :class:`AutoencoderTransformer`.
+
+    n_neighbors : int, default=10
+        Number of nearest neighbours of each row. With more neighbours, the map shows less detail.
+
+    metric : str or callable, default="euclidean"
+        Distance between rows: "euclidean", "cosine", "manhattan", "chebyshev", "correlation",
+        "braycurtis", "canberra", "hamming", "jaccard", "dice", "russellrao", "yule", or a function
+        of two rows. See :func:`sklearn.metrics.pairwise_distances`. Missing values are replaced by
+        the mean.
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    {pca_attributes}
+
+    See Also
+    --------
+    AutoencoderTransformer : Lower reconstruction errors.
+    LatentSpaceDisplay : Draws the map.
+    sklearn.manifold.TSNE : The neighbour embedding, without a map for new rows.
+
+    Notes
+    -----
+    For more than 20,000 rows and the metrics "euclidean" and "cosine", the neighbours are
+    approximate: they are searched for in the nearest of ``sqrt(n_samples)`` clusters. Other metrics
+    are always exact, which takes a time proportional to ``n_samples**2``.
+
+    The position of a held-out row is that of the nearest training row.
+
+    `partial_fit` determines the neighbours of a row among the rows of the same call, so that calls
+    with many rows are better. The positions start at the codes of the earlier calls.
+
+    `fit` raises an error within a process group of `torch.distributed`.
+
+    References
+    ----------
+    .. [1] L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", Journal of Machine
+       Learning Research, 2008.
+    .. [2] S. Damrich, N. Böhm, F. A. Hamprecht and D. Kobak, "From t-SNE to UMAP with contrastive
+       learning", ICLR, 2023.
+    .. [3] M. Á. Carreira-Perpiñán and M. Vladymyrov, "A fast, universal algorithm to learn
+       parametric nonlinear embeddings", NIPS, 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skae import LatentSpaceDisplay, NeighborAutoencoder
+    >>> X, y = load_digits(return_X_y=True)
+    >>> reducer = NeighborAutoencoder(max_iter=20, random_state=0).fit(X[:1500])
+    >>> reducer.transform(X[1500:]).shape
+    (297, 2)
+    >>> display = LatentSpaceDisplay.from_estimator(reducer, X, y)
+    """
+
+    __module__ = "skae"
+
+    neighbor_weight: float = parameter(0.3, Interval(Real, 0))
+    n_neighbors: int = parameter(10, integer(1))
+    metric: Metric = parameter("euclidean", StrOptions(METRICS), CALLABLE)
+
+    def _objective(self, data: FitData) -> Objective:
+        reconstruction = super()._objective(data)
+        if not self.neighbor_weight:
+            return reconstruction
+        refuse_process_group(type(self).__name__)
+        objective = NeighborReconstruction(
+            reconstruction, self.neighbor_weight, self.n_neighbors, self.metric
+        )
+        if data.fitted is not None:
+            objective.lay_out(data.fitted.network, data)
+        return objective
+
+
+def codes_of_training_rows(network: Autoencoder, data: FitData) -> Tensor:
+    """The codes of the encoder, (n_train, n_components), in float32."""
+    network = copy.deepcopy(network).to(data.device, torch.float32).eval()
+    with torch.no_grad():
+        blocks = data.train.split(rows_of_block(data.X.shape[1]))
+        return torch.cat([network.encode(data.rows[index]) for index in blocks])
+
+
+def rows_for_distances(data: FitData) -> tuple[Any, Any]:
+    """The training and the held-out rows in the units of `X`, without missing entries.
+
+    The second one is None if no rows are held out.
+    """
+    X = data.X if sparse.issparse(data.X) else as_numpy(data.X)
+    if sparse.issparse(X) and np.prod(X.shape, dtype=float) <= MAX_DENSE_ENTRIES:
+        X = X.toarray()  # distances are then those of dense rows, with the same rounding errors
+    train, mean = data.train.cpu().numpy(), data.moments.mean
+    X_train = with_means(X[train], mean)
+    if data.held_out_rows is not data.rows:
+        X_val = as_numpy(data.held_out_rows[data.held_out]) * data.scale + data.shift
+        return X_train, with_means(X_val, mean)
+    if torch.equal(data.held_out, data.train):
+        return X_train, None
+    return X_train, with_means(X[data.held_out.cpu().numpy()], mean)
+
+
+def with_means(X: Any, mean: np.ndarray) -> Any:
+    """An array or CSR matrix, with missing entries replaced by the mean of their column."""
+    if sparse.issparse(X):
+        X = X.copy()
+        X.data = np.where(np.isnan(X.data), mean[X.indices], X.data).astype(X.dtype)
+        return X
+    return np.where(np.isnan(X), mean, X).astype(X.dtype)
+
+
+def by_index(values: Tensor, index: Tensor, n_rows: int) -> Tensor:
+    """Values of some rows as a tensor for all rows; zero for the others."""
+    return values.new_zeros(n_rows, *values.shape[1:]).index_copy_(0, index, values)

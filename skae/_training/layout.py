@@ -1,0 +1,80 @@
+"""Positions of training rows that keep neighbours close: a neighbour embedding.
+
+The loss is that of t-SNE [1]_ with the same weight for all neighbours of a row. The sum over all
+pairs of rows is estimated from random pairs [2]_::
+
+    mean over neighbours (i, j) of  log(1 + |z_i - z_j|^2)
+      + log of the mean over pairs (i, j) of  1 / (1 + |z_i - z_j|^2)
+
+.. [1] L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", JMLR, 2008.
+.. [2] S. Damrich, N. Böhm, F. A. Hamprecht and D. Kobak, "From t-SNE to UMAP with contrastive
+   learning", ICLR, 2023.
+"""
+
+import torch
+from torch import Generator, Tensor
+
+# Random rows that repel each row in an iteration, and that it repels.
+N_NEGATIVES = 16
+# At first neighbours attract each other more, so that groups of similar rows find each other.
+EXAGGERATION, EXAGGERATED_SHARE = 4.0, 0.25
+# Of Adam; the learning rate is in units of the kernel's width, and decreases to zero.
+LEARNING_RATE, MOMENTUM, SQUARE_DECAY = 0.5, 0.9, 0.99
+
+
+def neighbor_layout(start: Tensor, neighbors: Tensor, n_iter: int, rng: Generator) -> Tensor:
+    """Minimise the loss over the positions of all rows.
+
+    Parameters
+    ----------
+    start : Tensor of shape (n_samples, n_components)
+        The positions before the first iteration.
+    neighbors : Tensor of int, of shape (n_samples, n_neighbors)
+        The rows that are the nearest neighbours of each row.
+    n_iter : int
+        Number of iterations over all rows.
+    rng : Generator
+        Draws the random pairs; on the host.
+
+    Returns
+    -------
+    positions : Tensor of shape (n_samples, n_components)
+    """
+    positions = start.clone()
+    mean, square = torch.zeros_like(start), torch.zeros_like(start)
+    for step in range(n_iter):
+        gradient = attraction(positions, neighbors)
+        if step < EXAGGERATED_SHARE * n_iter:
+            gradient *= EXAGGERATION
+        gradient += repulsion(positions, rng)
+        mean.lerp_(gradient, 1 - MOMENTUM)
+        square.lerp_(gradient.square(), 1 - SQUARE_DECAY)
+        size = (square / (1 - SQUARE_DECAY ** (step + 1))).sqrt_().add_(1e-8)
+        rate = LEARNING_RATE * (1 - step / n_iter) / (1 - MOMENTUM ** (step + 1))
+        positions.addcdiv_(mean, size, value=-rate)
+    return positions
+
+
+def attraction(positions: Tensor, neighbors: Tensor) -> Tensor:
+    """The gradient of the first term, times the number of rows."""
+    difference = positions[:, None] - positions[neighbors]
+    difference *= 2 / neighbors.shape[1] / (1 + difference.square().sum(2, keepdim=True))
+    gradient = difference.sum(1)
+    return gradient.index_add_(0, neighbors.reshape(-1), -difference.flatten(0, 1))
+
+
+def repulsion(positions: Tensor, rng: Generator) -> Tensor:
+    """The gradient of the second term, times the number of rows, from random pairs.
+
+    In a random order of the rows, each row and those after it are pairs.
+    """
+    order = torch.randperm(len(positions), generator=rng).to(positions.device)
+    shuffled = positions[order]
+    gradient, total = torch.zeros_like(shuffled), positions.new_zeros(())
+    for distance in range(1, min(N_NEGATIVES, len(positions) - 1) + 1):
+        difference = shuffled - shuffled.roll(-distance, 0)
+        kernel = 1 / (1 + difference.square().sum(1, keepdim=True))
+        total += kernel.mean()
+        difference *= kernel.square()
+        gradient += difference.roll(distance, 0) - difference
+    return positions.new_zeros(positions.shape).index_copy_(0, order, gradient * (2 / total))

@@ -1,0 +1,122 @@
+"""Nearest neighbours of rows: exact among up to 20,000 rows, approximate among more.
+
+Approximate neighbours of a row are searched for in the clusters that are nearest to its own one (an
+inverted file, as of H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor
+search", 2011). Wide rows are replaced by their leading singular components before.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._data.forks import IMPORT_LOCK
+
+MAX_EXACT_ROWS = 20_000
+# Of the approximate search: the number of singular components, the clusters in which a row is
+# searched for, the iterations of k-means and the rows of each cluster that k-means uses.
+N_SINGULAR, N_NEAREST_CLUSTERS, N_ITER, ROWS_OF_CLUSTER = 100, 10, 5, 50
+
+N_TIES = 10  # rows that are found in addition, as they may be as near as the last neighbour
+BLOCK_ENTRIES = 2**22  # distances in memory at once
+
+# Metrics of rows that need no further parameters; those of scikit-learn.
+METRICS = (
+    "euclidean", "cosine", "manhattan", "chebyshev", "correlation", "braycurtis", "canberra",
+    "hamming", "jaccard", "dice", "russellrao", "yule",
+)  # fmt: skip
+# Those whose order is that of Euclidean distances of some features.
+APPROXIMATED = ("euclidean", "cosine")
+
+Metric = str | Callable[[np.ndarray, np.ndarray], float]
+
+
+def nearest_neighbors(X: Any, n_neighbors: int, metric: Metric, seed: int) -> np.ndarray:
+    """Indices of the nearest other rows of each row, nearest first, (n_samples, n_neighbors).
+
+    `X` is an array or CSR matrix without missing entries.
+    """
+    if X.shape[0] > MAX_EXACT_ROWS and metric in APPROXIMATED:
+        features = _euclidean_features(X, metric, seed)
+        return _by_clusters(torch.from_numpy(features), n_neighbors, seed).numpy()
+    n_found = min(n_neighbors + N_TIES, X.shape[0] - 1)
+    distances, found = _fitted(X, metric).kneighbors(None, n_found)
+    # Rows at equal distances, frequent in data of integers, in the order of the rows: rounding
+    # errors do not select among them.
+    rounded = (distances / (distances.max() or 1.0)).astype(np.float32)
+    order = np.lexsort((found, rounded))[:, :n_neighbors]
+    return np.take_along_axis(found, order, axis=1)
+
+
+def nearest_rows(X: Any, queries: Any, metric: Metric) -> np.ndarray:
+    """Index of the nearest row of `X` for each row of `queries`, (n_queries,).
+
+    If `X` has more than 20,000 rows, it is the nearest one of at most so many of them.
+    """
+    step = math.ceil(X.shape[0] / MAX_EXACT_ROWS)
+    return step * _fitted(X[::step], metric).kneighbors(queries, 1, return_distance=False)[:, 0]
+
+
+def _fitted(X: Any, metric: Metric) -> Any:
+    with IMPORT_LOCK:  # here, as most fits do not need it
+        from sklearn.neighbors import NearestNeighbors
+    return NearestNeighbors(metric=metric).fit(X)
+
+
+def _euclidean_features(X: Any, metric: Metric, seed: int) -> np.ndarray:
+    """A few features whose Euclidean distances have nearly the order of the metric."""
+    with IMPORT_LOCK:
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.preprocessing import normalize
+    if metric == "cosine":
+        X = normalize(X)
+    if X.shape[1] > N_SINGULAR:
+        X = TruncatedSVD(N_SINGULAR, random_state=seed).fit_transform(X)
+    elif not isinstance(X, np.ndarray):
+        X = X.toarray()
+    return np.ascontiguousarray(X - X.mean(axis=0), dtype=np.float32)
+
+
+def _by_clusters(rows: Tensor, n_neighbors: int, seed: int) -> Tensor:
+    """Nearest neighbours among the rows of the nearest clusters, (n_samples, n_neighbors)."""
+    centres = _k_means(rows, math.isqrt(len(rows)), seed)
+    members = _members(_nearest(rows, centres), len(centres))
+    sizes = torch.tensor([len(own) for own in members])
+    found = torch.empty(len(rows), n_neighbors, dtype=torch.int64)
+    for own, order in zip(members, torch.cdist(centres, centres).argsort(1), strict=True):
+        n_enough = int((sizes[order].cumsum(0) <= n_neighbors).sum()) + 1  # one is the row itself
+        nearest = order[: max(n_enough, N_NEAREST_CLUSTERS)].tolist()
+        candidates = torch.cat([members[cluster] for cluster in nearest])
+        for block in own.split(max(BLOCK_ENTRIES // len(candidates), 1)):
+            distances = torch.cdist(rows[block], rows[candidates])
+            distances[block[:, None] == candidates] = torch.inf
+            found[block] = candidates[distances.topk(n_neighbors, largest=False).indices]
+    return found
+
+
+def _k_means(rows: Tensor, n_clusters: int, seed: int) -> Tensor:
+    """Centres of clusters of a sample of the rows, (n_clusters, n_features)."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    sample = rows[order[: ROWS_OF_CLUSTER * n_clusters]]
+    centres = sample[:n_clusters].clone()
+    for _ in range(N_ITER):
+        cluster = _nearest(sample, centres)
+        counts = cluster.bincount(minlength=n_clusters)[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, cluster, sample)
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres
+
+
+def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
+    """The nearest centre of each row, (n_samples,)."""
+    size = max(BLOCK_ENTRIES // len(centres), 1)
+    return torch.cat([torch.cdist(block, centres).argmin(1) for block in rows.split(size)])
+
+
+def _members(cluster: Tensor, n_clusters: int) -> list[Tensor]:
+    """The rows of each cluster."""
+    order = cluster.argsort(stable=True)
+    return list(order.split(cluster.bincount(minlength=n_clusters).tolist()))

@@ -1,0 +1,100 @@
+"""The autoencoder whose codes keep neighbours close."""
+
+import numpy as np
+import pytest
+from fitting import make_data
+from scipy.spatial.distance import pdist
+from scipy.stats import spearmanr
+from sklearn.manifold import trustworthiness
+from sklearn.metrics import pairwise_distances
+
+from skae import AutoencoderTransformer, NeighborAutoencoder
+from skae._training.fit import training_copy
+
+
+@pytest.fixture
+def setting(global_random_seed):
+    return {
+        "max_iter": 12,
+        "batch_size": 20,
+        "hidden_layer_sizes": (32, 32),
+        "random_state": global_random_seed,
+    }
+
+
+def test_without_weight_it_is_the_plain_autoencoder(digits, setting):
+    plain = AutoencoderTransformer(2, **setting).fit(digits)
+    fitted = NeighborAutoencoder(2, neighbor_weight=0, **setting).fit(digits)
+    np.testing.assert_array_equal(fitted.transform(digits), plain.transform(digits))
+    np.testing.assert_array_equal(fitted.reconstruct(digits), plain.reconstruct(digits))
+
+
+def test_rows_keep_more_neighbours_than_in_the_plain_autoencoder(digits, setting):
+    setting["transform_max_iter"] = 0  # the projection keeps neighbours as well
+    fitted = NeighborAutoencoder(2, **setting).fit(digits)
+    plain = AutoencoderTransformer(2, **setting).fit(digits)
+    kept, kept_by_plain = (trustworthiness(digits, e.transform(digits)) for e in (fitted, plain))
+    assert kept > kept_by_plain
+    assert fitted.score(digits) > fitted.pca_score_
+
+
+def test_maps_of_two_seeds_look_alike(digits, setting):
+    seed = setting.pop("random_state")
+    one, other = (
+        NeighborAutoencoder(2, random_state=s, **setting).fit_transform(digits)
+        for s in (seed, seed + 1)
+    )
+    assert spearmanr(pdist(one), pdist(other)).statistic > 0.7
+
+
+def test_the_loss_is_the_reconstruction_plus_the_distance_to_the_positions(digits, setting):
+    estimator = NeighborAutoencoder(2, neighbor_weight=0.7, transform_max_iter=0, **setting)
+    data = make_data(estimator, digits)
+    network = training_copy(estimator._initialize(data, 2).fitted.network, data)
+    index = data.train[:7]
+    x, layout = data.rows[index], data.objective.layout
+    code = network.encode(x)
+    error = (network.decode(code) - x).square().sum(1)
+    distance = ((code - layout.positions[index]) / layout.unit).square().sum(1)
+    found = data.objective.at(index, held_out=False).per_row(network, x, data.rng())
+    np.testing.assert_allclose(
+        found.detach(), (error + 0.7 * 64 * (1 + distance).log()).detach(), rtol=1e-5
+    )
+
+
+def test_a_held_out_row_belongs_to_the_position_of_the_nearest_training_row(digits, setting):
+    estimator = NeighborAutoencoder(2, **setting)
+    for X_val in (None, digits[:40] + 0.01):
+        data = make_data(estimator, digits[100:], X_val)
+        estimator._initialize(data, 2)
+        held_out = digits[100:][data.held_out] if X_val is None else X_val
+        nearest = pairwise_distances(held_out, digits[100:][data.train]).argmin(axis=1)
+        layout = data.objective.layout
+        np.testing.assert_array_equal(
+            layout.held_out[data.held_out], layout.positions[data.train[nearest]]
+        )
+
+
+def test_missing_entries_are_replaced_by_the_mean(digits, setting):
+    holes = np.random.RandomState(0).uniform(size=digits.shape) < 0.1
+    gaps = np.where(holes, np.nan, digits)
+    filled = np.where(holes, np.nanmean(gaps, axis=0), digits)
+    estimator = NeighborAutoencoder(2, early_stopping=False, **setting)
+    with_gaps, without = (make_data(estimator, X) for X in (gaps, filled))
+    for data in (with_gaps, without):
+        estimator._initialize(data, 2)
+    # PCA, from which both start, has other units if entries are missing.
+    one, other = (d.objective.layout.positions for d in (with_gaps, without))
+    assert spearmanr(pdist(one), pdist(other)).statistic > 0.9
+
+
+def test_a_map_continues_from_the_codes_of_earlier_batches(digits, setting):
+    fitted = NeighborAutoencoder(2, **setting).fit(digits)
+    before = fitted.transform(digits)
+    fitted.partial_fit(digits)
+    assert spearmanr(pdist(before), pdist(fitted.transform(digits))).statistic > 0.7
+
+
+def test_two_rows_are_enough(setting):
+    fitted = NeighborAutoencoder(1, **setting).fit(np.array([[0.0, 1.0], [2.0, 3.0]]))
+    assert np.isfinite(fitted.transform([[1.0, 1.0]])).all()
