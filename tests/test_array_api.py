@@ -23,7 +23,8 @@ from torch import Tensor
 
 import skae
 from skae import VAE, AutoencoderTransformer, DenoisingAutoencoder, SparseAutoencoder
-from skae._autoencoders import inference
+from skae._autoencoders import inference, network_rows
+from skae._data import sample_weight
 from skae._data.array_api import column_sums, to_namespace_of, to_native
 from skae._losses.reconstruction import LOSSES
 from skae._training import fit_data
@@ -102,7 +103,7 @@ def on_accelerator(dispatch, monkeypatch):
         assert self.ndim < 2 or len(self) < 100, "rows became a NumPy array"
         return to_numpy(self, **options)
 
-    for module in (inference, fit_data):
+    for module in (inference, network_rows, sample_weight, fit_data):
         monkeypatch.setattr(module, "to_native", lambda X: X.detach() if type(X) is Tensor else X)
     monkeypatch.setattr(Tensor, "numpy", small_only)
     return monkeypatch

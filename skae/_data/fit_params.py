@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
@@ -43,9 +42,9 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: Any, params: dic
     if index is None:
         return estimator.fit(X, y, **accepted)
     if "groups" in accepted:
-        accepted["groups"] = _safe_indexing(accepted["groups"], index)
-    y = None if y is None else _safe_indexing(y, index)
-    return estimator.fit(_safe_indexing(X, index), y, **accepted)
+        accepted["groups"] = np.asarray(accepted["groups"])[index]
+    y = None if y is None else np.asarray(y)[index]
+    return estimator.fit(X.iloc[index] if hasattr(X, "iloc") else X[index], y, **accepted)
 
 
 @contextmanager

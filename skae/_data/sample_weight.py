@@ -15,19 +15,22 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.utils import check_random_state
+from torch import Tensor
 
 from .array_api import as_numpy, to_native
 from .dataset import Rows, row_blocks, stored_width
+from .device import max_float_dtype
 from .groups import RowGroups
 from .process_group import SINGLE_PROCESS, SingleProcess
 
 # Rows are copied, and equal rows are searched for, up to so many (stored) entries. It takes 40 ms.
 MAX_ENTRIES = 2**22
 
-# Odd numbers without a pattern in their bits, from MurmurHash3.
-MULTIPLIERS = np.array([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], dtype=np.uint64)
+# Odd numbers without a pattern in their bits, from MurmurHash3, as signed integers.
+MULTIPLIERS = 0xFF51AFD7ED558CCD - 2**64, 0xC4CEB9FE1A85EC53 - 2**64
 
 
 class WeightedRows(NamedTuple):
@@ -140,35 +143,50 @@ def relative(
 
 
 def row_hashes(X: Rows) -> np.ndarray:
-    """A number of 64 bits for each row, which is the same for equal rows, (n_samples,).
+    """An integer of 64 bits for each row, which is the same for equal rows, (n_samples,).
 
     It is the same for dense and sparse rows, and does not depend on their order and precision.
     """
-    hashes = np.zeros(X.shape[0], dtype=np.uint64)
-    keys = _mixed(np.arange(1, X.shape[1] + 1, dtype=np.uint64))
+    keys = _mixed(np.arange(1, X.shape[1] + 1))
+    if isinstance(X, Tensor):
+        device_keys = torch.from_numpy(keys).to(X.device)
+        return (
+            torch.cat([_tensor_hashes(X[rows], device_keys) for rows in row_blocks(X)])
+            .cpu()
+            .numpy()
+        )
+    hashes = np.zeros(X.shape[0], dtype=np.int64)
     for rows in row_blocks(X, stored_width(X) if sparse.issparse(X) else None):
         block: Any = X[rows]
         if sparse.issparse(block):
             hashed = _hashed(block.data, keys[block.indices])
-            sums = np.append(np.uint64(0), np.cumsum(hashed))  # modulo 2**64
+            sums = np.append(0, np.cumsum(hashed))  # modulo 2**64
             hashes[rows] = sums[block.indptr[1:]] - sums[block.indptr[:-1]]
         else:
-            hashes[rows] = _hashed(as_numpy(block), keys).sum(axis=1)
+            hashes[rows] = _hashed(block, keys).sum(axis=1)
     return hashes
 
 
 def _hashed(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """A number for each entry, by its value and its column; zero for zero."""
+    """An integer for each entry, by its value and its column; zero for zero."""
     values = np.array(values, dtype=np.float64)
     values[np.isnan(values)] = np.nan  # of one kind
-    return np.where(values == 0, np.uint64(0), _mixed(values.view(np.uint64) ^ keys))
+    return np.where(values == 0, 0, _mixed(values.view(np.int64) ^ keys))
 
 
-def _mixed(bits: np.ndarray) -> np.ndarray:
-    """Numbers each bit of which depends on all bits of `bits`."""
+def _tensor_hashes(block: Tensor, keys: Tensor) -> Tensor:
+    """The hashes of rows on their device."""
+    values = block.to(max_float_dtype(block.device))
+    values = torch.where(values.isnan(), torch.nan, values)
+    bits = values.view(torch.int64 if values.dtype == torch.float64 else torch.int32).long()
+    return torch.where(values == 0, 0, _mixed(bits ^ keys)).sum(1)
+
+
+def _mixed(bits: Any) -> Any:
+    """Integers each bit of which depends on all bits of `bits`; products are modulo 2**64."""
     for multiplier in MULTIPLIERS:
-        bits = (bits ^ (bits >> np.uint64(33))) * multiplier
-    return bits ^ (bits >> np.uint64(33))
+        bits = (bits ^ (bits >> 33)) * multiplier
+    return bits ^ (bits >> 33)
 
 
 def _copies(
@@ -208,8 +226,7 @@ def _lexicographic(X: Rows, index: np.ndarray) -> np.ndarray:
     """
     n_columns = 1
     while True:
-        columns: Any = X[:, :n_columns][index]
-        keys = as_numpy(columns.toarray() if sparse.issparse(columns) else columns).T
+        keys = np.stack([_column(X, j)[index] for j in range(min(n_columns, X.shape[1]))])
         order = np.lexsort(keys[::-1])
         ordered = keys[:, order]
         is_equal = (ordered[:, 1:] == ordered[:, :-1]) | np.isnan(ordered[:, 1:] + ordered[:, :-1])
@@ -218,6 +235,11 @@ def _lexicographic(X: Rows, index: np.ndarray) -> np.ndarray:
             return order
         if len(index) * n_columns > MAX_ENTRIES:
             return order
+
+
+def _column(X: Rows, j: int) -> np.ndarray:
+    column: Any = X[:, [j]] if sparse.issparse(X) else X[:, j]
+    return column.toarray()[:, 0] if sparse.issparse(column) else as_numpy(column)
 
 
 def _rounded(weights: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
