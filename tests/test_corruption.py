@@ -114,3 +114,17 @@ def test_units_of_X_are_converted_back(x, columns):
     in_units_of_X = columns.to_units_of_X(x)
     torch.testing.assert_close(in_units_of_X[0, 0], (x[0, 0] - 100) * 3)
     torch.testing.assert_close(columns.from_units_of_X(in_units_of_X), x)
+
+
+@pytest.mark.parametrize("name", ["masking", "salt_and_pepper", "swap"])
+def test_the_columns_of_a_category_are_replaced_together(name, global_random_seed):
+    rng = make_rng(global_random_seed)
+    x = torch.rand(400, 5, generator=rng) + 1
+    feature = torch.tensor([0, 1, 1, 1, 2])
+    ones = torch.ones(5)
+    columns = ColumnStatistics(0 * ones, 0 * ones, 3 * ones, ones[0], ones[0], feature)
+    changed = CORRUPTIONS[name](x, 0.5, columns, rng) != x
+    assert (changed[:, 1] == changed[:, 2]).all()
+    assert (changed[:, 1] == changed[:, 3]).all()
+    assert 0.4 < changed.float().mean() < 0.6
+    assert (changed[:, 0] != changed[:, 1]).any()

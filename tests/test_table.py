@@ -76,6 +76,25 @@ def test_probabilities_are_those_of_decoded_categories(rng):
         assert (decoded[name].astype(object) == categories[shares.argmax(1)])[sure].all()
 
 
+def test_the_most_probable_category_is_decoded(rng):
+    frame = pd.DataFrame({"kind": rng.choice(["a", "b", "c"], p=[0.05, 0.15, 0.8], size=200)})
+    table = make_table(frame, "from_dtype", "squared_error")
+    shares = rng.dirichlet([1, 1, 1], size=50)
+    decoded = table.decode(shares / np.array(table.units(0)))
+    assert decoded["kind"].tolist() == table.categories[0][shares.argmax(1)].tolist()
+
+
+def test_weights_of_rows_are_copies_of_rows(rng):
+    frame = mixed_frame(rng).assign(rare="b")
+    frame.loc[frame.index[:7], "rare"] = "a"
+    weights = np.r_[np.zeros(7), rng.randint(4, size=113)]
+    weighted = make_table(frame, "from_dtype", "squared_error", weights)
+    repeated = frame.loc[frame.index.repeat(weights.astype(int))]
+    expected = make_table(repeated, "from_dtype", "squared_error")
+    assert weighted.width == expected.width
+    np.testing.assert_allclose(weighted.encode(frame), expected.encode(frame))
+
+
 def test_rows_of_numbers_are_no_table(rng):
     X = rng.normal(size=(5, 3))
     for rows in (X, pd.DataFrame(X), X.tolist(), pd.DataFrame(X).astype(str), pd.DataFrame(X > 0)):
@@ -107,6 +126,10 @@ def test_each_column_has_its_loss(rng):
     frame = mixed_frame(rng)
     table = make_table(frame, "from_dtype", {"count": "poisson", 4: "log_loss"})
     assert table.losses == ["squared_error", "poisson", "categorical", "categorical", "log_loss"]
+    (position,) = np.flatnonzero(table.encoded_names() == "count")
+    units = np.concatenate([units for _, units in table.loss_description()])
+    counts = table.encode(frame)[:, position] * units[position]
+    np.testing.assert_allclose(counts, frame["count"].to_numpy(float, na_value=np.nan))
     widths = [len(units) for _, units in table.loss_description()]
     assert sum(widths) == table.width
     with pytest.raises(ValueError, match=r"`loss`.*kind"):
