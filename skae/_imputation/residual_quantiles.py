@@ -29,7 +29,7 @@ def residual_quantiles(cells: HeldOutCells, std: np.ndarray) -> np.ndarray:
         n_groups = len(np.unique(group[in_column]))
         if n_groups < MIN_ROWS:
             continue
-        levels = 0.5 + (ndtr(SCORES) - 0.5) * (1 + 1 / n_groups)
+        levels = 0.5 + (ndtr(SCORES) - 0.5) * (n_groups + 1) / (n_groups - 1)
         ratio = error[in_column, j] / np.maximum(std[in_column, j], 1e-12)
         quantiles[:, j] = np.quantile(ratio, levels.clip(0, 1))
     return quantiles

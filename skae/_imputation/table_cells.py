@@ -100,7 +100,9 @@ def with_imputed(X: Any, missing: np.ndarray, imputed: Any, kept: np.ndarray) ->
     columns = {}
     for j in np.flatnonzero(kept).tolist():
         column = column_of(X, j)
-        if missing[:, j].any():
+        if missing[:, j].all():  # and may have any dtype
+            column = column_of(imputed, j)
+        elif missing[:, j].any():
             column = fill(column, missing[:, j], column_of(imputed, j))
         columns[X.columns[j]] = column
     return make_frame(container, columns, X)
