@@ -251,7 +251,7 @@ def run(results: Results, n_seeds: int, names: list[str]) -> None:
                 results.save(key, **record)
 
 
-HEAD = """# Tables with categories
+HEAD = """# Tables with categories compared with FAMD
 
 This page compares how well codes describe new rows of tables with numbers and categories. The
 tables are adult, titanic and wine_quality, tables of numbers of which every second column is
