@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import AUTOENCODERS, ESTIMATORS, make_small
+from onnx_models import session
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -117,8 +118,7 @@ def assert_close(actual, expected, rtol):
 
 
 def run(model, **inputs):
-    runtime = pytest.importorskip("onnxruntime")
-    return runtime.InferenceSession(model.SerializeToString()).run(None, inputs)
+    return session(model).run(None, inputs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
@@ -370,9 +370,11 @@ def test_an_estimator_without_an_onnx_form_is_refused_with_a_remedy(digits, smal
 
 def test_other_errors_of_skl2onnx_are_explained(digits, small):
     frame = pd.DataFrame(digits[:, 10:13], columns=list("abc"))
-    named = ColumnTransformer([("scale", StandardScaler(), ["a", "c"])]).fit(frame)
+    named = ColumnTransformer([("scale", StandardScaler(), ["a", "c"])])
+    later = make_pipeline(StandardScaler().set_output(transform="pandas"), named).fit(frame)
     with pytest.raises(TypeError, match=r"columns by names, .* call skae.register_onnx_conv"):
-        to_onnx(named)
+        to_onnx(later)
+    named.fit(frame)
     register_onnx_converters()
     model = pytest.importorskip("skl2onnx").to_onnx(named, frame[:1])  # as the message says
     assert [value.name for value in model.graph.input] == ["a", "b", "c"]

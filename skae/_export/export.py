@@ -5,31 +5,22 @@ import io
 import json
 import keyword
 import os
-import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._data.user_warnings import warn_user
 from .._data.validation import NONE, StrOptions, check_value, shortened
 from .._graph import numpy_runtime
-from .._graph.graph import Node
 from .._nn.old_names import REMOVED_IN
-from .custom_objects import autoencoder_classes
 from .methods import METHODS, Program, program
+from .onnx_nodes import IR_VERSION, OPSET, cast, optional, outputs_of, typed_nodes
+from .onnx_pipeline import pipeline_to_onnx, register
 from .replacement import as_path, replace_files
-
-# Operators of this set are understood by onnxruntime 1.12 (2022) and later.
-OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
-
-# onnxruntime computes these operations in single precision only.
-SINGLE_PRECISION = {"Conv", "ConvTranspose", "Erf"}
 
 
 def to_onnx(
@@ -80,7 +71,7 @@ def to_onnx(
     >>> [output.name for output in model.graph.output]
     ['transform']
     """
-    onnx = _optional("onnx")
+    onnx = optional("onnx")
     try:
         dtype = np.dtype(dtype)
     except TypeError as error:
@@ -90,21 +81,21 @@ def to_onnx(
     if not isinstance(estimator, BaseAutoencoder):
         if method is not None:
             raise ValueError(f"`method` must be None except for an autoencoder, got {method!r}.")
-        return _pipeline_to_onnx(estimator, dtype)
+        return pipeline_to_onnx(estimator, dtype)
     check_value("method", method, (StrOptions(METHODS), NONE))
     name = method or "transform"
     made, kind = program(estimator, name), onnx.helper.np_dtype_to_tensor_dtype(dtype)
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [
-            onnx.helper.make_node(node.operation, node.inputs, _outputs(node), **node.attributes)
-            for node in _typed_nodes(made, {"X": "X", made.output: name}.get, kind)
+            onnx.helper.make_node(node.operation, node.inputs, outputs_of(node), **node.attributes)
+            for node in typed_nodes(made, {"X": "X", made.output: name}.get, kind)
         ],
         type(estimator).__name__,
         [value("X", kind, [None, made.n_columns])],
         [value(name, kind, [None, *made.n_outputs])],
         [
-            onnx.numpy_helper.from_array(_cast(constant, dtype), constant_name)
+            onnx.numpy_helper.from_array(cast(constant, dtype), constant_name)
             for constant_name, constant in made.graph.constants.items()
         ],
     )
@@ -142,11 +133,7 @@ def register_onnx_converters() -> None:
     >>> [output.name for output in model.graph.output]
     ['variable']
     """
-    skl2onnx = _optional("skl2onnx")
-    for cls in autoencoder_classes():
-        skl2onnx.update_registered_converter(
-            cls, f"Skae{cls.__name__}", _output_shapes, _convert, overwrite=True
-        )
+    register()
 
 
 def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> None:
@@ -260,17 +247,6 @@ def _write_folder(folder: Path, contents: dict[str, bytes]) -> None:
         raise
 
 
-def _optional(name: str) -> Any:
-    try:
-        import onnx
-        import skl2onnx
-    except ImportError as error:
-        raise ImportError(
-            "Export to ONNX needs onnx and skl2onnx: `pip install onnx skl2onnx`."
-        ) from error
-    return {"onnx": onnx, "skl2onnx": skl2onnx}[name]
-
-
 def _check_operations(made: Program) -> None:
     for node in made.graph.nodes:
         if node.operation not in numpy_runtime.OPERATIONS:
@@ -278,117 +254,3 @@ def _check_operations(made: Program) -> None:
                 "`estimator` must have dense layers only to be exported to NumPy, got the "
                 f"operation {node.operation}; use to_onnx."
             )
-
-
-def _cast(constant: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A constant in the precision of the model, unless it is a size or an axis."""
-    return constant if constant.dtype == np.int64 else constant.astype(dtype)
-
-
-def _typed_nodes(made: Program, rename: Callable[[str, str], str], kind: int) -> Iterator[Node]:
-    """The nodes with `rename` applied to their names, and with casts around some of them."""
-    double = kind == _optional("onnx").TensorProto.DOUBLE
-    for node in made.graph.nodes:
-        inputs = tuple(rename(name, name) for name in node.inputs)
-        output = rename(node.output, node.output)
-        if not (double and node.operation in SINGLE_PRECISION):
-            yield node._replace(inputs=inputs, output=output)
-            continue
-        single = tuple(f"{output}_{name}_single" for name in inputs)
-        for name, cast in zip(inputs, single, strict=True):
-            yield Node("Cast", (name,), cast, {"to": _optional("onnx").TensorProto.FLOAT})
-        yield Node(node.operation, single, f"{output}_single", node.attributes)
-        yield Node("Cast", (f"{output}_single",), output, {"to": kind})
-
-
-def _outputs(node: Node) -> list[str]:
-    """All outputs of an operation; only the first is used."""
-    return [node.output, f"{node.output}_indices"] if node.operation == "TopK" else [node.output]
-
-
-def _pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
-    skl2onnx = _optional("skl2onnx")
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
-
-    if not isinstance(pipeline, BaseEstimator):
-        raise TypeError(f"`estimator` must be a fitted estimator, got {pipeline!r}.")
-    check_is_fitted(pipeline)
-    if not hasattr(pipeline, "n_features_in_"):
-        raise TypeError(f"`estimator` must be fitted to rows of numbers to be exported; {DIRECTLY}")
-    register_onnx_converters()
-    rows = (FloatTensorType if dtype == np.float32 else DoubleTensorType)(
-        [None, pipeline.n_features_in_]
-    )
-    # Probabilities as one array, not as one dictionary per row.
-    options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
-    opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
-    try:
-        return skl2onnx.to_onnx(
-            pipeline, initial_types=[("X", rows)], options=options, target_opset=opsets
-        )
-    except Exception as error:
-        raise TypeError(_explanation(error)) from error
-
-
-DIRECTLY = (
-    "call skae.register_onnx_converters(), then skl2onnx.to_onnx(estimator, X[:1]) with rows as in "
-    "`fit`: the model has one input for each column of a data frame."
-)
-# What to export instead of an estimator without a converter.
-INSTEAD = {
-    "AutoencoderClassifier": "export its `encoder_`, and apply `coef_` and `intercept_` to codes",
-    "AutoencoderImputer": "write it with skae.save",
-    "AutoencoderOutlierDetector": (
-        "export its `estimator_` with method='score_samples' if that is an autoencoder, or write "
-        "it with skae.save"
-    ),
-    "DenoisingEnsemble": "write it with skae.save",
-    "ReconstructionTransformer": "export its `estimator_` with method='reconstruct'",
-    "SlidingWindows": "export the step after it, which takes windows",
-    "TimeSeriesOutlierDetector": "export its `estimator_`, which takes windows",
-}
-
-
-def _explanation(error: Exception) -> str:
-    """The explanation of an error of skl2onnx for a user of `to_onnx`."""
-    text = str(error)
-    if "Unable to find column name" in text:
-        return f"`estimator` selects columns by names, which an array does not have; {DIRECTLY}"
-    if without := re.search(r"for type '<class '([\w.<>]+)'>'", text):
-        name = without.group(1).rpartition(".")[2]
-        remedy = INSTEAD.get(name, "register one with skl2onnx.update_registered_converter")
-        return f"`estimator` cannot be exported to ONNX: {name} has no converter; {remedy}."
-    return f"`estimator` cannot be exported to ONNX; skl2onnx says: {text}"
-
-
-def _output_shapes(operator: Any) -> None:
-    """Shape calculator of skl2onnx: set the type and the shape of the output of a step."""
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
-
-    double = isinstance(operator.inputs[0].type, DoubleTensorType)
-    shape = [None, operator.raw_operator.n_components_]
-    operator.outputs[0].type = (DoubleTensorType if double else FloatTensorType)(shape)
-
-
-def _convert(scope: Any, operator: Any, container: Any) -> None:
-    """Converter of skl2onnx: add the nodes and constants of a step to the container."""
-    from skl2onnx.common.data_types import DoubleTensorType
-
-    onnx = _optional("onnx")
-    double = isinstance(operator.outputs[0].type, DoubleTensorType)
-    kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
-    made = program(operator.raw_operator, "transform")
-    names = {
-        name: scope.get_unique_variable_name(name)
-        for name in ("X", *made.graph.constants, *(node.output for node in made.graph.nodes))
-    } | {made.output: operator.outputs[0].full_name}
-    for name, constant in made.graph.constants.items():
-        integers = constant.dtype == np.int64
-        constant_kind = onnx.TensorProto.INT64 if integers else kind
-        container.add_initializer(
-            names[name], constant_kind, constant.shape, constant.ravel().tolist()
-        )
-    # The input may be of integers.
-    container.add_node("Cast", [operator.inputs[0].full_name], [names["X"]], to=kind)
-    for node in _typed_nodes(made, names.get, kind):
-        container.add_node(node.operation, list(node.inputs), _outputs(node), **node.attributes)
