@@ -18,6 +18,7 @@ from .frames import (
 from .validation import shortened
 
 CATEGORICAL = "categorical"  # the loss of a categorical column
+NUMERIC = ("bool", "int", "uint", "float")  # how the names of dtypes of numbers begin
 
 
 def has_categorical_columns(X: Any) -> bool:
@@ -32,7 +33,11 @@ def selected_columns(X: Any, names: list[Any], chosen: Any) -> np.ndarray:
         return mask
     if isinstance(chosen, str):
         if is_frame(X):
-            mask[:] = [_is_categorical(column_of(X, j)) for j in range(len(names))]
+            is_numeric = [str(dtype).lower().startswith(NUMERIC) for dtype in X.dtypes]
+            mask[:] = [
+                not numeric and _is_categorical(column_of(X, j))
+                for j, numeric in enumerate(is_numeric)
+            ]
         return mask
     entries = np.asarray(chosen).tolist()
     if all(isinstance(entry, bool) for entry in entries):
