@@ -7,6 +7,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.manifold import TSNE
 
 from skae import AutoencoderTransformer, LatentSpaceDisplay
+from skae._inspection import latent_space_display
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +69,77 @@ def test_an_embedding_without_transform_is_drawn(digits):
         LatentSpaceDisplay.from_estimator(tsne, digits[:31])
     with pytest.raises(NotFittedError):
         LatentSpaceDisplay.from_estimator(TSNE(), digits[:30])
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """A map of 300 rows counts as one of many rows."""
+    monkeypatch.setattr(latent_space_display, "MAX_FEW_ROWS", 299)
+
+
+def test_names_of_classes_are_in_a_map_of_many_rows(fitted, digits, large):
+    names = np.array(["zero", "one", "2"])[np.arange(len(digits)) % 3]
+    display = LatentSpaceDisplay.from_estimator(fitted, digits, names)
+    assert [text.get_text() for text in display.labels_] == labels(display.ax_)
+    codes = fitted.transform(digits)[:, :2]
+    for text, name in zip(display.labels_, ["2", "one", "zero"], strict=True):
+        own = codes[names == name]
+        assert (own.min(0) <= text.get_position()).all()
+        assert (text.get_position() <= own.max(0)).all()
+
+
+def test_a_legend_is_beside_the_map_and_within_the_figure():
+    rng = np.random.RandomState(0)
+    for n_classes in (4, 60):
+        y = np.char.add("a class ", (np.arange(300) % n_classes).astype(str))
+        display = LatentSpaceDisplay(codes=rng.normal(size=(300, 2)), y=y).plot()
+        display.figure_.canvas.draw()
+        box, map_box = display.ax_.get_legend().get_window_extent(), display.ax_.get_window_extent()
+        width, height = display.figure_.canvas.get_width_height()
+        assert map_box.x1 < box.x0
+        assert box.x1 <= width
+        assert box.y0 >= 0
+        assert box.y1 <= height
+        looks = {
+            (points.get_facecolor().tobytes(), points.get_paths()[0].vertices.tobytes())
+            for points in display.points_
+        }
+        assert len(looks) == n_classes
+
+
+@pytest.mark.parametrize("y", [None, "numbers", "classes"])
+def test_very_many_rows_are_drawn_as_one_image(digits, fitted, y, monkeypatch):
+    monkeypatch.setattr(latent_space_display, "MAX_POINTS", 299)
+    values = {None: None, "numbers": np.arange(300) / 7, "classes": np.arange(300) % 4}[y]
+    (image,) = LatentSpaceDisplay.from_estimator(fitted, digits, values).points_
+    codes = fitted.transform(digits)[:, :2]
+    left, right, bottom, top = image.get_extent()
+    np.testing.assert_allclose([left, bottom, right, top], [*codes.min(0), *codes.max(0)])
+
+
+def test_new_rows_are_rings_at_their_codes(fitted, digits):
+    display = LatentSpaceDisplay.from_estimator(fitted, digits[:200], X_new=digits[200:])
+    offsets = display.new_points_.get_offsets()
+    np.testing.assert_array_equal(offsets, fitted.transform(digits[200:])[:, :2])
+    assert labels(display.ax_) == ["new rows"]
+    assert LatentSpaceDisplay.from_estimator(fitted, digits).new_points_ is None
+
+
+def test_images_are_drawn_at_the_codes_of_their_rows(fitted, digits):
+    display = LatentSpaceDisplay.from_estimator(fitted, digits, image_shape=(8, 8))
+    codes = fitted.transform(digits)[:, :2]
+    assert len(display.images_) > 10
+    for box in display.images_:
+        (row,) = np.flatnonzero((codes == box.xy).all(axis=1))
+        shown = np.asarray(box.offsetbox.get_data())
+        np.testing.assert_allclose(shown * digits.max(), digits[row].reshape(8, 8))
+    with pytest.raises(ValueError, match="`image_shape` must have n_features = 64 pixels"):
+        LatentSpaceDisplay.from_estimator(fitted, digits, image_shape=(8, 9))
+
+
+def test_files_in_vector_formats_stay_small(tmp_path, large):
+    codes = np.random.RandomState(0).normal(size=(5000, 2))
+    LatentSpaceDisplay(codes=codes, y=np.arange(5000) % 3).plot().figure_.savefig(
+        tmp_path / "m.svg"
+    )
+    assert (tmp_path / "m.svg").stat().st_size < 200_000
