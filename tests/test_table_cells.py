@@ -108,7 +108,8 @@ def test_a_polars_table_is_returned_with_its_types_and_observed_entries(rng):
 
 def test_an_array_of_objects_is_returned_with_its_observed_entries(rng):
     X = array(rng)
-    filled = AutoencoderImputer(PCA(2), categorical_features=[1, 2], random_state=0).fit_transform(X)
+    imputer = AutoencoderImputer(PCA(2), categorical_features=[1, 2], random_state=0)
+    filled = imputer.fit_transform(X)
     given = pd.notna(X)
     assert filled.dtype == object
     assert filled[given].tolist() == X[given].tolist()
@@ -131,7 +132,8 @@ def test_an_unknown_category_stays_and_counts_as_missing(rng):
 def test_empty_columns_and_indicators_of_a_table_are_columns_of_the_user(keep, rng):
     X = pandas_table(rng)
     X["none"], X["nothing"] = pd.Series([None] * N, dtype="category", index=X.index), np.nan
-    imputer = AutoencoderImputer(PCA(2), keep_empty_features=keep, add_indicator=True, random_state=0)
+    options = {"keep_empty_features": keep, "add_indicator": True, "random_state": 0}
+    imputer = AutoencoderImputer(PCA(2), **options)
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         filled = imputer.fit(X).transform(X)
@@ -179,8 +181,8 @@ def test_another_marker_than_nan_is_refused_for_categories(rng):
 def test_limits_and_set_output_are_those_of_the_columns_of_the_table(rng):
     X = pandas_table(rng)
     high = [0.5, *[np.inf] * 5]
-    imputer = AutoencoderImputer(PCA(2), max_value=high, random_state=0).set_output(transform="pandas")
-    filled = imputer.fit_transform(X)
+    imputer = AutoencoderImputer(PCA(2), max_value=high, random_state=0)
+    filled = imputer.set_output(transform="pandas").fit_transform(X)
     assert filled["weight"][X["weight"].isna()].max() <= 0.5
     lower, upper = imputer.predict_interval(X, confidence_level=0.99)
     missing = X["weight"].isna().to_numpy()
