@@ -45,6 +45,22 @@ def test_searched_codes_reconstruct_every_row_at_least_as_well(digits, encoded, 
     np.testing.assert_allclose((codes > 0).mean(axis=0), pursued.activation_frequency_)
 
 
+def test_weights_have_the_ratios_of_copies(digits, pursued):
+    counts = np.arange(len(digits)) % 3
+    pursued.early_stopping = False
+    directions, errors = [], []
+    for X, weights in ((digits, counts / 2), (np.repeat(digits, counts, axis=0), None)):
+        network = copy.deepcopy(pursued.network_.network)
+        data = make_data(pursued, X, sample_weight=weights)
+        # Divided by the number of rows that the weights stand for.
+        with torch.no_grad():
+            errors.append(_held_out_error(network, data) / len(data.train))
+            _update_directions(network, data)
+        directions.append(network.decoder.directions.detach())
+    np.testing.assert_allclose(*directions, atol=1e-6)
+    np.testing.assert_allclose(*errors, rtol=1e-3)  # in other units, as moments are in float32
+
+
 def test_directions_are_updated_by_ridge_regression_of_the_residual(digits, pursued):
     network, data = pursued.network_.network, make_data(pursued, digits)
     with torch.no_grad():

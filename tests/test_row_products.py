@@ -54,17 +54,22 @@ def test_sparse_rows_are_centred_after_the_product_unless_digits_were_lost(globa
         np.testing.assert_allclose(rows.gram(), exact @ exact.T, atol=1e-9)
 
 
+@pytest.mark.parametrize("has_weights", [False, True])
 @pytest.mark.parametrize("kind", ["principal", "triangular"])
-def test_coordinates_have_orthonormal_axes(kind, global_random_seed):
+def test_coordinates_have_orthonormal_axes(kind, has_weights, global_random_seed):
     rng = np.random.default_rng(global_random_seed)
     X = rng.normal(size=(8, 30))
-    X -= X.mean(axis=0)  # of rank seven
-    gram = X @ X.T
+    weights = rng.uniform(0.5, 1.5, size=(8, 1)) if has_weights else np.ones((8, 1))
+    weights /= weights.mean()
+    X -= np.average(X, axis=0, weights=weights[:, 0])  # of rank seven
+    gram = np.sqrt(weights) * X @ X.T * np.sqrt(weights.T)
+    given = weights if has_weights else None
     if kind == "principal":
         squares, left = np.linalg.eigh(gram)
-        coordinates = principal_coordinates(squares[::-1].copy(), left[:, ::-1].copy(), 1e-10)
+        parts = squares[::-1].copy(), left[:, ::-1].copy()
+        coordinates = principal_coordinates(*parts, 1e-10, given)
     else:
-        coordinates = triangular_coordinates(gram.copy())
+        coordinates = triangular_coordinates(gram.copy(), given)
     axes = coordinates.times_inverse(torch.from_numpy(X)).numpy()
     np.testing.assert_allclose(coordinates.values @ axes, X, atol=1e-8)
     has_length = coordinates.std > 0
@@ -74,5 +79,5 @@ def test_coordinates_have_orthonormal_axes(kind, global_random_seed):
     vectors = torch.from_numpy(rng.normal(size=(len(has_length), 2)) * has_length[:, None])
     dual = coordinates.times_transposed_inverse(vectors).numpy()
     np.testing.assert_allclose(X.T @ dual, axes.T @ vectors.numpy()[has_length], atol=1e-8)
-    squares = (coordinates.values**2).sum()
+    squares = (weights * coordinates.values**2).sum()
     assert np.mean(coordinates.std[has_length] ** 2) * 64 == pytest.approx(squares, rel=0.15)

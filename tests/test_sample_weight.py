@@ -7,6 +7,7 @@ from conftest import ESTIMATORS
 from fitting import make_data
 from scipy import sparse
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -199,6 +200,47 @@ def test_the_statistics_are_weighted(autoencoder, small, digits, rng):
     np.testing.assert_allclose(fitted.mean_, np.average(digits[:60], axis=0, weights=weights))
     score = fitted.score(digits[:60], sample_weight=weights)
     np.testing.assert_allclose(fitted.explained_variance_ratio_.sum(), score)
+
+
+FORMS = {
+    "tall": lambda X: X,
+    "wide": lambda X: np.hstack([X, X**2, np.sqrt(X)])[:40],
+    "gaps": lambda X: np.where(np.arange(X.size).reshape(X.shape) % 11, X, np.nan),
+    "sparse": lambda X: sparse.csr_array(np.where(X > 12, X, 0)),
+    "wide and sparse": lambda X: sparse.csr_array(np.where(X[:40] > 12, X[:40], 0)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_that_are_no_integers_have_the_ratios_of_copies(form, digits, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = FORMS[form](digits[:90])
+    counts = rng.permutation(np.arange(X.shape[0]) % 4)
+    # No training, which would depend on the order of the rows.
+    linear = AutoencoderTransformer(2, hidden_layer_sizes=(), learning_rate_init=1e-30, max_iter=1)
+    weighted = clone(linear).fit(X, sample_weight=counts / 3)
+    copies = clone(linear).fit(X[np.repeat(np.arange(X.shape[0]), counts)])
+    assert weighted.n_samples_seen_ == np.count_nonzero(counts)
+    for name in ("mean_", "components_", "explained_variance_ratio_", "pca_score_"):
+        found, expected = getattr(weighted, name), getattr(copies, name)
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=name)  # float32 with gaps
+    np.testing.assert_allclose(weighted.transform(X), copies.transform(X), atol=1e-3)
+
+
+def test_held_out_errors_are_weighted(digits, small):
+    X, counts = digits[:60], np.arange(60) % 4
+    untrained = small(AutoencoderTransformer, 2, early_stopping=False, learning_rate_init=1e-30)
+    weighted = clone(untrained).fit(X, sample_weight=counts / 3)
+    copies = clone(untrained).fit(np.repeat(X, counts, axis=0))
+    # The network is in float32.
+    np.testing.assert_allclose(weighted.validation_curve_, copies.validation_curve_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_the_order_of_copies_is_the_same_in_other_units(X, weights, scale):
+    rows = weighted_rows(X, weights)
+    np.testing.assert_allclose(weighted_rows(5 + scale * X, weights).X, 5 + scale * rows.X)
+    assert (np.diff(np.nan_to_num(rows.X[:, 0], nan=1e9)) >= 0).all()
 
 
 def test_an_epoch_has_each_row_as_often_as_its_weight(rng, digits, small):
