@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from conftest import ESTIMATORS
 from sklearn.base import clone
@@ -343,13 +344,18 @@ def test_a_missing_package_is_named(path, monkeypatch):
 
 
 @pytest.mark.parametrize("version", ["0.1.0", "99.0"])
-def test_a_file_that_cannot_be_read_names_the_version_that_wrote_it(version, saved):
+@pytest.mark.parametrize("module", [skae, sklearn])
+def test_a_file_that_cannot_be_read_names_the_version_that_wrote_it(module, version, saved):
+    name = {skae: "skae", sklearn: "scikit-learn"}[module]
+
     def change(header, arrays):
-        header["versions"]["skae"] = version
+        header["versions"][name] = version
         header["content"]["class"] = "AutoencoderOfTheFuture"
 
     rewrite(saved, change)
-    expected = rf"; skae {re.escape(version)} wrote it, and this is skae {skae.__version__}[.]$"
+    expected = (
+        rf"; {name} {re.escape(version)} wrote it, and this is {name} {module.__version__}[.]$"
+    )
     with pytest.raises(ValueError, match=expected):
         load(saved)
 

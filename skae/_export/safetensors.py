@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
 from sklearn.base import BaseEstimator
 
@@ -38,8 +39,8 @@ def save(
     ----------
     estimator : estimator
         An estimator of this package, fitted or not, a subclass of an autoencoder or of
-        `skae.base.BaseAutoencoder`, or a pipeline of these estimators. The user guide lists the
-        scikit-learn estimators that a pipeline may contain.
+        `skae.base.BaseAutoencoder`, or a pipeline or `ColumnTransformer` of these estimators. The
+        user guide lists the scikit-learn estimators that these may contain.
     path : str or path-like
         The file. An existing file is replaced.
     custom_objects : iterable of classes and functions, default=()
@@ -88,7 +89,7 @@ def save(
     content = encoder.encode(estimator)
     header = {
         "format": FORMAT,
-        "versions": {"skae": _version(), "torch": torch.__version__.split("+")[0]},
+        "versions": _versions() | {"torch": torch.__version__.split("+")[0]},
         "custom_objects": sorted(encoder.used),
         "content": content,
     }
@@ -160,7 +161,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Iterable[CustomObject]
         reason = _PICKLE if _is_pickle(raw, error) else _reason(error)
         raise ValueError(
             f"`path` must be a whole file that skae.save has written, got {os.fspath(path)!r}: "
-            f"{reason}{_other_version(raw)}."
+            f"{reason}{_other_versions(raw)}."
         ) from error
 
 
@@ -175,10 +176,10 @@ class _MissingObjectsError(Exception):
         self.names = names
 
 
-def _version() -> str:
+def _versions() -> dict[str, str]:
     import skae  # not before all of its modules are there
 
-    return skae.__version__
+    return {"skae": skae.__version__, "scikit-learn": sklearn.__version__}
 
 
 def _safetensors() -> ModuleType:
@@ -269,13 +270,16 @@ def _reason(error: Exception) -> str:
     return shortened(text.rstrip(".")) or type(error).__name__
 
 
-def _other_version(raw: bytes) -> str:
-    """The version that wrote the file, for messages, if it is not this one."""
+def _other_versions(raw: bytes) -> str:
+    """The versions that wrote the file, for messages, if they are not these."""
     try:
-        written = json.loads(_metadata(raw)["skae"])["versions"]["skae"]
-        is_version = re.fullmatch(r"[\w.+]{1,40}", written) is not None
+        written = json.loads(_metadata(raw)["skae"])["versions"]
+        return "".join(
+            f"; {name} {written[name]} wrote it, and this is {name} {this}"
+            for name, this in _versions().items()
+            if name in written
+            and re.fullmatch(r"[\w.+]{1,40}", written[name])
+            and written[name] != this
+        )
     except Exception:  # the file is damaged there
         return ""
-    if not is_version or written == _version():
-        return ""
-    return f"; skae {written} wrote it, and this is skae {_version()}"
