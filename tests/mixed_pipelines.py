@@ -59,7 +59,7 @@ SELECTOR = make_column_selector(dtype_include=np.number)
 # unknown towns.
 KINDS = {
     "names": ([("n", numbers(), ["age"]), ("o", one_hot(), TEXTS)], {"remainder": "passthrough"}),
-    "index": ([("n", numbers(), pd.Index(["age", "pay"])), ("o", one_hot(), TEXTS)], {}),
+    "index": ([("n", numbers(), pd.Index(["age", "pay"], dtype=object)), ("o", one_hot(), TEXTS)], {}),
     "selectors": (
         [("n", numbers(), SELECTOR), ("o", one_hot(), make_column_selector("^town$|^job$"))],
         {},

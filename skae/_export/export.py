@@ -43,8 +43,11 @@ def to_onnx(
     Returns
     -------
     model : onnx.ModelProto
-        A model with one input, "X", which may have any number of rows. Pass
-        ``model.SerializeToString()`` to onnxruntime.
+        A model with one input, "X", which may have any number of rows. If a pipeline was fitted to
+        a data frame and begins with a `ColumnTransformer`, the model has one input for each column
+        that is used, with the name of the column: a tensor of strings if the column has categories
+        that are strings, and of numbers otherwise. Pass ``model.SerializeToString()`` to
+        onnxruntime.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def to_onnx(
         If the estimator is not fitted.
     TypeError
         If a layer of the network or a step of the pipeline cannot be converted to ONNX, or if a
-        step selects columns by their names.
+        step after the first selects columns by their names.
 
     See Also
     --------
