@@ -231,6 +231,10 @@ OPTIONAL = {"held_out_scores_", "loadings_", "_known_outliers", "_limits", "_tab
 OPTIONAL |= {"_category_models", "_quantiles"}
 
 
+# Of the limits, and of the quantiles of errors, of an imputer.
+FIXED_SIZES = {"n_limits": 2, "n_levels": 31}
+
+
 def rules_of(cls: type) -> dict[str, Rule]:
     """The rules of the attributes of a class, also those of its bases."""
     rules: dict[str, Rule] = {}
@@ -246,7 +250,7 @@ def check_state(estimator: BaseEstimator, *, is_custom: bool) -> None:
     """
     cls, state = type(estimator), vars(estimator)
     parameters, rules = set(cls._get_param_names()), rules_of(cls)
-    sizes: Sizes = {
+    sizes: Sizes = FIXED_SIZES | {
         name: size
         for name in ("n_features_in_", "n_components_", "window_size_")
         if name in rules and count(size := state.get(name), {})
