@@ -224,7 +224,8 @@ SHARED_ATTRIBUTES = """
         The trained network. It has methods ``encode`` and ``decode`` for tensors in the units of
         `X`.
     n_samples_seen_ : int
-        Number of training rows. With `partial_fit`, the sum over all calls.
+        Number of training rows. With integer weights, the sum of the weights; with other weights,
+        the number of rows with a weight above zero. With `partial_fit`, the sum over all calls.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
