@@ -52,14 +52,14 @@ def constant(fill_value="none"):
     return SimpleImputer(strategy="constant", fill_value=fill_value)
 
 
-TEXTS = ["town", "job"]
+TEXTS, INDEX = ["town", "job"], pd.Index(["age", "pay"], dtype=object)
 RARE = {"min_frequency": 25, "handle_unknown": "infrequent_if_exist"}
 SELECTOR = make_column_selector(dtype_include=np.number)
 # The transformers and other parameters, by name. All take missing entries of "age" and "town" and
 # unknown towns.
 KINDS = {
     "names": ([("n", numbers(), ["age"]), ("o", one_hot(), TEXTS)], {"remainder": "passthrough"}),
-    "index": ([("n", numbers(), pd.Index(["age", "pay"], dtype=object)), ("o", one_hot(), TEXTS)], {}),
+    "index": ([("n", numbers(), INDEX), ("o", one_hot(), TEXTS)], {}),
     "selectors": (
         [("n", numbers(), SELECTOR), ("o", one_hot(), make_column_selector("^town$|^job$"))],
         {},

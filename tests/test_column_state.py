@@ -184,6 +184,7 @@ def set_place(*place):
     return change
 
 
+WIDE = [0, 10**12, None]
 BROKEN = {
     "another column": select(["pay"]),
     "an unknown column": select(["wage"]),
@@ -191,7 +192,7 @@ BROKEN = {
     "a mask of another length": select([True]),
     "columns of two kinds": select(["age", 0]),
     "no columns": select(None),
-    "a long slice": select({"kind": "slice", "value": [0, 10**12, None]}),
+    "a long slice": select({"kind": "slice", "value": WIDE}),
     "a slice of lists": select({"kind": "slice", "value": [[], None, None]}),
     "numbers out of range": set_indices([10**6]),
     "negative numbers": set_indices([-1]),
@@ -224,6 +225,20 @@ def test_a_tampered_column_transformer_is_refused(change, path):
     rewrite(path, change)
     with pytest.raises(ValueError, match="`path` must be"):
         load(path)
+
+
+def test_a_small_file_takes_little_memory(path):
+    estimator = ColumnTransformer([("n", "passthrough", [0])], remainder="passthrough")
+    save(estimator.fit(np.eye(3)), path)
+    for change in (
+        set_attribute("n_features_in_", 10**12),
+        select({"kind": "slice", "value": WIDE}),
+    ):
+        whole = path.read_bytes()
+        rewrite(path, change)
+        with pytest.raises(ValueError, match="`path` must be"):
+            load(path)
+        path.write_bytes(whole)
 
 
 def test_parts_of_another_width_are_refused(path):
