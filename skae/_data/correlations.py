@@ -15,16 +15,16 @@ def sums_of_products(
     codes and their squares in rows in which the entry is observed, and the products. NaN in `x` is
     a missing entry.
     """
-    missing = np.isnan(x)
-    observed, x = (~missing).astype(x.dtype), np.where(missing, 0, x)
-    weighted = code if weights is None else code * weights[:, None]
     weights = np.ones(len(x)) if weights is None else weights
-    return np.concatenate([
-        [weights @ observed, weights @ x, weights @ x**2],
-        weighted.T @ observed,
-        (weighted * code).T @ observed,
-        weighted.T @ x,
-    ])  # fmt: skip
+    weighted = code * weights[:, None]
+    of_rows = np.column_stack([weights, weighted, weighted * code])
+    missing = np.isnan(x)
+    if missing.any():
+        observed, x = (~missing).astype(x.dtype), np.where(missing, 0, x)
+        counts = of_rows.T @ observed
+    else:  # all columns are equal; the product would take most of the time for wide rows
+        counts = np.broadcast_to(of_rows.sum(axis=0)[:, None], (of_rows.shape[1], x.shape[1]))
+    return np.concatenate([counts[:1], [weights @ x, weights @ x**2], counts[1:], weighted.T @ x])
 
 
 def correlations(sums: np.ndarray) -> np.ndarray:
