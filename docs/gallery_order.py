@@ -11,6 +11,7 @@ EXAMPLES = [
     "compression",
     "retrieval",
     "tsne_of_codes",
+    "map",
     "clustering",
     "denoised_digits",
     "reconstruction",
