@@ -147,7 +147,7 @@ def row_hashes(X: Rows) -> np.ndarray:
 
     It is the same for dense and sparse rows, and does not depend on their order and precision.
     """
-    keys = _mixed(np.arange(1, X.shape[1] + 1))
+    keys = _mixed(np.arange(1, X.shape[1] + 1, dtype=np.int64))
     if isinstance(X, Tensor):
         device_keys = torch.from_numpy(keys).to(X.device)
         return (
