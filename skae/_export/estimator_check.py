@@ -83,19 +83,24 @@ def check_estimator(estimator: BaseEstimator, is_known: Callable[[type], bool]) 
             if not ((probe.features_ >= 0) & (probe.features_ < probe.n_features_in_)).all():
                 raise ValueError("it marks columns that it does not have")
         elif (n_entries := sum(_sizes_of_arrays(probe))) > 0:
-            width = probe.n_features_in_
-            if width > n_entries:
-                raise ValueError(f"{width} columns are more than its arrays have entries")
-            row = _typical_row(probe)[None]
-            limit = MAX_ENTRIES + n_entries + MAX_ENTRIES_PER_FEATURE * width
-            # The networks of autoencoders have been checked.
-            has_network = any(isinstance(value, nn.Module) for value in vars(probe).values())
-            is_checked = isinstance(probe, BaseAutoencoder) or not has_network
-            with nullcontext() if is_checked else SizeLimit(limit):
-                _check_methods(probe, row)
-            # An array with an axis too many would fit one number of rows.
-            for n_rows in (2, 3):
-                _check_methods(probe, np.repeat(row, n_rows, axis=0))
+            _check_rows(probe, n_entries)
+
+
+def _check_rows(estimator: Any, n_entries: int) -> None:
+    """Check what an estimator whose arrays have so many entries returns for a few rows."""
+    width = estimator.n_features_in_
+    if width > n_entries:
+        raise ValueError(f"{width} columns are more than its arrays have entries")
+    row = _typical_row(estimator)[None]
+    limit = MAX_ENTRIES + n_entries + MAX_ENTRIES_PER_FEATURE * width
+    # The networks of autoencoders have been checked.
+    has_network = any(isinstance(value, nn.Module) for value in vars(estimator).values())
+    is_checked = isinstance(estimator, BaseAutoencoder) or not has_network
+    with nullcontext() if is_checked else SizeLimit(limit):
+        _check_methods(estimator, row)
+    # An array with an axis too many would fit one number of rows.
+    for n_rows in (2, 3):
+        _check_methods(estimator, np.repeat(row, n_rows, axis=0))
 
 
 def _check_methods(estimator: Any, X: np.ndarray) -> None:
