@@ -51,8 +51,8 @@ def with_gaps(X, rng, rate=0.2):
 
 @pytest.mark.parametrize("inner", [None, PCA(2)], ids=["stacked", "estimator"])
 def test_categories_that_are_functions_of_another_column_are_imputed_exactly(inner, rng):
-    level = rng.randint(8, size=300)
-    X = pd.DataFrame({"level": level.astype(float), "other": rng.normal(size=300)})
+    level = rng.randint(8, size=160)
+    X = pd.DataFrame({"level": level.astype(float), "other": rng.normal(size=160)})
     X["grade"] = labels(rng.permutation(8)[level])  # no linear function of the level
     X["group"] = labels(rng.randint(2, size=8)[level], "xy")
     holed = X.copy()
@@ -113,7 +113,7 @@ def test_tables_of_categories_alone_are_imputed(names, rng, imputer):
 
 
 def test_few_rows_and_many_categories_are_imputed(rng, imputer):
-    X = pd.DataFrame({"name": [f"n{i}" for i in range(150)], "x": rng.normal(size=150)})
+    X = pd.DataFrame({"name": [f"n{i}" for i in range(50)], "x": rng.normal(size=50)})
     X = pd.concat([X, X])
     for rows in (X[:5], X):
         holed = with_gaps(rows.reset_index(drop=True), rng)
