@@ -10,7 +10,7 @@ For comparison, the same pipeline is fitted with PCA, and without a reduction. T
 three is the same, so these data need no reduction.
 
 The script needs pandas and the optional dependencies ``onnx``, ``plot`` and ``save`` of skae. It
-writes ``rows.csv``, ``reducer.skae`` and ``pipeline.onnx`` to the current directory.
+writes ``rows.csv``, ``pipeline.skae`` and ``pipeline.onnx`` to the current directory.
 """
 
 # %%
@@ -24,8 +24,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 import pandas as pd
-import skl2onnx
-from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.decomposition import PCA
@@ -45,9 +43,9 @@ table = table.mask(np.random.RandomState(0).uniform(size=table.shape) < 0.05)
 table.assign(target=data.target_names[data.target]).to_csv("rows.csv", index=False)
 
 # %%
-# The rest of the script uses the file only. ONNX imputes numbers but not strings, so missing
-# strings are replaced by the empty string, which is a category like the others. The inputs of the
-# ONNX model have single precision, so the pipeline is fitted to data of single precision.
+# The rest of the script uses the file only. A missing string is a category like the others. The
+# inputs of the ONNX model have single precision, so the pipeline is fitted to data of single
+# precision.
 
 table = pd.read_csv("rows.csv")
 y = table.pop("target").to_numpy(object)
@@ -55,7 +53,6 @@ numbers = list(table.select_dtypes("number"))
 texts = [name for name in table if name not in numbers]
 n_gaps = int(table.isna().to_numpy().sum())
 table = table.astype(dict.fromkeys(numbers, np.float32) | dict.fromkeys(texts, object))
-table[texts] = table[texts].fillna("")
 X, X_test, y, y_test = train_test_split(table, y, test_size=0.25, stratify=y, random_state=0)
 print(f"{len(table)} rows, {len(numbers)} columns of numbers, {len(texts)} of categories")
 print(f"{n_gaps} cells are missing; the test set has {len(X_test)} rows")
@@ -91,23 +88,15 @@ error = np.sqrt(accuracy * (1 - accuracy) / len(y_test))
 print(f"  two standard errors: {2 * error:.1%}")
 
 # %%
-# The fitted autoencoder is saved to a file, to encode other rows or to continue the training. The
-# whole pipeline is exported to one ONNX file with one input for each column.
+# The whole pipeline is saved to a file, to use it in Python or to continue the training. It is also
+# exported to one ONNX file with one input for each column.
 
 pipeline = searches["autoencoder"].best_estimator_
-saved, exported = Path("reducer.skae"), Path("pipeline.onnx")
-skae.save(pipeline["reduce"], saved)
-encoded = pipeline["columns"].transform(X_test)
-same = np.array_equal(skae.load(saved).transform(encoded), pipeline["reduce"].transform(encoded))
-print(f"\n{saved.name}: {saved.stat().st_size / 1000:.0f} kB, same codes after loading: {same}")
-
-skae.register_onnx_converters()
-inputs = [
-    (name, (FloatTensorType if name in numbers else StringTensorType)([None, 1])) for name in X
-]
-options = {id(pipeline): {"zipmap": False}}  # probabilities as an array
-model = skl2onnx.to_onnx(pipeline, initial_types=inputs, options=options)
-_ = exported.write_bytes(model.SerializeToString())
+saved, exported = Path("pipeline.skae"), Path("pipeline.onnx")
+skae.save(pipeline, saved)
+same = np.array_equal(skae.load(saved).predict_proba(X_test), pipeline.predict_proba(X_test))
+print(f"\n{saved.name}: {saved.stat().st_size / 1000:.0f} kB, same after loading: {same}")
+_ = exported.write_bytes(skae.to_onnx(pipeline).SerializeToString())
 
 # %%
 # The server needs neither scikit-learn nor torch nor skae.
@@ -120,10 +109,9 @@ def serve(row: dict) -> dict:
     """Predict for one row; columns that are absent or None are missing values."""
     cells = {}
     for name, kind in kinds.items():
-        value, is_text = row.get(name), kind == "tensor(string)"
-        if value is None:
-            value = "" if is_text else np.nan
-        cells[name] = np.array([[value]], dtype=object if is_text else np.float32)
+        value = np.nan if row.get(name) is None else row[name]
+        dtype = object if kind == "tensor(string)" else np.float32
+        cells[name] = np.array([[value]], dtype=dtype)
     labels, probabilities = session.run(None, cells)
     return {"label": labels[0], "probability": round(float(probabilities.max()), 3)}
 

@@ -131,15 +131,15 @@ def test_the_gallery_has_a_position_for_each_example():
 def test_server_predicts_as_pipeline_with_missing_and_unknown_values(run):
     names = run("plot_production").names
     pipeline, serve, rows = names["pipeline"], names["serve"], names["X_test"].iloc[:5].copy()
-    # A missing text is "" in the table and absent in a request; the last row has no numbers.
-    rows.iloc[0, rows.columns.get_loc(names["texts"][0])] = ""
+    # A missing text is NaN in the table and absent in a request; the last row has no numbers.
+    rows.iloc[0, rows.columns.get_loc(names["texts"][0])] = float("nan")
     rows.iloc[1, rows.columns.get_loc(names["texts"][0])] = "unknown"
     rows.loc[rows.index[-1], names["numbers"]] = float("nan")
     expected = pipeline.predict_proba(rows).max(axis=1)
     for (_, row), label, probability in zip(
         rows.iterrows(), pipeline.predict(rows), expected, strict=True
     ):
-        known = {name: value for name, value in row.items() if value == value and value != ""}
+        known = {name: value for name, value in row.items() if value == value}
         answer = serve(known)
         assert answer["label"] == label
         assert answer["probability"] == pytest.approx(probability, abs=1e-3)  # three digits
