@@ -115,7 +115,7 @@ class FittedAutoencoderMixin(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "
                 f"{codes.shape[1]}."
             )
-        decoded = self._apply(codes, self._decode, len(self.mean_), are_codes=True)
+        decoded = self._apply(codes, self._decode, self.mean_.shape[0], are_codes=True)
         return as_table(self, decoded, X)
 
     @with_torch_defaults

@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Generator, Tensor
 
 from .._data.array_api import as_numpy
-from .._data.dataset import rows_of_block
+from .._data.dataset import MIN_BLOCK_ROWS, rows_of_block
 from .._data.process_group import refuse_process_group
 from .._data.validation import CALLABLE, Interval, StrOptions, integer, parameter
 from .._nn.autoencoder import Autoencoder
@@ -211,7 +211,8 @@ class NeighborAutoencoder(AutoencoderTransformer):
         objective = NeighborReconstruction(
             reconstruction, self.neighbor_weight, self.n_neighbors, self.metric
         )
-        if data.fitted is not None:
+        # There are no data where a subclass extends the loss of a row.
+        if data is not None and data.fitted is not None:
             objective.lay_out(data.fitted.network, data)
         return objective
 
@@ -229,7 +230,9 @@ def rows_for_distances(data: FitData) -> tuple[Any, Any]:
 
     The second one is None if no rows are held out.
     """
-    X = data.X if sparse.issparse(data.X) else as_numpy(data.X)
+    X = data.X
+    if isinstance(X, Tensor):  # neighbours are searched for in host memory
+        X = np.concatenate([as_numpy(block) for block in X.split(MIN_BLOCK_ROWS)])
     if sparse.issparse(X) and np.prod(X.shape, dtype=float) <= MAX_DENSE_ENTRIES:
         X = X.toarray()  # distances are then those of dense rows, with the same rounding errors
     train, mean = data.train.cpu().numpy(), data.moments.mean

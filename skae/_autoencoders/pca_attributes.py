@@ -73,7 +73,7 @@ class PCAAttributesMixin(FittedAutoencoderMixin):
     def noise_variance_(self) -> float:
         """Variance of the residuals for each direction that the code leaves out."""
         _has_normal_noise(self)
-        n_left_out = min(self.n_samples_seen_, len(self.mean_)) - self.n_components_
+        n_left_out = min(self.n_samples_seen_, self.mean_.shape[0]) - self.n_components_
         rounding = (100 * torch.finfo(self.network_.shift.dtype).eps) ** 2 * self._codes.squares
         if n_left_out <= 0 or self._codes.deviance <= rounding:
             return 0.0
@@ -186,7 +186,7 @@ class PCAAttributesMixin(FittedAutoencoderMixin):
         """The covariance of the decoded values of random codes, plus that of the noise."""
         std = self._prior_std()
         codes = std * _standard_codes(max(N_CODES, 4 * len(std)), len(std))
-        rows = self._apply_to_native(codes, self._decode, len(self.mean_), are_codes=True)
+        rows = self._apply_to_native(codes, self._decode, self.mean_.shape[0], are_codes=True)
         covariance = np.cov(as_numpy(rows), rowvar=False, bias=True).reshape(2 * rows.shape[1:])
         covariance[np.diag_indices_from(covariance)] += self.noise_variance_
         return covariance

@@ -1,30 +1,35 @@
 """Correlations from sums over rows, so that they can be computed block by block."""
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from .device import as_array, max_float_dtype
 
 # A product of variances that is a smaller share of that of the mean squares is a rounding error.
 EPS = 1e-12
 
 
-def sums_of_products(
-    x: np.ndarray, code: np.ndarray, weights: np.ndarray | None = None
-) -> np.ndarray:
+def sums_of_products(x: Tensor, code: Tensor, weights: Tensor | None = None) -> np.ndarray:
     """Sums over rows for `correlations`, (3 + 3 * n_components, n_features).
 
     These are the weights of the observed entries of `x`, the entries and their squares, then the
     codes and their squares in rows in which the entry is observed, and the products. NaN in `x` is
-    a missing entry.
+    a missing entry. Rows stay on their device.
     """
-    weights = np.ones(len(x)) if weights is None else weights
+    dtype = max_float_dtype(x.device)
+    x, code = x.to(dtype), code.to(dtype)
+    weights = torch.ones_like(x[:, 0]) if weights is None else weights.to(x)
     weighted = code * weights[:, None]
-    of_rows = np.column_stack([weights, weighted, weighted * code])
-    missing = np.isnan(x)
+    of_rows = torch.cat([weights[:, None], weighted, weighted * code], dim=1)
+    missing = x.isnan()
     if missing.any():
-        observed, x = (~missing).astype(x.dtype), np.where(missing, 0, x)
-        counts = of_rows.T @ observed
+        x = x.nan_to_num()
+        counts = of_rows.T @ (~missing).to(dtype)
     else:  # all columns are equal; the product would take most of the time for wide rows
-        counts = np.broadcast_to(of_rows.sum(axis=0)[:, None], (of_rows.shape[1], x.shape[1]))
-    return np.concatenate([counts[:1], [weights @ x, weights @ x**2], counts[1:], weighted.T @ x])
+        counts = of_rows.sum(0)[:, None].expand(-1, x.shape[1])
+    moments = torch.stack([weights @ x, weights @ x.square()])
+    return as_array(torch.cat([counts[:1], moments, counts[1:], weighted.T @ x]))
 
 
 def correlations(sums: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def program(estimator: BaseAutoencoder, method: str) -> Program:
     if type(fitted.network) not in NETWORKS:
         raise not_exportable(fitted.network)
     n_features, n_components = estimator.n_features_in_, estimator.n_components_
-    width = len(estimator.mean_)
+    width = estimator.mean_.shape[0]
     if method == "inverse_transform":
         return Program(graph, _decode(graph, estimator, "X"), n_components, (width,))
     x = "X" if (table := table_of(estimator)) is None else encode_table_graph(graph, table, "X")
@@ -84,7 +84,7 @@ def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder, x: str) -> s
     assert isinstance(estimator, VAE)
     fitted, loss = estimator.network_, estimator._reconstruction_loss
     network: VariationalAutoencoder = fitted.network
-    n_features, n_components = len(estimator.mean_), estimator.n_components_
+    n_features, n_components = estimator.mean_.shape[0], estimator.n_components_
     noise = antithetic_normal(n_components, estimator._noise_seed)
     x = fitted.standardize_graph(graph, x)
     mean, log_var = network.posterior_graph(graph, x)

@@ -49,7 +49,7 @@ def check_network(estimator: BaseAutoencoder) -> None:
             code = Projection(fitted.network)(row, code, 1)
         code = fitted.from_network_code(code)
         row = fitted.decode(code)
-    expected = (1, estimator.n_components_), (1, len(estimator.mean_))
+    expected = (1, estimator.n_components_), (1, estimator.mean_.shape[0])
     if (code.shape, row.shape) != expected:
         raise ValueError(
             f"its network makes codes of shape {tuple(code.shape)} and rows of shape "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import torch
 
 from .._data.array_api import ArrayLike
 from .._data.correlations import correlations, sums_of_products
@@ -232,7 +233,8 @@ def _feature_names(estimator: Transformer, X: ArrayLike, n_features: int) -> lis
 def _loadings(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Correlations of the columns of rows with codes, (n_components, n_features)."""
     centred = rows - observed_mean(rows)
-    return correlations(sums_of_products(centred, codes - codes.mean(axis=0)))
+    parts = (centred, codes - codes.mean(axis=0))
+    return correlations(sums_of_products(*map(torch.as_tensor, parts)))
 
 
 def _labels(

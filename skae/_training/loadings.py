@@ -8,7 +8,7 @@ import torch
 
 from .._data.correlations import correlations, sums_of_products
 from .._data.dataset import dense_block, row_blocks
-from .._data.device import as_array, as_tensor
+from .._data.device import as_tensor
 from .._nn.fitted import FittedAutoencoder
 from .fit_data import FitData
 
@@ -39,7 +39,6 @@ def _sums_of_blocks(fitted: FittedAutoencoder, data: FitData) -> Iterator[np.nda
     for block in row_blocks(used, max(len(mean), MIN_WIDTH), times=8):
         rows = used[block]
         x = as_tensor(dense_block(data.X, rows), dtype, device)
-        weights = None if data.weights is None else data.weights[rows]
+        weights = None if data.weights is None else torch.from_numpy(data.weights[rows])
         with torch.no_grad():
-            code = as_array(fitted.encode(x)).astype(np.float64)
-        yield sums_of_products(as_array(x - mean).astype(np.float64), code, weights)
+            yield sums_of_products(x - mean, fitted.encode(x), weights)
