@@ -162,6 +162,9 @@ OTHER_VALUES = CHANGES | {
     "n_importance_samples": 3,
     "binarize": True,
     "contraction": 3.0,
+    "neighbor_weight": 3.0,
+    "n_neighbors": 3,
+    "metric": "cosine",
     "corruption": "masking",
     "corruption_level": 0.9,
 }

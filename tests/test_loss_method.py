@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, NeighborAutoencoder
 from skae._autoencoders.plain import ProjectedReconstruction
 from skae.base import BaseAutoencoder, Objective
 
@@ -48,6 +48,9 @@ def test_a_class_with_an_objective_ignores_the_method(digits, small):
 
 @pytest.mark.filterwarnings("ignore:.*_loss. is deprecated:FutureWarning")
 def test_a_method_can_extend_that_of_the_class(autoencoder, digits, small, monkeypatch):
+    if autoencoder is NeighborAutoencoder:
+        pytest.skip("the deprecated method has no positions of rows")
+
     class Extended(autoencoder):
         def _loss(self, network, x, noise):
             return super()._loss(network, x, noise)

@@ -43,7 +43,7 @@ def nearest_neighbors(X: Any, n_neighbors: int, metric: Metric, seed: int) -> np
         features = _euclidean_features(X, metric, seed)
         return _by_clusters(torch.from_numpy(features), n_neighbors, seed).numpy()
     n_found = min(n_neighbors + N_TIES, X.shape[0] - 1)
-    distances, found = _fitted(X, metric).kneighbors(None, n_found)
+    distances, found = _fitted(X / _unit(X, metric), metric).kneighbors(None, n_found)
     # Rows at equal distances, frequent in data of integers, in the order of the rows: rounding
     # errors do not select among them.
     rounded = (distances / (distances.max() or 1.0)).astype(np.float32)
@@ -56,8 +56,14 @@ def nearest_rows(X: Any, queries: Any, metric: Metric) -> np.ndarray:
 
     If `X` has more than 20,000 rows, it is the nearest one of at most so many of them.
     """
-    step = math.ceil(X.shape[0] / MAX_EXACT_ROWS)
-    return step * _fitted(X[::step], metric).kneighbors(queries, 1, return_distance=False)[:, 0]
+    step, unit = math.ceil(X.shape[0] / MAX_EXACT_ROWS), _unit(X, metric)
+    fitted = _fitted(X[::step] / unit, metric)
+    return step * fitted.kneighbors(queries / unit, 1, return_distance=False)[:, 0]
+
+
+def _unit(X: Any, metric: Metric) -> float:
+    """A number that rows are divided by, so that their squares are finite; 1 for other metrics."""
+    return (abs(X).max() or 1.0) if metric in APPROXIMATED else 1.0
 
 
 def _fitted(X: Any, metric: Metric) -> Any:
