@@ -17,7 +17,7 @@ from skae import load, save
 from skae._export.column_state import MAX_FORMAT
 from skae._export.plain_values import TYPES
 
-N_MUTATIONS = 12
+N_MUTATIONS = 4
 
 
 @pytest.fixture
