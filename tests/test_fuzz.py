@@ -86,6 +86,8 @@ def assert_valid_results(estimator, X, n_rows):
         result = result_or_none(getattr(estimator, name), X)
         if result is None:
             continue
+        if isinstance(result, list):  # an array for each categorical column
+            result = np.hstack([np.empty((n_rows, 0)), *result])
         result = np.asarray(result.toarray() if sparse.issparse(result) else result)
         assert len(result) == n_rows, name
         # Squares of float32 may overflow: the score is minus infinity then.
@@ -130,6 +132,7 @@ VALUES = {
     "random_state": [0],
     "penalty": ["deprecated"],
     "device": ["cpu"],
+    "categorical_features": ["from_dtype", [0]],
     "verbose": [0],
 }
 
@@ -195,4 +198,5 @@ def test_every_two_parameters_are_fitted_together_or_refused_clearly(cls, global
         assert_valid_results(estimator, X, 18)
         if cls in AUTOENCODERS:
             assert estimator.inverse_transform(estimator.transform(X)).shape == X.shape
-    assert np.mean(is_fitted) > 0.2
+    # Many values exclude each other, and a setting has a random value of each parameter.
+    assert np.mean(is_fitted) > 0.1
