@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from skae import AutoencoderImputer
 
 MAX_ROWS = 500
-GAPS = {"mcar20": 0.2, "mar20": 0.2, "mnar20": 0.2, "mcar50": 0.5, "mcar10": 0.1}
+GAPS = {"mcar10": 0.1, "mcar20": 0.2, "mcar50": 0.5, "mar20": 0.2, "mnar20": 0.2}
 SETS = (
     "adult", "titanic", "iris", "wine", "wine_quality", "california_housing", "29_Pima",
     "4_breastw", "14_glass", "2_annthyroid", "6_cardio", "43_WDBC",
@@ -92,6 +92,7 @@ class OneHot:
         self.imputer = imputer
 
     def fit(self, table: pd.DataFrame) -> "OneHot":
+        """Fit to an incomplete table."""
         self.names = categorical(table)
         self.numbers = [name for name in table if name not in self.names]
         self.categories = [sorted(table[name].dropna().unique()) for name in self.names]
@@ -100,6 +101,7 @@ class OneHot:
         return self
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
+        """Standardised numbers and indicators, which are NaN where missing."""
         parts = [self.scaler.transform(table[self.numbers])]
         for name, categories in zip(self.names, self.categories, strict=True):
             block = (table[name].astype(object).to_numpy()[:, None] == categories).astype(float)
@@ -108,6 +110,7 @@ class OneHot:
         return np.hstack(parts)
 
     def fill(self, table: pd.DataFrame) -> Filled:
+        """Impute a table."""
         filled = self.imputer.transform(self.encode(table))
         ends = np.cumsum([len(self.numbers), *map(len, self.categories)])
         numbers, *blocks = np.split(filled, ends[:-1], axis=1)
@@ -120,11 +123,13 @@ class Ours:
     """`AutoencoderImputer` with its defaults."""
 
     def fit(self, table: pd.DataFrame) -> "Ours":
+        """Fit to an incomplete table."""
         self.imputer = AutoencoderImputer(random_state=0).fit(table)
         self.categories = [list(categories) for categories in self.imputer.categories_]
         return self
 
     def fill(self, table: pd.DataFrame) -> Filled:
+        """Impute a table."""
         numbers = [name for name in table if name not in categorical(table)]
         filled = self.imputer.transform(table)[numbers].to_numpy()
         return Filled(filled, self.imputer.predict_proba(table))
@@ -134,6 +139,7 @@ class Boosting:
     """Gradient boosting of each column on all others, which may have missing values."""
 
     def fit(self, table: pd.DataFrame) -> "Boosting":
+        """Fit to an incomplete table."""
         names = categorical(table)
         self.categories = [sorted(table[name].dropna().unique()) for name in names]
         self.models = []
@@ -149,6 +155,7 @@ class Boosting:
         return self
 
     def fill(self, table: pd.DataFrame) -> Filled:
+        """Impute a table."""
         names, numbers, probabilities = categorical(table), [], []
         for name, model in zip(table, self.models, strict=True):
             inputs = table.drop(columns=name)

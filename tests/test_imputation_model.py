@@ -92,15 +92,12 @@ def test_samples_of_categories_that_depend_on_each_other_agree(rng, imputer):
     X = table(rng)
     X["again"] = X["size"]
     imputer.fit(with_gaps(X, rng))
-    new = X.copy()
-    new[["size", "again"]] = None
-    imputer.set_params(sample_posterior=True)
-    drawn = imputer.transform(new)
-    assert (drawn["size"] == drawn["again"]).mean() > 0.9
+    nothing = X.mask(np.ones(X.shape, dtype=bool))
+    drawn = imputer.set_params(sample_posterior=True).transform(nothing)
+    assert drawn["size"].nunique() == 4
+    assert (drawn["size"] == drawn["again"]).mean() > 0.8
     # Numbers are drawn given the categories that were drawn.
-    new["weight"] = np.nan
-    drawn = imputer.transform(new)
-    assert drawn.groupby("size")["weight"].std().mean() < 0.7 * X["weight"].std()
+    assert drawn.groupby("size")["weight"].std().mean() < 0.8 * X["weight"].std()
 
 
 @pytest.mark.parametrize("names", [["size"], ["size", "kind"]])

@@ -169,6 +169,10 @@ def test_columns_whose_dtype_is_another_one_than_in_fit_are_filled(rng):
     pd.testing.assert_series_equal(filled.dtypes, other.dtypes)
     assert (filled["count"] == expected["count"].astype(float)).all()
     assert (filled["shop"].astype(str) == expected["shop"]).all()
+    imputed = expected.loc[X["shop"].isna(), "shop"].iloc[0]
+    few = X[X["shop"] != imputed]  # so that it is no category of the column
+    filled = imputer.transform(few.assign(shop=few["shop"].astype("category")))
+    assert (filled["shop"].astype(str) == expected.loc[few.index, "shop"]).all()
 
 
 def test_another_marker_than_nan_is_refused_for_categories(rng):
