@@ -12,7 +12,7 @@ def make_data(estimator, X, X_val=None, groups=None, sample_weight=None):
         groups = RowGroups.from_labels(groups, X.shape[0])
     rows = weighted_rows(X, check_sample_weight(sample_weight, X.shape[0]), groups)
     config = TrainingConfig.from_params(estimator, rows.n_rows)
-    loss, holds_out = estimator._loss_of_fit, estimator.early_stopping
+    loss, holds_out = estimator._loss_of_fit(), estimator.early_stopping
     data = make_fit_data(rows, X_val, estimator, loss, config, holds_out=holds_out)
     data.objective = estimator._objective(data)
     return data

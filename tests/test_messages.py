@@ -109,7 +109,6 @@ def test_an_error_about_rows_names_X_and_shows_no_array(cls, rows, small):
         sparse.csr_array(X + 1j),
         [["a"] * 6] * 30,
         [[1.0, 2.0], [3.0]],
-        pd.DataFrame(X, columns=list("abcdef")).assign(a="text"),
         pd.DataFrame(X, columns=list("abcdef")).assign(a=pd.Timestamp("2020-01-01")),
         torch.tensor(X, requires_grad=True),
         torch.tensor(X, dtype=torch.bfloat16),
@@ -127,10 +126,13 @@ def test_an_error_about_rows_names_X_and_shows_no_array(cls, rows, small):
     wrong += [frame[[]], np.ma.array(np.zeros((30, 6), "f8,f8"), mask=True)]
     if IS_NEWEST:
         wrong.append(pd.DataFrame(X, columns=list("aabcde")))
+    # The first is a table with categories, to which most estimators can be fitted.
+    wrong.insert(0, pd.DataFrame(X, columns=list("abcdef")).assign(a="text"))
+    takes_tables = hasattr(cls, "categorical_features") or cls is skae.ReconstructionTransformer
     fitted = small(cls, 2, max_iter=2).fit(X, y)
     for name in [name for name in METHODS if hasattr(fitted, name)]:
         method = getattr(small(cls, 2) if "fit" in name else fitted, name)
-        for given in wrong:
+        for given in wrong[takes_tables and "fit" in name :]:
             with pytest.raises((TypeError, ValueError)) as caught:
                 method(given, *[y] * (name == "fit"))
             message = str(caught.value)

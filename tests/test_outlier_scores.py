@@ -39,9 +39,10 @@ def test_known_outliers_stay_with_some_of_the_other_rows(rows, global_random_see
 
 def test_rows_without_entries_are_left_out_with_their_labels(rows):
     rows.X[[3, 8]], rows.X[5, 0] = np.nan, np.nan
-    kept = rows.with_entries()
+    kept, weights = rows.with_entries(np.arange(float(rows.n)))
     np.testing.assert_array_equal(kept.groups, np.delete(rows.groups, [3, 8]))
     np.testing.assert_array_equal(kept.is_outlier, np.delete(rows.is_outlier, [3, 8]))
+    np.testing.assert_array_equal(weights, np.delete(np.arange(rows.n), [3, 8]))
     assert kept.n == 38
 
 

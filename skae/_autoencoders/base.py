@@ -244,7 +244,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
             callbacks = FitCallbackContext.begin(self, X_input, config, searches=searches)
             options = (config, copy.deepcopy(fitted), group)
             data = make_fit_data(
-                rows, X_val, self, self._loss_of_fit, *options, holds_out=self.early_stopping
+                rows, X_val, self, self._loss_of_fit(), *options, holds_out=self.early_stopping
             )
             data.objective = check_objective(self._objective(data), self)
             fit_size = naming_units(data)(partial(self._fit_size, data))
@@ -305,7 +305,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
             config = TrainingConfig.from_params(self, rows.n_rows)
             with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
                 options = (config, copy.deepcopy(fitted), group)
-                data = make_fit_data(rows, None, self, self._loss_of_fit, *options)
+                data = make_fit_data(rows, None, self, self._loss_of_fit(), *options)
                 data.objective = check_objective(self._objective(data), self)
                 result, state = naming_units(data)(self._fit_pass)(data, int(n_components))
             self._set_fitted_attributes(result, data, state)

@@ -107,5 +107,5 @@ class ContractiveAutoencoder(PCAAttributesMixin, BaseAutoencoder):
     contraction: float = parameter(0.3, Interval(Real, 0))
 
     def _objective(self, data: FitData) -> Objective:
-        loss = self._loss_of_fit
+        loss = self._loss_of_fit()
         return Contraction(loss, self.contraction) if self.contraction else Reconstruction(loss)

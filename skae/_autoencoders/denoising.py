@@ -149,8 +149,8 @@ class DenoisingAutoencoder(PCAAttributesMixin, BaseAutoencoder):
 
     def _objective(self, data: FitData) -> Objective:
         if isinstance(self.corruption, str) and self.corruption_level == 0:
-            return Reconstruction(self._loss_of_fit)
-        return Denoising(self._loss_of_fit, self.corruption, self.corruption_level)
+            return Reconstruction(self._loss_of_fit())
+        return Denoising(self._loss_of_fit(), self.corruption, self.corruption_level)
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:
         initial = super()._initialize(data, n_components)

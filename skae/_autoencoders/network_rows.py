@@ -79,9 +79,8 @@ class NetworkRowsMixin(SharedParameters):
 
     def _checked_for_fit(self, X, **options):
         """`X` as `_validated`, and within the domain of the loss of a new fit."""
-        return _in_domain(self._validated(X, **options), self._loss_of_fit)
+        return _in_domain(self._validated(X, **options), self._loss_of_fit())
 
-    @property
     def _loss_of_fit(self) -> ReconstructionLoss:
         """The loss that the parameter `loss`, and the columns of the rows, mean."""
         if (table := table_of(self)) is not None:

@@ -260,4 +260,4 @@ class AutoencoderTransformer(PCAAttributesMixin, BaseAutoencoder):
     learning_rate_init: float = parameter(0.01, positive())
 
     def _objective(self, data: FitData) -> Objective:
-        return ProjectedReconstruction(self._loss_of_fit)
+        return ProjectedReconstruction(self._loss_of_fit())

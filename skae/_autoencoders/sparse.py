@@ -290,7 +290,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     def _objective(self, data: FitData) -> Objective:
         weight = self.sparsity_weight if isinstance(self.penalty, str) else self.penalty
-        return SparseCoding(self._loss_of_fit, weight, self.transform_max_iter)
+        return SparseCoding(self._loss_of_fit(), weight, self.transform_max_iter)
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:
         n_features = data.X.shape[1]

@@ -341,7 +341,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         return self._apply(self._checked_for_loss(X), estimate, 1)[:, 0]
 
     def _objective(self, data: FitData) -> Objective:
-        loss = self._loss_of_fit
+        loss = self._loss_of_fit()
         return ELBO(loss, self.beta, self.n_importance_samples, self.kl_warmup, self.binarize)
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:

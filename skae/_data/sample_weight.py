@@ -229,7 +229,8 @@ def _lexicographic(X: Rows, index: np.ndarray) -> np.ndarray:
         keys = np.stack([_column(X, j)[index] for j in range(min(n_columns, X.shape[1]))])
         order = np.lexsort(keys[::-1])
         ordered = keys[:, order]
-        is_equal = (ordered[:, 1:] == ordered[:, :-1]) | np.isnan(ordered[:, 1:] + ordered[:, :-1])
+        before, after, is_missing = ordered[:, :-1], ordered[:, 1:], np.isnan(ordered)
+        is_equal = (before == after) | (is_missing[:, :-1] & is_missing[:, 1:])
         n_columns *= 2
         if not is_equal.all(axis=0).any() or n_columns // 2 >= X.shape[1]:
             return order

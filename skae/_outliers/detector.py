@@ -16,7 +16,7 @@ from .._autoencoders.base import BaseAutoencoder
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
-from .._data.sample_weight import copied
+from .._data.sample_weight import check_sample_weight, copied
 from .._data.splits import make_splits
 from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encode_table
 from .._data.validation import (
@@ -240,8 +240,9 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             if cv is not None and not isinstance(cv, Integral):
                 cv = Parts.from_pairs(make_splits(cv, X, None, groups, False, None), X.shape[0])
             rows = TrainingRows(X, groups, is_outlier, getattr(cv, "of_row", None))
-            index = copied(X, sample_weight, self.random_state, rows.labels())
-            rows = (rows if index is None else rows.take(index)).with_entries()
+            rows, weights = rows.with_entries(check_sample_weight(sample_weight, X.shape[0]))
+            index = copied(rows.X, weights, self.random_state, rows.labels())
+            rows = rows if index is None else rows.take(index)
             for name in ("held_out_scores_", "_known_outliers"):
                 self.__dict__.pop(name, None)
             is_clean = self._is_robust() or (self.novelty != "auto" and bool(self.novelty))

@@ -68,12 +68,14 @@ class TrainingRows(NamedTuple):
         """Some of the rows."""
         return TrainingRows(self.X[index], *(None if a is None else a[index] for a in self[1:]))
 
-    def with_entries(self) -> "TrainingRows":
-        """The rows with an observed value: the error of the others would be zero."""
+    def with_entries(
+        self, weights: np.ndarray | None = None
+    ) -> tuple["TrainingRows", np.ndarray | None]:
+        """The rows with an observed value, and their weights: the error of others would be zero."""
         observed = observed_rows(self.X)
         if observed.all() or not observed.any():  # of no row at all `fit` of the estimator says so
-            return self
-        return self.take(observed)
+            return self, weights
+        return self.take(observed), None if weights is None else weights[observed]
 
     def others(self) -> "TrainingRows":
         """The rows that are not known outliers."""
