@@ -208,7 +208,7 @@ def test_an_error_of_a_display_names_the_parameter(display, rows, small):
     fitted = small(SparseAutoencoder if "Dict" in display else AutoencoderTransformer, 3).fit(X)
     parameters = inspect.signature(from_estimator).parameters
     arguments = {"estimator": fitted} | {name: X for name in parameters if name == "X"}
-    for name in parameters.keys() - {"X", "y"}:
+    for name in parameters.keys() - {"X", "X_new", "y"}:
         for value in ["text", -1.5, object(), np.zeros((2, 2)), AutoencoderTransformer]:
             with pytest.raises((TypeError, ValueError), match=f"`{name}` must"):
                 from_estimator(**(arguments | {name: value}))

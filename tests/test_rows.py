@@ -164,7 +164,7 @@ def test_tensors_are_kept_or_refused_under_dispatch(cls, small, monkeypatch, glo
     y = np.arange(40) % 2
     fitted = small(cls, n_components=2, max_iter=2).fit(X, y)
     methods = [
-        name for name in (*METHODS, "predict", "feature_contributions") if hasattr(cls, name)
+        name for name in (*METHODS, "predict", "feature_contributions") if hasattr(fitted, name)
     ]
     with config_context(array_api_dispatch=True):
         if hasattr(fitted, "network_"):

@@ -12,7 +12,7 @@ import torch
 from .._data.array_api import ArrayLike
 from .._data.correlations import correlations, sums_of_products
 from .._data.validation import check_value, integer
-from .latent_space_display import LatentSpaceDisplay
+from .latent_space_display import LatentSpaceDisplay, codes_of
 from .plotting import feature_names_of, make_axes
 from .protocols import Transformer
 from .scoring import as_numbers, dense, observed_mean
@@ -140,7 +140,7 @@ class BiplotDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        codes = dense(estimator.transform(X))
+        codes = dense(codes_of(estimator, X))
         rows = dense(as_numbers(X))
         return cls(
             codes=codes,

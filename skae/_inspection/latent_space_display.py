@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
 from .._data.array_api import ArrayLike
+from .._data.rows import naming
 from .._data.validation import check_value
 from .labels import as_labels, as_target
 from .map_elements import draw_class_labels, draw_density, draw_images, draw_new_rows
@@ -138,18 +139,20 @@ class LatentSpaceDisplay:
         ------
         ValueError
             If `components` do not exist, if `y` has another length than `X`, or if `image_shape`
-            does not fit the rows. For an estimator
-            without `transform`, if `X` has another length than the training rows.
+            does not fit the rows. For an estimator without `transform`, if `X` has another length
+            than the training rows.
         TypeError
             If the estimator has neither `transform` nor `embedding_`.
         ImportError
             If matplotlib is not installed.
         """
+        with naming("X_new"):
+            new_codes = None if X_new is None else dense(codes_of(estimator, X_new))
         return cls(
-            codes=dense(_codes(estimator, X)),
+            codes=dense(codes_of(estimator, X)),
             y=y,
             components=components,
-            new_codes=None if X_new is None else dense(_codes(estimator, X_new)),
+            new_codes=new_codes,
             images=None if image_shape is None else np.asarray(dense(X), dtype=float),
             image_shape=image_shape,
         ).plot(ax)
@@ -219,7 +222,7 @@ class LatentSpaceDisplay:
         return codes[:, chosen]
 
 
-def _codes(estimator: Any, X: ArrayLike) -> Any:
+def codes_of(estimator: Any, X: ArrayLike) -> Any:
     """The codes of rows."""
     if hasattr(estimator, "transform") and not isinstance(estimator, type):
         return estimator.transform(X)
