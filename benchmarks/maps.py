@@ -174,12 +174,8 @@ def page(records: dict[str, dict]) -> str:
             "reducer", "trustworthiness", "accuracy", "error", "agreement of seeds", "fit",
             "transform",
         )  # fmt: skip
-        seconds = f"`{OURS}`: {figure(ours['fit'])} s for `fit`, "
-        seconds += f"{figure(ours['transform'])} s for 10,000 rows, "
-        seconds += f"error {figure(ours['error'])}."
-        sections.append(
-            "\n".join([f"## {name}\n", *markdown_table(header, table), "", seconds, ""])
-        )
+        error = f"The mean squared error of `{OURS}` is {figure(ours['error'])}."
+        sections.append("\n".join([f"## {name}\n", *markdown_table(header, table), "", error, ""]))
     return "\n".join(sections)
 
 
