@@ -7,7 +7,9 @@ from torch import Tensor
 from .._data.array_api import to_native
 from .._data.device import as_tensor
 from .._data.table_rows import by_column
+from .._data.threads import threads_for
 from .._data.torch_defaults import with_torch_defaults
+from .._nn.blocks import multiply_adds
 from .._nn.contributions import feature_contributions
 from .._nn.fitted import FittedAutoencoder
 from .inference import FittedAutoencoderMixin
@@ -67,5 +69,7 @@ class ContributionsMixin(FittedAutoencoderMixin):
             return feature_contributions(fitted, x, mean=mean)
 
         width = X.shape[1]
-        found = self._apply(X, contributions, self.n_components_ * width).reshape(-1, width)
+        # More multiplications than these are hardly needed: one derivative for each feature.
+        with threads_for(float(multiply_adds(self.network_)) * X.shape[0] * width):
+            found = self._apply(X, contributions, self.n_components_ * width).reshape(-1, width)
         return by_column(self, found).reshape(-1, self.n_components_, self.n_features_in_)

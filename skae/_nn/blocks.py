@@ -31,14 +31,14 @@ def fill_by_blocks(
     # Blocks of 1000 rows of 784 columns are fastest; 150 rows are a fifth slower. 2000 rows of 32
     # are a third faster than 30,000: outputs of hidden layers stay in the cache.
     wide, start = max(n_features, 512 if device.type == "cpu" else 0), 0
-    with threads_for(_multiply_adds(fitted) * rows_of_block(wide, 8)):
+    with threads_for(multiply_adds(fitted) * rows_of_block(wide, 8)):
         for x in tensor_blocks(X, dtype, device, width=wide, times=8):
             result[start : start + len(x)] = result_of(x)
             start += len(x)
     return result
 
 
-def _multiply_adds(fitted: FittedAutoencoder) -> float:
+def multiply_adds(fitted: FittedAutoencoder) -> float:
     """Approximate multiply-adds of a row, if all convolutions have a stride of two."""
     n_positions = len(fitted.shift) / 4
     return sum(w.numel() * (n_positions if w.ndim == 4 else 1.0) for w in fitted.parameters())
