@@ -128,15 +128,6 @@ class Table(NamedTuple):
             columns[j] = values
         return self._from_columns(columns, like)
 
-    def probabilities(self, encoded: np.ndarray) -> list[np.ndarray | None]:
-        """The probabilities of the categories of each column, in encoded rows; None for numbers."""
-        result: list[np.ndarray | None] = [None] * len(self.names)
-        for j, block in self._blocks(encoded):
-            if self.categories[j] is not None:
-                shares = np.maximum(block * self.units(j), 1e-12)
-                result[j] = shares / shares.sum(1, keepdims=True)
-        return result
-
     def sum_by_column(self, encoded: np.ndarray) -> np.ndarray:
         """The sums over the encoded columns of each column, (n_samples, n_columns)."""
         sums = np.zeros((len(encoded), len(self.names)), encoded.dtype)
