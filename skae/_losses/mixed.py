@@ -127,7 +127,7 @@ class MixedLoss(ReconstructionLoss):
         self._weights = np.concatenate([np.full(len(p.units), p.weight) for p in parts])
 
     def pointwise(self, raw: Tensor, x: Tensor) -> Tensor:
-        return self._weighted(self._join("pointwise", raw, self._in_units(x)))
+        return self._of_entries("pointwise", raw, x)
 
     def pointwise_minimum(self, x: Tensor) -> Tensor:
         return self._weighted(self._join("pointwise_minimum", self._in_units(x)))
@@ -142,10 +142,10 @@ class MixedLoss(ReconstructionLoss):
         return self._in_units(self._join("link_derivative", self._in_units(mean)))
 
     def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
-        return self._weighted(self._join("gradient", raw, self._in_units(x)))
+        return self._of_entries("gradient", raw, x)
 
     def curvature(self, raw: Tensor, x: Tensor) -> Tensor:
-        return self._weighted(self._join("curvature", raw, self._in_units(x)))
+        return self._of_entries("curvature", raw, x)
 
     def bilinear_terms(self, raw: Tensor) -> tuple[Tensor, Tensor] | None:
         terms = [part.loss.bilinear_terms(raw[..., s]) for part, s in self._parts()]
@@ -191,16 +191,13 @@ class MixedLoss(ReconstructionLoss):
                 part.loss.check(values * np.array(part.units))
 
     def pointwise_graph(self, graph: Graph, raw: str, x: str) -> str:
-        x = graph.add("Mul", x, self._units)
-        return graph.add("Mul", self._join_graph(graph, "pointwise", raw, x), self._weights)
+        return self._of_entries_graph(graph, "pointwise", raw, x)
 
     def gradient_graph(self, graph: Graph, raw: str, x: str) -> str:
-        x = graph.add("Mul", x, self._units)
-        return graph.add("Mul", self._join_graph(graph, "gradient", raw, x), self._weights)
+        return self._of_entries_graph(graph, "gradient", raw, x)
 
     def curvature_graph(self, graph: Graph, raw: str, x: str) -> str:
-        x = graph.add("Mul", x, self._units)
-        return graph.add("Mul", self._join_graph(graph, "curvature", raw, x), self._weights)
+        return self._of_entries_graph(graph, "curvature", raw, x)
 
     def mean_graph(self, graph: Graph, raw: str) -> str:
         return graph.add("Div", self._join_graph(graph, "mean", raw), self._units)
@@ -220,6 +217,15 @@ class MixedLoss(ReconstructionLoss):
 
     def _weighted(self, values: Tensor) -> Tensor:
         return values * values.new_tensor(self._weights)
+
+    def _of_entries(self, method: str, raw: Tensor, x: Tensor) -> Tensor:
+        """A method of the losses for raw outputs and entries, with the weights of the parts."""
+        return self._weighted(self._join(method, raw, self._in_units(x)))
+
+    def _of_entries_graph(self, graph: Graph, method: str, raw: str, x: str) -> str:
+        """Add the operations of `_of_entries` to a graph."""
+        x = graph.add("Mul", x, self._units)
+        return graph.add("Mul", self._join_graph(graph, method, raw, x), self._weights)
 
     def _join(self, method: str, *arguments: Tensor) -> Tensor:
         """The results of a method of the loss of each part, beside each other."""
