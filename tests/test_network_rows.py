@@ -1,4 +1,4 @@
-"""Tables in all autoencoders: the same table comes back, and only what is in it matters."""
+"""Tables in all autoencoders: reconstructions have the columns and dtypes of the table."""
 
 import pickle
 
