@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .frames import is_frame
-from .rows import check_columns, explained_conversion
+from .rows import check_columns, explained_conversion, validate_rows
 from .table import Table, as_array, make_table
 from .validation import NONE, Rule, StrOptions
 
@@ -66,6 +66,16 @@ def encode_table(
         ensure_min_features=0,
         estimator=estimator,
     )
+
+
+def encoded_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool = False, ensure_min_samples: int = 1
+) -> Any:
+    """Validated rows as floats, or CSR matrix; the rows of a table are encoded."""
+    encoded = encode_table(estimator, X, reset=reset, ensure_min_samples=ensure_min_samples)
+    if encoded is not None:
+        return encoded
+    return validate_rows(estimator, X, reset=reset, ensure_min_samples=ensure_min_samples)
 
 
 def table_of(estimator: BaseEstimator) -> Table | None:

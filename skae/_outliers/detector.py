@@ -15,10 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._autoencoders.base import BaseAutoencoder
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
-from .._data.rows import validate_rows
 from .._data.sample_weight import check_sample_weight, copied
 from .._data.splits import make_splits
-from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encode_table
+from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encoded_rows
 from .._data.validation import (
     BOOLEAN,
     NONE,
@@ -232,7 +231,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         with restore_on_error(self):
             check_parameters(self)
             refuse_process_group(type(self).__name__)
-            X = self._rows(X, reset=True, ensure_min_samples=2)
+            X = encoded_rows(self, X, reset=True, ensure_min_samples=2)
             is_outlier = known_outliers(y, X.shape[0])
             if groups is not None:
                 groups = RowGroups.from_labels(groups, X.shape[0]).of_row
@@ -274,7 +273,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             The sum of the `feature_contributions` of each row, in float64.
         """
         check_is_fitted(self)
-        return self._scores.of(self._rows(X))
+        return self._scores.of(encoded_rows(self, X))
 
     def feature_contributions(self, X) -> np.ndarray:
         """Contribution of each feature to the score of a row; outliers have low values.
@@ -290,7 +289,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             The contributions, in float64. The sum over the features is the score of the row.
         """
         check_is_fitted(self)
-        return by_column(self, self._scores.contributions(self._rows(X)))
+        return by_column(self, self._scores.contributions(encoded_rows(self, X)))
 
     @available_if(_has_folds)
     def p_values(self, X) -> np.ndarray:
@@ -319,13 +318,6 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         held_out = self.held_out_scores_
         n_lower = np.searchsorted(held_out, self.score_samples(X), side="right")
         return (1 + n_lower) / (1 + len(held_out))
-
-    def _rows(self, X, *, reset: bool = False, ensure_min_samples: int = 1):
-        """`X` as floats, or CSR matrix; a table with categories is encoded."""
-        encoded = encode_table(self, X, reset=reset, ensure_min_samples=ensure_min_samples)
-        if encoded is not None:
-            return encoded
-        return validate_rows(self, X, reset=reset, ensure_min_samples=ensure_min_samples)
 
     def _new_estimator(self) -> Scorer:
         """An unfitted autoencoder, by the parameters."""

@@ -25,7 +25,7 @@ from .._data.device import as_array
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import naming
-from .._data.table_rows import CATEGORICAL_FEATURES
+from .._data.table_rows import CATEGORICAL_FEATURES, encoded_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
 from .._data.validation import (
@@ -55,7 +55,7 @@ from .fine_tuning import (
     weights_of_classes,
 )
 from .label_spreading import accuracy, encode_labels, pseudo_label
-from .pretraining import pretrained, rows_and_labels, rows_of, use_table_of
+from .pretraining import pretrained, rows_and_labels, use_table_of
 
 # Scores are limited to this number: the exponential of its negative is zero in any precision.
 MAX_SCORE = 1e30
@@ -222,7 +222,7 @@ class AutoencoderClassifier(
             self.classes_, labels = encode_labels(y)
             rng = check_random_state(self.random_state)
             with naming("X_val"):
-                X_val is None or rows_of(self, X_val)
+                X_val is None or encoded_rows(self, X_val)
             # `X` itself, as it may have names of features.
             default = {"categorical_features": self.categorical_features}
             shape = (len(y), self.n_features_in_)
@@ -256,7 +256,7 @@ class AutoencoderClassifier(
             The codes, in the dtype of `X`.
         """
         check_is_fitted(self)
-        return codes_of(self.encoder_, rows_of(self, X))
+        return codes_of(self.encoder_, encoded_rows(self, X))
 
     def decision_function(self, X) -> np.ndarray:
         """Scores of the classes, which are the inputs of the softmax function.
@@ -343,7 +343,7 @@ class AutoencoderClassifier(
 
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
-        X = rows_of(self, X)
+        X = encoded_rows(self, X)
         codes = codes_of(self.encoder_, X, precise=True)
         scores = codes @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(X.dtype)

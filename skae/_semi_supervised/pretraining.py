@@ -43,12 +43,6 @@ def _rows_and_labels(classifier: BaseEstimator, X: Any, y: Any) -> tuple[Any, np
     return encoded, y
 
 
-def rows_of(classifier: BaseEstimator, X: Any) -> Any:
-    """Validated rows; those of a table are encoded."""
-    encoded = encode_table(classifier, X, reset=False)
-    return validate_rows(classifier, X, reset=False) if encoded is None else encoded
-
-
 def use_table_of(autoencoder: BaseAutoencoder, classifier: BaseEstimator, X: Any, rows: Any) -> Any:
     """The rows as an autoencoder encodes them; the classifier then encodes all rows like it."""
     table = table_of(autoencoder)
