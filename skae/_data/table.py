@@ -96,20 +96,17 @@ class Table(NamedTuple):
         dtype = np.float32 if self.is_single else np.float64
         is_large = X.shape[0] * self.width > MAX_DENSE_ENTRIES
         is_sparse = is_large and len(self.names) < MAX_DENSITY * self.width
-        numbers = [j for j, loss in enumerate(self.losses) if loss != CATEGORICAL]
-        values = _numbers(X, numbers)
-        blocks: list[Any] = []
+        numbers = [j for j in self.order if self.categories[j] is None]
+        values = (_numbers(X, numbers) - self.shift[numbers]) / self.scale[numbers]
+        blocks: list[Any] = [values.astype(dtype)]  # before the categories, see `order`
         for j in self.order:
-            if (categories := self.categories[j]) is None:
-                column = values[:, [numbers.index(j)]]
-                blocks.append(((column - self.shift[j]) / self.scale[j]).astype(dtype))
-            else:
+            if (categories := self.categories[j]) is not None:
                 codes = _codes(column_of(X, j), categories, self.names[j])
                 indicators = _indicators(codes, np.reciprocal(np.array(self.units(j), dtype)))
                 blocks.append(indicators if is_sparse else indicators.toarray())
         if is_sparse:
             return sparse.csr_array(sparse.hstack(blocks, format="csr"))
-        return np.hstack([np.empty((X.shape[0], 0), dtype), *blocks])
+        return np.hstack(blocks)
 
     def decode(self, encoded: np.ndarray, like: Any = None) -> Any:
         """The table that is nearest to encoded rows: the most probable categories.
