@@ -173,8 +173,7 @@ class BiplotDisplay:
         angles = np.linspace(0, 2 * np.pi, 100)
         ax.plot(*(centre + radius * np.c_[np.cos(angles), np.sin(angles)]).T, lw=0.8, color="0.7")
         ax.margins(x=0.12)
-        directions = self._directions()
-        order = np.argsort(-np.linalg.norm(directions, axis=1), kind="stable")
+        directions, order = self._directions()
         longest = [i for i in order[: self.max_features] if directions[i].any()]
         self.arrows_ = [
             ax.annotate(
@@ -206,14 +205,14 @@ class BiplotDisplay:
             import pandas as pd
         except ImportError as error:
             raise ImportError("`to_frame` needs pandas, install it or use `loadings`.") from error
-        directions = self._directions()
-        order = np.argsort(-np.linalg.norm(directions, axis=1), kind="stable")
+        directions, order = self._directions()
         columns = [f"component {i}" for i in self.components]
         return pd.DataFrame(directions, index=list(self.feature_names), columns=columns).iloc[order]
 
-    def _directions(self) -> np.ndarray:
-        """The correlations of each feature with the two codes, (n_features, 2)."""
-        return np.asarray(self.loadings)[list(self.components)].T
+    def _directions(self) -> tuple[np.ndarray, np.ndarray]:
+        """The correlations of each feature with the two codes, and the order by their lengths."""
+        directions = np.asarray(self.loadings)[list(self.components)].T  # (n_features, 2)
+        return directions, np.argsort(-np.linalg.norm(directions, axis=1), kind="stable")
 
     def _unit_circle(self) -> tuple[np.ndarray, np.ndarray]:
         """The mean code, and the lengths of arrows of perfect correlation along both axes."""
