@@ -174,8 +174,7 @@ def make_table(
     """The columns of a table with categories, or with several losses; None for other rows."""
     if not is_frame(X) and isinstance(categorical_features, str | None) and isinstance(loss, str):
         return None
-    if not is_frame(X):
-        X = as_array(X)
+    X = as_rows(X)
     names = list(X.columns) if is_frame(X) else list(range(X.shape[1]))
     chosen = selected_columns(X, names, categorical_features)
     losses = losses_of_columns(names, chosen, loss)
@@ -215,8 +214,10 @@ def make_table(
     )
 
 
-def as_array(X: Any) -> np.ndarray:
-    """Rows that are no frame as an array, of objects if they may have text."""
+def as_rows(X: Any) -> Any:
+    """A frame unchanged; other rows as an array, of objects if they may have text."""
+    if is_frame(X):
+        return X
     if sparse.issparse(X):
         raise TypeError(
             "X must be a frame or an array if `categorical_features` or a `loss` for each column "

@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from .frames import is_frame
 from .rows import check_columns, explained_conversion, validate_rows
-from .table import Table, as_array, make_table
+from .table import Table, as_rows, make_table
 from .validation import NONE, Rule, StrOptions
 
 # The allowed values of the parameter `categorical_features`, which are those of scikit-learn's
@@ -53,7 +53,7 @@ def encode_table(
         vars(estimator)["_table"] = table
     elif (table := table_of(estimator)) is None:
         return None
-    X = X if is_frame(X) else as_array(X)
+    X = as_rows(X)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     with explained_conversion(X):
         encoded = table.encode(X)

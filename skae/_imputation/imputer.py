@@ -15,6 +15,7 @@ from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import validate_rows
 from .._data.sample_weight import copied
+from .._data.table import as_rows
 from .._data.table_rows import CATEGORICAL_FEATURES, table_of
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode, with_torch_defaults
@@ -34,7 +35,6 @@ from .initial_imputer import is_marker, is_nan
 from .limits import LIMIT, Limit, limits_of_columns
 from .table_cells import (
     append_columns,
-    as_rows,
     encode_cells,
     fit_imputer_of_columns,
     missing_entries,

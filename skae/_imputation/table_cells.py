@@ -11,13 +11,12 @@ from .._data.frames import (
     container_of,
     dtype_name,
     has_categories,
-    is_frame,
     make_frame,
     values_of,
     with_dtype,
 )
 from .._data.rows import is_missing
-from .._data.table import Table, as_array
+from .._data.table import Table, as_rows
 from .._data.table_rows import encode_table, table_of
 from .initial_imputer import fit_initial_imputer, is_nan
 
@@ -148,8 +147,3 @@ def append_columns(X: Any, names: np.ndarray, indicators: np.ndarray) -> Any:
     for name, values in zip(names, indicators.T, strict=True):
         columns[name] = values.astype(bool)
     return make_frame(container_of(X), columns, X)
-
-
-def as_rows(X: Any) -> Any:
-    """A table as a frame, or an array."""
-    return X if is_frame(X) else as_array(X)
