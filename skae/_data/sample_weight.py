@@ -86,10 +86,7 @@ def weighted_rows(
     X_input, X = X, to_native(X)
     n_samples = sum(group.gather(_n_samples(weights, X.shape[0])))
     if n_samples < min_samples:
-        raise ValueError(
-            f"`sample_weight` leaves {n_samples} sample(s), while a minimum of {min_samples} is "
-            "required."
-        )
+        raise _too_few(n_samples, min_samples, weights)
     if group.size == 1 and _n_entries(X) <= MAX_ENTRIES:
         index, weights = _copies(X, weights, None if groups is None else groups.of_row)
         if not np.array_equal(index, np.arange(X.shape[0])):
@@ -121,10 +118,14 @@ def copied(
     if weights is not None and weights.min() < weights.max():
         index = np.repeat(index, _rounded(weights, check_random_state(random_state)))
     if len(index) < 2:
-        raise ValueError(
-            f"`sample_weight` leaves {len(index)} sample(s), while a minimum of 2 is required."
-        )
+        raise _too_few(len(index), 2, sample_weight)
     return None if np.array_equal(index, np.arange(X.shape[0])) else index
+
+
+def _too_few(n_samples: int, min_samples: int, weights: Any) -> ValueError:
+    given = "X has" if weights is None else "`sample_weight` leaves"
+    text = f"{given} {n_samples} sample(s), while a minimum of {min_samples} is required."
+    return ValueError(text)
 
 
 def relative(

@@ -225,7 +225,7 @@ class AutoencoderClassifier(
                 X_val is None or encoded_rows(self, X_val)
             # `X` itself, as it may have names of features.
             default = {"categorical_features": self.categorical_features}
-            shape = (len(y), self.n_features_in_)
+            shape = (len(y), rows.shape[1])
             fit_params = {"sample_weight": sample_weight, "X_val": X_val, "groups": groups}
             seed = rng.randint(2**31 - 1)
             autoencoder = pretrained(self.estimator, X, fit_params, default, shape, seed)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_features, check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
@@ -62,19 +62,19 @@ def pretrained(
     shape: tuple[int, int],
     seed: int,
 ) -> BaseAutoencoder:
-    """The frozen autoencoder, or a clone that is fitted to all rows, of this shape."""
+    """The frozen autoencoder, or a clone that is fitted to all rows, encoded ones of this shape."""
     if isinstance(estimator, FrozenEstimator):
-        return _frozen(estimator, X, shape)
-    default = DenoisingAutoencoder(
-        min(N_COMPONENTS, *shape), corruption_level=0.5, **default_parameters
-    )
+        return _frozen(estimator, X)
+    # Without a column, the fit of the autoencoder raises an error.
+    n_components = max(min(N_COMPONENTS, *shape), 1)
+    default = DenoisingAutoencoder(n_components, corruption_level=0.5, **default_parameters)
     autoencoder = default if estimator is None else clone(estimator)
     if autoencoder.random_state is None:
         autoencoder.set_params(random_state=seed)
     return autoencoder.fit(X, **fit_params)
 
 
-def _frozen(frozen: FrozenEstimator, X: Any, shape: tuple[int, int]) -> BaseAutoencoder:
+def _frozen(frozen: FrozenEstimator, X: Any) -> BaseAutoencoder:
     """The fitted autoencoder inside, if it takes such rows."""
     autoencoder = frozen.estimator
     if not isinstance(autoencoder, BaseAutoencoder):
@@ -82,10 +82,10 @@ def _frozen(frozen: FrozenEstimator, X: Any, shape: tuple[int, int]) -> BaseAuto
             f"`estimator` must be an autoencoder, a FrozenEstimator of one or None, got {frozen!r}."
         )
     check_is_fitted(autoencoder)
-    if autoencoder.n_features_in_ != shape[1]:
+    if autoencoder.n_features_in_ != (n_features := _num_features(X)):
         raise ValueError(
             f"`estimator` was fitted to rows with {autoencoder.n_features_in_} features, got `X` "
-            f"with {shape[1]}."
+            f"with {n_features}."
         )
     autoencoder._validated(X)  # for the names of the features
     return autoencoder
