@@ -15,8 +15,10 @@ from skae._data.frames import (
     is_ordered,
     make_frame,
     numeric_columns,
+    result_dtype,
     values_of,
     with_dtype,
+    with_entries,
 )
 
 NUMBERS = ("int8", "uint8", "int64", "uint64", "Int16", "UInt32", "float32", "float64", "Float64")
@@ -61,6 +63,58 @@ def test_numbers_are_true_from_one_half_on(name):
     assert column.tolist() == [False, False, True, True]
     column = with_dtype("Boolean", np.array([0.4, 0.5]), "polars", None, ordered=False)
     assert column.to_list() == [False, True]
+
+
+def polars_columns():
+    """Numbers and dates of polars whose dtypes have parameters, or that NumPy does not have."""
+    days = pl.datetime_range(pl.datetime(2020, 1, 1), pl.datetime(2020, 1, 5), eager=True)
+    units = ("ms", "us", "ns")
+    return [
+        *(days.cast(pl.Datetime(unit)) for unit in units),
+        *((days - days[0]).cast(pl.Duration(unit)) for unit in units),
+        days.dt.replace_time_zone("Europe/Rome"),
+        days.cast(pl.Date),
+        pl.Series(range(5), dtype=pl.Decimal(10, 2)),
+    ]
+
+
+def pandas_columns():
+    days = pd.Series(pd.date_range("2020-01-01", periods=5))
+    units = ("s", "ns")
+    return [
+        *(days.astype(f"datetime64[{unit}]") for unit in units),
+        *((days - days[0]).astype(f"timedelta64[{unit}]") for unit in units),
+        days.dt.tz_localize("Europe/Rome"),
+        pd.Series(range(5), dtype="Int8"),
+        pd.Series(range(5), dtype=pd.SparseDtype(float)),
+    ]
+
+
+@pytest.mark.parametrize("column", [*polars_columns(), *pandas_columns()], ids=lambda c: c.dtype)
+def test_numbers_of_every_dtype_become_equal_entries(column):
+    library = type(column).__module__.partition(".")[0]
+    frame = make_frame(library, {"a": column})
+    numbers = np.asarray(numeric_columns(frame, [0]))[:, 0].astype(float)
+    name = result_dtype(column, is_text=False)
+    made = with_dtype(name, numbers, library, None, ordered=False)
+    if library == "pandas":
+        pd.testing.assert_series_equal(made, column)
+    else:
+        assert made.dtype == (pl.Float64 if column.dtype.is_decimal() else column.dtype)
+        assert made.equals(column.cast(made.dtype))
+
+
+@pytest.mark.parametrize("column", [pandas_columns()[0], pandas_columns()[2]], ids=["day", "time"])
+def test_missing_dates_are_missing_numbers(column):
+    frame = pd.DataFrame({("of", "pairs"): column.where(column.index != 2)})
+    numbers = np.asarray(numeric_columns(frame, [0]))[:, 0]
+    np.testing.assert_array_equal(np.isnan(numbers), np.arange(5) == 2)
+
+
+def test_entries_that_a_column_cannot_have_give_it_another_dtype():
+    where, words = np.array([True, False]), np.array(["a", None], dtype=object)
+    assert with_entries(pd.Series([np.nan, 1.0]), where, words).tolist() == ["a", 1.0]
+    assert with_entries(pl.Series([None, 1.0]), where, words).to_list() == ["a", "1.0"]
 
 
 def test_missing_entries_of_all_libraries_are_recognised():

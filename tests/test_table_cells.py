@@ -116,6 +116,24 @@ def test_an_array_of_objects_is_returned_with_its_observed_entries(rng):
     assert set(filled[:, 1]) == {"S", "M", "L", "XL"}
 
 
+@pytest.mark.filterwarnings("ignore:X .* feature names")
+@pytest.mark.parametrize("make", [pandas_table, polars_table, array])
+def test_rows_of_any_library_are_filled_alike(make, rng):
+    X = make(rng)
+    categories = [1, 2] if make is array else "from_dtype"
+    imputer = AutoencoderImputer(PCA(2), categorical_features=categories, random_state=0).fit(X)
+    names = ["weight", "size", "shop"] if make is array else [*X.columns]
+    columns = X.T.tolist() if make is array else [X[name].to_list() for name in names]
+    entries = [[None if pd.isna(v) else v for v in column] for column in columns]
+    by_name = dict(zip(names, entries, strict=True))
+    rows = list(map(list, zip(*entries, strict=True)))
+    filled = [pd.DataFrame(by_name), pl.DataFrame(by_name), rows, np.array(rows, dtype=object)]
+    expected, *filled = [np.asarray(imputer.transform(like), dtype=object) for like in [X, *filled]]
+    for other in filled:  # the numbers of the fit may be rounded to float32
+        np.testing.assert_allclose(other[:, 0].astype(float), expected[:, 0].astype(float), 1e-6)
+        assert other[:, 1:].tolist() == expected[:, 1:].tolist()
+
+
 def test_an_unknown_category_stays_and_counts_as_missing(rng):
     X = pandas_table(rng)
     imputer = AutoencoderImputer(PCA(2), random_state=0).fit(X)

@@ -48,10 +48,37 @@ def test_a_table_must_have_the_columns_of_the_fit(frame, small):
         fitted.transform(frame[:0])
     with pytest.raises(ValueError, match="distinct names"):
         small(skae.AutoencoderTransformer, 2).fit(pd.concat([frame, frame], axis=1))
-    with pytest.raises(ValueError, match="infinity"):
+    with pytest.raises(ValueError, match="distinct names"):
+        fitted.transform(frame.rename(columns={"kind": "town"}))
+    with pytest.raises(ValueError, match="Input X contains infinity"):
         fitted.transform(frame.assign(size=np.inf))
-    with pytest.raises(ValueError, match="convert"):
+    with pytest.raises(ValueError, match=r"convert.* Column 'size' has"):
         fitted.transform(frame.assign(size="long"))
+    with pytest.raises(TypeError, match=r"Column 'kind' of X must have .* of type 'list'"):
+        fitted.transform(frame.assign(kind=[[]] * len(frame)))
+
+
+def test_the_column_that_has_no_numbers_is_named(make, frame):
+    with pytest.raises(ValueError, match=r"convert.* Column 'pairs' has the dtype object"):
+        fit(make(), frame.assign(pairs=[[1, 2]] * len(frame)))
+    one = frame.iloc[:1]
+    with pytest.raises(ValueError, match=r"\b1 sample\(s\)") as raised:
+        fit(make(), one)
+    assert "sample_weight" not in str(raised.value)
+
+
+@pytest.mark.parametrize("values", [[(), (1, 2), (3,)], [b"a", b"a\0", b"b"]])
+def test_categories_may_be_tuples_or_bytes(values, frame, small):
+    entries = np.empty(len(frame), dtype=object)
+    entries[:] = [values[i % 3] for i in range(len(frame))]
+    X = frame.assign(kind=pd.Categorical(entries))
+    assert small(skae.AutoencoderTransformer, 2).fit(X).categories_[0].tolist() == values
+
+
+def test_the_size_of_the_code_of_a_classifier_is_at_most_the_encoded_columns(frame):
+    X = frame[["size", "kind"]].assign(kind=pd.Categorical([None] * len(frame)))
+    classifier = fit(skae.AutoencoderClassifier(max_iter=1, random_state=0), X)
+    assert classifier.transform(X).shape == (len(X), 1)
 
 
 def test_a_fit_to_numbers_forgets_the_table(frame, small):

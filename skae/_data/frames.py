@@ -8,9 +8,15 @@ import numpy as np
 
 # The names of the dtypes of dates and of differences of dates, of frames of any library.
 DATES = re.compile("date|duration|time", re.IGNORECASE)
+ARROW_DAYS = "[day]"  # in the name of the dtype
 # The dtypes of text, by their names.
 TEXT = ("object", "str", "string", "String", "Utf8", "Object")
-INTEGERS, BOOLEANS = ("int", "uint"), ("bool", "boolean")
+INTEGERS, BOOLEANS = re.compile(r"u?int(8|16|32|64)\b"), ("bool", "boolean")
+# The dtypes of polars that columns are made with, and the parameters of those of dates.
+POLARS = re.compile("U?Int(8|16|32|64)|Float(32|64)|Boolean|String|Utf8|Categorical|Date|Time")
+POLARS_DATES = re.compile(
+    r"(Datetime|Duration)(?:\(time_unit='(ms|us|ns)'(?:, time_zone=(?:None|'([\w/+-]+)'))?\))?"
+)
 
 
 def is_frame(X: Any) -> bool:
@@ -45,8 +51,13 @@ def numeric_columns(X: Any, positions: Sequence[int]) -> Any:
     """Some columns as a frame or an array of numbers; dates are integers, and missing ones NaN."""
     if container_of(X) == "pandas":
         columns = X.iloc[:, list(positions)]
-        dates = [name for name, dtype in columns.dtypes.items() if DATES.match(str(dtype))]
-        return columns.assign(**{name: columns[name].astype("int64") for name in dates})
+        for position, dtype in enumerate(columns.dtypes):
+            if DATES.match(str(dtype)):
+                dates = columns.iloc[:, position]
+                if ARROW_DAYS in str(dtype):  # has no integers
+                    dates = dates.astype("datetime64[s]")
+                columns.isetitem(position, dates.astype("int64").where(dates.notna()))
+        return columns
     columns = X[:, list(positions)]
     if container_of(X) == "polars":
         dates = [column.name for column in columns if DATES.match(str(column.dtype))]
@@ -60,6 +71,23 @@ def numeric_columns(X: Any, positions: Sequence[int]) -> Any:
 def dtype_name(column: Any) -> str:
     """The name of the dtype of a column, without parameters such as categories."""
     return str(column.dtype).partition("(")[0]
+
+
+def result_dtype(column: Any, *, is_text: bool) -> str:
+    """The name of a dtype for decoded entries; that of the column if `with_dtype` can make it."""
+    name, text = dtype_name(column), str(column.dtype)
+    if type(column).__module__.startswith("polars"):
+        if POLARS_DATES.fullmatch(text):
+            return text
+        known = name in ("Enum", "Object") or POLARS.fullmatch(name)
+        return name if known else "String" if is_text else "Float64"
+    if isinstance(column, np.ndarray):
+        return name
+    try:
+        column.iloc[:0].astype(name)
+    except (TypeError, ValueError):  # such as a decimal, whose name has its number of digits
+        return "object" if is_text else "float64"
+    return name
 
 
 def has_categories(column: Any) -> bool:
@@ -89,17 +117,9 @@ def is_ordered(column: Any) -> bool:
 def with_dtype(
     name: str, values: np.ndarray, container: str, declared: np.ndarray | None, *, ordered: bool
 ) -> Any:
-    """Numbers, or objects, as a column with a dtype of a name.
-
-    For integers, numbers are rounded, and limited to the range of the dtype. For Booleans, they are
-    compared with 0.5.
-    """
-    lower = name.lower()
-    if values.dtype.kind == "f" and lower.startswith(INTEGERS):
-        values = np.clip(np.round(values), *_range_of(lower))
-    elif values.dtype.kind == "f" and lower.startswith(BOOLEANS):
-        values = values >= 0.5
-    elif values.dtype.kind == "f" and lower.startswith("date"):
+    """Numbers, or objects, as a column with a dtype of a name, see `rounded`."""
+    values = rounded(name, values)
+    if name.lower().startswith("date") and values.dtype.kind == "f":
         values = values.round().astype(np.int64)
     if container == "pandas":
         return _as_pandas(name, values, declared, ordered=ordered)
@@ -108,10 +128,26 @@ def with_dtype(
     return values
 
 
+def rounded(name: str, values: np.ndarray) -> np.ndarray:
+    """Numbers that a dtype of a name can have; objects unchanged.
+
+    For integers, numbers are rounded, and limited to the range of the dtype. For Booleans, they are
+    compared with 0.5.
+    """
+    lower = name.lower()
+    if values.dtype.kind == "f" and INTEGERS.match(lower):
+        return np.clip(np.round(values), *_range_of(lower))
+    if values.dtype.kind == "f" and lower.startswith(BOOLEANS):
+        return values >= 0.5
+    return values
+
+
 def _as_pandas(name: str, values: np.ndarray, declared: np.ndarray | None, *, ordered: bool) -> Any:
     import pandas as pd
 
     dtype: Any = name
+    if ARROW_DAYS in name:
+        values = values.astype("datetime64[s]")
     if name == "category":
         dtype = pd.CategoricalDtype(declared, ordered=ordered)
     return pd.Series(values).astype(dtype)
@@ -123,6 +159,11 @@ def _as_polars(name: str, values: np.ndarray, declared: np.ndarray | None) -> An
     entries = values.tolist() if values.dtype == object else values
     if name == "Enum":
         return pl.Series(entries, dtype=pl.Enum([] if declared is None else declared.tolist()))
+    if name == "Object":
+        return pl.Series(entries, dtype=pl.Object)
+    if date := POLARS_DATES.fullmatch(name):
+        kind, *parameters = (part for part in date.groups() if part is not None)
+        return pl.Series(entries).cast(getattr(pl, kind)(*parameters))
     return pl.Series(entries).cast(getattr(pl, name))
 
 
@@ -134,7 +175,11 @@ def make_frame(container: str, columns: dict[str, Any], like: Any = None) -> Any
         return pl.DataFrame(columns)
     import pandas as pd
 
-    return with_index_of(pd.DataFrame(columns), like)
+    aligned = {  # by their positions
+        name: column.reset_index(drop=True) if isinstance(column, pd.Series) else column
+        for name, column in columns.items()
+    }
+    return with_index_of(pd.DataFrame(aligned), like)
 
 
 def with_index_of(frame: Any, like: Any) -> Any:
@@ -149,3 +194,48 @@ def _range_of(name: str) -> tuple[float, float]:
     if info.bits < 64:
         return info.min, info.max
     return float(info.min), float(np.nextafter(float(info.max), 0))
+
+
+def with_entries(column: Any, where: np.ndarray, values: np.ndarray) -> Any:
+    """A column with other values at some of its rows; with another dtype, if it cannot have them.
+
+    The values are numbers, or objects if they are categories.
+    """
+    if isinstance(column, np.ndarray):
+        return np.where(where, values, column)
+    container, name = type(column).__module__.partition(".")[0], dtype_name(column)
+    if values.dtype != object and not has_categories(column):
+        name, numbers = result_dtype(column, is_text=False), values.astype(np.float64)
+        new = values_of(with_dtype(name, numbers, container, None, ordered=False))
+    else:
+        new = values.tolist()
+    given = values_of(column)
+    entries = [new[i] if is_new else given[i] for i, is_new in enumerate(where.tolist())]
+    return (_like_pandas if container == "pandas" else _like_polars)(column, name, entries)
+
+
+def _like_pandas(column: Any, name: str, entries: list[Any]) -> Any:
+    import pandas as pd
+
+    dtype = column.dtype if name == dtype_name(column) else name
+    if name == "category":
+        known = column.cat.categories
+        new = [v for v in dict.fromkeys(entries) if not is_missing(v) and v not in known]
+        dtype = column.cat.add_categories(new).dtype
+    try:
+        return pd.Series(entries, dtype=dtype)
+    except (TypeError, ValueError):  # such as strings among numbers
+        return pd.Series(entries, dtype=object)
+
+
+def _like_polars(column: Any, name: str, entries: list[Any]) -> Any:
+    import polars as pl
+
+    dtype: Any = pl.Float64 if name == "Float64" else column.dtype
+    try:
+        if name == "Enum":
+            known = dtype.categories.to_list()
+            dtype = pl.Enum([*known, *sorted({*entries} - {*known, None})])
+        return pl.Series(entries, dtype=dtype)
+    except (TypeError, pl.exceptions.PolarsError):
+        return pl.Series(entries, strict=False)

@@ -1,6 +1,7 @@
 """Validation of rows: conversion to floats of one precision and to canonical sparse matrices."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -16,7 +17,7 @@ from torch import Tensor, strided
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
-from .frames import DATES, column_of, has_categories, is_frame, is_missing, is_text
+from .frames import DATES, column_of, is_frame, is_missing, values_of
 from .validation import as_tuple, shortened
 
 # The number of channels of grey, colour and transparent images.
@@ -93,24 +94,30 @@ def explained_conversion(X: Any) -> Iterator[None]:
 
 
 def _described_column(X: Any) -> str:
-    """The first column of a frame that has no numbers, as a sentence."""
+    """The first column of a frame that cannot be converted to numbers, as a sentence."""
     if is_frame(X):
         for position, name in enumerate(X.columns):
             column = column_of(X, position)
-            if is_text(column) or has_categories(column):
+            if not _has_numbers(column):
                 return f" Column {name!r} has the dtype {column.dtype}."
     return ""
+
+
+def _has_numbers(column: Any) -> bool:
+    """Whether all entries of a column of a frame are real numbers, strings of them, or missing."""
+    values = [None if is_missing(value) else value for value in values_of(column)]
+    if not _is_convertible(values) or str(column.dtype).startswith("complex"):
+        return False
+    return np.asarray(values, dtype=np.float64).ndim == 1
 
 
 def check_columns(names: list[Any]) -> None:
     """Explain what scikit-learn refuses: no columns, and names of columns that are not distinct."""
     if not names:
         raise ValueError("X must have at least one column, got a frame with 0 feature(s).")
-    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        count = names.count(repeated[0])
-        raise ValueError(
-            f"X must have distinct names of columns, got {repeated[0]!r} {count} times."
-        )
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"X must have distinct names of columns, got {name!r} {count} times.")
 
 
 def _is_convertible(X: Any) -> bool:

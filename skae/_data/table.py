@@ -18,16 +18,17 @@ from .frames import (
     column_of,
     container_of,
     declared_categories,
-    dtype_name,
     is_frame,
     is_missing,
     is_ordered,
     make_frame,
     numeric_columns,
+    result_dtype,
     values_of,
     with_dtype,
 )
 from .moments import moments
+from .rows import explained_conversion
 from .sample_weight import check_sample_weight, relative
 from .table_columns import CATEGORICAL, losses_of_columns, refuse_dates, selected_columns
 
@@ -97,8 +98,9 @@ class Table(NamedTuple):
         is_large = X.shape[0] * self.width > MAX_DENSE_ENTRIES
         is_sparse = is_large and len(self.names) < MAX_DENSITY * self.width
         numbers = [j for j in self.order if self.categories[j] is None]
-        values = (_numbers(X, numbers) - self.shift[numbers]) / self.scale[numbers]
-        blocks: list[Any] = [values.astype(dtype)]  # before the categories, see `order`
+        with np.errstate(over="ignore"):  # what overflows is refused as infinite
+            values = (_numbers(X, numbers) - self.shift[numbers]) / self.scale[numbers]
+            blocks: list[Any] = [values.astype(dtype)]  # before the categories, see `order`
         for j in self.order:
             if (categories := self.categories[j]) is not None:
                 codes = _codes(column_of(X, j), categories, self.names[j])
@@ -113,7 +115,15 @@ class Table(NamedTuple):
 
         It has the container of the fit, and the index of `like`.
         """
-        columns: dict[int, Any] = {}
+        columns = {j: self.column(j, values) for j, values in self.values(encoded).items()}
+        if self.container != "numpy":
+            return make_frame(self.container, {self.names[j]: columns[j] for j in columns}, like)
+        is_object = any(dtype == "object" for dtype in self.dtypes)
+        return np.stack(list(columns.values()), axis=1).astype(object if is_object else float)
+
+    def values(self, encoded: np.ndarray) -> dict[int, np.ndarray]:
+        """The entries of each column in encoded rows: numbers, or objects if it is categorical."""
+        columns: dict[int, np.ndarray] = {}
         for j, block in self._blocks(encoded):
             if (categories := self.categories[j]) is None:
                 values = block[:, 0].astype(np.float64) * self.scale[j] + self.shift[j]
@@ -123,7 +133,12 @@ class Table(NamedTuple):
                     probable = (block * self.units(j)).argmax(1)
                     values[:] = categories.astype(object)[probable]
             columns[j] = values
-        return self._from_columns(columns, like)
+        return {j: columns[j] for j in range(len(self.names))}
+
+    def column(self, j: int, values: np.ndarray) -> Any:
+        """Entries of a column as a column with its dtype."""
+        declared, ordered = self.declared[j], self.ordered[j]
+        return with_dtype(self.dtypes[j], values, self.container, declared, ordered=ordered)
 
     def sum_by_column(self, encoded: np.ndarray) -> np.ndarray:
         """The sums over the encoded columns of each column, (n_samples, n_columns)."""
@@ -131,22 +146,6 @@ class Table(NamedTuple):
         for j, block in self._blocks(encoded):
             sums[:, j] = block.sum(1)
         return sums
-
-    def _from_columns(self, columns: dict[int, np.ndarray], like: Any) -> Any:
-        series = {
-            self.names[j]: with_dtype(
-                self.dtypes[j],
-                columns[j],
-                self.container,
-                self.declared[j],
-                ordered=self.ordered[j],
-            )
-            for j in range(len(self.names))
-        }
-        if self.container != "numpy":
-            return make_frame(self.container, series, like)
-        is_object = any(dtype == "object" for dtype in self.dtypes)
-        return np.stack(list(series.values()), axis=1).astype(object if is_object else float)
 
     def _blocks(self, encoded: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Each column and its encoded columns."""
@@ -203,7 +202,10 @@ def make_table(
         container=container_of(X),
         is_single=bool(numbers) and all(single),
         names=[name.item() if isinstance(name, np.generic) else name for name in names],
-        dtypes=[dtype_name(column) for column in columns],
+        dtypes=[
+            result_dtype(column, is_text=bool(is_chosen))
+            for column, is_chosen in zip(columns, chosen, strict=True)
+        ],
         declared=[declared_categories(c) if in_frame else None for c in columns],
         ordered=[in_frame and is_ordered(column) for column in columns],
         categories=[None if count is None else count[0] for count in counts],
@@ -223,7 +225,7 @@ def as_rows(X: Any) -> Any:
             "X must be a frame or an array if `categorical_features` or a `loss` for each column "
             "is given, got a sparse matrix."
         )
-    array = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+    array = np.asarray(X, dtype=None if hasattr(X, "dtype") else object)
     if array.ndim != 2:
         raise ValueError(f"X must have two dimensions, rows and columns, got shape {array.shape}.")
     return array
@@ -234,14 +236,15 @@ def _numbers(X: Any, positions: list[int]) -> np.ndarray:
     if not positions:
         return np.empty((X.shape[0], 0))
     columns = numeric_columns(X, positions)
-    return check_array(
-        columns,
-        dtype=np.float64,
-        order="C",  # sums are the same for all containers
-        ensure_all_finite="allow-nan",
-        input_name="X",
-        ensure_min_samples=0,
-    )
+    with explained_conversion(columns):
+        return check_array(
+            columns,
+            dtype=np.float64,
+            order="C",  # sums are the same for all containers
+            ensure_all_finite="allow-nan",
+            input_name="X",
+            ensure_min_samples=0,
+        )
 
 
 def _counts(column: Any, name: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -268,8 +271,9 @@ def _each(weights: np.ndarray | None) -> Iterable[float]:
 
 
 def _array_of(categories: list[Any]) -> np.ndarray:
-    """Categories as an array of their type; of objects if they have several types."""
-    if len({type(value) for value in categories}) == 1 and not isinstance(categories[0], str):
+    """Categories as an array of numbers; of objects if they are something else."""
+    types = {type(value) for value in categories}
+    if len(types) == 1 and issubclass(types.pop(), int | float | np.number):
         return np.array(categories)
     array = np.empty(len(categories), dtype=object)
     array[:] = categories
@@ -300,4 +304,6 @@ def _naming_column(name: Any) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        raise TypeError(f"Column {name!r} of X must have strings or numbers: {error}.") from error
+        kind = str(error).rpartition("'")[0].rpartition("'")[2]
+        text = f"Column {name!r} of X must have strings or numbers, got entries of type {kind!r}."
+        raise TypeError(text) from error

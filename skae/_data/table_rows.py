@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .frames import is_frame
-from .rows import check_columns, explained_conversion, validate_rows
+from .rows import check_columns, validate_rows
 from .table import Table, as_rows, make_table
 from .validation import NONE, Rule, StrOptions
 
@@ -42,12 +42,11 @@ def encode_table(
     With `reset`, the attribute `_table` of the estimator is set, or removed. Means, deviations and
     frequencies have the weights of the rows.
     """
+    if is_frame(X) and (reset or table_of(estimator) is not None):
+        check_columns(list(X.columns))
     if reset:
         vars(estimator).pop("_table", None)
-        if is_frame(X):
-            check_columns(list(X.columns))
-        with explained_conversion(X):
-            table = make_table(X, vars(estimator)["categorical_features"], loss, sample_weight)
+        table = make_table(X, vars(estimator)["categorical_features"], loss, sample_weight)
         if table is None:
             return None
         vars(estimator)["_table"] = table
@@ -55,13 +54,12 @@ def encode_table(
         return None
     X = as_rows(X)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
-    with explained_conversion(X):
-        encoded = table.encode(X)
     return check_array(
-        encoded,
+        encoded := table.encode(X),
         accept_sparse="csr",
         dtype=encoded.dtype,
         ensure_all_finite="allow-nan",
+        input_name="X",
         ensure_min_samples=ensure_min_samples,
         ensure_min_features=0,
         estimator=estimator,

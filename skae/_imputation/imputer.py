@@ -291,10 +291,10 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
         if (table := table_of(self)) is None:
             missing = is_marker(self._validate(X), self._marker)
             return np.hstack([cells, self._indicators_of(missing).astype(cells.dtype)])
-        X, missing = as_rows(X), missing_entries(X)
+        missing = missing_entries(X := as_rows(X))
         encoded = np.zeros((len(cells), table.width))
         encoded[:, self._kept_cells] = cells
-        result = with_imputed(X, missing, table.decode(encoded, X), self._is_kept)
+        result = with_imputed(X, missing, table, encoded, self._is_kept)
         if self.indicator_ is None:
             return result
         names = self.get_feature_names_out()[self._is_kept.sum() :]

@@ -9,11 +9,10 @@ from .._data.dataset import nothing_observed
 from .._data.frames import (
     column_of,
     container_of,
-    dtype_name,
-    has_categories,
     make_frame,
+    rounded,
     values_of,
-    with_dtype,
+    with_entries,
 )
 from .._data.rows import is_missing
 from .._data.table import Table, as_rows
@@ -87,56 +86,27 @@ def missing_entries(X: Any) -> np.ndarray:
     return np.array([[is_missing(v) for v in values_of(column)] for column in columns]).T
 
 
-def with_imputed(X: Any, missing: np.ndarray, imputed: Any, kept: np.ndarray) -> Any:
-    """The kept columns of a table, with the entries of another one where they are missing.
+def with_imputed(
+    X: Any, missing: np.ndarray, table: Table, encoded: np.ndarray, kept: np.ndarray
+) -> Any:
+    """The kept columns of a table, with decoded entries where they are missing.
 
-    `missing` and `imputed` have all columns, `kept` marks those of the result.
+    `missing` has all columns, `kept` marks those of the result. A column without any entry has the
+    dtype of the fit, if `X` is of the same library.
     """
-    container = container_of(X)
-    if container == "numpy":
-        return np.where(missing, imputed, X)[:, kept].astype(X.dtype)
-    fill = _fill_pandas if container == "pandas" else _fill_polars
-    columns = {}
+    container, columns = container_of(X), {}
+    values = table.values(encoded)
     for j in np.flatnonzero(kept).tolist():
         column = column_of(X, j)
-        if missing[:, j].all():  # and may have any dtype
-            column = column_of(imputed, j)
+        if missing[:, j].all() and container == table.container:
+            column = table.column(j, values[j])
         elif missing[:, j].any():
-            column = fill(column, missing[:, j], column_of(imputed, j))
-        columns[X.columns[j]] = column
-    return make_frame(container, columns, X)
-
-
-def _fill_pandas(column: Any, missing: np.ndarray, imputed: Any) -> Any:
-    values = imputed[missing]
-    if has_categories(column):
-        values = values.astype(object)
-        new = [v for v in values.unique() if v not in column.cat.categories and not is_missing(v)]
-        column = column.cat.add_categories(new)
-    elif values.dtype.kind == "f":  # of the fit, which had another dtype
-        numbers = values.to_numpy()
-        values = with_dtype(dtype_name(column), numbers, "pandas", None, ordered=False)
-    else:
-        values = values.astype(column.dtype)
-    column = column.copy()
-    column.iloc[np.flatnonzero(missing)] = values.to_numpy()
-    return column
-
-
-def _fill_polars(column: Any, missing: np.ndarray, imputed: Any) -> Any:
-    import polars as pl
-
-    mask = pl.Series(missing)
-    dtype = column.dtype
-    if dtype_name(column) == "Enum":
-        known = dtype.categories.to_list()
-        new = [v for v in imputed.filter(mask).unique().to_list() if v not in (*known, None)]
-        dtype = pl.Enum(known + sorted(new))
-        column = column.cast(dtype)
-    elif imputed.dtype.is_float():  # of the fit, which had another dtype
-        name = dtype_name(column)
-        imputed = with_dtype(name, imputed.to_numpy(), "polars", None, ordered=False)
-    return imputed.cast(dtype).zip_with(mask, column)
+            new = rounded(table.dtypes[j], values[j])  # the column may have another dtype
+            column = with_entries(column, missing[:, j], new)
+        columns[j] = column
+    if container == "numpy":
+        return np.stack(list(columns.values()), axis=1).astype(X.dtype)
+    return make_frame(container, {X.columns[j]: column for j, column in columns.items()}, X)
 
 
 def append_columns(X: Any, names: np.ndarray, indicators: np.ndarray) -> Any:
