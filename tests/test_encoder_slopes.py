@@ -35,3 +35,13 @@ def test_layers_without_a_closed_form_and_layers_with_hooks_have_derivatives(glo
     hooked = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
     hooked[1].register_forward_hook(lambda layer, args, output: 2 * output)
     torch.testing.assert_close(input_jacobian(hooked, x, 4), by_autograd(hooked, x))
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 4)])
+def test_an_averaged_derivative_is_the_mean_of_those_at_the_points(hidden, global_random_seed):
+    network = make_autoencoder(global_random_seed, hidden=hidden)
+    network = randomize(network, global_random_seed)
+    points, weights = make_rows(global_random_seed, n_rows=16)[6:].split(5), [0.3, 0.7]
+    expected = sum(w * encoder_jacobian(network, x) for w, x in zip(weights, points, strict=True))
+    found = encoder_jacobian(network, torch.cat(points), weights)
+    torch.testing.assert_close(found, expected)

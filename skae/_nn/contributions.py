@@ -16,7 +16,7 @@ projection divided among the features, have .63 to .87, and those of 16 projecte
 """
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import cache, partial, reduce
 
 import numpy as np
 import torch
@@ -84,11 +84,13 @@ def _complete(parts: Tensor, total: Tensor, standard: Tensor) -> Tensor:
     The remainder is divided in proportion to the sizes of the `parts`, so that a feature without
     influence has none. If all are zero, it is divided by the `standard` units of the features.
     """
+    remainder = (total - parts.sum(2))[:, :, None]
     sizes = parts.abs()
-    no_size = sizes.sum(2, keepdim=True) == 0
-    sizes = torch.where(no_size, standard.abs()[:, None], sizes)
-    shares = sizes / sizes.sum(2, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
-    return parts + (total - parts.sum(2))[:, :, None] * shares
+    size = sizes.sum(2, keepdim=True)
+    if not size.all():
+        sizes = torch.where(size == 0, standard.abs()[:, None], sizes)
+        size = sizes.sum(2, keepdim=True)
+    return parts.addcmul_(sizes, remainder / size.clamp_min_(torch.finfo(size.dtype).tiny))
 
 
 def _slopes(network: Autoencoder, rows: list[Tensor], codes: list[Tensor]) -> Tensor:
@@ -99,20 +101,29 @@ def _slopes(network: Autoencoder, rows: list[Tensor], codes: list[Tensor]) -> Te
     if network.n_projection_steps:
         return _slopes_of_projection(network, rows[1], codes)
     if not isinstance(network, SparseCoder):
-        return _average(partial(encoder_jacobian, network), rows, N_ENCODER_NODES)
+        return _average_of_encoder(partial(encoder_jacobian, network), rows)
     # A code jumps where its unit becomes active. A unit has slopes if it is active in one row.
     is_active = ((codes[0] > 0) | (codes[1] > 0))[:, :, None]
-    return is_active * _average(partial(_sparse_jacobian, network), rows, N_ENCODER_NODES)
+    return is_active * _average_of_encoder(partial(_sparse_jacobian, network), rows)
 
 
-def _sparse_jacobian(network: SparseCoder, x: Tensor) -> Tensor:
+def _average_of_encoder(
+    jacobian: Callable[[Tensor, list[float]], Tensor], ends: list[Tensor]
+) -> Tensor:
+    """The Jacobian of an encoder, averaged on the straight paths between two sets of rows."""
+    (start, end), (positions, weights) = ends, _quadrature(N_ENCODER_NODES)
+    return jacobian(torch.cat([torch.lerp(start, end, t) for t in positions]), weights)
+
+
+def _sparse_jacobian(network: SparseCoder, x: Tensor, weights: list[float]) -> Tensor:
     """The derivative of the pre-activations, (n_components, n_features) or that of each row."""
     encoder, scale = network.encoder, network.scales.inverse_input_scale
     weight = encoder.effective_weight(network.decoder)
     if isinstance(encoder.network, ZeroOutput):
         return weight
     centred = torch.nan_to_num(x - network.pca_path.mean)
-    return weight + scale * input_jacobian(encoder.network, centred * scale, len(weight))
+    jacobian = input_jacobian(encoder.network, centred * scale, len(weight), weights)
+    return weight + scale * jacobian
 
 
 def _slopes_of_projection(network: Autoencoder, x: Tensor, codes: list[Tensor]) -> Tensor:
@@ -133,10 +144,10 @@ def _slopes_of_projection(network: Autoencoder, x: Tensor, codes: list[Tensor]) 
         return slopes if is_mean else slopes * derivative_of_mean(values[-1])[:, None]
 
     is_mean = isinstance(loss, SquaredError)  # or the absolute error: equal variances
-    mean_slopes = _average(jacobian, codes, N_DECODER_NODES) * ~x.isnan()[:, None]
+    mean_slopes = _average_of_decoder(jacobian, codes) * ~x.isnan()[:, None]
     weighted = mean_slopes
     if not is_mean:
-        variance = _average(variances, codes, N_DECODER_NODES).clamp_min(MIN_VARIANCE)
+        variance = _average_of_decoder(variances, codes).clamp_min(MIN_VARIANCE)
         weighted = mean_slopes / variance[:, None]
     gram = weighted @ mean_slopes.mT
     diagonal = gram.diagonal(dim1=1, dim2=2)
@@ -146,12 +157,15 @@ def _slopes_of_projection(network: Autoencoder, x: Tensor, codes: list[Tensor]) 
     return torch.cholesky_solve(weighted, factor)
 
 
-def _average(jacobian: Callable[[Tensor], Tensor], ends: list[Tensor], n_nodes: int) -> Tensor:
-    """A Jacobian, averaged on the straight paths between two sets of points."""
+def _average_of_decoder(values_at: Callable[[Tensor], Tensor], ends: list[Tensor]) -> Tensor:
+    """Values at codes, averaged on the straight paths between two sets of codes."""
     start, end = ends
+    nodes = zip(*_quadrature(N_DECODER_NODES), strict=True)
+    return reduce(torch.add, (w * values_at(torch.lerp(start, end, t)) for t, w in nodes))
+
+
+@cache
+def _quadrature(n_nodes: int) -> tuple[list[float], list[float]]:
+    """Positions in (0, 1) and weights of the Gauss-Legendre quadrature."""
     nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-    terms = (
-        weight / 2 * jacobian(torch.lerp(start, end, (node + 1) / 2))
-        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)
-    )
-    return reduce(torch.add, terms)
+    return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()

@@ -1,6 +1,6 @@
 """The derivative of an encoder in its rows: in closed form, or by autograd for unknown layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,43 +11,60 @@ from .layers import LAYERS, has_hooks
 from .variational import VariationalAutoencoder
 
 
-def encoder_jacobian(network: Autoencoder, x: Tensor) -> Tensor:
+def encoder_jacobian(network: Autoencoder, x: Tensor, weights: Sequence[float] = (1,)) -> Tensor:
     """The derivative of `network.encode`, (n_samples, n_components, n_features).
 
-    The first axis is 1 if the encoder is linear.
+    It is averaged over several points of each row: `x` has the first points of all rows, then the
+    second ones, with their `weights`. The first axis is 1 if the encoder is linear.
     """
     encode, path, scales = type(network).encode, network.pca_path, network.scales
     layers, components = network.encoder, path.components
     if encode is VariationalAutoencoder.encode and isinstance(network, VariationalAutoencoder):
         layers, components = network.encoder.network, network.encoder_gain[:, None] * components
     elif encode is not Autoencoder.encode:
-        return jacobian_by_autograd(network.encode, x)
+        return _averaged(jacobian_by_autograd(network.encode, x), weights)
     centred = torch.nan_to_num(x - path.mean) * scales.inverse_input_scale
-    jacobian = input_jacobian(layers, centred, len(scales.inverse_code_scale))
+    jacobian = input_jacobian(layers, centred, len(scales.inverse_code_scale), weights)
     jacobian = scales.delta_scale[:, None] * jacobian * scales.inverse_input_scale
     return jacobian + components if path.active else jacobian
 
 
-def input_jacobian(module: nn.Module, x: Tensor, n_outputs: int) -> Tensor:
+def input_jacobian(
+    module: nn.Module, x: Tensor, n_outputs: int, weights: Sequence[float] = (1,)
+) -> Tensor:
     """The derivative of the first outputs of a module, (n_samples, n_outputs, n_inputs).
 
-    The first axis is 1 if the module is linear.
+    It is averaged over several points of each row; see `encoder_jacobian`. The first axis is 1 if
+    the module is linear.
     """
     layers = flat_layers(module)
     if not all(map(_is_known, layers)):
-        return jacobian_by_autograd(lambda x: module(x)[:, :n_outputs], x)
+        return _averaged(jacobian_by_autograd(lambda x: module(x)[:, :n_outputs], x), weights)
     values = [x]
     for layer in layers:
         values.append(layer(values[-1]))
     jacobian = torch.eye(n_outputs, values[-1].shape[1]).to(x)[None]
-    for layer, before, after in zip(layers[::-1], values[-2::-1], values[:0:-1], strict=True):
+    is_affine = [LAYERS[type(layer)].derivative is None for layer in layers]
+    n_first_affine = [*is_affine, False].index(False)
+    for position in range(len(layers) - 1, -1, -1):
+        layer, before, after = layers[position], values[position], values[position + 1]
         forms = LAYERS[type(layer)]
         if forms.derivative is not None:
             jacobian = jacobian * forms.derivative(layer, before, after)[:, None]
+            if position == n_first_affine:  # the layers before it are the same at all points
+                jacobian = _averaged(jacobian, weights)
         else:
             assert forms.input_gradient is not None
             jacobian = forms.input_gradient(layer, before, after, jacobian)
     return jacobian
+
+
+def _averaged(jacobian: Tensor, weights: Sequence[float]) -> Tensor:
+    """The average over points: the first part of the rows has the first point, and so on."""
+    if len(weights) == 1:
+        return jacobian
+    terms = [w * part for w, part in zip(weights, jacobian.chunk(len(weights)), strict=True)]
+    return torch.stack(terms).sum(0)
 
 
 def _is_known(layer: nn.Module) -> bool:
