@@ -33,6 +33,7 @@ _HOMES = {
     "ReducerComparisonDisplay": "_inspection.comparison_display",
     "SlidingWindows": "_series.sliding_windows",
     "SparseAutoencoder": "_autoencoders.sparse",
+    "SupervisedAutoencoder": "_autoencoders.supervised",
     "TimeSeriesOutlierDetector": "_series.series_detector",
     "compare_reducers": "_inspection.compare",
     "export_numpy": "_export.export",

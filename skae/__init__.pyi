@@ -13,6 +13,7 @@ from ._autoencoders.reconstruction_transformer import (
     ReconstructionTransformer as ReconstructionTransformer,
 )
 from ._autoencoders.sparse import SparseAutoencoder as SparseAutoencoder
+from ._autoencoders.supervised import SupervisedAutoencoder as SupervisedAutoencoder
 from ._autoencoders.vae import VAE as VAE
 from ._data.versions import show_versions as show_versions
 from ._export.export import export_numpy as export_numpy

@@ -6,11 +6,13 @@ from skae._training.config import TrainingConfig
 from skae._training.fit_data import make_fit_data
 
 
-def make_data(estimator, X, X_val=None, groups=None, sample_weight=None):
+def make_data(estimator, X, X_val=None, groups=None, sample_weight=None, y=None):
     """What `fit` of an estimator starts from, with the objective that it minimises."""
     if groups is not None:
         groups = RowGroups.from_labels(groups, X.shape[0])
-    rows = weighted_rows(X, check_sample_weight(sample_weight, X.shape[0]), groups)
+    targets = None if y is None else estimator._targets((y, None), X, X_val)
+    weights = check_sample_weight(sample_weight, X.shape[0])
+    rows = weighted_rows(X, weights, groups, targets=targets)
     config = TrainingConfig.from_params(estimator, rows.n_rows)
     loss, holds_out = estimator._loss_of_fit(), estimator.early_stopping
     data = make_fit_data(rows, X_val, estimator, loss, config, holds_out=holds_out)

@@ -216,13 +216,13 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         """
         # Within: an error that a callback raises at its end undoes the fit as well.
         with restore_on_error(self), training_mode(), process_group() as group:
-            history, found, start = self._fit(X, X_val, groups, sample_weight, group)
+            history, found, start = self._fit(X, y, X_val, groups, sample_weight, group)
         warn_after_fit(history, found, start, self.learning_rate_init, verbose=bool(self.verbose))
         return self
 
     @with_callbacks
     def _fit(
-        self, X, X_val, groups, sample_weight, group: SingleProcess
+        self, X, y, X_val, groups, sample_weight, group: SingleProcess
     ) -> tuple[History, list[Diagnostic], str]:
         """Fit without the final warnings; also returns the name of epoch 0."""
         X_input = X
@@ -235,8 +235,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
             X_val = rows_for_early_stopping(self, X_val)
             groups = None if groups is None else RowGroups.from_labels(groups, X.shape[0])
             weights = check_sample_weight(sample_weight, X.shape[0])
+            targets = self._targets(y, X, X_val)
         check_same_fit(self, group, X, X_val, groups, weights, continues=fitted is not None)
-        rows = weighted_rows(X, weights, groups, group, min_samples=2)
+        rows = weighted_rows(X, weights, groups, group, targets=targets, min_samples=2)
         n_components = code_size(self, rows.n_samples, X.shape[1], fitted)
         config = TrainingConfig.from_params(self, rows.n_rows)
         with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
@@ -298,14 +299,15 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
                     X, sample_weight=sample_weight, reset=is_first, ensure_min_samples=n_required
                 )
                 weights = check_sample_weight(sample_weight, X.shape[0])
+                targets = self._targets(y, X, None)
             check_same_fit(self, group, X, weights=weights, continues=fitted is not None)
-            rows = weighted_rows(X, weights, group=group, min_samples=1 + is_first)
+            rows = weighted_rows(X, weights, None, group, targets=targets, min_samples=n_required)
             n_components = code_size(self, rows.n_samples, X.shape[1], fitted)
             check_streamable(self, n_components, fitted)
             config = TrainingConfig.from_params(self, rows.n_rows)
             with threads_for(self._flops_per_row(X, n_components) * config.batch_size):
-                options = (config, copy.deepcopy(fitted), group)
-                data = make_fit_data(rows, None, self, self._loss_of_fit(), *options)
+                settings = (config, copy.deepcopy(fitted), group)
+                data = make_fit_data(rows, None, self, self._loss_of_fit(), *settings)
                 data.objective = check_objective(self._objective(data), self)
                 result, state = naming_units(data)(self._fit_pass)(data, int(n_components))
             self._set_fitted_attributes(result, data, state)

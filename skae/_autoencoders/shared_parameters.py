@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._data.table_rows import CATEGORICAL_FEATURES
+from .._data.targets import Targets
 from .._data.validation import (
     BOOLEAN,
     CALLABLE,
@@ -281,6 +282,10 @@ class SharedParameters(BaseEstimator):
         "auto", StrOptions(["auto", "float32", "bfloat16"])
     )
     verbose: int = parameter(0, integer(0), BOOLEAN)
+
+    def _targets(self, y: Any, X: Any, X_val: Any) -> Targets | None:
+        """The targets that the objective predicts; most predict none."""
+        return None
 
     def _n_projection_steps(self, n_components: int) -> int:
         """The number of steps after the encoder."""

@@ -25,6 +25,7 @@ from .dataset import Rows, row_blocks, stored_width
 from .device import max_float_dtype
 from .groups import RowGroups
 from .process_group import SINGLE_PROCESS, SingleProcess
+from .targets import Targets
 
 # Rows are copied, and equal rows are searched for, up to so many (stored) entries. It takes 40 ms.
 MAX_ENTRIES = 2**22
@@ -40,6 +41,7 @@ class WeightedRows(NamedTuple):
     X_input: Any  # the rows as the user has passed them
     weights: np.ndarray | None = None  # (n_local_rows,), or None if all are equal; see `relative`
     groups: RowGroups | None = None
+    targets: Targets | None = None
     n_samples: int = 0  # the number of rows that the weights stand for, over all processes
     n_rows: int = 0  # the number of rows with a weight above zero, over all processes
 
@@ -80,6 +82,7 @@ def weighted_rows(
     groups: RowGroups | None = None,
     group: SingleProcess = SINGLE_PROCESS,
     *,
+    targets: Targets | None = None,
     min_samples: int = 1,
 ) -> WeightedRows:
     """The rows with these weights; see the module."""
@@ -88,12 +91,15 @@ def weighted_rows(
     if n_samples < min_samples:
         raise _too_few(n_samples, min_samples, weights)
     if group.size == 1 and _n_entries(X) <= MAX_ENTRIES:
-        index, weights = _copies(X, weights, None if groups is None else groups.of_row)
+        labels = None if groups is None else groups.of_row
+        labels = labels if targets is None else targets.number_rows(labels)
+        index, weights = _copies(X, weights, labels)
         if not np.array_equal(index, np.arange(X.shape[0])):
             X = X[index]
             groups = None if groups is None else groups.take(index)
+            targets = None if targets is None else targets.take(index)
     n_rows = sum(group.gather(X.shape[0] if weights is None else int(np.count_nonzero(weights))))
-    return WeightedRows(X, X_input, relative(weights, group), groups, n_samples, n_rows)
+    return WeightedRows(X, X_input, relative(weights, group), groups, targets, n_samples, n_rows)
 
 
 def copied(

@@ -16,6 +16,7 @@ from .._graph.graph import Graph
 from .._losses.importance_weighted import antithetic_normal
 from .._nn.autoencoder import Autoencoder
 from .._nn.layers import not_exportable
+from .._nn.predicting import PredictingAutoencoder
 from .._nn.sparse_coder import SparseCoder
 from .._nn.variational import VariationalAutoencoder
 from .table_graph import decode_table_graph, encode_table_graph
@@ -24,7 +25,12 @@ METHODS = ("transform", "inverse_transform", "reconstruct", "score_samples")
 
 # Networks and methods that the graphs reproduce. Any other, such as that of a subclass with its own
 # `encode` or `transform`, is an error rather than exported incorrectly.
-NETWORKS: tuple[type[nn.Module], ...] = (Autoencoder, SparseCoder, VariationalAutoencoder)
+NETWORKS: tuple[type[nn.Module], ...] = (
+    Autoencoder,
+    PredictingAutoencoder,
+    SparseCoder,
+    VariationalAutoencoder,
+)
 KNOWN_METHODS = {
     *(getattr(BaseAutoencoder, method) for method in METHODS),
     *(getattr(VAE, method) for method in METHODS),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,12 +48,25 @@ class PCAPath(nn.Module):
         self.register_buffer("components", components)
         self.active = active
 
+    @property
+    def encoding(self) -> Tensor:
+        """The matrix of the linear part of the code, (n_components, n_features)."""
+        return self.components
+
     def encode(self, centred: Tensor) -> Tensor | float:
         """The linear part of the code; `centred` is `x - mean`."""
         if not self.active:
             return 0.0
+        return self._product(centred, self.encoding)
+
+    def nearest(self, centred: Tensor) -> Tensor:
+        """The code of the nearest point of the plane of all linear reconstructions."""
+        return self._product(centred, self.components)
+
+    @staticmethod
+    def _product(centred: Tensor, matrix: Tensor) -> Tensor:
         with full_precision(centred.device.type):
-            return centred @ self.components.mT
+            return centred @ matrix.mT
 
     def decode(self, code: Tensor) -> Tensor:
         """The linear part of the reconstruction."""
@@ -75,11 +88,26 @@ class PCAPath(nn.Module):
 
     def encode_graph(self, graph: Graph, centred: str) -> str | float:
         """Add the operations of `encode` to a graph."""
-        return graph.add("MatMul", centred, self.components.T) if self.active else 0.0
+        return graph.add("MatMul", centred, self.encoding.T) if self.active else 0.0
 
     def decode_graph(self, graph: Graph, code: str) -> str:
         """Add the operations of `decode` to a graph; only for an active path."""
         return graph.add("Add", graph.add("MatMul", code, self.components), self.mean)
+
+
+class ObliquePath(PCAPath):
+    """A linear map to the code and back, for which the code is not that of the nearest point."""
+
+    encoder_components: Tensor  # (n_components, n_features)
+
+    def __init__(self, mean: Tensor, components: Tensor, encoder_components: Tensor):
+        super().__init__(mean, components, active=True)
+        self.register_buffer("encoder_components", encoder_components)
+
+    @property
+    def encoding(self) -> Tensor:
+        """The matrix of the linear part of the code, (n_components, n_features)."""
+        return self.encoder_components
 
 
 class Scales(nn.Module):
@@ -133,6 +161,8 @@ class Autoencoder(nn.Module):
     scales: Scales
     max_train_distance: Tensor  # the largest `distance` that is not far; infinite in training
     anchors: Tensor  # (n_anchors, n_components): codes from which a projection may start
+    # What a training changes.
+    trained_parts: tuple[str, ...] = ("encoder", "decoder", "anchors")
     # Gauss-Newton steps with which the code of the encoder is projected; see `projection.py`.
     n_projection_steps = 0
     # The distance over which f decreases to zero, in units of `max_train_distance`.
@@ -166,7 +196,7 @@ class Autoencoder(nn.Module):
     def pca_code(self, x: Tensor) -> Tensor | None:
         """The codes of PCA, or None if ``init="random"``."""
         path = self.pca_path
-        return cast(Tensor, path.encode(torch.nan_to_num(x - path.mean))) if path.active else None
+        return path.nearest(torch.nan_to_num(x - path.mean)) if path.active else None
 
     def project_codes(self, n_steps: int) -> None:
         """Set the number of steps of the projection, and the limits that depend on it."""
@@ -184,6 +214,18 @@ class Autoencoder(nn.Module):
         """Replace the oldest anchors by these codes."""
         anchors = torch.cat([code, self.anchors])[: len(self.anchors)]
         self.anchors.copy_(anchors)
+
+    def for_projection(self) -> "Autoencoder":
+        """The network onto whose reconstructions rows are projected."""
+        return self
+
+    def rows_for_projection(self, x: Tensor, code: Tensor) -> Tensor:
+        """Rows as the network of `for_projection` has them, from rows and the encoder's codes."""
+        return x
+
+    def rows_for_projection_graph(self, graph: Graph, x: str, code: str) -> str:
+        """Add the operations of `rows_for_projection` to a graph."""
+        return x
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows, (n_samples, n_features)."""

@@ -1,6 +1,7 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
+from itertools import chain
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -47,6 +48,7 @@ class FittedAutoencoder(nn.Module):
         code = self.network.encode(x)
         if n_steps := self.network.n_projection_steps:
             projection = cached_projection(self)
+            x = self.network.rows_for_projection(x, code)
             if len(x) == 1 and projection.of_row is not None:
                 code = projection.of_row(x, code, n_steps)
             else:
@@ -84,13 +86,13 @@ class FittedAutoencoder(nn.Module):
         return std.norm().item() / error if error else 0.0
 
     def with_trained_layers(self, network: Any) -> Self:
-        """A copy with the encoder, the decoder and the anchors of `network`.
+        """A copy with the encoder, the decoder and the other trained parts of `network`.
 
         All other tensors are unchanged, also their precision.
         """
         fitted = copy.deepcopy(self)
-        fitted.network.encoder, fitted.network.decoder = network.encoder, network.decoder
-        fitted.network.anchors = network.anchors
+        for name in network.trained_parts:
+            setattr(fitted.network, name, getattr(network, name))
         return fitted
 
     def decoder_jacobian(self) -> Tensor:
@@ -200,7 +202,9 @@ class Snapshot:
 
     def __init__(self, network: Any):
         self._network, self._training = network, network.training
-        parts = [network, network.scales, network.pca_path, *network.decoder.modules()]
+        # The decoder, and a head if there is one, but not the encoder.
+        layers = [part for part in network.children() if part is not network.encoder]
+        parts = [network, *chain.from_iterable(part.modules() for part in layers)]
         self._tensors = [
             (named, name, tensor, _version(tensor))
             for part in parts
@@ -237,9 +241,9 @@ class CachedProjection:
     """The projection of a network."""
 
     def __init__(self, network: Any):
-        self._network, self._snapshot = network, Snapshot(network)
+        self._network, self._snapshot = network.for_projection(), Snapshot(network)
         tolerance = loss_tolerance(network.scales.output_scale.dtype)
-        self.of_rows = Projection(network, tolerance=tolerance)
+        self.of_rows = Projection(self._network, tolerance=tolerance)
 
     @cached_attribute
     def of_row(self) -> RowProjection | None:

@@ -127,6 +127,7 @@ def project_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
             f"`transform_max_iter` must be at most {MAX_EXPORTED_STEPS} to be exported, got "
             f"{n_steps}."
         )
+    x, network = network.rows_for_projection_graph(graph, x, code), network.for_projection()
     decoder = DecoderGraph(graph, network)
     k, loss = decoder.size, decoder.loss
     code = _start_graph(network, graph, x, code)

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._autoencoders.base import BaseAutoencoder
 from .._data.dataset import Rows, make_dataset
 from .._data.device import as_array
+from .._data.labels import encode_labels
 from .._data.moments import moments
 from .._data.process_group import refuse_process_group
 from .._data.rows import naming
@@ -54,7 +55,7 @@ from .fine_tuning import (
     root_mean_variance,
     weights_of_classes,
 )
-from .label_spreading import accuracy, encode_labels, pseudo_label
+from .label_spreading import accuracy, pseudo_label
 from .pretraining import pretrained, rows_and_labels, use_table_of
 
 # Scores are limited to this number: the exponential of its negative is zero in any precision.
@@ -319,8 +320,7 @@ class AutoencoderClassifier(
         labels : ndarray of shape (n_samples,)
             The predicted classes, which are entries of `classes_`.
         """
-        indices = self._scores(X).argmax(axis=1)
-        return self.classes_[indices]
+        return self.classes_[self._scores(X).argmax(axis=1)]
 
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy of the predictions for rows with labels.

@@ -15,6 +15,7 @@ from .._data.groups import RowGroups
 from .._data.moments import Moments, moments
 from .._data.process_group import SINGLE_PROCESS, SingleProcess
 from .._data.sample_weight import WeightedRows
+from .._data.targets import Targets
 from .._losses.reconstruction import ReconstructionLoss
 from .._nn.fitted import FittedAutoencoder
 from .config import TrainingConfig
@@ -84,6 +85,8 @@ class FitData:
         The number of rows with a weight above zero, of all processes.
     n_samples : int
         The number of rows that their weights stand for.
+    targets : Targets or None
+        The targets of the rows of `X` and of `X_val`, for objectives that predict them.
     """
 
     X: Any
@@ -106,6 +109,7 @@ class FitData:
     held_out_weights: Tensor | None = None
     n_rows: int = 0
     n_samples: int = 0
+    targets: Targets | None = None
     objective: Objective = None  # type: ignore[assignment]  # made from all else, and set then
     _components: PrincipalComponents | None = None
     _all_weights: Tensor | None = None  # of the rows of all processes, in host memory
@@ -215,7 +219,7 @@ def make_fit_data(
     return FitData(
         X, given.X_input, rows, train.to(device), held_out_rows, held_out.to(device),
         shift, scale, stats, loss, config, seeds, device, group, fitted, held_out_groups,
-        given.weights, held_out_weights, given.n_rows, given.n_samples,
+        given.weights, held_out_weights, given.n_rows, given.n_samples, given.targets,
         _all_weights=None if weights is None else torch.from_numpy(weights),
     )  # fmt: skip
 

@@ -1,0 +1,131 @@
+"""Targets of rows: classes or numbers, of which some may be missing."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import check_array, column_or_1d
+
+from .array_api import as_numpy
+from .frames import is_missing
+from .labels import UNLABELED, encode_labels
+from .rows import naming
+
+
+class Targets(NamedTuple):
+    """The targets of the training rows, and of the rows of `X_val` if there are any.
+
+    Numbers are as given. A class is a row of the indicators of all classes. NaN marks those that
+    are missing.
+    """
+
+    values: np.ndarray  # (n_samples, n_targets), or (n_samples, n_classes)
+    are_classes: bool
+    held_out: np.ndarray | None = None  # the same for X_val
+
+    def take(self, index: np.ndarray) -> "Targets":
+        """The targets of some of the training rows, and all of the others."""
+        return self._replace(values=self.values[index])
+
+    def number_rows(self, others: np.ndarray | None) -> np.ndarray:
+        """A number for each row, which is equal if the targets and the other number are equal."""
+        # One kind of NaN, and no negative zero.
+        values = np.where(np.isnan(self.values), np.nan, self.values + 0.0)
+        if others is not None:
+            values = np.column_stack([values, others])
+        as_bytes = np.ascontiguousarray(values).view(f"V{8 * values.shape[1]}")
+        return np.unique(as_bytes[:, 0], return_inverse=True)[1]
+
+
+def make_targets(parts: Sequence[Any], lengths: Sequence[int], kind: str) -> Targets | None:
+    """The targets of the training rows, and of held-out rows if `lengths` has two numbers.
+
+    The second part may be None: then all of these are missing. `kind` is "classification",
+    "regression" or "auto", which means regression for floats and for several columns. The result is
+    None if no training row has a target.
+    """
+    names = [name for name, y in zip(("y", "y_val"), parts, strict=True) if y is not None]
+    given = [_checked(*arguments) for arguments in zip(parts, lengths, names, strict=False)]
+    are_classes = not _are_numbers(given[0]) if kind == "auto" else kind == "classification"
+    values = (_indicators if are_classes else _numbers)(given, names)
+    if np.isnan(values[0]).all():
+        return None
+    if len(lengths) > len(given):
+        values.append(np.full((lengths[1], values[0].shape[1]), np.nan))
+    return Targets(values[0], are_classes, *values[1:])
+
+
+def _checked(y: Any, n_rows: int, name: str) -> np.ndarray:
+    """A target as an array of `n_rows` rows."""
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+        y = np.ma.filled(y.astype(object), np.nan)
+    if hasattr(y, "to_list"):  # a column of a frame: NumPy has no integers with missing entries
+        y = y.to_list()
+    with naming(name):
+        y = np.asarray(as_numpy(y), dtype=object if isinstance(y, list | tuple) else None)
+    if y.ndim not in (1, 2) or len(y) != n_rows:
+        raise ValueError(
+            f"`{name}` must have shape ({n_rows},) or ({n_rows}, n_targets), one entry for each "
+            f"row, got {y.shape}."
+        )
+    if y.dtype.kind == "c" or (y.dtype == object and any(isinstance(v, complex) for v in y.flat)):
+        raise ValueError(f"`{name}` must hold numbers or strings: Complex data not supported.")
+    return y
+
+
+def _are_numbers(y: np.ndarray) -> bool:
+    """Whether targets are numbers, not classes: floats, or several columns."""
+    if y.dtype == object:
+        known = [v for v in y.flat if not is_missing(v)]
+        return not known or any(isinstance(v, float | np.floating) for v in known)
+    return y.dtype.kind == "f" or (y.ndim == 2 and y.shape[1] > 1)
+
+
+def _numbers(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    """Numbers as floats, (n_samples, n_targets)."""
+    options = {"dtype": np.float64, "ensure_2d": False, "ensure_all_finite": "allow-nan"}
+    values = []
+    for y, name in zip(given, names, strict=True):
+        if y.dtype == object:
+            y = np.array([np.nan if is_missing(v) else v for v in y.flat]).reshape(y.shape)
+        y = check_array(y, input_name=name, **options)
+        values.append(y.reshape(len(y), -1))
+    n_targets = values[0].shape[1]
+    n_val_targets = values[-1].shape[1]
+    if n_val_targets != n_targets:
+        raise ValueError(f"`y_val` must have {n_targets} columns, as `y`, got {n_val_targets}.")
+    return values
+
+
+def _indicators(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    """The indicators of classes, (n_samples, n_classes)."""
+    labels = [_labels(y) for y in given]
+    with naming(names[0]):
+        classes, index = encode_labels(labels[0])
+    positions = {label: i for i, label in enumerate(classes.tolist())}
+    values = [_one_hot(index, len(classes))]
+    for y in labels[1:]:
+        found = [positions.get(label, UNLABELED) for label in y.tolist()]
+        for label in y.tolist():
+            if label != UNLABELED and label not in positions:
+                raise ValueError(f"`y_val` must have labels of `y`, got {label!r}.")
+        values.append(_one_hot(np.array(found), len(classes)))
+    return values
+
+
+def _labels(y: np.ndarray) -> np.ndarray:
+    """Labels, (n_samples,), with -1 for those that are missing."""
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "f":
+        return np.where(np.isnan(y), UNLABELED, y)
+    if y.dtype != object:
+        return y
+    labels = [UNLABELED if is_missing(label) else label for label in y]
+    has_text = any(isinstance(label, str) for label in labels)
+    return np.array(labels, dtype=object if has_text else None)
+
+
+def _one_hot(index: np.ndarray, n_classes: int) -> np.ndarray:
+    values = np.eye(n_classes)[index]
+    values[index == UNLABELED] = np.nan
+    return values

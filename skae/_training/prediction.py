@@ -1,0 +1,133 @@
+"""The linear prediction of targets from codes: its loss, its units, and its start."""
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import entr
+from torch import Tensor, nn
+
+from .._data.dataset import rows_of_block
+from .._nn.autoencoder import Autoencoder
+from .._nn.mlp import skip_init
+from .covariates import MAX_ROWS, rows_with_targets
+from .fit_data import FitData
+
+# Weight decay of the linear model of the targets at the start of training.
+START_DECAY = 1e-3
+
+
+class StandardTargets(NamedTuple):
+    """Targets in units in which the prediction loss of a constant is 1 on average."""
+
+    train: Tensor  # (n_samples, n_targets): standardised numbers, or indicators; NaN: missing
+    held_out: Tensor  # the same for held-out rows
+    are_classes: bool
+    weights: Tensor  # (n_targets,): of the loss of each target, or of all classes
+
+    def losses(self, predicted: Tensor, y: Tensor) -> Tensor:
+        """The loss of each row: squared errors, or the cross-entropy; 0 if missing."""
+        is_missing, known = y.isnan(), y.nan_to_num()  # NaN would remain in the gradient
+        if self.are_classes:
+            errors = -torch.log_softmax(predicted, 1) * known
+        else:
+            errors = (predicted - known).square()
+        return (errors.masked_fill(is_missing, 0.0) * self.weights).sum(1)
+
+    def curvature(self, predicted: Tensor) -> Tensor:
+        """The matrix C with which a change d of predictions costs d' C d, averaged over rows.
+
+        The targets are as predicted. Of logits, C is half of the Fisher information.
+        """
+        if not self.are_classes:
+            return self.weights.diag()
+        p = torch.softmax(predicted, 1)
+        information = (p.sum(0).diag() - p.mT @ p) / max(len(p), 1)
+        return information * self.weights / 2
+
+
+def predict(network: Any, code: Tensor) -> Tensor:
+    """The linear prediction of the targets, (n_samples, n_targets); logits of classes."""
+    return network.head(code * network.scales.inverse_code_scale)
+
+
+def standardised(data: FitData) -> np.ndarray:
+    """Targets of mean zero and variance one over the training rows; indicators of classes, too."""
+    assert data.targets is not None
+    values, (mean, std, _) = data.targets.values, _moments(data)
+    return (values - mean) / np.where(std > 0, std, np.inf)
+
+
+def standard_targets(data: FitData) -> StandardTargets:
+    """The targets of all rows in the units of the prediction loss."""
+    assert data.targets is not None
+    given, (mean, std, share) = data.targets, _moments(data)
+    values = given.values, given.values if given.held_out is None else given.held_out
+    if given.are_classes:
+        loss_of_constant = np.full_like(mean, entr(mean).sum())
+    else:
+        values = tuple((part - mean) / np.where(std > 0, std, 1.0) for part in values)
+        loss_of_constant = np.where(std > 0, len(mean), 0.0)
+    unit = loss_of_constant * share
+    weights = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
+    train, held_out, weight = (
+        torch.from_numpy(part.astype(np.float32)).to(data.device) for part in (*values, weights)
+    )
+    return StandardTargets(train, held_out, given.are_classes, weight)
+
+
+def _moments(data: FitData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each target over the training rows, and their known share."""
+    assert data.targets is not None
+    train = data.train.cpu().numpy()
+    values = data.targets.values[train]
+    known = ~np.isnan(values)
+    weights = np.ones(len(train)) if data.weights is None else data.weights[train]
+    weights = (weights / weights.sum())[:, None] * known
+    share = weights.sum(axis=0)
+    weights = weights / np.where(share > 0, share, 1.0)
+    values = np.nan_to_num(values)
+    mean = (weights * values).sum(axis=0)
+    return mean, np.sqrt((weights * (values - mean) ** 2).sum(axis=0)), share
+
+
+def mean_row_loss(data: FitData) -> float:
+    """The mean loss of reconstructing each row by the mean row, less the least possible loss."""
+    index = data.train[:MAX_ROWS]
+    x, mean = data.rows[index], torch.from_numpy((data.moments.mean - data.shift) / data.scale)
+    raw = data.loss.link(mean.to(x))
+    return data.loss.deviance(raw.expand_as(x), x).mean().item()
+
+
+def fitted_head(
+    network: Autoencoder, targets: StandardTargets, data: FitData
+) -> tuple[nn.Linear, Tensor]:
+    """The linear model of the targets with the least loss of training rows, and its predictions."""
+    index = torch.from_numpy(rows_with_targets(data)).to(data.device)
+    network = copy.deepcopy(network).to(data.device, torch.float32).eval()
+    with torch.no_grad():
+        blocks = index.split(rows_of_block(data.X.shape[1]))
+        codes = torch.cat([network.encode(data.rows[block]) for block in blocks])
+        scaled = (codes * network.scales.inverse_code_scale).cpu().double()
+    y = targets.train[index].cpu().double()
+    weights = (
+        torch.ones(()) if data.weights is None else torch.from_numpy(data.weights)[index.cpu()]
+    )
+    targets = targets._replace(weights=targets.weights.cpu().double())
+    head = skip_init(nn.Linear, scaled.shape[1], y.shape[1]).to(y)
+    for values in head.parameters():
+        nn.init.zeros_(values)
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (weights * targets.losses(head(scaled), y)).mean()
+        loss = loss + START_DECAY * head.weight.square().sum()
+        loss.backward()
+        return loss
+
+    if len(index):
+        with torch.enable_grad():
+            optimizer.step(closure)
+    return head, head(scaled).detach().to(targets.train)

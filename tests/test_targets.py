@@ -1,0 +1,86 @@
+"""Targets of rows: classes or numbers, of which some may be missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skae._data.targets import make_targets
+
+
+def targets(y, kind="auto"):
+    return make_targets([y, None], [len(y)], kind)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [0, 1, -1, 1],
+        np.array([0, 1, -1, 1]),
+        [0, 1, None, 1],
+        ["a", "b", None, "b"],
+        np.array(["a", "b", -1, "b"], dtype=object),
+        np.array(["a", "b", np.nan, "b"], dtype=object),
+        pd.Series([0, 1, None, 1], dtype="Int64"),
+        np.ma.array([0, 1, 1, 1], mask=[False, False, True, False]),
+        np.array([[0], [1], [-1], [1]]),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+@pytest.mark.filterwarnings("ignore:`y` has no values but")
+def test_classes_become_indicators(y):
+    found = targets(y)
+    assert found.are_classes
+    np.testing.assert_array_equal(found.values, [[1, 0], [0, 1], [np.nan, np.nan], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    "y", [[0.5, 2.0, np.nan], [0.5, 2.0, None], np.array([0.5, 2, np.nan], dtype=np.float32)]
+)
+def test_floats_are_numbers(y):
+    found = targets(y)
+    assert not found.are_classes
+    np.testing.assert_array_equal(found.values, [[0.5], [2.0], [np.nan]])
+
+
+def test_the_kind_may_be_given():
+    assert not targets([0, 1, 2], "regression").are_classes
+    assert targets([0.0, 1.0, np.nan], "classification").are_classes
+    assert not targets(np.arange(6).reshape(3, 2)).are_classes
+
+
+def test_without_a_target_there_are_none():
+    assert targets([np.nan, np.nan]) is None
+
+
+def test_held_out_targets_have_the_classes_of_the_others():
+    found = make_targets([["a", "b", "c"], ["c", None]], [3, 2], "auto")
+    np.testing.assert_array_equal(found.held_out, [[0, 0, 1], [np.nan] * 3])
+    np.testing.assert_array_equal(
+        make_targets([[0, 1], None], [2, 1], "auto").held_out, [[np.nan] * 2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([[0, 1, 2], None], r"`y` must have shape \(2,\)"),
+        ([[1, 1], None], "`y` must have at least two classes"),
+        ([[0.1, np.inf], None], "y contains infinity"),
+        ([[0, 1j], None], "`y` must hold numbers or strings"),
+        ([[0, 1], [2, 0]], "`y_val` must have labels of `y`, got 2"),
+        ([[0.5, 1], np.ones((2, 2))], "`y_val` must have 1 columns"),
+    ],
+)
+def test_other_targets_are_errors(parts, message):
+    with pytest.raises(ValueError, match=message):
+        make_targets(parts, [2, 2], "auto")
+
+
+def test_rows_have_equal_numbers_if_their_targets_are_equal():
+    found = targets([0.0, -0.0, np.nan, np.nan, 1.0])
+    numbers = found.number_rows(None)
+    assert numbers[0] == numbers[1] != numbers[2] == numbers[3] != numbers[4]
+    with_others = found.number_rows(np.array([0, 1, 0, 0, 0]))
+    assert with_others[0] != with_others[1]
+    assert with_others[2] == with_others[3]
