@@ -5,7 +5,9 @@ import threading
 import numpy as np
 import pytest
 import torch
+from conftest import ESTIMATORS
 from threadpoolctl import threadpool_info
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skae import AutoencoderTransformer
 from skae._data.threads import MULTITHREADING_MIN_FLOPS, threads_for
@@ -99,3 +101,37 @@ def test_rows_are_transformed_by_one_thread_unless_blocks_are_large(
     monkeypatch.setattr("skae._data.threads.MULTITHREADING_MIN_FLOPS", 0)
     model.transform(X)
     assert used == {1, 2}
+
+
+class NumbersOfThreads(TorchDispatchMode):
+    """Records the number of threads of products of matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.used = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "mm" in str(function) or "linear" in str(function):
+            self.used.add(torch.get_num_threads())
+        return function(*args, **(kwargs or {}))
+
+
+METHODS = (
+    *("transform", "reconstruct", "score_samples", "score_features", "predict", "predict_proba"),
+    *("decision_function", "predict_interval", "feature_contributions", "log_likelihood", "sample"),
+)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_few_rows_take_one_thread_in_all_methods(cls, small, two_threads, global_random_seed):
+    """Ten rows took up to 100 x as long by two threads on a busy machine."""
+    X = np.random.RandomState(global_random_seed).rand(60, 6)
+    estimator, few = small(cls).fit(X, np.arange(60) % 2), X[:10].copy()
+    few[3, 2] = np.nan if "Imputer" in cls.__name__ else 0.5
+    with NumbersOfThreads() as numbers:
+        for name in METHODS:
+            if hasattr(estimator, name):
+                getattr(estimator, name)(10 if name == "sample" else few)
+        if hasattr(estimator, "inverse_transform"):
+            estimator.inverse_transform(estimator.transform(few))
+    assert numbers.used <= {1}

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from .._data.dataset import BLOCK_ENTRIES, rows_of_block
+from .._data.threads import threads_for
 from .._losses.importance_weighted import log_ratio, standard_normal
 from .._losses.penalties import gaussian_kl
 from .._losses.reconstruction import ReconstructionLoss
+from .._nn.blocks import multiply_adds
 from .._nn.fitted import FittedAutoencoder
 
 
@@ -56,11 +58,9 @@ def draw_rows(
     rng = torch.Generator(fitted.shift.device).manual_seed(seed)
     log_scale = fitted.network.decoder.log_scale + fitted.scale.log()
     codes = standard_normal((n_samples, fitted.n_components), fitted.shift, rng)
-    with torch.inference_mode():
-        rows = [
-            loss.sample(fitted.decode(code), log_scale, rng)
-            for code in codes.split(max(BLOCK_ENTRIES // len(fitted.shift), 1))
-        ]
+    n_rows = min(max(BLOCK_ENTRIES // len(fitted.shift), 1), n_samples)
+    with torch.inference_mode(), threads_for(multiply_adds(fitted) * n_rows):
+        rows = [loss.sample(fitted.decode(code), log_scale, rng) for code in codes.split(n_rows)]
     return torch.cat(rows)
 
 

@@ -11,7 +11,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._data.dataset import Rows, dense_block, make_dataset, tensor_blocks
+from .._data.dataset import Rows, dense_block, make_dataset, rows_of_block, tensor_blocks
 from .._data.device import as_array, as_tensor, inference_dtype, max_float_dtype, resolve_device
 from .._data.moments import Moments, moments
 from .._data.process_group import refuse_process_group
@@ -51,6 +51,8 @@ from .wide_rows import spanned_space
 GAIN = 2.0
 # The most numbers in stored rows, which are dense.
 MAX_STORED = 20_000_000
+# Size of blocks of rows, in units of `rows_of_block`.
+BLOCKS = 8
 # The most training rows whose errors determine the scales of errors.
 MAX_MEASURED = 20_000
 
@@ -340,7 +342,8 @@ class DenoisingEnsemble(ModulePickleMixin):
         # In float32, standardised rows of offset columns would have other distances.
         denoisers = cached_cast(self.denoisers_, max_float_dtype(device), device)
         out_dtype = torch.float64 if precise else inference_dtype(X.dtype, torch.device("cpu"))
-        with torch.inference_mode():
+        n_rows = min(rows_of_block(_width(denoisers), BLOCKS), X.shape[0])
+        with torch.inference_mode(), threads_for(_n_products(denoisers) * n_rows):
             results = [
                 saturated(apply_to_rows(self.denoisers_, x, function).cpu(), out_dtype)
                 for x in _blocks(denoisers, X)
@@ -369,13 +372,24 @@ def _draw_rows(parameters: DenoisingEnsemble, denoisers: Denoisers, X: Rows, see
     return as_tensor(dense_block(X, index), shift.dtype, shift.device)
 
 
-def _blocks(denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:
+def _n_products(denoisers: Denoisers) -> float:
+    """Multiply-adds of a row: those of the networks, and of distances to the stored rows."""
+    means = denoisers.posterior_means
+    return _n_weights(denoisers) + (0.0 if means is None else 2.0 * means.rows.numel())
+
+
+def _width(denoisers: Denoisers) -> int:
+    """Entries that are computed from a row."""
     layers = [layer for layer in denoisers.networks if isinstance(layer, BatchedLinear)]
     width = len(denoisers.levels) * max(max(layer.weight.shape[1:]) for layer in layers)
     if denoisers.posterior_means is not None:
         width += 2 * len(denoisers.posterior_means.rows)
+    return width
+
+
+def _blocks(denoisers: Denoisers, X: Rows) -> Iterator[Tensor]:
     shift = denoisers.shift
-    return tensor_blocks(X, shift.dtype, shift.device, width=width, times=8)
+    return tensor_blocks(X, shift.dtype, shift.device, width=_width(denoisers), times=BLOCKS)
 
 
 def _is_finite(denoisers: Denoisers, X: Rows) -> bool:
