@@ -14,7 +14,7 @@ import numpy as np
 
 from skae import AutoencoderTransformer
 
-N_ROWS, N_FEATURES = 150_000, 340
+N_ROWS, N_FEATURES = 300_000, 170
 # Measured: the fit allocates about 28 MB, mostly blocks of constant size; the limit is 41 MB. There
 # is no projection, whose blocks have a constant size, too, but take most of the time.
 LIMIT = N_ROWS * N_FEATURES * np.dtype(np.float32).itemsize // 5

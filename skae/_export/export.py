@@ -69,7 +69,7 @@ def to_onnx(
     >>> from sklearn.datasets import load_iris
     >>> import skae
     >>> X, _ = load_iris(return_X_y=True)
-    >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
+    >>> reducer = skae.AutoencoderTransformer(max_iter=20, random_state=0).fit(X)
     >>> model = skae.to_onnx(reducer)
     >>> [output.name for output in model.graph.output]
     ['transform']
@@ -129,7 +129,7 @@ def register_onnx_converters() -> None:
     >>> import skae
     >>> import skl2onnx
     >>> X, _ = load_iris(return_X_y=True)
-    >>> reducer = skae.AutoencoderTransformer(random_state=0)
+    >>> reducer = skae.AutoencoderTransformer(max_iter=20, random_state=0)
     >>> pipeline = make_pipeline(StandardScaler(), reducer).fit(X)
     >>> skae.register_onnx_converters()
     >>> model = skl2onnx.to_onnx(pipeline, X[:1].astype("float32"))
@@ -171,7 +171,7 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     >>> from sklearn.datasets import load_iris
     >>> import skae
     >>> X, _ = load_iris(return_X_y=True)
-    >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
+    >>> reducer = skae.AutoencoderTransformer(max_iter=20, random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     skae.export_numpy(reducer, f"{folder}/iris_codes")
     ...     sys.path.insert(0, folder)

@@ -72,7 +72,7 @@ def save(
     >>> from sklearn.datasets import load_iris
     >>> import skae
     >>> X, _ = load_iris(return_X_y=True)
-    >>> reducer = skae.AutoencoderTransformer(random_state=0).fit(X)
+    >>> reducer = skae.AutoencoderTransformer(max_iter=20, random_state=0).fit(X)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "iris.skae")
     ...     skae.save(reducer, path)
