@@ -167,22 +167,24 @@ OTHER_VALUES = CHANGES | {
     "metric": "cosine",
     "corruption": "masking",
     "corruption_level": 0.9,
+    "mixing": 0.9,
+    "task": "regression",
 }
 
 
 def test_each_parameter_has_an_effect_on_a_pass_or_must_stay(autoencoder, digits, small):
-    X = digits[:40, 20:28] / 16
+    X, y = digits[:40, 20:28] / 16, np.arange(40) % 3
     estimator = small(autoencoder, 2, max_iter=1, hidden_layer_sizes=(), alpha=0.1)
     if autoencoder is not skae.SparseAutoencoder:
         estimator.set_params(hidden_layer_sizes=(8,))
     estimator.set_params(transform_max_iter=0)
-    unchanged = clone(estimator).partial_fit(X).partial_fit(X)
+    unchanged = clone(estimator).partial_fit(X, y).partial_fit(X, y)
     expected, refusals = (unchanged.transform(X), unchanged.reconstruct(X)), []
     for name in set(estimator.get_params(deep=False)) - NOT_OF_A_PASS:
         # Not a copy, which would not have the state of the optimiser.
-        changed = clone(estimator).partial_fit(X).set_params(**{name: OTHER_VALUES[name]})
+        changed = clone(estimator).partial_fit(X, y).set_params(**{name: OTHER_VALUES[name]})
         try:
-            changed.partial_fit(X)
+            changed.partial_fit(X, y)
         except ValueError as error:
             refusals.append(str(error))
             continue

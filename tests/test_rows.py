@@ -168,7 +168,7 @@ def test_tensors_are_kept_or_refused_under_dispatch(cls, small, monkeypatch, glo
     ]
     with config_context(array_api_dispatch=True):
         if hasattr(fitted, "network_"):
-            of_tensors = small(cls, n_components=2, max_iter=2).fit(torch.tensor(X))
+            of_tensors = small(cls, n_components=2, max_iter=2).fit(torch.tensor(X), y)
             for name in methods:
                 values = getattr(of_tensors, name)(torch.tensor(X))
                 assert isinstance(values, torch.Tensor)
