@@ -320,7 +320,8 @@ class AutoencoderClassifier(
         labels : ndarray of shape (n_samples,)
             The predicted classes, which are entries of `classes_`.
         """
-        return self.classes_[self._scores(X).argmax(axis=1)]
+        indices = self._scores(X).argmax(axis=1)
+        return self.classes_[indices]
 
     def score(self, X, y, sample_weight=None) -> float:
         """Accuracy of the predictions for rows with labels.
@@ -344,8 +345,7 @@ class AutoencoderClassifier(
     def _scores(self, X) -> np.ndarray:
         check_is_fitted(self)
         X = encoded_rows(self, X)
-        codes = codes_of(self.encoder_, X, precise=True)
-        scores = codes @ self.coef_.T + self.intercept_
+        scores = codes_of(self.encoder_, X, precise=True) @ self.coef_.T + self.intercept_
         return scores.clip(-MAX_SCORE, MAX_SCORE).astype(X.dtype)
 
     def __sklearn_is_fitted__(self) -> bool:
