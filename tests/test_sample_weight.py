@@ -1,5 +1,7 @@
 """Weights of rows: an integer has the effect of so many copies of the row."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
@@ -122,12 +124,29 @@ def test_rows_of_different_groups_are_different(X):
         (2.0, r"got \(\)"),
         (["a"] * 40, "array of numbers"),
         (np.ones(40, complex), "array of numbers"),
+        (np.ones(40, "M8[s]"), "array of numbers"),
         ([{}] * 40, "array of numbers"),
     ],
 )
 def test_wrong_weights_are_refused(given, message):
     with pytest.raises((ValueError, TypeError), match=f"`sample_weight` must .*{message}"):
         check_sample_weight(given, 40)
+
+
+SCORED = [
+    cls
+    for cls in WEIGHTED
+    if hasattr(cls, "score") and "sample_weight" in signature(cls.score).parameters
+]
+
+
+@pytest.mark.parametrize("cls", SCORED, ids=lambda cls: cls.__name__)
+def test_wrong_weights_of_scores_are_refused_alike(cls, small, X):
+    X, y = np.nan_to_num(X), np.arange(len(X)) % 2
+    fitted = small(cls, n_components=2).fit(X, y)
+    for given in (np.zeros(len(y)), -np.ones(len(y)), np.ones(3), ["a"] * len(y)):
+        with pytest.raises((ValueError, TypeError), match=r"^`sample_weight` must"):
+            fitted.score(X, y, sample_weight=given)
 
 
 def test_weights_that_leave_one_row_are_refused(weighted, digits):

@@ -55,8 +55,8 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
         given = np.ma.filled(given.astype(np.float64), np.nan)
     try:
         weights = np.asarray(given)
-        if weights.dtype.kind == "c":
-            raise TypeError("complex numbers")
+        if weights.dtype.kind in "cmM":
+            raise TypeError(f"an array of {weights.dtype}")
         weights = weights.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"`sample_weight` must be an array of numbers: {error}.") from error

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 
 from .._data.labels import UNLABELED, has_label
 from .._data.rows import check_labels
+from .._data.sample_weight import check_sample_weight, relative
 from .fine_tuning import root_mean_variance
 
 # Weight of the neighbours in each iteration, and the number of iterations. They suffice to spread a
@@ -28,20 +29,10 @@ def accuracy(y: Any, predicted: np.ndarray, sample_weight: Any, classes: np.ndar
     labeled = has_label(y) | (UNLABELED in classes.tolist())
     if not labeled.any():
         raise ValueError("`y` must have labels other than -1, got none.")
-    weight = None
-    if sample_weight is not None:
-        options = {"dtype": np.float64, "ensure_2d": False, "input_name": "sample_weight"}
-        weight = check_array(sample_weight, **options)
-        if weight.shape != predicted.shape:
-            raise ValueError(
-                f"`sample_weight` must have shape {predicted.shape}, got {weight.shape}."
-            )
-        weight = weight[labeled]
-        if not weight.sum() > 0:
-            raise ValueError(
-                "`sample_weight` must have a positive sum for the rows with labels, got "
-                f"{weight.sum():g}."
-            )
+    weight = relative(check_sample_weight(sample_weight, len(predicted)))
+    weight = None if weight is None else weight[labeled]
+    if weight is not None and not weight.any():
+        raise ValueError("`sample_weight` must not be zero for all rows with labels.")
     return float(np.average(predicted[labeled] == y[labeled], weights=weight))
 
 
