@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 
 from skae import AutoencoderTransformer
+from skae._nn.fitted import FittedAutoencoder
 from skae._training import loadings
 
 
@@ -64,3 +65,20 @@ def test_loadings_are_those_of_evenly_spaced_rows_of_many(rows, small, monkeypat
     fitted = small(AutoencoderTransformer, 2).fit(sparse.csr_array(rows))
     expected = correlations(rows[::11, :4], fitted.transform(rows)[::11])
     np.testing.assert_allclose(fitted.loadings_[:, :4], expected, atol=1e-5)
+
+
+def test_rows_are_not_encoded_again(autoencoder, rows, small, monkeypatch):
+    encode, n_encoded = FittedAutoencoder.encode, []
+
+    def counted(fitted, x):
+        n_encoded.append(len(x))
+        return encode(fitted, x)
+
+    monkeypatch.setattr(FittedAutoencoder, "encode", counted)
+    monkeypatch.setattr("skae._autoencoders.base.diagnose", lambda *arguments: [])
+    estimator = small(autoencoder, 2, max_iter=1).fit(rows)
+    with_loadings = sum(n_encoded)
+    n_encoded.clear()
+    monkeypatch.setattr("skae._autoencoders.base.loadings", lambda *arguments: np.zeros(1))
+    estimator.fit(rows)
+    assert sum(n_encoded) == with_loadings >= len(rows)

@@ -111,6 +111,8 @@ class FitData:
     n_samples: int = 0
     targets: Targets | None = None
     objective: Objective = None  # type: ignore[assignment]  # made from all else, and set then
+    # A network, and its codes of all rows with a weight above zero, before they are rotated.
+    codes_of: tuple[FittedAutoencoder, Tensor] | None = None
     _components: PrincipalComponents | None = None
     _all_weights: Tensor | None = None  # of the rows of all processes, in host memory
 

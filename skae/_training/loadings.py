@@ -29,16 +29,25 @@ def loadings(fitted: FittedAutoencoder, data: FitData) -> np.ndarray:
     return correlations(np.sum(data.group.gather(own), axis=0))
 
 
+def n_rows_of_loadings(data: FitData) -> int:
+    """The largest number of rows of this process that are used."""
+    return max(MAX_ROWS // data.group.size, 1)
+
+
 def _sums_of_blocks(fitted: FittedAutoencoder, data: FitData) -> Iterator[np.ndarray]:
     """The sums over the rows of this process, for blocks of them."""
     dtype, device = fitted.shift.dtype, fitted.shift.device
     mean = as_tensor(data.moments.mean, dtype, device)
     used = np.arange(data.X.shape[0]) if data.weights is None else np.flatnonzero(data.weights)
-    n_rows = min(len(used), max(MAX_ROWS // data.group.size, 1))
-    used = used[np.linspace(0, len(used) - 1, n_rows).astype(int)]
+    codes = None
+    if len(used) > (n_rows := n_rows_of_loadings(data)):
+        used = used[np.linspace(0, len(used) - 1, n_rows).astype(int)]
+    elif data.codes_of is not None and data.codes_of[0] is fitted:
+        codes = fitted.from_network_code(data.codes_of[1].to(fitted.shift))
     for block in row_blocks(used, max(len(mean), MIN_WIDTH), times=8):
         rows = used[block]
         x = as_tensor(dense_block(data.X, rows), dtype, device)
         weights = None if data.weights is None else torch.from_numpy(data.weights[rows])
         with torch.no_grad():
-            yield sums_of_products(x - mean, fitted.encode(x), weights)
+            code = fitted.encode(x) if codes is None else codes[block]
+            yield sums_of_products(x - mean, code, weights)

@@ -16,6 +16,7 @@ from .._nn.autoencoder import Autoencoder, PCAPath
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.precision import precision
 from .fit_data import FitData
+from .loadings import n_rows_of_loadings
 from .loop import History
 from .objective import input_of_network
 from .rotation import CodeBasis, CodeMoments, CodeStatistics, align_signs, whitening_scale
@@ -85,6 +86,8 @@ def code_statistics(
     if trained.in_row_space is not None:
         reduced, coordinates = trained.in_row_space
         codes = code_statistics(reduced, coordinates, kind)
+        if coordinates.codes_of is not None:
+            data.codes_of = trained.fitted, coordinates.codes_of[1]
         distance = reduced.fitted.network.max_train_distance
         trained.fitted.network.max_train_distance.copy_(distance)
         return codes
@@ -168,10 +171,13 @@ def _statistics_of_rows(
     # Merged block by block: small results kept between large blocks would fragment the memory.
     codes: Any = None
     distance = fitted.shift.new_zeros(())
+    kept: list[Tensor] = []  # for the loadings, unless these are of fewer rows
+    keeps = n_rows_of_loadings(data) >= data.X.shape[0]
 
     with torch.no_grad():
         for x, weights in _blocks(data, fitted.shift.dtype):
             code = fitted.encode(x)
+            kept += [fitted.to_network_code(code)] if keeps else []
             distance = torch.maximum(distance, fitted.distance(code).max())
             standard = (x - fitted.shift) / fitted.scale
             if objective.corrupts_input:
@@ -182,6 +188,7 @@ def _statistics_of_rows(
             totals = _deviances(data.loss, x, fitted.decode(code), pca_raw, mean, weights)
             part = kind.from_codes(code, weights, **totals)
             codes = part if codes is None else codes.merge(part)
+    data.codes_of = (fitted, torch.cat(kept)) if keeps else None
     all_codes, distances = zip(*data.group.gather((codes, distance.item())), strict=True)
     merged = reduce(kind.merge, all_codes).scaled_to(data.n_samples)
     return merged, distance.new_tensor(max(distances))
