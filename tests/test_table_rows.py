@@ -1,5 +1,7 @@
 """Validation of tables by the estimators that take them."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,7 +46,7 @@ def test_a_table_must_have_the_columns_of_the_fit(frame, small):
         fitted.transform(frame[frame.columns[::-1]])
     with pytest.raises(ValueError, match="now missing"):
         fitted.transform(frame[frame.columns[1:]])
-    with pytest.raises(ValueError, match="minimum of 1 is required"):
+    with pytest.raises(ValueError, match=r"\(0, 5\)\) while a minimum of 1 is required by Auto"):
         fitted.transform(frame[:0])
     with pytest.raises(ValueError, match="distinct names"):
         small(skae.AutoencoderTransformer, 2).fit(pd.concat([frame, frame], axis=1))
@@ -56,6 +58,19 @@ def test_a_table_must_have_the_columns_of_the_fit(frame, small):
         fitted.transform(frame.assign(size="long"))
     with pytest.raises(TypeError, match=r"Column 'kind' of X must have .* of type 'list'"):
         fitted.transform(frame.assign(kind=[[]] * len(frame)))
+
+
+def test_entries_of_another_kind_than_the_categories_are_reported(frame, small):
+    X = frame.assign(kind=np.arange(len(frame)) % 3)
+    categories = ["kind", "town"]
+    fitted = small(skae.AutoencoderTransformer, 2, categorical_features=categories).fit(X)
+    with pytest.warns(UserWarning, match="'kind' of X has strings.* `fit` are numbers") as caught:
+        fitted.transform(X.assign(kind=X["kind"].astype(str)))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for kind in (7, 1.0, None):
+            fitted.transform(X.assign(kind=kind))
 
 
 def test_the_column_that_has_no_numbers_is_named(make, frame):

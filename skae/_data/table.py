@@ -8,6 +8,7 @@ factorielle de données mixtes", Revue de Statistique Appliquée, 2004).
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from .moments import moments
 from .rows import explained_conversion
 from .sample_weight import check_sample_weight, relative
 from .table_columns import CATEGORICAL, losses_of_columns, refuse_dates, selected_columns
+from .user_warnings import warn_user
 
 # Encoded tables with more entries are sparse, if a smaller share of their entries is not zero.
 MAX_DENSE_ENTRIES, MAX_DENSITY = 2**26, 0.25
@@ -283,8 +285,30 @@ def _array_of(categories: list[Any]) -> np.ndarray:
 def _codes(column: Any, categories: np.ndarray, name: Any) -> np.ndarray:
     """The position of the category of each entry; -1 for missing and unknown ones."""
     index = {value: i for i, value in enumerate(categories.tolist())}
+    values = values_of(column)
     with _naming_column(name):
-        return np.array([index.get(value, -1) for value in values_of(column)], dtype=np.int64)
+        codes = np.array([index.get(value, -1) for value in values], dtype=np.int64)
+    if len(codes) and codes.max() < 0:
+        found = {_kind(value) for value in values if not is_missing(value)}
+        _warn_of_other_kind(name, found, set(map(_kind, index)))
+    return codes
+
+
+def _kind(entry: Any) -> str:
+    if isinstance(entry, Real):
+        return "numbers"
+    return "strings" if isinstance(entry, str) else "objects"
+
+
+def _warn_of_other_kind(name: Any, found: set[str], known: set[str]) -> None:
+    """Warn of strings in place of numbers, and the reverse: no entry can be a category."""
+    if found and known and not found & known:
+        given, expected = (" and ".join(sorted(kinds)) for kinds in (found, known))
+        warn_user(
+            f"Column {name!r} of X has {given}, and its categories in `fit` are {expected}: all of "
+            "its entries are taken as missing values.",
+            UserWarning,
+        )
 
 
 def _indicators(codes: np.ndarray, values: np.ndarray) -> sparse.csr_array:

@@ -54,13 +54,18 @@ def encode_table(
         return None
     X = as_rows(X)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if X.shape[0] < ensure_min_samples:  # in the words of scikit-learn
+        raise ValueError(
+            f"Found array with {X.shape[0]} sample(s) (shape={tuple(X.shape)}) while a minimum of "
+            f"{ensure_min_samples} is required by {type(estimator).__name__}."
+        )
     return check_array(
         encoded := table.encode(X),
         accept_sparse="csr",
         dtype=encoded.dtype,
         ensure_all_finite="allow-nan",
         input_name="X",
-        ensure_min_samples=ensure_min_samples,
+        ensure_min_samples=0,
         ensure_min_features=0,
         estimator=estimator,
     )
