@@ -70,10 +70,10 @@ CAUSES = """\
 target. Two causes were found for the lower scores with two components:
 
 - **The codes contain other directions.** If the target depends only on the first principal
-  components, other directions are of no use. In cmapss_fd001, the two codes of the autoencoder also
-  describe the third and the fourth principal component, and describe the second one less
-  precisely. The reconstruction error is 0.63 times that of PCA, but the third and the fourth
-  component do not increase the score of the linear model.
+  components, other directions are of no use. In cmapss_fd001, the two components of the
+  autoencoder also describe the third and the fourth principal component, and describe the second
+  one less precisely. The reconstruction error is 0.63 times that of PCA, but the third and the
+  fourth principal component do not increase the score of the linear model.
 - **The principal components are nonlinear functions of the codes.** A linear model cannot use such
   a function. In diabetes and iris, the linear model has lower scores with the codes, and the random
   forest has higher scores.

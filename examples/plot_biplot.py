@@ -46,9 +46,10 @@ left.set_title("PCA")
 right.set_title("Autoencoder")
 
 # %%
-# For a single row, `feature_contributions` returns the contribution of each feature to each code.
-# For the tumour with the largest first code, these are the largest contributions. The contributions
-# of all features sum to the difference between its code and the code of the mean row.
+# For a single row, `feature_contributions` returns the contribution of each feature to each
+# component of its code. For the tumour with the largest first component, these are the largest
+# contributions. The contributions of all features sum to the difference between its code and the
+# code of the mean row.
 
 row = int(np.argmax(reducer.transform(X)[:, 0]))
 contributions = reducer.feature_contributions(X.iloc[[row]])[0, 0]
@@ -57,6 +58,7 @@ figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.barh(X.columns[largest], contributions[largest])
 ax.axvline(0, color="black", lw=0.8)
 ax.set(
-    xlabel="contribution to the first code", title=f"Tumour {row}: sum {contributions.sum():.1f}"
+    xlabel="contribution to the first component",
+    title=f"Tumour {row}: sum {contributions.sum():.1f}",
 )
 plt.show()

@@ -3,7 +3,7 @@ Clusters of codes, of components and of pixels
 ==============================================
 
 Do clusters of codes correspond to the ten digits? k-means clusters handwritten digits into ten
-clusters, by 64 pixels, by eight principal components or by eight codes of an autoencoder.
+clusters, by 64 pixels, by eight principal components or by eight components of an autoencoder.
 
 The clusters of codes correspond better to the digits than those of principal components, but not
 better than those of pixels. An autoencoder minimises the reconstruction error, and does not use the

@@ -3,8 +3,8 @@ Compression of images
 =====================
 
 How many bytes does an image need, if sender and receiver have the same fitted autoencoder? The
-sender encodes an image and sends one byte for each code. The receiver loads the autoencoder from a
-pickle and decodes the image.
+sender encodes an image and sends one byte for each component of the code. The receiver loads
+the autoencoder from a pickle and decodes the image.
 
 The error of the autoencoder with two bytes is lower than that of PCA with eight bytes. With the
 same number of bytes, its squared error is about 0.4 times that of PCA, and at most a third of that
@@ -64,7 +64,7 @@ class CosineTransform(TransformerMixin, BaseEstimator):
 
 
 class Sender:
-    """Encode images, one byte for each code."""
+    """Encode images, one byte for each component of the code."""
 
     def __init__(self, reducer, X):
         codes = reducer.transform(X)

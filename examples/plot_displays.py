@@ -63,13 +63,14 @@ ReconstructionDisplay.from_estimator(autoencoder, X_test, image_shape=(8, 8), ba
 plt.show()
 
 # %%
-# **Effect of single codes.** In each row of images one code varies, and the others have their mean.
+# **Effect of single components.** In each row of images, one component of the code varies, and the
+# others have their mean.
 
 LatentTraversalDisplay.from_estimator(autoencoder, X_test, image_shape=(8, 8))
 plt.show()
 
 # %%
-# **Components.** Each image shows the effect of a small change of one code at the mean.
+# **Components.** Each image shows the effect of a small change of one component at the mean.
 
 DictionaryDisplay.from_estimator(autoencoder, image_shape=(8, 8))
 plt.show()

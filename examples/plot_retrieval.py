@@ -2,7 +2,7 @@
 Image retrieval by codes
 ========================
 
-How many numbers must be stored for each image to find similar images? With two codes of an
+How many numbers must be stored for each image to find similar images? With two components of an
 autoencoder, the nearest neighbours show the digit of the query more often than with eight principal
 components. With 16 principal components they show this digit as often as with all 64 pixels. An
 autoencoder is then not needed.
@@ -60,7 +60,7 @@ print(f"  all 64 pixels: {precision(by_pixels):.1%}")
 
 # %%
 # Left: the precision by the number of stored numbers. Right: queries, and the images that were
-# found with two codes. A red frame marks an image of another digit.
+# found with two components of the autoencoder. A red frame marks an image of another digit.
 
 figure = plt.figure(figsize=(9, 3.8), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])

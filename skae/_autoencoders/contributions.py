@@ -20,7 +20,7 @@ class ContributionsMixin(FittedAutoencoderMixin):
 
     @with_torch_defaults
     def feature_contributions(self, X) -> np.ndarray:
-        """Contribution of each feature to each code of a row.
+        """Contribution of each feature to each component of the code of a row.
 
         The contributions of a row sum to the difference between its code and the code of the mean
         row: ``transform(X) - transform(mean_)``. For a linear autoencoder, the contribution of a
@@ -28,7 +28,7 @@ class ContributionsMixin(FittedAutoencoderMixin):
         general, its difference from its mean is multiplied by a slope that is averaged on the way
         from the mean row to the row:
 
-        - The slope of a code of the encoder is averaged on the straight path. The results are
+        - The slope of the encoder is averaged on the straight path. The results are
           integrated gradients [1]_.
         - If `transform_max_iter` is not 0, the slope is that of the least-squares code. For this
           code, the decoder is replaced by a linear one with the slopes of the decoder, averaged

@@ -120,7 +120,7 @@ SHARED_PARAMETERS = f"""
         multiplications for a row.
 
     whiten : bool, default=False
-        Whether each code is scaled to unit variance on the training rows.
+        Whether each component of the codes is scaled to unit variance on the training rows.
 
     alpha : float, default=0.0
         Weight of the penalty on the weights W of the networks, ``alpha * (l1_ratio * |W|_1 + (1 -
@@ -195,12 +195,14 @@ SHARED_ATTRIBUTES = """
         there are categorical columns, this and `mean_` are of the encoded columns: first those of
         the numbers, then an indicator for each of the categories, divided by the root of its share.
     loadings_ : ndarray of shape (n_components_, n_features_in_)
-        Correlation of each feature with each code over the training rows, or over 2000 of them.
-        Zero for constant features and codes. After `partial_fit`, there is no such attribute.
+        Correlation of each feature with each component of the codes over the training rows, or over
+        2000 of them. Zero for constant features and components. After `partial_fit`, there is no
+        such attribute.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
     explained_variance_ : ndarray of shape (n_components_,)
-        Variance of each code over the training rows, in squared units of `X`, before whitening.
+        Variance of each component of the codes over the training rows, in squared units of `X`,
+        before whitening.
     explained_variance_ratio_ : ndarray of shape (n_components_,)
         `explained_variance_` as shares of the total variance of `X`. Their sum is the `score` on
         the training rows.

@@ -33,12 +33,12 @@ REACH = 0.9
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class BiplotDisplay:
-    """Scatter plot of two of the codes of rows, with arrows for the main features.
+    """Scatter plot of two components of codes, with arrows for the main features.
 
-    An arrow has the correlations of a feature with the two codes as its coordinates. A feature with
-    a long arrow is nearly a linear function of the two codes, and increases in the direction of the
-    arrow. Features with similar arrows are correlated. The circle marks the length that an arrow
-    has at most if the codes are uncorrelated.
+    An arrow has the correlations of a feature with both components as its coordinates. A feature
+    with a long arrow is nearly a linear function of the two components, and increases in the
+    direction of the arrow. Features with similar arrows are correlated. The circle marks the
+    maximum length of an arrow if the components are uncorrelated.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class BiplotDisplay:
     See Also
     --------
     LatentSpaceDisplay : The points alone.
-    AutoencoderTransformer.feature_contributions : Contributions of the features to single codes.
+    AutoencoderTransformer.feature_contributions : Contributions of the features for one row.
 
     References
     ----------
@@ -190,7 +190,7 @@ class BiplotDisplay:
         return self
 
     def to_frame(self) -> DataFrame:
-        """Return the correlations of all features with the two codes, the longest arrow first.
+        """Return the correlations of all features with the two components, the longest arrow first.
 
         Returns
         -------
@@ -210,7 +210,7 @@ class BiplotDisplay:
         return pd.DataFrame(directions, index=list(self.feature_names), columns=columns).iloc[order]
 
     def _directions(self) -> tuple[np.ndarray, np.ndarray]:
-        """The correlations of each feature with the two codes, and the order by their lengths."""
+        """The correlations of each feature with both components, and the order by their lengths."""
         directions = np.asarray(self.loadings)[list(self.components)].T  # (n_features, 2)
         return directions, np.argsort(-np.linalg.norm(directions, axis=1), kind="stable")
 

@@ -21,12 +21,12 @@ MAX_MARKERS = 40
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ExplainedVarianceDisplay:
-    """The share of variance that the first codes explain, and that of PCA.
+    """The share of variance that the first components explain, and that of PCA.
 
     Parameters
     ----------
     explained_variance_ratio : array-like of shape (n_components,)
-        The share of variance that each code explains.
+        The share of variance that each component of the codes explains.
     pca_ratio : array-like of shape (n_components,) or None, default=None
         The share of variance that each principal component explains.
     pca_score : float or None, default=None
