@@ -93,3 +93,9 @@ def test_labels_that_cannot_be_compared_are_refused(y):
 @pytest.mark.parametrize("y", [[1, 2], [1.5, np.inf], ["a", "b"], [[1, 2], [3, 4]], [True, False]])
 def test_labels_that_can_be_compared_are_an_array(y):
     np.testing.assert_array_equal(as_target(y), y)
+
+
+@pytest.mark.parametrize("y", [np.array([1.0, np.inf]), np.array([1.0, 2j])])
+def test_numbers_that_have_no_order_or_colour_are_refused(y):
+    with pytest.raises(ValueError, match="`y` must be labels or finite real numbers"):
+        as_target(y)

@@ -143,3 +143,13 @@ def test_files_in_vector_formats_stay_small(tmp_path, large):
         tmp_path / "m.svg"
     )
     assert (tmp_path / "m.svg").stat().st_size < 200_000
+
+
+def test_errors_name_the_rows_that_they_are_about(fitted, digits):
+    draw = LatentSpaceDisplay.from_estimator
+    with pytest.raises(NotFittedError, match="not fitted"):
+        draw(AutoencoderTransformer(), digits, X_new=digits)
+    with pytest.raises(TypeError, match="^`estimator` must have"):
+        draw(None, digits, X_new=digits)
+    with pytest.raises(ValueError, match="X_new has 3 features"):
+        draw(fitted, digits, X_new=digits[:, :3])

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 from torch import Tensor, strided
@@ -69,6 +70,8 @@ def naming(name: str) -> Iterator[None]:
     """Name this parameter instead of `X` in the errors about its rows."""
     try:
         yield
+    except NotFittedError:
+        raise
     except (TypeError, ValueError) as error:
         text = re.sub(r"\bX\b", name, str(error))
         if not re.search(rf"\b{name}\b", text):

@@ -6,6 +6,7 @@ import numpy as np
 
 from .._data.array_api import ArrayLike
 from .._data.rows import has_missing_labels
+from .._data.validation import shortened
 
 NO_LABEL = -1
 
@@ -31,6 +32,8 @@ def as_target(y: ArrayLike) -> np.ndarray:
     if has_missing_labels(y):
         raise ValueError("`y` must not have missing entries: leave these rows out.")
     y = np.asarray(y)
+    if y.dtype.kind == "c" or (y.dtype.kind == "f" and np.isinf(y).any()):
+        raise ValueError(f"`y` must be labels or finite real numbers, got {shortened(repr(y))}.")
     try:
         np.unique(as_labels(y)[0] if y.ndim == 1 else y)
     except TypeError as error:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _num_samples
 
 from .._data.array_api import ArrayLike
-from .._data.rows import naming
+from .._data.rows import explained_conversion, naming
 from .._data.validation import check_value
 from .labels import as_labels, as_target
 from .map_elements import draw_class_labels, draw_density, draw_images, draw_new_rows
@@ -146,14 +147,19 @@ class LatentSpaceDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        with naming("X_new"):
-            new_codes = None if X_new is None else dense(codes_of(estimator, X_new))
+        codes, new_codes, images = dense(codes_of(estimator, X)), None, None
+        if X_new is not None:
+            with naming("X_new"):
+                new_codes = dense(codes_of(estimator, X_new))
+        if image_shape is not None:
+            with explained_conversion(X):
+                images = np.asarray(dense(X), dtype=float)
         return cls(
-            codes=dense(codes_of(estimator, X)),
+            codes=codes,
             y=y,
             components=components,
             new_codes=new_codes,
-            images=None if image_shape is None else np.asarray(dense(X), dtype=float),
+            images=images,
             image_shape=image_shape,
         ).plot(ax)
 
@@ -228,7 +234,7 @@ def codes_of(estimator: Any, X: ArrayLike) -> Any:
         return estimator.transform(X)
     check_has_attributes(estimator, "embedding_")
     codes = estimator.embedding_
-    if len(codes) != (n_rows := X.shape[0] if hasattr(X, "shape") else len(X)):
+    if len(codes) != (n_rows := _num_samples(X)):
         raise ValueError(
             f"`X` must be the {len(codes)} rows that the estimator was fitted to, because a "
             f"{type(estimator).__name__} cannot transform others, got {n_rows}."
