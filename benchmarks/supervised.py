@@ -182,8 +182,8 @@ data sets with at most {max_rows} rows; two thirds of the rows are training rows
   regression and of the ten nearest neighbours. Values are means over the data sets.
 
 PCovR (principal covariates regression) has the same parameter `mixing` as `SupervisedAutoencoder`
-for linear codes: 1 is PCA, and smaller values weigh the prediction more. The decoders of PCovR, PLS
-and LDA are those of least squares. LDA has at most one component less than there are classes.
+for linear codes: 1 is PCA, and smaller values give the prediction a larger weight. The decoders of
+PCovR, PLS and LDA are fitted by least squares. For k classes, LDA has at most k - 1 components.
 
     python benchmarks/supervised.py
 """
@@ -192,8 +192,8 @@ EQUAL = """## Prediction at equal reconstruction
 
 A smaller `mixing` improves the prediction and worsens the reconstruction. Here each method has the
 smallest of the three values of `mixing` with which its error on new rows is at most 5 % larger than
-that of PCA; PCA itself where none is. PLS and LDA have no such parameter, and on average a larger
-error than PCA.
+that of PCA. If there is no such value, the table has PCA. PLS and LDA have no such
+parameter, and on average a larger error than PCA.
 """
 
 DETAILS = """## Data sets
