@@ -95,7 +95,6 @@ def test_labels_that_can_be_compared_are_an_array(y):
     np.testing.assert_array_equal(as_target(y), y)
 
 
-@pytest.mark.parametrize("y", [np.array([1.0, np.inf]), np.array([1.0, 2j])])
-def test_numbers_that_have_no_order_or_colour_are_refused(y):
-    with pytest.raises(ValueError, match="`y` must be labels or finite real numbers"):
-        as_target(y)
+def test_complex_numbers_are_no_labels():
+    with pytest.raises(ValueError, match="`y` must be labels or real numbers"):
+        as_target(np.array([1.0, 2j]))

@@ -149,7 +149,7 @@ def test_errors_name_the_rows_that_they_are_about(fitted, digits):
     draw = LatentSpaceDisplay.from_estimator
     with pytest.raises(NotFittedError, match="not fitted"):
         draw(AutoencoderTransformer(), digits, X_new=digits)
-    with pytest.raises(TypeError, match="^`estimator` must have"):
+    with pytest.raises(TypeError, match=r"^`estimator` must have"):
         draw(None, digits, X_new=digits)
     with pytest.raises(ValueError, match="X_new has 3 features"):
         draw(fitted, digits, X_new=digits[:, :3])

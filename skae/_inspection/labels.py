@@ -32,8 +32,8 @@ def as_target(y: ArrayLike) -> np.ndarray:
     if has_missing_labels(y):
         raise ValueError("`y` must not have missing entries: leave these rows out.")
     y = np.asarray(y)
-    if y.dtype.kind == "c" or (y.dtype.kind == "f" and np.isinf(y).any()):
-        raise ValueError(f"`y` must be labels or finite real numbers, got {shortened(repr(y))}.")
+    if y.dtype.kind == "c":
+        raise ValueError(f"`y` must be labels or real numbers, got {shortened(repr(y))}.")
     try:
         np.unique(as_labels(y)[0] if y.ndim == 1 else y)
     except TypeError as error:

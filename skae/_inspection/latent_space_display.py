@@ -41,7 +41,7 @@ MAX_LEGEND_ROWS = 18
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LatentSpaceDisplay:
-    """Map of rows: two of their codes, marked by `y`.
+    """Scatter plot of two components of codes, marked by `y`.
 
     Classes are drawn with different markers and colours. In a map of up to 1000 rows, class names
     of a single character are the markers, and other names are in a legend. In a map of more rows,
@@ -55,7 +55,7 @@ class LatentSpaceDisplay:
     y : array-like of shape (n_samples,) or None, default=None
         Classes or numbers.
     components : tuple of two int, default=(0, 1)
-        The codes to draw.
+        The components to draw.
     new_codes : ndarray of shape (n_new_samples, n_components) or None, default=None
         The codes of further rows, which are drawn as rings.
     images : ndarray of shape (n_samples, n_features) or None, default=None
