@@ -123,10 +123,10 @@ class SupervisedAutoencoder(AutoencoderTransformer):
 
     Rows have standardised units here. The prediction loss is the cross-entropy of classes, divided
     by the entropy of their frequencies, or the mean squared error of standardised numbers. Both
-    losses are one for a constant code. The matrices E and P are those of principal covariates
-    regression, at which training starts. If training does not reduce the objective of held-out
-    rows, `fit` returns them. The codes have mean zero, are uncorrelated, and are sorted by
-    explained variance.
+    losses are one for a constant code. A missing target has no prediction loss. The matrices E and
+    P are those of principal covariates regression, at which training starts. If training does not
+    reduce the objective of held-out rows, `fit` returns them. The codes have mean zero, are
+    uncorrelated, and are sorted by explained variance.
 
     `transform` refines the code of the encoder, so that the reconstruction is nearer to the row
     and the prediction by W and b changes little; see `transform_max_iter`.

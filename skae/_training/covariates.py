@@ -71,7 +71,10 @@ def principal_covariates(
 
 
 def _slopes(data: FitData, pca: PrincipalComponents, targets: np.ndarray) -> np.ndarray:
-    """Slopes of the targets in the codes of PCA, of unit variance, by ridge regression."""
+    """Slopes of the targets in the codes of PCA, of unit variance, by ridge regression.
+
+    They are multiplied by the root of the share of the rows whose target is known.
+    """
     with IMPORT_LOCK:  # here, as it would take time at import
         from sklearn.linear_model import RidgeCV
 
@@ -83,10 +86,11 @@ def _slopes(data: FitData, pca: PrincipalComponents, targets: np.ndarray) -> np.
     codes -= codes.mean(axis=0)
     penalties = PENALTIES * len(index) * np.mean(pca.code_std**2)
     slopes = np.zeros((len(pca.components), targets.shape[1]))
+    shares = 1 - np.isnan(targets[data.train.cpu().numpy()]).mean(axis=0)
     for j, target in enumerate(targets[index].T):
         known = ~np.isnan(target)
         if known.sum() > 1:
             weights = None if data.weights is None else data.weights[index[known]]
             ridge = RidgeCV(penalties).fit(codes[known], target[known], weights)
             slopes[:, j] = ridge.coef_
-    return slopes * pca.code_std[:, None]
+    return slopes * pca.code_std[:, None] * np.sqrt(shares)

@@ -19,12 +19,13 @@ START_DECAY = 1e-3
 
 
 class StandardTargets(NamedTuple):
-    """Targets in units in which the prediction loss of a constant is 1 on average."""
+    """Targets in units in which the prediction loss of a constant is 1 where none is missing."""
 
     train: Tensor  # (n_samples, n_targets): standardised numbers, or indicators; NaN: missing
     held_out: Tensor  # the same for held-out rows
     are_classes: bool
     weights: Tensor  # (n_targets,): of the loss of each target, or of all classes
+    known: Tensor  # (n_targets,): the share of the training rows whose target is not missing
 
     def losses(self, predicted: Tensor, y: Tensor) -> Tensor:
         """The loss of each row: squared errors, or the cross-entropy; 0 if missing."""
@@ -38,13 +39,15 @@ class StandardTargets(NamedTuple):
     def curvature(self, predicted: Tensor) -> Tensor:
         """The matrix C with which a change d of predictions costs d' C d, averaged over rows.
 
-        The targets are as predicted. Of logits, C is half of the Fisher information.
+        The targets are as predicted, but as many are missing as in the training rows. Of logits, C
+        is half of the Fisher information.
         """
+        weights = self.weights * self.known
         if not self.are_classes:
-            return self.weights.diag()
+            return weights.diag()
         p = torch.softmax(predicted, 1)
         information = (p.sum(0).diag() - p.mT @ p) / max(len(p), 1)
-        return information * self.weights / 2
+        return information * weights / 2
 
 
 def predict(network: Any, code: Tensor) -> Tensor:
@@ -69,12 +72,13 @@ def standard_targets(data: FitData) -> StandardTargets:
     else:
         values = tuple((part - mean) / np.where(std > 0, std, 1.0) for part in values)
         loss_of_constant = np.where(std > 0, len(mean), 0.0)
-    unit = loss_of_constant * share
-    weights = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
-    train, held_out, weight = (
-        torch.from_numpy(part.astype(np.float32)).to(data.device) for part in (*values, weights)
+    zeros = np.zeros_like(loss_of_constant)
+    weights = np.divide(1.0, loss_of_constant, out=zeros, where=loss_of_constant > 0)
+    train, held_out, *of_targets = (
+        torch.from_numpy(part.astype(np.float32)).to(data.device)
+        for part in (*values, weights, share)
     )
-    return StandardTargets(train, held_out, given.are_classes, weight)
+    return StandardTargets(train, held_out, given.are_classes, *of_targets)
 
 
 def _moments(data: FitData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
