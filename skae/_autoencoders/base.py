@@ -190,8 +190,9 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         y : ignored
             Present by scikit-learn's convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. An integer has the effect of so many copies of the row, and zero
-            that of leaving it out. If some are not integers, only the ratios of weights matter.
+            Weights of the rows. An integer weight k has the effect of k copies of the row, and
+            a weight of zero that of leaving it out. If some weights are not integers, only their
+            ratios matter.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Held-out rows for early stopping. None means that a share of `X` is held out.
         groups : array-like of shape (n_samples,), default=None

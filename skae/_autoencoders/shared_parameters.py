@@ -68,7 +68,7 @@ SHARED_PARAMETERS = f"""
 
     hidden_layer_sizes : sequence of int or "auto", default=(128, 128)
         Width of each hidden layer of the encoder. The decoder has the same layers in reverse order.
-        ``()`` means no hidden layers; the autoencoder is then linear, as PCA. "auto" means ``(96,
+        ``()`` means no hidden layers; the autoencoder is then linear, like PCA. "auto" means ``(96,
         96, 96)`` for up to 4 components, and ``(128, 128)`` for more components and for images.
 
     activation : {_choices(tuple(ACTIVATIONS))}, default="silu"

@@ -1,4 +1,4 @@
-"""Weights of rows. An integer weight has the effect of so many copies of the row.
+"""Weights of rows. An integer weight k has the effect of k copies of the row.
 
 Only ratios of weights matter to a fit, except for the number of rows that they stand for. Rows
 without weight are left out. In small data, integer weights are replaced by copies. If the numbers

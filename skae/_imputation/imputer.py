@@ -63,16 +63,17 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
 
     `transform` also imputes rows that were not in `fit`, with missing values in any column.
     Observed values are returned unchanged. Imputed values are within the range of the observed
-    values of the column in `fit`, except samples by `sample_posterior`. Categories are imputed by
-    the most probable one, and the result of a table with categories is a table of the same kind.
+    values of the column in `fit`, except samples by `sample_posterior`. A missing category is
+    replaced by the most probable one. For a table with categories, the result is a table of the
+    same kind.
 
     Parameters
     ----------
     estimator : transformer or None, default=None
         A transformer with `inverse_transform`, such as an autoencoder or `PCA`. It replaces the
         three models of the second step: a clone is fitted to the rows after the first step, and
-        missing values are replaced by their reconstructions, ten times. None means the three
-        models. The rows of a table with categories are encoded and standardised before.
+        missing values are replaced by their reconstructions; this is repeated ten times. The rows
+        of a table with categories are first encoded and standardised. None means the three models.
 
     missing_values : float or pandas.NA, default=np.nan
         The value that marks a missing value. `pandas.NA` is the same as NaN. It must be NaN if
@@ -184,8 +185,8 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
         y : ignored
             Present by scikit-learn's convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. An integer has the effect of so many copies of the row. Other
-            weights are divided by their mean and rounded up or down at random.
+            Weights of the rows. An integer weight k has the effect of k copies of the row.
+            Other weights are divided by their mean and rounded up or down at random.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the patient of each row. Rows with equal
             labels are in the same fold of the cross-validation. At least five groups are needed.

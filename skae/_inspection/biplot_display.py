@@ -45,13 +45,13 @@ class BiplotDisplay:
     codes : ndarray of shape (n_samples, n_components)
         The codes of the rows, as `transform` returns them.
     loadings : ndarray of shape (n_components, n_features)
-        The correlations of the features with the codes.
+        The correlations of the features with the components of the codes.
     feature_names : sequence of str
         Names of the features.
     y : array-like of shape (n_samples,) or None, default=None
         Classes or numbers that mark the points, as in :class:`LatentSpaceDisplay`.
     components : tuple of two int, default=(0, 1)
-        The codes to draw.
+        The components to draw.
     max_features : int, default=10
         The number of arrows. These are the longest ones.
 
@@ -62,7 +62,7 @@ class BiplotDisplay:
     figure_ : matplotlib Figure
         The figure of the axes.
     arrows_ : list of matplotlib Annotation
-        The arrows, from the longest one on.
+        The arrows, in decreasing order of length.
     labels_ : list of matplotlib Annotation
         The names of the features at the arrows.
 

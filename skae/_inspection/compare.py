@@ -157,7 +157,7 @@ def compare_reducers(
     scaled            2       0.968 ± 0.005    0.965 ± 0.003  0.913 ± 0.009  0.005        0.001
     mean ± std over 3 folds, 150 unseen rows
 
-    Standardising first costs variance in the units of `X`:
+    After standardisation, PCA explains less of the variance in the units of `X`:
 
     >>> mean = comparison.mean()
     >>> mean["raw"].explained_variance > mean["scaled"].explained_variance

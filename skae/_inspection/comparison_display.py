@@ -22,7 +22,7 @@ class ReducerComparisonDisplay:
     Parameters
     ----------
     names : list of str
-        The reducers, from the top down.
+        The names of the reducers, from top to bottom.
     mean : dict of str to list of float
         The scores of the reducers for each measure. NaN marks a measure that was not computed.
     std : dict of str to list of float

@@ -95,8 +95,8 @@ class DenoisingEnsemble(ModulePickleMixin):
     global_distances : bool, default=False
         Whether the score is the largest of the error and of two distances: the Mahalanobis distance
         from the half of the rows that is closest to its mean [4]_ [5]_, and the distance from the
-        nearest tenth. Use this if the rows of `fit` may contain outliers: a group of similar
-        outliers has small errors, but large distances.
+        nearest tenth of the rows. Use this if the rows of `fit` may contain outliers: a group of
+        similar outliers has small errors, but large distances.
 
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, for the posterior-mean denoisers and the
@@ -189,8 +189,8 @@ class DenoisingEnsemble(ModulePickleMixin):
         y : ignored
             Present by scikit-learn's convention.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. An integer has the effect of so many copies of the row. Other
-            weights are divided by their mean and rounded up or down at random.
+            Weights of the rows. An integer weight k has the effect of k copies of the row.
+            Other weights are divided by their mean and rounded up or down at random.
 
         Returns
         -------

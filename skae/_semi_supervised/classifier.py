@@ -198,8 +198,8 @@ class AutoencoderClassifier(
             Labels. -1 means "no label". If there is only one other value, -1 is a class, and there
             is a warning. If labels are strings, use an array of objects.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. An integer has the effect of so many copies of the row. After the
-            pre-training, other weights are divided by their mean and rounded at random.
+            Weights of the rows. An integer weight k has the effect of k copies of the row.
+            After the pre-training, other weights are divided by their mean and rounded at random.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Held-out rows for early stopping. None means that a share of `X` is held out.
         groups : array-like of shape (n_samples,), default=None
