@@ -212,8 +212,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             ignored.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows. An integer weight k has the effect of k copies of the row, and
-            a weight of zero that of leaving it out. Weights that are not integers are divided by their mean and
-            rounded up or down at random.
+            a weight of zero that of leaving it out. Weights that are not integers are divided
+            by their mean and rounded up or down at random.
         groups : array-like of shape (n_samples,), default=None
             Label of the group of each row, such as a machine or a patient. The rows of a group are
             held out together, in the folds of `cv` and for the early stopping of `estimator`.
