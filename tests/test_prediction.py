@@ -56,6 +56,16 @@ def test_missing_targets_have_no_loss_and_no_gradient(data):
     assert not predicted.grad.any()
 
 
+@pytest.mark.parametrize("unit", [1e300, 1e-300, 1.0])
+def test_the_units_of_numbers_do_not_matter(digits, unit):
+    estimator = SupervisedAutoencoder(random_state=0)
+    losses = [
+        standard_targets(make_data(estimator, digits, y=y)).train
+        for y in (digits[:, 20], unit * digits[:, 20])
+    ]
+    np.testing.assert_allclose(losses[1], losses[0], atol=1e-5)
+
+
 def test_no_other_linear_prediction_has_a_lower_loss(data):
     network = data.objective
     fitted = SupervisedAutoencoder(random_state=0)._initialize(data, 2).fitted

@@ -137,3 +137,8 @@ def test_it_is_saved_and_exported(digits, labels, small, options, tmp_path):
     model = session(skae.to_onnx(fitted, dtype=np.float64))
     # The steps of the projection increase rounding errors.
     np.testing.assert_allclose(model.run(None, {"X": digits})[0], codes, atol=1e-3)
+
+
+def test_constant_rows_are_accepted(labels, supervised):
+    codes = supervised.fit(np.ones((300, 4)), labels).transform(np.ones((2, 4)))
+    np.testing.assert_array_equal(codes, np.zeros((2, 2)))

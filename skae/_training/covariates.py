@@ -89,7 +89,7 @@ def _slopes(data: FitData, pca: PrincipalComponents, targets: np.ndarray) -> np.
     shares = 1 - np.isnan(targets[data.train.cpu().numpy()]).mean(axis=0)
     for j, target in enumerate(targets[index].T):
         known = ~np.isnan(target)
-        if known.sum() > 1:
+        if known.sum() > 1 and penalties[0] > 0:
             weights = None if data.weights is None else data.weights[index[known]]
             ridge = RidgeCV(penalties).fit(codes[known], target[known], weights)
             slopes[:, j] = ridge.coef_

@@ -91,9 +91,11 @@ def _moments(data: FitData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     weights = (weights / weights.sum())[:, None] * known
     share = weights.sum(axis=0)
     weights = weights / np.where(share > 0, share, 1.0)
-    values = np.nan_to_num(values)
+    size = np.abs(values, out=np.zeros_like(values), where=known).max(axis=0)
+    size[size == 0] = 1.0
+    values = np.where(known, values / size, 0.0)  # squares of large numbers overflow
     mean = (weights * values).sum(axis=0)
-    return mean, np.sqrt((weights * (values - mean) ** 2).sum(axis=0)), share
+    return mean * size, np.sqrt((weights * (values - mean) ** 2).sum(axis=0)) * size, share
 
 
 def mean_row_loss(data: FitData) -> float:
