@@ -47,8 +47,8 @@ PCA. Less than 1 is better than PCA. Figures are geometric means over data sets 
 table counts the comparisons with a higher and a lower score than with PCA: the scores for all seeds
 differ by more than {MARGIN} in the same direction.
 
-A reducer with one seed has more differences by chance than one with three seeds. The sparse
-autoencoder is made for more units than the components of this benchmark."""
+For a reducer with one seed, more differences are due to chance than for one with three seeds. The
+sparse autoencoder is made for more units than the components of this benchmark."""
 
 TWO_COMPONENTS = """\
 ## Two components

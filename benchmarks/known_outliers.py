@@ -135,8 +135,8 @@ detectors, with PyOD's parameters. DevNet is a network that is trained so that k
 large scores, with the parameters of its paper. The classifiers of scikit-learn take the unlabelled
 rows as inliers, and have balanced class weights.
 
-The results of `AutoencoderOutlierDetector` are optimistic, as its constants were chosen on these
-data sets, for the first two draws.
+The results of `AutoencoderOutlierDetector` are optimistic, because its constants were chosen on
+these data sets, for the first two draws.
 
     python benchmarks/known_outliers.py
 """

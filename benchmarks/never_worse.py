@@ -350,9 +350,9 @@ def against_plain(with_plain: list[dict]) -> str:
         for r in above
     )
     text = (
-        "- **Plain autoencoders** of similar size. The one with the lower error is used. The error "
-        f"is at most 1.05 times as high in {len(with_plain) - len(above)} of the "
-        f"{len(with_plain)} fits with this comparison"
+        "- **Plain autoencoders** of similar size, of which the one with the lower error is used. "
+        "The error of `AutoencoderTransformer` is at most 1.05 times that of this autoencoder in "
+        f"{len(with_plain) - len(above)} of the {len(with_plain)} fits with this comparison"
     )
     text += f". The exception: {named}." if above else "."
     return textwrap.fill(text, 100, subsequent_indent="  ")

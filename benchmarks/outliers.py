@@ -203,8 +203,9 @@ There are two tasks:
 At most {max_rows} rows of a data set are used, and columns are standardised with the training rows.
 Figures are means over {n_seeds} of rows.
 
-The results of `AutoencoderOutlierDetector` are optimistic, as its constants were chosen on these
-data sets: those of `novelty="auto"`, the default, on at most 3000 rows of all of them.
+The results of `AutoencoderOutlierDetector` are optimistic, because its constants were chosen on
+these data sets. Those of `novelty="auto"`, the default, were chosen on at most 3000 rows of each
+data set.
 
     python benchmarks/outliers.py
 """
@@ -281,7 +282,7 @@ def tables(cases: list[dict], titles: list[str]) -> list[str]:
     return [
         *markdown_table(header, rows),
         "",
-        f"The default has a larger area than all detectors of others on "
+        f"The default has a larger area than all detectors of other packages on "
         f"{sum(gap > 0 for gap in gaps.values())} of {n_sets} data sets. On {worst} it is "
         f"{-gaps[worst]:.1f} points below the best of them, which is the largest difference.",
         "",

@@ -44,15 +44,13 @@ from .denoisers import Denoisers, dense_networks, error_scale
 from .global_distances import GlobalDistances, every_nth, some_of
 from .wide_rows import spanned_space
 
-# Root mean square of the outputs of a layer's initial weights over that of its inputs. Larger than
-# for training in general: as the initial networks are strongly nonlinear, a short training suffices
-# for dense regions that are curved or not connected. Mean AUROC over seven data sets, trained on
-# half of the inliers: 82.6 at 1, 84.4 at 2, 84.1 at 3.
+# Root mean square of the outputs of a layer at the start over that of its inputs. The networks are
+# then strongly nonlinear, and a short training suffices for curved or separate dense regions. Mean
+# AUROC over seven data sets, trained on half of the inliers: 82.6 at 1, 84.4 at 2, 84.1 at 3.
 GAIN = 2.0
 # The most numbers in stored rows, which are dense.
 MAX_STORED = 20_000_000
-# Size of blocks of rows, in units of `rows_of_block`.
-BLOCKS = 8
+BLOCKS = 8  # the size of blocks of rows, in units of `rows_of_block`
 # The most training rows whose errors determine the scales of errors.
 MAX_MEASURED = 20_000
 
