@@ -111,7 +111,7 @@ class SupervisedReconstruction(ProjectedReconstruction):
 class SupervisedAutoencoder(AutoencoderTransformer):
     """An autoencoder whose codes also predict targets.
 
-    The codes have a low reconstruction error, as those of :class:`AutoencoderTransformer`, and are
+    The codes have a low reconstruction error, like those of :class:`AutoencoderTransformer`, and are
     good inputs for a linear model of the targets y: classes or numbers. The supervised autoencoder
     [1]_ minimises both losses together, as principal covariates regression [2]_ does for linear
     codes::
@@ -124,9 +124,9 @@ class SupervisedAutoencoder(AutoencoderTransformer):
     Rows have standardised units here. The prediction loss is the cross-entropy of classes, divided
     by the entropy of their frequencies, or the mean squared error of standardised numbers. Both
     losses are one for a constant code. A missing target has no prediction loss. The matrices E and
-    P are those of principal covariates regression, at which training starts. If training does not
-    reduce the objective of held-out rows, `fit` returns them. The codes have mean zero, are
-    uncorrelated, and are sorted by explained variance.
+    P are those of principal covariates regression. Training starts with this linear model, and
+    `fit` returns it if training does not reduce the objective of held-out rows. The codes have
+    mean zero, are uncorrelated, and are sorted by explained variance.
 
     `transform` refines the code of the encoder, so that the reconstruction is nearer to the row
     and the prediction by W and b changes little; see `transform_max_iter`.
@@ -173,7 +173,7 @@ class SupervisedAutoencoder(AutoencoderTransformer):
     with many rows are better. `fit` raises an error within a process group of `torch.distributed`.
 
     `pca_score_` is that of PCA, which predicts no targets. After `partial_fit` it is that of the
-    linear codes at which training started.
+    linear codes with which training started.
 
     References
     ----------
@@ -214,12 +214,13 @@ class SupervisedAutoencoder(AutoencoderTransformer):
             one other class, -1 is a class, and there is a warning. If labels are strings, use an
             array of objects with the number -1. None means that all are missing.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. An integer has the effect of so many copies of the row, and zero
-            that of leaving it out. If some are not integers, only the ratios of weights matter.
+            Weights of the rows. An integer weight k has the effect of k copies of the row, and
+            a weight of zero that of leaving it out. If some weights are not integers, only their
+            ratios matter.
         X_val : array-like or CSR matrix of shape (n_val_samples, n_features), default=None
             Held-out rows for early stopping. None means that a share of `X` is held out.
         y_val : array-like of shape (n_val_samples,) or (n_val_samples, n_targets), default=None
-            The targets of `X_val`, as `y`. None means that all are missing.
+            The targets of `X_val`, in the format of `y`. None means that all are missing.
         groups : array-like of shape (n_samples,), default=None
             Labels of rows that belong together, such as the patient or the machine of each row.
             Rows with equal labels are held out together. Labels are numbers, strings or other

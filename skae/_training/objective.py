@@ -163,7 +163,7 @@ class Objective(ABC):
     def stages(self, network: Autoencoder) -> "tuple[Objective, ...]":
         """Return the objectives that are minimised one after the other; by default only this one.
 
-        Held-out rows are evaluated by this one in every stage.
+        Held-out rows are evaluated by this objective in every stage.
 
         Parameters
         ----------
