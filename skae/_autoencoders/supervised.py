@@ -111,10 +111,10 @@ class SupervisedReconstruction(ProjectedReconstruction):
 class SupervisedAutoencoder(AutoencoderTransformer):
     """An autoencoder whose codes also predict targets.
 
-    The codes have a low reconstruction error, like those of :class:`AutoencoderTransformer`, and are
-    good inputs for a linear model of the targets y: classes or numbers. The supervised autoencoder
-    [1]_ minimises both losses together, as principal covariates regression [2]_ does for linear
-    codes::
+    The codes have a low reconstruction error, like those of :class:`AutoencoderTransformer`, and
+    are good inputs for a linear model of the targets y: classes or numbers. The supervised
+    autoencoder [1]_ minimises both losses together, as principal covariates regression [2]_ does
+    for linear codes::
 
         minimise over g, f, W, b    sum over rows of  mixing * |x - decode(encode(x))|^2
                         + (1 - mixing) * n_features * prediction_loss(W encode(x) + b, y)

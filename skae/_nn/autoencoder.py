@@ -216,7 +216,7 @@ class Autoencoder(nn.Module):
         self.anchors.copy_(anchors)
 
     def for_projection(self) -> "Autoencoder":
-        """The network onto whose reconstructions rows are projected."""
+        """The network whose reconstructions are the surface of the projection."""
         return self
 
     def rows_for_projection(self, x: Tensor, code: Tensor) -> Tensor:
