@@ -161,3 +161,14 @@ def test_an_autoencoder_of_a_table_takes_positions_of_categories(cls, small, glo
             result = result[:, 0]
         atol = rtol * np.abs(values).max()
         np.testing.assert_allclose(result, values, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize(
+    "columns", [[False, True, True, False], np.array([False, False, True, True]), [-1, 1]]
+)
+def test_columns_of_an_array_may_be_selected_in_any_way(columns, global_random_seed):
+    X = np.random.RandomState(global_random_seed).rand(20, 4).astype(np.float32)
+    steps = ColumnTransformer([("a", StandardScaler(), columns)], remainder="passthrough")
+    pipeline = make_pipeline(steps, StandardScaler()).fit(X)
+    (codes,) = session(to_onnx(pipeline)).run(None, {"X": X})
+    np.testing.assert_allclose(codes, pipeline.transform(X), rtol=0, atol=1e-4)

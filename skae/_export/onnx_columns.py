@@ -29,7 +29,10 @@ def column_inputs(estimator: Any) -> dict[str, bool] | None:
 
 
 def without_names(estimator: Any) -> Any:
-    """A shallow copy in which the first step, and those in it, select columns by numbers."""
+    """A shallow copy in which the first step, and those in it, select columns by numbers.
+
+    A mask, and numbers from the end, are others to skl2onnx.
+    """
     copied = copy.copy(estimator)
     if isinstance(estimator, Pipeline):
         copied.steps = [(name, without_names(step)) for name, step in estimator.steps[:1]]

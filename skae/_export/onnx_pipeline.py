@@ -35,10 +35,10 @@ def pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
         raise TypeError(f"`estimator` must be fitted to rows of numbers to be exported; {DIRECTLY}")
     register()
     numbers = FloatTensorType if dtype == np.float32 else DoubleTensorType
-    if (columns := column_inputs(pipeline)) is None:
+    columns, pipeline = column_inputs(pipeline), without_names(pipeline)
+    if columns is None:
         inputs = [("X", numbers([None, pipeline.n_features_in_]))]
     else:
-        pipeline = without_names(pipeline)
         inputs = [
             (f"column_{i}", StringTensorType([None, 1]) if is_text else numbers([None, 1]))
             for i, is_text in enumerate(columns.values())
