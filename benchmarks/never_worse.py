@@ -231,7 +231,7 @@ A lower error than that of PCA on new rows is not guaranteed:
 
 - The constants of the comparison were chosen on public data sets. Many of these are in the tables
   below.
-- The epoch and the factor are chosen on the same held-out rows as those of the tests. This favours
+- The tests use the same held-out rows as the choice of the epoch and of the factor. This favours
   the network. PCA is fitted to the held-out rows, too, which favours PCA.
 - New rows may differ from the training rows.
 
