@@ -16,11 +16,7 @@ from .._data.device import as_array
 from .._data.table_rows import as_table
 from .._data.torch_defaults import with_torch_defaults
 from .._data.validation import BOOLEAN, RANDOM_STATE, Interval, check_value, integer, parameter
-from .._losses.importance_weighted import (
-    antithetic_normal,
-    importance_bound,
-    standard_normal,
-)
+from .._losses.importance_weighted import antithetic_normal, importance_bound, standard_normal
 from .._losses.penalties import gaussian_kl
 from .._losses.reconstruction import LOSSES, ReconstructionLoss
 from .._nn.autoencoder import Autoencoder
@@ -37,12 +33,7 @@ from .._training.initialization import (
     set_sizes,
 )
 from .._training.objective import Objective
-from .._training.result import (
-    FitResult,
-    TrainedNetwork,
-    code_statistics,
-    rotate_codes,
-)
+from .._training.result import FitResult, TrainedNetwork, code_statistics, rotate_codes
 from .._training.rotation import CodeMoments, sorted_axes
 from .base import BaseAutoencoder
 from .vae_density import draw_rows, evidence_lower_bound, log_density
@@ -165,6 +156,14 @@ class VAE(BaseAutoencoder, VAEAttributes):
     binarize : bool, default=False
         Only for log loss. If True, each entry of `X` is drawn as zero or one in each step of the
         training, with its value as the probability of one.
+
+    network : callable or None, default=None
+        A function that is called as ``network(n_features, n_components)`` and returns two torch
+        modules, an encoder with ``2 * n_components`` outputs and a decoder. They are used instead
+        of dense layers.
+
+    whiten : bool, default=False
+        Must be False. Use `StandardScaler` after the autoencoder instead.
 
     Attributes
     ----------
