@@ -16,6 +16,7 @@ from skae._graph.numpy_runtime import OPERATIONS
 from skae._nn.batched_linear import BatchedLinear
 from skae._nn.convolutional import GEOMETRY, TransposedConvolution
 from skae._nn.custom_layers import LayerScale, SoftClip, TransposedLinear, Whitening
+from skae._nn.landmarks import LandmarkLayer
 from skae._nn.layers import ACTIVATIONS, LAYERS, ActivationName, has_hooks, layer_to_graph
 from skae._nn.sparse_activations import SPARSE_ACTIVATIONS, SparseActivation, Thresholded, TopK
 from skae._nn.sparse_coder import DictionaryDecoder, ZeroOutput
@@ -43,6 +44,10 @@ EXAMPLES = {
     Whitening: (lambda: Whitening(MATRIX), (6,)),
     SoftClip: (lambda: SoftClip(1.0), (6,)),
     LayerScale: (lambda: LayerScale(6), (6,)),
+    LandmarkLayer: (
+        lambda: LandmarkLayer(MATRIX, nn.Sequential(nn.Linear(4, 3)), 4),
+        (4,),
+    ),
     TransposedLinear: (lambda: TransposedLinear(nn.Linear(3, 6).double()), (6,)),
     TransposedConvolution: (
         lambda: TransposedConvolution(nn.Conv2d(2, 3, **GEOMETRY).double(), (2, 5, 4)),

@@ -5,7 +5,14 @@ import pytest
 import torch
 from sklearn.manifold import TSNE, trustworthiness
 
-from skae._training.layout import N_NEGATIVES, attraction, neighbor_layout, repulsion
+from skae._training.layout import (
+    N_NEGATIVES,
+    ONE_SIDED_WEIGHT,
+    attraction,
+    neighbor_layout,
+    neighbor_weights,
+    repulsion,
+)
 from skae._training.neighbors import nearest_neighbors
 
 
@@ -28,11 +35,20 @@ def gradient_of(loss, positions):
 def test_attraction_is_the_gradient_of_the_first_term(positions):
     neighbors = torch.stack([torch.arange(len(positions)).roll(i) for i in (1, 2, 5)], 1)
 
+    weights = torch.rand(neighbors.shape)
+
     def first_term(z):
-        return squared_distances(z).log1p().gather(1, neighbors).mean()
+        return (weights * squared_distances(z).log1p().gather(1, neighbors)).sum(1).mean()
 
     expected = gradient_of(first_term, positions)
-    torch.testing.assert_close(attraction(positions, neighbors), expected)
+    torch.testing.assert_close(attraction(positions, neighbors, weights), expected)
+
+
+def test_neighbours_of_each_other_have_larger_weights():
+    weights = neighbor_weights(torch.tensor([[1, 2], [0, 2], [1, 3], [2, 1]]))
+    expected = torch.ones(4, 2)
+    expected[0, 1] = expected[3, 1] = ONE_SIDED_WEIGHT
+    torch.testing.assert_close(weights, expected / expected.sum(1, keepdim=True))
 
 
 def test_repulsion_from_all_rows_is_the_gradient_of_the_second_term(positions, global_random_seed):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from fitting import make_data
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
@@ -9,6 +10,7 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 
 from skae import AutoencoderTransformer, NeighborAutoencoder
+from skae._nn.landmarks import landmark_layer
 from skae._training.fit import training_copy
 
 
@@ -47,19 +49,26 @@ def test_maps_of_two_seeds_look_alike(digits, setting):
     assert spearmanr(pdist(one), pdist(other)).statistic > 0.7
 
 
-def test_the_loss_is_the_reconstruction_plus_the_distance_to_the_positions(digits, setting):
-    estimator = NeighborAutoencoder(2, neighbor_weight=0.7, transform_max_iter=0, **setting)
+@pytest.mark.parametrize("tied_weights", [False, True])
+def test_the_loss_is_the_reconstruction_plus_the_distance_to_the_positions(
+    digits, setting, tied_weights
+):
+    estimator = NeighborAutoencoder(2, neighbor_weight=0.7, tied_weights=tied_weights, **setting)
     data = make_data(estimator, digits)
     network = training_copy(estimator._initialize(data, 2).fitted.network, data)
     index = data.train[:7]
     x, layout = data.rows[index], data.objective.layout
     code = network.encode(x)
     error = (network.decode(code) - x).square().sum(1)
-    distance = ((code - layout.positions[index]) / layout.unit).square().sum(1)
+    z = layout.positions[index]
+    term = (1 + ((code - z) / layout.unit).square().sum(1)).log()
+    head = landmark_layer(network)
+    assert (head is None) == tied_weights
+    if head is not None:  # before training all landmarks have the same probability
+        torch.testing.assert_close(code, network.pca_code(x))
+        term = term + np.log(len(head.landmarks))
     found = data.objective.at(index, held_out=False).per_row(network, x, data.rng())
-    np.testing.assert_allclose(
-        found.detach(), (error + 0.7 * 64 * (1 + distance).log()).detach(), rtol=1e-5
-    )
+    np.testing.assert_allclose(found.detach(), (error + 0.7 * 64 * term).detach(), rtol=1e-5)
 
 
 def test_a_held_out_row_belongs_to_the_position_of_the_nearest_training_row(digits, setting):

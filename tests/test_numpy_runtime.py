@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 import pytest
-from scipy.special import erf, expit
+from scipy.special import erf, expit, softmax
 
 from skae._graph import numpy_runtime
 from skae._graph.graph import Graph
@@ -59,6 +59,7 @@ def test_operations_that_numpy_lacks_equal_those_of_scipy(X):
     np.testing.assert_allclose(OPERATIONS["Sigmoid"](X), expit(X), rtol=1e-14)
     with np.errstate(over="raise"):
         assert OPERATIONS["Sigmoid"](np.array([-1e4, 1e4])).tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(OPERATIONS["Softmax"](1e3 * X, axis=1), softmax(1e3 * X, axis=1))
     largest = OPERATIONS["TopK"](X, np.array([2]), axis=1)
     np.testing.assert_array_equal(largest, np.sort(X, axis=1)[:, :0:-1])
     sums = OPERATIONS["ReduceSum"](X, np.array([-1]), keepdims=0)

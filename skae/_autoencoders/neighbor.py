@@ -4,7 +4,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,29 @@ from .._data.dataset import MIN_BLOCK_ROWS, rows_of_block
 from .._data.process_group import refuse_process_group
 from .._data.validation import CALLABLE, Interval, StrOptions, integer, parameter
 from .._nn.autoencoder import Autoencoder
+from .._nn.landmarks import add_landmarks, encode_with_landmarks, landmark_layer
 from .._training.fit_data import FitData, generator
+from .._training.initialization import hidden_sizes
 from .._training.layout import neighbor_layout
-from .._training.neighbors import METRICS, Metric, nearest_neighbors, nearest_rows
+from .._training.neighbors import (
+    METRICS,
+    Metric,
+    cluster_centers,
+    nearest_neighbors,
+    nearest_rows,
+)
 from .._training.objective import Objective, ObjectiveWrapper
-from .plain import AutoencoderTransformer
+from .plain import AutoencoderTransformer, Reconstruction
 
 # Steps of the network for each iteration of the layout, and the largest number of iterations.
 STEPS_PER_ITERATION, MAX_ITERATIONS = 2, 500
+
+# The steps of `transform` that "auto" means, at most. More steps take longer, and the codes do not
+# keep more neighbours: they begin near to the codes of similar rows.
+AUTO_STEPS_OF_MAP = 2
+
+# The largest number of landmarks, and the smallest number of rows for each.
+MAX_LANDMARKS, ROWS_OF_LANDMARK = 512, 10
 
 MAX_DENSE_ENTRIES = 2**24
 
@@ -34,29 +49,46 @@ class Layout(NamedTuple):
     positions: Tensor  # (n_samples, n_components), by the index of a row
     held_out: Tensor  # the same for held-out rows
     unit: float  # the width of the kernel
+    bandwidth: float = 1.0  # the mean squared distance of a position to the nearest landmark
+
+    def shifted(self, shift: Tensor) -> "Layout":
+        """All positions plus a vector."""
+        return self._replace(positions=self.positions + shift, held_out=self.held_out + shift)
 
 
 @dataclass
 class NeighborReconstruction(ObjectiveWrapper):
     """A reconstruction loss, plus the distance of codes from the positions z of a layout.
 
-    ``loss(decode(encode(x)), x) + weight * n_features * log(1 + |encode(x) - z|^2)``
+    If the encoder predicts probabilities p of landmarks c, they are those of the position::
+
+        loss(decode(encode(x)), x)
+          + weight * n_features * (log(1 + |encode(x) - z|^2) - sum over k of q_k(z) log p_k(x)),
+        q_k(z) proportional to exp(-|z - c_k|^2 / bandwidth)
     """
 
-    objective: Objective
+    objective: Reconstruction
     weight: float
     n_neighbors: int
     metric: Metric
+    has_landmarks: bool
     layout: Layout | None = None
     z: Tensor | None = None  # (n_samples, n_components): the positions of the rows of a batch
 
     def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """Loss of each row; see `Objective.per_row`."""
-        loss = self.objective.per_row(network, x, rng)
         if self.layout is None or self.z is None:
-            return loss
-        distance = (network.encode(x) - self.z) / self.layout.unit
-        return loss + self.weight * x.shape[1] * distance.square().sum(1).log1p()
+            return self.objective.per_row(network, x, rng)
+        if (head := landmark_layer(network)) is None:
+            code, cross_entropy = network.encode(x), x.new_zeros(len(x))
+        else:
+            code, log_p = encode_with_landmarks(network, x)
+            landmarks = head.landmarks * network.scales.delta_scale
+            q = (-torch.cdist(self.z, landmarks).square() / self.layout.bandwidth).softmax(1)
+            cross_entropy = -(q * log_p).sum(1)
+        distance = (code - self.z) / self.layout.unit
+        term = distance.square().sum(1).log1p() + cross_entropy
+        return self.objective.at_code(network, x, code) + self.weight * x.shape[1] * term
 
     def at(self, index: Tensor, *, held_out: bool) -> Objective:
         """The objective with the positions of the rows at an index."""
@@ -66,12 +98,33 @@ class NeighborReconstruction(ObjectiveWrapper):
 
     def stages(self, network: Autoencoder) -> tuple[Objective, ...]:
         """The stages of the first term, each with the second term."""
-        return tuple(replace(self, objective=stage) for stage in self.objective.stages(network))
+        stages = self.objective.stages(network)
+        return tuple(replace(self, objective=cast(Reconstruction, stage)) for stage in stages)
 
     def prepare_network(self, network: Autoencoder, data: FitData) -> None:
         """Compute the positions of all rows, which start at the codes of the network."""
         self.objective.prepare_network(network, data)
         self.lay_out(network, data)
+        assert self.layout is not None
+        positions = self.layout.positions[data.train]
+        n_landmarks = min(len(positions) // ROWS_OF_LANDMARK, MAX_LANDMARKS)
+        if self.has_landmarks and n_landmarks > 1:
+            centers = cluster_centers(positions.cpu(), n_landmarks, data.seeds.noise)
+            mean = centers.mean(0)  # subtracted, so that all codes are those of PCA at the start
+            add_landmarks(network, centers - mean)
+            self.layout = self.layout.shifted(-mean.to(positions))
+            self.set_bandwidth(network, data)
+
+    def set_bandwidth(self, network: Autoencoder, data: FitData) -> None:
+        """Compute the mean squared distance of a position to the nearest landmark."""
+        assert self.layout is not None
+        head, positions = landmark_layer(network), self.layout.positions[data.train]
+        if head is None:
+            return
+        landmarks = (head.landmarks * network.scales.delta_scale).to(positions)
+        blocks = positions.split(rows_of_block(len(landmarks)))
+        nearest = torch.cat([torch.cdist(block, landmarks).amin(1) for block in blocks])
+        self.layout = self.layout._replace(bandwidth=nearest.square().mean().item() or 1.0)
 
     def lay_out(self, network: Autoencoder, data: FitData) -> None:
         """Compute the positions of all rows, which start at the codes of the network."""
@@ -143,7 +196,7 @@ class NeighborAutoencoder(AutoencoderTransformer):
         keep more of their neighbours, and reconstructions are worse. With 0, this is
         :class:`AutoencoderTransformer`.
 
-    n_neighbors : int, default=10
+    n_neighbors : int, default=15
         Number of nearest neighbours of each row. With more neighbours, the map shows less detail.
 
     metric : str or callable, default="euclidean"
@@ -200,21 +253,37 @@ class NeighborAutoencoder(AutoencoderTransformer):
     __module__ = "skae"
 
     neighbor_weight: float = parameter(0.3, Interval(Real, 0))
-    n_neighbors: int = parameter(10, integer(1))
+    n_neighbors: int = parameter(15, integer(1))
     metric: Metric = parameter("euclidean", StrOptions(METRICS), CALLABLE)
 
     def _objective(self, data: FitData) -> Objective:
         reconstruction = super()._objective(data)
         if not self.neighbor_weight:
             return reconstruction
+        assert isinstance(reconstruction, Reconstruction)
         refuse_process_group(type(self).__name__)
         objective = NeighborReconstruction(
-            reconstruction, self.neighbor_weight, self.n_neighbors, self.metric
+            reconstruction,
+            self.neighbor_weight,
+            self.n_neighbors,
+            self.metric,
+            has_landmarks=self._has_landmarks(),
         )
         # There are no data where a subclass extends the loss of a row.
         if data is not None and data.fitted is not None:
             objective.lay_out(data.fitted.network, data)
+            objective.set_bandwidth(data.fitted.network, data)
         return objective
+
+    def _has_landmarks(self) -> bool:
+        """Whether the encoder predicts landmarks: if it has hidden layers of its own."""
+        own = self.network is None and not self.tied_weights and self.pretraining is None
+        return own and bool(hidden_sizes(self, 1))
+
+    def _n_projection_steps(self, n_components: int) -> int:
+        n_steps = super()._n_projection_steps(n_components)
+        with_positions = self.neighbor_weight and self.transform_max_iter == "auto"
+        return min(n_steps, AUTO_STEPS_OF_MAP) if with_positions else n_steps
 
 
 def codes_of_training_rows(network: Autoencoder, data: FitData) -> Tensor:

@@ -70,7 +70,10 @@ class Reconstruction(Objective):
 
     def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """Loss of each row; see `Objective.per_row`."""
-        code = network.encode(input_of_network(self, network, x, rng))
+        return self.at_code(network, x, network.encode(input_of_network(self, network, x, rng)))
+
+    def at_code(self, network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
+        """Loss of each row, if its code by the encoder is `code`."""
         return self.loss.loss(network.decode(code), x)
 
     @property
@@ -143,9 +146,13 @@ class ProjectedReconstruction(Reconstruction):
 
     def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """Loss of each row; see `Objective.per_row`."""
+        # Defined here as well: with the projection, it is another equation than that of the base.
+        return super().per_row(network, x, rng)
+
+    def at_code(self, network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
+        """Loss of each row, if its code by the encoder is `code`."""
         if not network.n_projection_steps:
-            return super().per_row(network, x, rng)
-        code = network.encode(input_of_network(self, network, x, rng))
+            return super().at_code(network, x, code)
         nearest = nearest_codes(network, x, code)
         projected = self.loss.loss(network.decode(nearest), x)
         if not network.training:

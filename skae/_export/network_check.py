@@ -23,7 +23,7 @@ BOUNDED = frozenset(
     [
         *("__get__", "__rdiv__", "__rsub__", "add", "add_", "div", "lt", "mul", "mul_", "sub"),
         *("abs", "any", "isnan", "nan_to_num", "square", "where"),
-        *("exp", "gelu", "relu", "sigmoid", "silu", "softshrink", "tanh"),
+        *("exp", "gelu", "relu", "sigmoid", "silu", "softmax", "softshrink", "tanh"),
         *("clamp", "clamp_max_", "clamp_min_", "full_like", "ones_like", "zeros_like"),
         *("amax", "argmin", "linalg_vector_norm", "mean", "min", "sum"),
         *("addcmul", "addmm", "baddbmm", "cholesky_solve", "linear", "matmul"),

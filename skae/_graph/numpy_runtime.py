@@ -20,6 +20,11 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.frompyfunc(math.erf, 1, 1)(x).astype(np.float64)
 
 
+def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    exponentials = np.exp(x - x.max(axis, keepdims=True))
+    return exponentials / exponentials.sum(axis, keepdims=True)
+
+
 OPERATIONS: dict[str, Any] = {
     "Abs": np.abs,
     "Add": np.add,
@@ -44,6 +49,7 @@ OPERATIONS: dict[str, Any] = {
     "Reshape": np.reshape,
     "Sigmoid": lambda x: 0.5 + 0.5 * np.tanh(0.5 * x),
     "Sign": np.sign,
+    "Softmax": _softmax,
     "Sqrt": np.sqrt,
     "Sub": np.subtract,
     "Tanh": np.tanh,

@@ -1,9 +1,10 @@
 """Positions of training rows that keep neighbours close: a neighbour embedding.
 
-The loss is that of t-SNE [1]_ with the same weight for all neighbours of a row. The sum over all
-pairs of rows is estimated from random pairs [2]_::
+The loss is that of t-SNE [1]_ with other weights of neighbours, which add up to one for each row:
+a neighbour that has the row among its own neighbours has a larger weight. The sum over all pairs of
+rows is estimated from random pairs [2]_::
 
-    mean over neighbours (i, j) of  log(1 + |z_i - z_j|^2)
+    mean over rows i of the sum over neighbours j of  w_ij log(1 + |z_i - z_j|^2)
       + log of the mean over pairs (i, j) of  1 / (1 + |z_i - z_j|^2)
 
 .. [1] L. van der Maaten and G. Hinton, "Visualizing data using t-SNE", JMLR, 2008.
@@ -16,6 +17,9 @@ from torch import Generator, Tensor
 
 # Random rows that repel each row in an iteration, and that it repels.
 N_NEGATIVES = 16
+# The weight of a neighbour that does not have the row among its own neighbours, relative to the
+# others: it is often of another group.
+ONE_SIDED_WEIGHT = 0.3
 # At first neighbours attract each other more, so that groups of similar rows find each other.
 EXAGGERATION, EXAGGERATED_SHARE = 4.0, 0.25
 # Of Adam; the learning rate is in units of the kernel's width, and decreases to zero.
@@ -41,9 +45,10 @@ def neighbor_layout(start: Tensor, neighbors: Tensor, n_iter: int, rng: Generato
     positions : Tensor of shape (n_samples, n_components)
     """
     positions = start.clone()
+    weights = neighbor_weights(neighbors)
     mean, square = torch.zeros_like(start), torch.zeros_like(start)
     for step in range(n_iter):
-        gradient = attraction(positions, neighbors)
+        gradient = attraction(positions, neighbors, weights)
         if step < EXAGGERATED_SHARE * n_iter:
             gradient *= EXAGGERATION
         gradient += repulsion(positions, rng)
@@ -55,10 +60,18 @@ def neighbor_layout(start: Tensor, neighbors: Tensor, n_iter: int, rng: Generato
     return positions
 
 
-def attraction(positions: Tensor, neighbors: Tensor) -> Tensor:
+def neighbor_weights(neighbors: Tensor) -> Tensor:
+    """Weights of neighbours, (n_samples, n_neighbors), with the sum one for each row."""
+    rows = torch.arange(len(neighbors), device=neighbors.device)[:, None]
+    is_mutual = torch.isin(neighbors * len(neighbors) + rows, rows * len(neighbors) + neighbors)
+    weights = torch.where(is_mutual, 1.0, ONE_SIDED_WEIGHT)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def attraction(positions: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
     """The gradient of the first term, times the number of rows."""
     difference = positions[:, None] - positions[neighbors]
-    difference *= 2 / neighbors.shape[1] / (1 + difference.square().sum(2, keepdim=True))
+    difference *= 2 * weights[..., None] / (1 + difference.square().sum(2, keepdim=True))
     gradient = difference.sum(1)
     return gradient.index_add_(0, neighbors.reshape(-1), -difference.flatten(0, 1))
 

@@ -88,7 +88,7 @@ def _euclidean_features(X: Any, metric: Metric, seed: int) -> np.ndarray:
 
 def _by_clusters(rows: Tensor, n_neighbors: int, seed: int) -> Tensor:
     """Nearest neighbours among the rows of the nearest clusters, (n_samples, n_neighbors)."""
-    centres = _k_means(rows, math.isqrt(len(rows)), seed)
+    centres = cluster_centers(rows, math.isqrt(len(rows)), seed)
     members = _members(_nearest(rows, centres), len(centres))
     sizes = torch.tensor([len(own) for own in members])
     found = torch.empty(len(rows), n_neighbors, dtype=torch.int64)
@@ -103,17 +103,14 @@ def _by_clusters(rows: Tensor, n_neighbors: int, seed: int) -> Tensor:
     return found
 
 
-def _k_means(rows: Tensor, n_clusters: int, seed: int) -> Tensor:
-    """Centres of clusters of a sample of the rows, (n_clusters, n_features)."""
+def cluster_centers(rows: Tensor, n_clusters: int, seed: int) -> Tensor:
+    """The centres of clusters of a sample of the rows by k-means, (n_clusters, n_features)."""
+    with IMPORT_LOCK:
+        from sklearn.cluster import MiniBatchKMeans
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    sample = rows[order[: ROWS_OF_CLUSTER * n_clusters]]
-    centres = sample[:n_clusters].clone()
-    for _ in range(N_ITER):
-        cluster = _nearest(sample, centres)
-        counts = cluster.bincount(minlength=n_clusters)[:, None]
-        sums = torch.zeros_like(centres).index_add_(0, cluster, sample)
-        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
-    return centres
+    sample = rows[order[: ROWS_OF_CLUSTER * n_clusters]].numpy()
+    k_means = MiniBatchKMeans(n_clusters, n_init=1, max_iter=N_ITER, random_state=seed)
+    return torch.from_numpy(k_means.fit(sample).cluster_centers_).to(rows)
 
 
 def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
