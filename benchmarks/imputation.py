@@ -261,9 +261,9 @@ method: adult, titanic, wine, wine_quality, california_housing, 29_Pima and 6_ca
 
 The table has means over the sets: the share of wrong categories, the logarithmic loss of the
 probabilities of categories, and the root mean squared error of numbers in standard deviations.
-`IterativeImputer` predicts an indicator from the others of its column, which are missing, too, and
-therefore hardly changes their mean. If the predictions of an imputer are no probabilities, they are
-limited to at least 0.01 and divided by their sum.
+All indicators of a column are missing together, so `IterativeImputer`, which predicts each of them
+from the others, hardly changes their means. If the predictions of an imputer are not probabilities,
+they are limited to at least 0.01 and divided by their sum.
 """
 MEASURES = {"wrong": "wrong categories", "log loss": "log loss", "rmse": "error of numbers"}
 
