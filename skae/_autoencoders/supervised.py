@@ -295,16 +295,16 @@ class SupervisedAutoencoder(AutoencoderTransformer):
         if not isinstance(objective, SupervisedReconstruction) or data.fitted is not None:
             return super()._initialize(data, n_components)
         is_linear = self.init == "pca"
-        pca = start = data.principal_components(n_components)
+        # First, as these need more principal components, which are computed once.
+        covariates = principal_covariates(data, standardised(data), n_components, self.mixing)
+        pca = data.principal_components(n_components)
+        start = covariates.pca if is_linear else pca
         n_steps = self._n_projection_steps(n_components)
-        if is_linear:
-            targets = standardised(data)
-            start, encoder = principal_covariates(data, targets, n_components, self.mixing)
         options = {"residual_to_pca": is_linear, "clipped": not n_steps}
         parts = network_parts(self, data, start, n_components, **options)
         if is_linear:
             mean, components = parts.pca_path.mean, parts.pca_path.components
-            path = ObliquePath(mean, components, torch.from_numpy(encoder))
+            path = ObliquePath(mean, components, torch.from_numpy(covariates.encoder))
             parts = parts._replace(pca_path=path)
         network = PredictingAutoencoder(*parts, data.loss.link)
         network.project_codes(n_steps)
