@@ -60,8 +60,10 @@ def test_loadings_of_weighted_rows_are_weighted(rows, small, global_random_seed)
     np.testing.assert_allclose(fitted.loadings_[:, :4], expected, atol=1e-5)
 
 
-def test_loadings_are_those_of_evenly_spaced_rows_of_many(rows, small, monkeypatch):
-    monkeypatch.setattr(loadings, "MAX_ROWS", 10)
+@pytest.mark.parametrize("limit", ["MAX_ROWS", "MAX_ENTRIES"])
+def test_loadings_are_those_of_evenly_spaced_rows_of_many(limit, rows, small, monkeypatch):
+    monkeypatch.setattr(loadings, "MIN_ROWS", 1)
+    monkeypatch.setattr(loadings, limit, 10 if limit == "MAX_ROWS" else 10 * rows.shape[1])
     fitted = small(AutoencoderTransformer, 2).fit(sparse.csr_array(rows))
     expected = correlations(rows[::11, :4], fitted.transform(rows)[::11])
     np.testing.assert_allclose(fitted.loadings_[:, :4], expected, atol=1e-5)
