@@ -48,7 +48,7 @@ class ReconstructionLoss(ABC):
 
     @abstractmethod
     def link_derivative(self, mean: Tensor) -> Tensor:
-        """The derivative of `link`; zero where it clips."""
+        """The derivative of `link`; zero for clipped values."""
 
     @abstractmethod
     def gradient(self, raw: Tensor, x: Tensor) -> Tensor:
