@@ -10,6 +10,7 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances
 
 from skae import AutoencoderTransformer, NeighborAutoencoder
+from skae._autoencoders import neighbor
 from skae._nn.landmarks import landmark_layer
 from skae._training.fit import training_copy
 
@@ -107,3 +108,14 @@ def test_a_map_continues_from_the_codes_of_earlier_batches(digits, setting):
 def test_two_rows_are_enough(setting):
     fitted = NeighborAutoencoder(1, **setting).fit(np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert np.isfinite(fitted.transform([[1.0, 1.0]])).all()
+
+
+@pytest.mark.parametrize("many_rows", [False, True])
+def test_a_projection_starts_from_the_encoder_alone_for_many_rows(
+    digits, setting, many_rows, monkeypatch
+):
+    monkeypatch.setattr(neighbor, "MAX_ANCHORED_ROWS", 20 if many_rows else len(digits))
+    estimator = NeighborAutoencoder(2, **setting)
+    network = estimator._initialize(make_data(estimator, digits), 2).fitted.network
+    assert network.n_projection_steps == 2
+    assert (len(network.anchors) == 0) == many_rows

@@ -37,6 +37,10 @@ STEPS_PER_ITERATION, MAX_ITERATIONS = 2, 500
 # keep more neighbours: they begin near to the codes of similar rows.
 AUTO_STEPS_OF_MAP = 2
 
+# With more rows a projection starts from the code of the encoder only, which then predicts the
+# group of a row better than the reconstruction at an anchor does. With few rows it is worse.
+MAX_ANCHORED_ROWS = 20_000
+
 # The largest number of landmarks, and the smallest number of rows for each.
 MAX_LANDMARKS, ROWS_OF_LANDMARK = 512, 10
 
@@ -114,6 +118,8 @@ class NeighborReconstruction(ObjectiveWrapper):
             add_landmarks(network, centers - mean)
             self.layout = self.layout.shifted(-mean.to(positions))
             self.set_bandwidth(network, data)
+            if len(positions) > MAX_ANCHORED_ROWS:
+                network.anchors = network.anchors[:0]
 
     def set_bandwidth(self, network: Autoencoder, data: FitData) -> None:
         """Compute the mean squared distance of a position to the nearest landmark."""
@@ -165,18 +171,23 @@ class NeighborAutoencoder(AutoencoderTransformer):
                            + log of the mean over all pairs (i, j) of  1 / (1 + |z_i - z_j|^2)
 
     The first term moves neighbours together. The second one moves all rows apart; it is estimated
-    from random pairs of rows [2]_. The second step trains the autoencoder. Its codes are near to
-    the positions, and its reconstructions are near to the rows [3]_::
+    from random pairs of rows [2]_. Two rows that are neighbours of each other have a larger weight
+    in the first term. The second step trains the autoencoder. Its codes are near to the positions,
+    and its reconstructions are near to the rows [3]_::
 
-        minimise over g, f    sum over rows of  |x - decode(encode(x))|^2
-                    + neighbor_weight * n_features * log(1 + |encode(x) - z|^2)
-        encode(x) = V (x - mean) + g(x)
+        minimise over g, p, f    sum over rows of  |x - decode(encode(x))|^2
+                    + neighbor_weight * n_features * (log(1 + |encode(x) - z|^2)
+                                                      - sum over k of q_k(z) log p_k(x))
+        encode(x) = V (x - mean) + g(x) + sum over k of w_k c_k,    w_k proportional to p_k(x)^4
         decode(code) = mean + V' code + f(code)
 
-    Rows have standardised units here. Both steps start with PCA, so that the maps of several seeds
-    or of similar data look alike. As for :class:`AutoencoderTransformer`, the codes have mean zero,
-    are uncorrelated, and are sorted by explained variance, and `transform` refines the code of the
-    encoder.
+    The landmarks c are the centres of clusters of the positions, and q(z) are their weights at a
+    position, which decrease with the distance. The encoder predicts these weights by p(x): a row
+    that may belong to one of two distant groups is near to the more probable one, and not between
+    them. Rows have standardised units here. Both steps start with PCA, so that the maps of several
+    seeds or of similar data look alike. As for :class:`AutoencoderTransformer`, the codes have mean
+    zero, are uncorrelated, and are sorted by explained variance, and `transform` refines the code
+    of the encoder.
 
     Parameters
     ----------
@@ -224,6 +235,15 @@ class NeighborAutoencoder(AutoencoderTransformer):
     are always exact, which takes a time proportional to ``n_samples**2``.
 
     The position of a held-out row is that of the nearest training row.
+
+    There is one landmark for every ten training rows, but there are at most 512. There are none
+    with `network`, `tied_weights`, `pretraining` or without hidden layers, where the sums over k
+    are left out.
+
+    With ``transform_max_iter="auto"``, `transform` makes at most 2 steps.
+
+    There is no ``metric="precomputed"``: the encoder and the decoder need the features of the rows,
+    which a matrix of distances does not have. A function can be the metric.
 
     `partial_fit` determines the neighbours of a row among the rows of the same call, so that calls
     with many rows are better. The positions start at the codes of the earlier calls.
