@@ -265,10 +265,10 @@ replaced by its quartile, and three simulated tables. There are {n_tables} table
 - "AutoencoderTransformer" takes the table itself.
 
 The deviance of a number is its squared error in standard deviations, and that of a category is
--2 log p, where p is the predicted probability. The methods with indicators predict no
-probabilities: their reconstructions are raised to a margin and divided by their sum. The margin is
-the best of five for the training rows. Missing entries have no deviance; for all methods except
-the first they are replaced by means and frequencies.
+-2 log p, where p is the predicted probability. The methods with indicators do not
+predict probabilities. Their reconstructions are limited to at least a margin, and divided by their
+sum. The margin is the best of five for the training rows. Missing entries have no deviance. For all
+methods except "AutoencoderTransformer", they are replaced by means and frequencies.
 
     python benchmarks/mixed.py
 """

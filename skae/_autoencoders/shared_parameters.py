@@ -196,8 +196,8 @@ SHARED_ATTRIBUTES = """
         the numbers, then an indicator for each of the categories, divided by the root of its share.
     loadings_ : ndarray of shape (n_components_, n_features_in_)
         Correlation of each feature with each component of the codes over the training rows, or over
-        2000 of them (fewer of more than 16,000 features, but at least 300). Zero for constant
-        features and components. After `partial_fit`, there is no such attribute.
+        2000 of them (fewer if there are more than 16,000 features, but at least 300). Zero for
+        constant features and components. After `partial_fit`, there is no such attribute.
     mean_ : ndarray of shape (n_features_in_,)
         Mean of the training rows.
     explained_variance_ : ndarray of shape (n_components_,)
