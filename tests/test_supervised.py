@@ -14,9 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 import skae
 from skae import AutoencoderTransformer, SupervisedAutoencoder
-from skae._training.covariates import principal_covariates
 from skae._training.fit import training_copy
-from skae._training.prediction import standardised
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +72,6 @@ def test_missing_targets_are_not_used(digits, labels, supervised, dtype):
     supervised.set_params(task="classification")
     codes = supervised.fit(digits, y).transform(digits)
     np.testing.assert_array_equal(supervised.fit(digits, other).transform(digits), codes)
-
-
-def test_training_starts_at_principal_covariates(digits, labels, supervised):
-    data = make_data(supervised, digits, y=labels)
-    expected = principal_covariates(data, standardised(data), 2, 0.5)
-    data = make_data(supervised, digits, y=labels)
-    start = supervised._initialize(data, 2).fitted.network.pca_path
-    np.testing.assert_allclose(start.encoding, expected.encoder)
-    np.testing.assert_allclose(start.components, expected.pca.components)
 
 
 def test_targets_of_held_out_rows_do_not_change_the_start(digits, labels, supervised):

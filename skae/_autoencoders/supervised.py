@@ -10,11 +10,10 @@ from torch import Generator, Tensor
 from .._data.process_group import refuse_process_group
 from .._data.targets import Targets, make_targets
 from .._data.validation import Interval, StrOptions, parameter
-from .._nn.autoencoder import Autoencoder, ObliquePath
+from .._nn.autoencoder import Autoencoder
 from .._nn.predicting import PredictingAutoencoder
 from .._nn.projection import nearest_codes
 from .._training.acceptance import Acceptance
-from .._training.covariates import principal_covariates
 from .._training.fit import network_parts
 from .._training.fit_data import FitData
 from .._training.initialization import Initialization, make_pca_path, make_rotated, set_sizes
@@ -25,7 +24,6 @@ from .._training.prediction import (
     mean_row_loss,
     predict,
     standard_targets,
-    standardised,
 )
 from .plain import MAX_TRAINED_COMPONENTS, AutoencoderTransformer, ProjectedReconstruction
 
@@ -118,15 +116,15 @@ class SupervisedAutoencoder(AutoencoderTransformer):
 
         minimise over g, f, W, b    sum over rows of  mixing * |x - decode(encode(x))|^2
                         + (1 - mixing) * n_features * prediction_loss(W encode(x) + b, y)
-        encode(x) = E (x - mean) + g(x)
-        decode(code) = mean + P code + f(code)
+        encode(x) = V (x - mean) + g(x)
+        decode(code) = mean + V' code + f(code)
 
     Rows have standardised units here. The prediction loss is the cross-entropy of classes, divided
     by the entropy of their frequencies, or the mean squared error of standardised numbers. Both
-    losses are one for a constant code. A missing target has no prediction loss. The matrices E and
-    P are those of principal covariates regression. Training starts with this linear model, and
-    `fit` returns it if training does not reduce the objective of held-out rows. The codes have
-    mean zero, are uncorrelated, and are sorted by explained variance.
+    losses are one for a constant code. A missing target has no prediction loss. V holds the
+    principal components, at which training starts. If training does not reduce the objective of
+    held-out rows, `fit` returns PCA. The codes have mean zero, are uncorrelated, and are sorted by
+    explained variance.
 
     `transform` refines the code of the encoder, so that the reconstruction is nearer to the row
     and the prediction by W and b changes little; see `transform_max_iter`.
@@ -171,9 +169,6 @@ class SupervisedAutoencoder(AutoencoderTransformer):
     -----
     `partial_fit` fits the linear model of the targets to the rows of each call anew, so that calls
     with many rows are better. `fit` raises an error within a process group of `torch.distributed`.
-
-    `pca_score_` is that of PCA, which predicts no targets. After `partial_fit` it is that of the
-    linear codes with which training started.
 
     References
     ----------
@@ -294,23 +289,17 @@ class SupervisedAutoencoder(AutoencoderTransformer):
         objective = data.objective
         if not isinstance(objective, SupervisedReconstruction) or data.fitted is not None:
             return super()._initialize(data, n_components)
-        is_linear = self.init == "pca"
-        # First, as these need more principal components, which are computed once.
-        covariates = principal_covariates(data, standardised(data), n_components, self.mixing)
-        pca = data.principal_components(n_components)
-        start = covariates.pca if is_linear else pca
-        n_steps = self._n_projection_steps(n_components)
-        options = {"residual_to_pca": is_linear, "clipped": not n_steps}
-        parts = network_parts(self, data, start, n_components, **options)
-        if is_linear:
-            mean, components = parts.pca_path.mean, parts.pca_path.components
-            path = ObliquePath(mean, components, torch.from_numpy(covariates.encoder))
-            parts = parts._replace(pca_path=path)
+        pca, n_steps = (
+            data.principal_components(n_components),
+            self._n_projection_steps(n_components),
+        )
+        options = {"residual_to_pca": self.init == "pca", "clipped": not n_steps}
+        parts = network_parts(self, data, pca, n_components, **options)
         network = PredictingAutoencoder(*parts, data.loss.link)
         network.project_codes(n_steps)
         objective.prepare_network(network, data)
         fitted = make_rotated(network, data, n_components)
-        set_sizes(fitted, data, start)
+        set_sizes(fitted, data, pca)
         return Initialization(fitted, make_pca_path(data, pca, active=True))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -48,25 +48,12 @@ class PCAPath(nn.Module):
         self.register_buffer("components", components)
         self.active = active
 
-    @property
-    def encoding(self) -> Tensor:
-        """The matrix of the linear part of the code, (n_components, n_features)."""
-        return self.components
-
     def encode(self, centred: Tensor) -> Tensor | float:
         """The linear part of the code; `centred` is `x - mean`."""
         if not self.active:
             return 0.0
-        return self._product(centred, self.encoding)
-
-    def nearest(self, centred: Tensor) -> Tensor:
-        """The code of the nearest point of the plane of all linear reconstructions."""
-        return self._product(centred, self.components)
-
-    @staticmethod
-    def _product(centred: Tensor, matrix: Tensor) -> Tensor:
         with full_precision(centred.device.type):
-            return centred @ matrix.mT
+            return centred @ self.components.mT
 
     def decode(self, code: Tensor) -> Tensor:
         """The linear part of the reconstruction."""
@@ -88,26 +75,11 @@ class PCAPath(nn.Module):
 
     def encode_graph(self, graph: Graph, centred: str) -> str | float:
         """Add the operations of `encode` to a graph."""
-        return graph.add("MatMul", centred, self.encoding.T) if self.active else 0.0
+        return graph.add("MatMul", centred, self.components.T) if self.active else 0.0
 
     def decode_graph(self, graph: Graph, code: str) -> str:
         """Add the operations of `decode` to a graph; only for an active path."""
         return graph.add("Add", graph.add("MatMul", code, self.components), self.mean)
-
-
-class ObliquePath(PCAPath):
-    """A linear map to the code and back, for which the code is not that of the nearest point."""
-
-    encoder_components: Tensor  # (n_components, n_features)
-
-    def __init__(self, mean: Tensor, components: Tensor, encoder_components: Tensor):
-        super().__init__(mean, components, active=True)
-        self.register_buffer("encoder_components", encoder_components)
-
-    @property
-    def encoding(self) -> Tensor:
-        """The matrix of the linear part of the code, (n_components, n_features)."""
-        return self.encoder_components
 
 
 class Scales(nn.Module):
@@ -196,7 +168,7 @@ class Autoencoder(nn.Module):
     def pca_code(self, x: Tensor) -> Tensor | None:
         """The codes of PCA, or None if ``init="random"``."""
         path = self.pca_path
-        return path.nearest(torch.nan_to_num(x - path.mean)) if path.active else None
+        return cast(Tensor, path.encode(torch.nan_to_num(x - path.mean))) if path.active else None
 
     def project_codes(self, n_steps: int) -> None:
         """Set the number of steps of the projection, and the limits that depend on it."""

@@ -18,7 +18,7 @@ def encoder_jacobian(network: Autoencoder, x: Tensor, weights: Sequence[float] =
     second ones, with their `weights`. The first axis is 1 if the encoder is linear.
     """
     encode, path, scales = type(network).encode, network.pca_path, network.scales
-    layers, components = network.encoder, path.encoding
+    layers, components = network.encoder, path.components
     if encode is VariationalAutoencoder.encode and isinstance(network, VariationalAutoencoder):
         layers, components = network.encoder.network, network.encoder_gain[:, None] * components
     elif encode is not Autoencoder.encode:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from .._data.dataset import rows_of_block
 from .._nn.autoencoder import Autoencoder
 from .._nn.mlp import skip_init
-from .covariates import MAX_ROWS, rows_with_targets
-from .fit_data import FitData
+from .fit_data import FitData, generator
 
+# The linear model of the targets is fitted to at most so many training rows.
+MAX_ROWS = 20_000
 # Weight decay of the linear model of the targets at the start of training.
 START_DECAY = 1e-3
 
@@ -53,13 +54,6 @@ class StandardTargets(NamedTuple):
 def predict(network: Any, code: Tensor) -> Tensor:
     """The linear prediction of the targets, (n_samples, n_targets); logits of classes."""
     return network.head(code * network.scales.inverse_code_scale)
-
-
-def standardised(data: FitData) -> np.ndarray:
-    """Targets of mean zero and variance one over the training rows; indicators of classes, too."""
-    assert data.targets is not None
-    values, (mean, std, _) = data.targets.values, _moments(data)
-    return (values - mean) / np.where(std > 0, std, np.inf)
 
 
 def standard_targets(data: FitData) -> StandardTargets:
@@ -104,6 +98,16 @@ def mean_row_loss(data: FitData) -> float:
     x, mean = data.rows[index], torch.from_numpy((data.moments.mean - data.shift) / data.scale)
     raw = data.loss.link(mean.to(x))
     return data.loss.deviance(raw.expand_as(x), x).mean().item()
+
+
+def rows_with_targets(data: FitData) -> np.ndarray:
+    """Indices of at most `MAX_ROWS` random training rows that have a target."""
+    assert data.targets is not None
+    train = data.train.cpu().numpy()
+    has_target = ~np.isnan(data.targets.values[train]).all(axis=1)
+    index = train[has_target]
+    order = torch.randperm(len(index), generator=generator(data.seeds.components)).numpy()
+    return index[np.sort(order[:MAX_ROWS])]
 
 
 def fitted_head(
