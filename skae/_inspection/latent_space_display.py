@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _num_samples
 
 from .._data.array_api import ArrayLike
 from .._data.rows import explained_conversion, naming
@@ -234,7 +233,7 @@ def codes_of(estimator: Any, X: ArrayLike) -> Any:
         return estimator.transform(X)
     check_has_attributes(estimator, "embedding_")
     codes = estimator.embedding_
-    if len(codes) != (n_rows := _num_samples(X)):
+    if len(codes) != (n_rows := (*np.shape(X), 0)[0]):
         raise ValueError(
             f"`X` must be the {len(codes)} rows that the estimator was fitted to, because a "
             f"{type(estimator).__name__} cannot transform others, got {n_rows}."

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.validation import _num_features, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
@@ -82,7 +82,7 @@ def _frozen(frozen: FrozenEstimator, X: Any) -> BaseAutoencoder:
             f"`estimator` must be an autoencoder, a FrozenEstimator of one or None, got {frozen!r}."
         )
     check_is_fitted(autoencoder)
-    if autoencoder.n_features_in_ != (n_features := _num_features(X)):
+    if autoencoder.n_features_in_ != (n_features := np.shape(X)[1]):
         raise ValueError(
             f"`estimator` was fitted to rows with {autoencoder.n_features_in_} features, got `X` "
             f"with {n_features}."
