@@ -21,6 +21,7 @@ EXAMPLES = [
     "outliers",
     "time_series",
     "imputation",
+    "supervised_codes",
     "few_labels",
     "production",
 ]
