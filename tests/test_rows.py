@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from conftest import AUTOENCODERS, ESTIMATORS, all_results
@@ -155,6 +156,18 @@ def test_dates_are_numbers_unless_one_is_missing(form):
     dates[1, 1] = "NaT"
     with pytest.raises((TypeError, ValueError), match="X must"):
         as_numbers(form(dates))
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("library", [pd, pl])
+def test_columns_of_dates_are_never_read_silently(cls, library, small):
+    dates, y = np.arange(12).astype("M8[ms]"), np.arange(12) % 2
+    estimator = small(cls, n_components=1, max_iter=1)
+    with pytest.warns(FutureWarning, match="'due' of X has dates"):
+        estimator.fit(library.DataFrame({"due": dates, "paid": dates}), y)
+    if library is pd:
+        with pytest.raises(TypeError, match=r"real numbers\. Column 'due' has the dtype datetime"):
+            estimator.fit(library.DataFrame({"a": np.arange(12.0), "due": dates}), y)
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)

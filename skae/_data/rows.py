@@ -19,6 +19,7 @@ from torch import Tensor, strided
 from .array_api import library_of
 from .device import TORCH_DTYPES
 from .frames import DATES, column_of, is_frame, is_missing, values_of
+from .user_warnings import warn_user
 from .validation import as_tuple, shortened
 
 # The number of channels of grey, colour and transparent images.
@@ -51,6 +52,8 @@ def validate_rows(
     with np.errstate(over="ignore", invalid="ignore"), explained_conversion(X):
         X = _prepared(X)
         checked = validate_data(estimator, X, **options)
+    if options.get("reset", True):
+        _warn_of_dates(X)
     if "y" in options:
         X, y = checked
         return as_floats(X, options["dtype"]), y
@@ -92,8 +95,10 @@ def explained_conversion(X: Any) -> Iterator[None]:
         if "Complex data" not in reason and (re.search(r"\bX\b", reason) or _is_convertible(X)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        text = f"X must be convertible to an array of real numbers: {reason.rstrip('.')}."
-        raise kind(text + _described_column(X)) from error
+        text, column = "X must be convertible to an array of real numbers", _described_column(X)
+        if not (column and "<class" in reason):  # NumPy writes of its own classes
+            text += f": {reason.rstrip('.')}"
+        raise kind(f"{text}.{column}") from error
 
 
 def _described_column(X: Any) -> str:
@@ -106,8 +111,24 @@ def _described_column(X: Any) -> str:
     return ""
 
 
+def _warn_of_dates(X: Any) -> None:
+    """Warn of dates that scikit-learn's checks have converted to integers."""
+    columns = X.columns if is_frame(X) else [0]
+    for position, name in enumerate(columns):
+        values = column_of(X, position) if is_frame(X) else X
+        if DATES.match(str(getattr(values, "dtype", ""))):
+            warn_user(
+                f"Column {name!r} of X has dates, which are read as integers. This will be an "
+                "error in version 0.4: convert it to numbers.",
+                FutureWarning,
+            )
+            return
+
+
 def _has_numbers(column: Any) -> bool:
     """Whether all entries of a column of a frame are real numbers, strings of them, or missing."""
+    if DATES.match(str(column.dtype)):
+        return False
     values = [None if is_missing(value) else value for value in values_of(column)]
     if not _is_convertible(values) or str(column.dtype).startswith("complex"):
         return False

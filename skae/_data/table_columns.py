@@ -106,5 +106,6 @@ def refuse_dates(columns: list[Any], names: list[Any], loss: Any) -> None:
         if DATES.match(str(column.dtype)) and name not in requested and position not in requested:
             raise TypeError(
                 f"Column {name!r} of X has dates, which have no natural unit: convert it to "
-                f"numbers, or take its integers by `loss={{{name!r}: 'squared_error'}}`."
+                f"numbers. An autoencoder takes its integers with "
+                f"`loss={{{name!r}: 'squared_error'}}`."
             )
