@@ -64,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "base", *_HOMES]
+    return [*(name for name in globals() if name.startswith("_")), "base", *_HOMES]
