@@ -33,8 +33,9 @@ from .plain import AutoencoderTransformer, Reconstruction
 # Steps of the network for each iteration of the layout, and the largest number of iterations.
 STEPS_PER_ITERATION, MAX_ITERATIONS = 2, 500
 
-# The steps of `transform` that "auto" means, at most. More steps take longer, and the codes do not
-# keep more neighbours: they begin near to the codes of similar rows.
+# The steps of `transform` that "auto" means, at most. More steps take longer, and the codes keep
+# hardly more neighbours: on MNIST, the trustworthiness is .944 with 0 steps, .964 with 2, .968
+# with 20, and 20 take four times as long as 2.
 AUTO_STEPS_OF_MAP = 2
 
 # With more rows a projection starts from the code of the encoder only, which then predicts the
