@@ -149,7 +149,8 @@ def test_columns_without_variance_are_named(autoencoder, form, small, global_ran
         for text in small(autoencoder, 2, max_iter=1).fit(X[:, [0, 3, 4, 6]]).diagnosis_
     )
     if form is np.asarray:
-        np.testing.assert_allclose(fitted.transform(other), fitted.transform(X), atol=1e-9)
+        # A projection ends where its steps change the loss by less than the rounding error.
+        np.testing.assert_allclose(fitted.transform(other), fitted.transform(X), atol=1e-7)
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)

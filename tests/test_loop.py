@@ -69,7 +69,7 @@ X = np.random.RandomState(0).normal(size=(50, 4))
 X[:, 2] = X[:, 0] ** 2
 for name in {names}:
     for parameters in ({{}}, {{"image_shape": (2, 2), "hidden_layer_sizes": (3,)}}):
-        getattr(skae, name)(max_iter=2, **parameters).fit(X).reconstruct(X)
+        getattr(skae, name)(max_iter=2, **parameters).fit(X, np.arange(50) % 2).reconstruct(X)
         assert not {{"torch._dynamo", "sympy"}} & set(sys.modules), (name, parameters)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)

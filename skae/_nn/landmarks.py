@@ -7,6 +7,7 @@ from .._graph.graph import Graph
 from .autoencoder import Autoencoder, reciprocal
 from .custom_layers import SoftClip
 from .layers import LAYERS, LayerForms, layer_to_graph
+from .mlp import skip_init
 
 # The exponent of the probabilities in the code. With one, a row that may be near to either of two
 # landmarks is between them, far from both.
@@ -26,7 +27,7 @@ class LandmarkLayer(nn.Module):
         super().__init__()
         self.register_buffer("landmarks", landmarks)
         self.offset = offset
-        self.logits = nn.Linear(n_inputs, len(landmarks), device="meta").to_empty(device="cpu")
+        self.logits = skip_init(nn.Linear, n_inputs, len(landmarks))
         for parameter in self.logits.parameters():
             nn.init.zeros_(parameter)
 

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from scipy.special import entr
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from .._data.dataset import rows_of_block
+from .._data.forks import IMPORT_LOCK
 from .._nn.autoencoder import Autoencoder
 from .._nn.mlp import skip_init
 from .fit_data import FitData, generator
@@ -17,6 +19,7 @@ from .fit_data import FitData, generator
 MAX_ROWS = 20_000
 # Weight decay of the linear model of the targets at the start of training.
 START_DECAY = 1e-3
+MAX_ITER = 100  # of the optimiser of the linear model
 
 
 class StandardTargets(NamedTuple):
@@ -128,16 +131,22 @@ def fitted_head(
     head = skip_init(nn.Linear, scaled.shape[1], y.shape[1]).to(y)
     for values in head.parameters():
         nn.init.zeros_(values)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = (weights * targets.losses(head(scaled), y)).mean()
-        loss = loss + START_DECAY * head.weight.square().sum()
-        loss.backward()
-        return loss
+    def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        vector_to_parameters(torch.from_numpy(vector), head.parameters())
+        with torch.enable_grad():
+            loss = (weights * targets.losses(head(scaled), y)).mean()
+            loss = loss + START_DECAY * head.weight.square().sum()
+            gradient = torch.autograd.grad(loss, list(head.parameters()))
+        return loss.item(), parameters_to_vector(gradient).numpy()
 
     if len(index):
-        with torch.enable_grad():
-            optimizer.step(closure)
+        with IMPORT_LOCK:  # here, as most fits do not need it
+            # The optimiser of torch would import its compiler, which takes longer than most fits.
+            from scipy.optimize import minimize
+
+        start = np.zeros(sum(values.numel() for values in head.parameters()))
+        options = {"maxiter": MAX_ITER}
+        best = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
+        vector_to_parameters(torch.from_numpy(best), head.parameters())
     return head, head(scaled).detach().to(targets.train)
