@@ -163,10 +163,11 @@ class NeighborReconstruction(ObjectiveWrapper):
 class NeighborAutoencoder(AutoencoderTransformer):
     """An autoencoder for maps: neighbouring rows have neighbouring codes.
 
-    As t-SNE and UMAP, it draws maps of data in which similar rows are near to each other. As PCA,
-    it maps new rows by `transform`, and codes back to rows by `inverse_transform`. Training has two
-    steps. The first one is a neighbour embedding of the training rows: a position z for each row,
-    with the loss of t-SNE [1]_, where N are the pairs of a row and one of its nearest neighbours::
+    Like t-SNE and UMAP, it draws maps of data in which similar rows are near to each other. Like
+    PCA, it maps new rows by `transform`, and codes back to rows by `inverse_transform`. Training
+    has two steps. The first one is a neighbour embedding of the training rows: a position z for
+    each row, with the loss of t-SNE [1]_, where N are the pairs of a row and one of its nearest
+    neighbours::
 
         minimise over z    mean over (i, j) in N of  log(1 + |z_i - z_j|^2)
                            + log of the mean over all pairs (i, j) of  1 / (1 + |z_i - z_j|^2)
@@ -186,9 +187,9 @@ class NeighborAutoencoder(AutoencoderTransformer):
     position, which decrease with the distance. The encoder predicts these weights by p(x): a row
     that may belong to one of two distant groups is near to the more probable one, and not between
     them. Rows have standardised units here. Both steps start with PCA, so that the maps of several
-    seeds or of similar data look alike. As for :class:`AutoencoderTransformer`, the codes have mean
-    zero, are uncorrelated, and are sorted by explained variance, and `transform` refines the code
-    of the encoder.
+    seeds or of similar data are similar. As for :class:`AutoencoderTransformer`, the codes have
+    mean zero, are uncorrelated, and are sorted by explained variance, and `transform` refines the
+    code of the encoder.
 
     Parameters
     ----------
