@@ -37,16 +37,22 @@ def test_further_measures_cost_nothing_unless_they_are_asked_for(rows):
     assert asked.folds["PCA"][0][:5] == plain.folds["PCA"][0][:5]
 
 
-def test_linear_codes_of_a_plane_are_stable_and_directions_of_noise_are_not(rows):
+def test_linear_codes_of_a_plane_are_stable_and_directions_of_noise_are_not(
+    rows, global_random_seed
+):
     X, _ = rows
     scaled = FunctionTransformer(lambda X: 3 * X)
     reducers = {"PCA": PCA(2), "columns": scaled}
     found = compare_reducers(reducers, X, cv=split(150), measures=NAMES, random_state=0).mean()
     assert found["PCA"].stability > 0.98
     assert found["columns"].stability == pytest.approx(1)
-    noise = np.random.RandomState(0).normal(size=(300, 30))
-    found = compare_reducers({"PCA": PCA(2)}, noise, cv=split(300), measures=NAMES).mean()
-    assert found["PCA"].stability < 0.9
+    noise = np.random.RandomState(global_random_seed).normal(size=(300, 30))
+    options = {"cv": split(300), "measures": ["stability"]}
+    found = [  # of single samples they are between 0.3 and 0.95
+        compare_reducers({"PCA": PCA(2)}, noise, random_state=seed, **options).mean()
+        for seed in range(5)
+    ]
+    assert np.mean([scores["PCA"].stability for scores in found]) < 0.9
 
 
 def test_continuity_is_the_trustworthiness_of_rows_as_a_map_of_codes(rows):
