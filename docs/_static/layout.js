@@ -1,7 +1,7 @@
 /* Long names can be broken after a dot, an underscore or a bracket, and between words of a class. */
 const NAMES =
   ".bd-article :is(h1, h2, h3, dt, code), .bd-sidebar-secondary a, .prev-next-title";
-const LONG = /\S{20,}/g;
+const LONG = /\S{18,}/g;
 const BREAKS = /(?<=[._(=,])(?=[\w"])|(?<=[a-z])(?=[A-Z])/g;
 
 function allowBreaks(element) {
