@@ -46,8 +46,8 @@ def check_network(estimator: BaseAutoencoder) -> None:
         row = torch.zeros_like(fitted.shift)[None]
         code = fitted.network.encode(row)
         if fitted.network.n_projection_steps:  # of which one takes as much memory as many
-            rows = fitted.network.rows_for_projection(row, code)
-            code = Projection(fitted.network.for_projection())(rows, code, 1)
+            surface = fitted.network.for_projection()
+            code = Projection(surface)(surface.with_added_columns(row, code), code, 1)
         code = fitted.from_network_code(code)
         row = fitted.decode(code)
     expected = (1, estimator.n_components_), (1, estimator.mean_.shape[0])

@@ -191,13 +191,11 @@ class Autoencoder(nn.Module):
         """The network whose reconstructions are the surface of the projection."""
         return self
 
-    def rows_for_projection(self, x: Tensor, code: Tensor) -> Tensor:
-        """Rows as the network of `for_projection` has them, from rows and the encoder's codes."""
-        return x
-
-    def rows_for_projection_graph(self, graph: Graph, x: str, code: str) -> str:
-        """Add the operations of `rows_for_projection` to a graph."""
-        return x
+    @torch.no_grad()
+    def with_added_columns(self, x: Tensor, code: Tensor) -> Tensor:
+        """Rows with the columns that this network has in addition, from the encoder's codes."""
+        added = self.pca_path.components[:, x.shape[1] :]
+        return torch.cat([x, code @ added], 1) if added.shape[1] else x
 
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw rows, (n_samples, n_features)."""

@@ -154,7 +154,8 @@ def _slopes_of_projection(network: Autoencoder, rows: list[Tensor], codes: list[
         weighted = mean_slopes / variance[:, None]
     gram = weighted @ mean_slopes.mT
     if isinstance(network, PredictingAutoencoder):
-        products = network.retained().mT @ network.retained()
+        retained = network.retained()
+        products = retained.mT @ retained
         if isinstance(loss, MixedLoss):  # whose curvature is twice that of one number
             products = 2 * products
         encoder = _average_of_encoder(partial(encoder_jacobian, network), rows)

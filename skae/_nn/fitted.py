@@ -48,7 +48,7 @@ class FittedAutoencoder(nn.Module):
         code = self.network.encode(x)
         if n_steps := self.network.n_projection_steps:
             projection = cached_projection(self)
-            x = self.network.rows_for_projection(x, code)
+            x = projection.surface.with_added_columns(x, code)
             if len(x) == 1 and projection.of_row is not None:
                 code = projection.of_row(x, code, n_steps)
             else:
@@ -241,14 +241,14 @@ class CachedProjection:
     """The projection of a network."""
 
     def __init__(self, network: Any):
-        self._network, self._snapshot = network.for_projection(), Snapshot(network)
+        self.surface, self._snapshot = network.for_projection(), Snapshot(network)
         tolerance = loss_tolerance(network.scales.output_scale.dtype)
-        self.of_rows = Projection(self._network, tolerance=tolerance)
+        self.of_rows = Projection(self.surface, tolerance=tolerance)
 
     @cached_attribute
     def of_row(self) -> RowProjection | None:
         """The projection of a single row, if there is a faster one."""
-        return row_projection(self._network)
+        return row_projection(self.surface)
 
     def is_current(self) -> bool:
         """Whether the network has not changed."""

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from .._graph.graph import Graph
 from .._losses.mixed import LossPart, MixedLoss
 from .._losses.reconstruction import ReconstructionLoss, SquaredError, loss_of_link
 from .autoencoder import Autoencoder, PCAPath, Scales
@@ -53,15 +52,6 @@ class PredictingAutoencoder(Autoencoder):
         network.project_codes(self.n_projection_steps)
         network.anchors, network.max_train_distance = self.anchors, self.max_train_distance
         return network.train(self.training)
-
-    @torch.no_grad()
-    def rows_for_projection(self, x: Tensor, code: Tensor) -> Tensor:
-        """Rows with the retained products of the codes of the encoder as columns."""
-        return torch.cat([x, code @ self.retained().mT], 1)
-
-    def rows_for_projection_graph(self, graph: Graph, x: str, code: str) -> str:
-        """Add the operations of `rows_for_projection` to a graph."""
-        return graph.add("Concat", x, graph.add("MatMul", code, self.retained().mT), axis=1)
 
 
 def _with_squared_errors(loss: ReconstructionLoss, n: int, n_added: int) -> ReconstructionLoss:

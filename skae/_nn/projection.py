@@ -112,8 +112,9 @@ def nearest_codes(network: Autoencoder, x: Tensor, code: Tensor) -> Tensor:
     with full_precision(x.device.type):
         n_steps = 1 if network.training else network.n_projection_steps
         code = code.detach()
-        rows = network.rows_for_projection(x, code)
-        code = Projection(network.for_projection(), len(x))(rows, code, n_steps)
+        surface = network.for_projection()
+        rows = surface.with_added_columns(x, code)
+        code = Projection(surface, len(x))(rows, code, n_steps)
         if network.training:
             network.replace_anchors(code)
     return code

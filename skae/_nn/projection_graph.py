@@ -127,7 +127,9 @@ def project_graph(network: Autoencoder, graph: Graph, x: str, code: str) -> str:
             f"`transform_max_iter` must be at most {MAX_EXPORTED_STEPS} to be exported, got "
             f"{n_steps}."
         )
-    x, network = network.rows_for_projection_graph(graph, x, code), network.for_projection()
+    n_features, network = len(network.pca_path.mean), network.for_projection()
+    if (added := network.pca_path.components[:, n_features:]).shape[1]:
+        x = graph.add("Concat", x, graph.add("MatMul", code, added), axis=1)
     decoder = DecoderGraph(graph, network)
     k, loss = decoder.size, decoder.loss
     code = _start_graph(network, graph, x, code)
