@@ -71,6 +71,10 @@ for name in {names}:
     for parameters in ({{}}, {{"image_shape": (2, 2), "hidden_layer_sizes": (3,)}}):
         getattr(skae, name)(max_iter=2, **parameters).fit(X, np.arange(50) % 2).reconstruct(X)
         assert not {{"torch._dynamo", "sympy"}} & set(sys.modules), (name, parameters)
+X[:, 1] = X[:, 1] > 0
+X[::5, 1] = np.nan
+skae.AutoencoderImputer(categorical_features=[1]).fit(X[:40, :2])
+assert not {{"torch._dynamo", "sympy"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from .._training.lbfgs import minimize_loss
 from .conditional_frequencies import N_BINS, ConditionalFrequencies
 
 # Predicted indicators below this number have the same logarithm.
@@ -95,18 +96,14 @@ def fit_coefficients(
         return torch.cat([*parts, common[3] * identity, bias[None]])
 
     start = common.detach().clone()
-    optimizer = torch.optim.LBFGS([common, pairs], max_iter=MAX_ITER, line_search_fn="strong_wolfe")
 
     def penalized_loss() -> Tensor:
-        optimizer.zero_grad()
         loss = cross_entropy(_logits(predicted, evidence, coefficients()), category)
         penalty = PENALTY_OF_ALL * (common - start).square().sum()
         penalty = penalty + PENALTY_OF_PAIRS * pairs.square().sum()
-        total = weight * loss + penalty / len(predicted)
-        total.backward()
-        return total
+        return weight * loss + penalty / len(predicted)
 
-    optimizer.step(penalized_loss)
+    minimize_loss(penalized_loss, [common, pairs], MAX_ITER)
     return coefficients().detach()
 
 

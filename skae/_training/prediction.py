@@ -7,13 +7,12 @@ import numpy as np
 import torch
 from scipy.special import entr
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from .._data.dataset import rows_of_block
-from .._data.forks import IMPORT_LOCK
 from .._nn.autoencoder import Autoencoder
 from .._nn.mlp import skip_init
 from .fit_data import FitData, generator
+from .lbfgs import minimize_loss
 
 # The linear model of the targets is fitted to at most so many training rows.
 MAX_ROWS = 20_000
@@ -132,21 +131,10 @@ def fitted_head(
     for values in head.parameters():
         nn.init.zeros_(values)
 
-    def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        vector_to_parameters(torch.from_numpy(vector), head.parameters())
-        with torch.enable_grad():
-            loss = (weights * targets.losses(head(scaled), y)).mean()
-            loss = loss + START_DECAY * head.weight.square().sum()
-            gradient = torch.autograd.grad(loss, list(head.parameters()))
-        return loss.item(), parameters_to_vector(gradient).numpy()
+    def loss() -> Tensor:
+        penalty = START_DECAY * head.weight.square().sum()
+        return (weights * targets.losses(head(scaled), y)).mean() + penalty
 
     if len(index):
-        with IMPORT_LOCK:  # here, as most fits do not need it
-            # The optimiser of torch would import its compiler, which takes longer than most fits.
-            from scipy.optimize import minimize
-
-        start = np.zeros(sum(values.numel() for values in head.parameters()))
-        options = {"maxiter": MAX_ITER}
-        best = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
-        vector_to_parameters(torch.from_numpy(best), head.parameters())
+        minimize_loss(loss, list(head.parameters()), MAX_ITER)
     return head, head(scaled).detach().to(targets.train)
