@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -67,20 +67,32 @@ def seconds(function: Callable, *arguments: Any) -> float:
     return timer.elapsed
 
 
-def interleaved(functions: dict[str, Callable], repetitions: int) -> dict[str, list[float]]:
+def processor_seconds(function: Callable, *arguments: Any) -> float:
+    """Processor seconds of one call in this process."""
+    with Timer() as timer:
+        function(*arguments)
+    return timer.processor
+
+
+def interleaved(
+    functions: dict[str, Callable], repetitions: int, time_of: Callable = seconds
+) -> dict[str, list[float]]:
     """Seconds of each function, called in turn, so that other processes affect all alike."""
     for function in functions.values():
         function()
     times = {name: [] for name in functions}
     for _ in range(repetitions):
         for name, function in functions.items():
-            times[name].append(seconds(function))
+            times[name].append(time_of(function))
     return times
 
 
 def median_ratio(times: list[float], others: list[float]) -> float:
     """Median of the ratios of two interleaved series."""
     return float(np.median(np.divide(times, others)))
+
+
+CLOCKS = {"elapsed": time.perf_counter, "processor": time.process_time}
 
 
 class TimeUp(Exception):
@@ -90,20 +102,20 @@ class TimeUp(Exception):
 class Curve:
     """Test error after each epoch against seconds of training, without those of the evaluation."""
 
-    def __init__(self, X_test: np.ndarray, limit: float = float("inf")):
+    def __init__(self, X_test: np.ndarray, limit: float = float("inf"), clock: str = "elapsed"):
         self.points: list[dict] = []
-        self._X_test, self._limit = X_test, limit
-        self._start = time.perf_counter()
+        self._X_test, self._limit, self._clock = X_test, limit, CLOCKS[clock]
+        self._start = self._clock()
 
     def __call__(self, epoch: int, reconstruct: Callable[[np.ndarray], np.ndarray]) -> None:
         """Record the error after an epoch."""
-        now = time.perf_counter()
+        now = self._clock()
         spent = now - self._start
         error = mean_squared_error(reconstruct(self._X_test), self._X_test)
         self.points.append({"epoch": epoch, "seconds": spent, "error": error})
         if spent > self._limit:
             raise TimeUp
-        self._start += time.perf_counter() - now
+        self._start += self._clock() - now
 
 
 def mean_squared_error(reconstruction: np.ndarray, X: np.ndarray) -> float:
@@ -122,7 +134,7 @@ class Results:
 
     def save(self, key: str, **record: Any) -> None:
         """Store a record, in place of an older one with this key, and print it."""
-        self.records[key] = {"run": self._run, **record}
+        self.records[key] = {"run": self._run, "version": version("skae"), **record}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         content = {"machine": machine(), "records": self.records}
         self._path.write_text(json.dumps(content, indent=1) + "\n")
@@ -132,6 +144,17 @@ class Results:
 def read(path: Path) -> dict:
     """A file of results."""
     return json.loads(path.read_text())
+
+
+def versions(records: Iterable[dict]) -> list[str]:
+    """The versions of skae that were measured; records of version 0.1.0 do not name it."""
+    return sorted({record.get("version", "0.1.0") for record in records})
+
+
+def versions_sentence(records: Iterable[dict]) -> str:
+    """The versions of skae that were measured, as a sentence of a page."""
+    found = versions(records)
+    return f"The figures of skae are for version{'s' * (len(found) > 1)} {' and '.join(found)}."
 
 
 def runs(records: dict) -> list[str]:
