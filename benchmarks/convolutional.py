@@ -73,9 +73,8 @@ Dense layers have the lowest error, and take less time than convolutions. A publ
 autoencoder with 64 components has an error of {PUBLISHED} after 50 epochs (Sainburg, McInnes and
 Gentner, 2021).
 
-The times are those of `fit` on one core. Other processes were running, so processor seconds are
-more reliable than elapsed seconds. Early stopping may end a fit before its last epoch. The figures
-are for version 0.1.0.
+The times are processor seconds of `fit` with one thread. Early stopping may end a fit before its
+last epoch. The last column is the version of skae that was measured.
 """
 
 
@@ -88,12 +87,12 @@ def page(records: dict) -> str:
             r["rows"],
             r["epochs"] or "",
             f"{r['error']:.5f}",
-            r["seconds"],
             r["processor_seconds"],
+            "" if r["network"] == "PCA" else r.get("version", "0.1.0"),
         )
         for r in records
     ]
-    header = ("network", "training images", "epochs", "error", "seconds", "processor seconds")
+    header = ("network", "training images", "epochs", "error", "processor seconds", "version")
     return "\n".join([*HEAD.splitlines(), "", *markdown_table(header, rows), ""])
 
 
