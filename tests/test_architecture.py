@@ -151,7 +151,6 @@ TESTED_ELSEWHERE = {
     "_export/onnx_columns.py": "test_onnx_pipeline.py",
     "_export/onnx_encoders.py": "test_onnx_pipeline.py",
     "_export/onnx_nodes.py": "test_export.py",
-    "_export/plain_values.py": "test_column_state.py",
     "_export/state_rules.py": "test_fitted_state.py",
     "_export/string_allowance.py": "test_encoding.py",
     "_export/table_graph.py": "test_network_rows.py",

@@ -14,6 +14,7 @@ from sklearn.base import is_classifier
 
 import skae
 from skae import AutoencoderTransformer, SparseAutoencoder
+from skae._data.messages import described
 
 DISPLAYS = [
     name
@@ -223,3 +224,18 @@ def test_a_path_of_another_type_is_named(path, rows, small):
         skae.load(path)
     with pytest.raises(TypeError, match="`folder` must be a string or path-like, got"):
         skae.export_numpy(fitted, path)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.zeros((4, 5)), "ndarray of shape (4, 5)"),
+        (pd.DataFrame(np.zeros((9, 2))), "DataFrame of shape (9, 2)"),
+        (np.zeros(2), "array([0., 0.])"),
+        ("a\nb", "'a\\nb'"),
+        (list(range(1000)), repr(list(range(1000)))[:200] + "..."),
+    ],
+)
+def test_values_are_described_in_one_line(value, text):
+    assert described(value) == text
+    assert len(described(pd.DataFrame({"a": [0]})).splitlines()) == 1

@@ -398,7 +398,7 @@ UNREADABLE = {
     "set": {1, 2},
     "complex": 1j,
     "objects": np.array([1, object()]),
-    "dates": np.array(["2020-01-01"], dtype="datetime64[D]"),
+    "dates in periods": np.array(["2020-01-01"], dtype="datetime64[4D]"),
     "class": PCA,
     "function": np.mean,
 }

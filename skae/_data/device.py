@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .messages import described
+
 # The dtypes that rows may have; others are converted to the first.
 TORCH_DTYPES = {np.dtype(np.float64): torch.float64, np.dtype(np.float32): torch.float32}
 
@@ -28,7 +30,7 @@ def resolve_device(device: str, X: object = None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             "`device` must be 'auto' or a torch device present here, such as 'cpu', "
-            f"got {device!r}."
+            f"got {described(device)}."
         ) from error
     return resolved
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .validation import shortened
+from .messages import described
 
 
 class RowGroups(NamedTuple):
@@ -21,7 +21,7 @@ class RowGroups(NamedTuple):
         """The groups of `n_rows` rows with these labels, numbered in the order of the rows."""
         unordered = isinstance(groups, set | frozenset | Mapping)
         if unordered or isinstance(groups, str) or not isinstance(groups, Iterable):
-            given = shortened(repr(groups))
+            given = described(groups)
             raise TypeError(f"`groups` must be array-like of shape (n_samples,), got {given}.")
         shape = getattr(groups, "shape", None)
         if shape is not None and len(shape) != 1:

@@ -19,8 +19,9 @@ from torch import Tensor, strided
 from .array_api import library_of
 from .device import TORCH_DTYPES
 from .frames import DATES, column_of, is_frame, is_missing, values_of
+from .messages import shortened
 from .user_warnings import warn_user
-from .validation import as_tuple, shortened
+from .validation import as_tuple
 
 # The number of channels of grey, colour and transparent images.
 COLOUR_CHANNELS = (1, 3, 4)

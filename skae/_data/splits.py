@@ -15,6 +15,7 @@ from sklearn.model_selection import (
 )
 
 from .array_api import ArrayLike
+from .messages import described
 from .rows import naming
 from .validation import BOOLEANS, RANDOM_STATE, check_value, integer
 
@@ -63,7 +64,7 @@ def _indices(rows: Any, n_rows: int) -> np.ndarray:
     if chosen.dtype == bool and chosen.shape == (n_rows,):
         return np.flatnonzero(chosen)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not chosen.size:
-        raise TypeError(f"`cv` must have pairs of arrays of row numbers, got {chosen!r}.")
+        raise TypeError(f"`cv` must have pairs of arrays of row numbers, got {described(chosen)}.")
     if chosen.min() < -n_rows or chosen.max() >= n_rows:
         raise ValueError(
             f"`cv` must have row numbers from 0 to {n_rows - 1}, got {chosen.min()} to "

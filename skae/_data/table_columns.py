@@ -15,7 +15,7 @@ from .frames import (
     is_text,
     values_of,
 )
-from .validation import shortened
+from .messages import described, shortened
 
 CATEGORICAL = "categorical"  # the loss of a categorical column
 NUMERIC = ("bool", "int", "uint", "float")  # how the names of dtypes of numbers begin
@@ -62,7 +62,7 @@ def _position(entry: Any, names: list[Any], parameter: str) -> int:
     known = shortened(", ".join(map(repr, names)))
     raise ValueError(
         f"`{parameter}` must have names of columns of X, or numbers from 0 to {len(names) - 1}, "
-        f"got {entry!r}; the columns are {known}."
+        f"got {described(entry)}; the columns are {known}."
     )
 
 
@@ -92,7 +92,7 @@ def losses_of_columns(names: list[Any], chosen: np.ndarray, loss: Any) -> list[s
     for entry, name in loss.items():
         position = _position(entry, names, "loss")
         if chosen[position]:
-            raise ValueError(f"`loss` must not have categorical columns, got {entry!r}.")
+            raise ValueError(f"`loss` must not have categorical columns, got {described(entry)}.")
         losses[position] = name
     return losses
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .messages import described
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -22,8 +24,6 @@ BOOLEANS = (bool, np.bool_)
 LARGEST: dict[type, float] = {Integral: 2**63 - 1, Real: float(np.finfo(np.float32).max)}
 # How torch says that host memory is too small.
 OUT_OF_MEMORY = re.compile("DefaultCPUAllocator|Storage size calculation overflowed")
-# The most characters of a value in a message.
-MAX_SHOWN = 200
 
 
 class Rule:
@@ -348,13 +348,8 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
     for rule in allowed:
         if isinstance(rule, Interval) and rule.is_too_large(value):
             hint = f" The largest such number is {LARGEST[rule.type]}."
-    given = shortened(repr(value))
+    given = described(value)
     raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {given}.{hint}")
-
-
-def shortened(text: str) -> str:
-    """A text that is cut if it is too long for a message."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def check_finite_results(estimator: BaseEstimator) -> None:

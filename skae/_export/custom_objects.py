@@ -24,6 +24,7 @@ from sklearn.preprocessing import (
 from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
+from .._data.messages import described
 
 # These may stand beside estimators of this package, or in them. Their states are numbers, strings
 # and arrays, and functions only if they are custom objects.
@@ -61,13 +62,15 @@ class CustomObjects:
         self.by_name: dict[str, CustomObject] = {}
         if isinstance(objects, str | type) or not isinstance(objects, Iterable):
             raise TypeError(
-                f"`custom_objects` must be a list of classes and functions, got {objects!r}."
+                "`custom_objects` must be a list of classes and functions, got "
+                f"{described(objects)}."
             )
         for thing in objects:
             name = getattr(thing, "__name__", None)
             if not (callable(thing) and isinstance(name, str)):
                 raise TypeError(
-                    f"`custom_objects` must hold classes and functions, got {thing!r} in it."
+                    "`custom_objects` must hold classes and functions, got "
+                    f"{described(thing)} in it."
                 )
             if not name.isidentifier():
                 raise TypeError(

@@ -1,5 +1,6 @@
 """Estimators as JSON values and arrays, without code: what the files of `skae.save` hold."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite
@@ -12,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 
 from .._autoencoders.base import BaseAutoencoder
+from .._data.messages import described
 from .._nn.pickling import VERSION, ModulePickleMixin, PackedModule, is_known, make_record
 from .column_state import with_lists
 from .custom_objects import (
@@ -215,6 +217,12 @@ def _of_python(entry: Any) -> Any:
 
 
 def _refusal(value: Any, place: str) -> str:
+    if column := re.fullmatch(r"(?:.*\.)?_table\.(?:declared|categories)\.(\d+)", place):
+        return (
+            f"the categories of column {column[1]} cannot be saved without code: they must be "
+            f"numbers, strings, Booleans, dates without time zone or intervals of numbers, got "
+            f"{value[0]!r}; convert the column to strings before `fit`, or {JOBLIB}."
+        )
     remedy, listing = JOBLIB, "in `custom_objects`, in `save` and in `load`"
     name = getattr(value, "__name__", None)
     if callable(value) and isinstance(name, str):
@@ -223,7 +231,7 @@ def _refusal(value: Any, place: str) -> str:
             remedy = f"functions need a name: {WITH_DEF}, and list it {listing}"
     elif isinstance(value, BaseEstimator):
         remedy = f"list its class {listing}, or {JOBLIB}"
-    return f"`{place}` cannot be saved without code, got {value!r}; {remedy}."
+    return f"`{place}` cannot be saved without code, got {described(value)}; {remedy}."
 
 
 class Decoder:

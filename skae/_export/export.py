@@ -13,8 +13,9 @@ from numpy.typing import DTypeLike
 from sklearn.base import BaseEstimator
 
 from .._autoencoders.base import BaseAutoencoder
+from .._data.messages import described
 from .._data.user_warnings import warn_user
-from .._data.validation import NONE, StrOptions, check_value, shortened
+from .._data.validation import NONE, StrOptions, check_value
 from .._graph import numpy_runtime
 from .._nn.old_names import REMOVED_IN
 from .methods import METHODS, Program, program
@@ -78,12 +79,14 @@ def to_onnx(
     try:
         dtype = np.dtype(dtype)
     except TypeError as error:
-        raise TypeError(f"`dtype` must be float32 or float64, got {dtype!r}.") from error
+        raise TypeError(f"`dtype` must be float32 or float64, got {described(dtype)}.") from error
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"`dtype` must be float32 or float64, got {dtype}.")
     if not isinstance(estimator, BaseAutoencoder):
         if method is not None:
-            raise ValueError(f"`method` must be None except for an autoencoder, got {method!r}.")
+            raise ValueError(
+                f"`method` must be None except for an autoencoder, got {described(method)}."
+            )
         return pipeline_to_onnx(estimator, dtype)
     check_value("method", method, (StrOptions(METHODS), NONE))
     name = method or "transform"
@@ -182,9 +185,7 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     (150, 2)
     """
     if not isinstance(estimator, BaseAutoencoder):
-        raise TypeError(
-            f"`estimator` must be an autoencoder of skae, got {shortened(repr(estimator))}."
-        )
+        raise TypeError(f"`estimator` must be an autoencoder of skae, got {described(estimator)}.")
     arrays: dict[str, Any] = {}
     programs = {}
     for method in METHODS:

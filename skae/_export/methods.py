@@ -10,6 +10,7 @@ from torch import nn
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.sparse import SparseAutoencoder
 from .._autoencoders.vae import VAE
+from .._data.messages import described
 from .._data.table_rows import table_of
 from .._data.torch_defaults import with_torch_defaults
 from .._graph.graph import Graph
@@ -51,7 +52,7 @@ class Program(NamedTuple):
 def program(estimator: BaseAutoencoder, method: str) -> Program:
     """A method of a fitted estimator as a graph."""
     if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}.")
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {described(method)}.")
     check_is_fitted(estimator)
     graph, fitted = Graph(), estimator.network_
     if getattr(type(estimator), method) not in KNOWN_METHODS:

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.messages import described
 from .custom_objects import autoencoder_classes
 from .methods import program
 from .onnx_columns import column_inputs, name_inputs, without_names
@@ -29,7 +30,7 @@ def pipeline_to_onnx(pipeline: Any, dtype: np.dtype) -> Any:
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
     if not isinstance(pipeline, BaseEstimator):
-        raise TypeError(f"`estimator` must be a fitted estimator, got {pipeline!r}.")
+        raise TypeError(f"`estimator` must be a fitted estimator, got {described(pipeline)}.")
     check_is_fitted(pipeline)
     if not hasattr(pipeline, "n_features_in_"):
         raise TypeError(f"`estimator` must be fitted to rows of numbers to be exported; {DIRECTLY}")

@@ -13,8 +13,8 @@ import sklearn
 import torch
 from sklearn.base import BaseEstimator
 
+from .._data.messages import described, shortened
 from .._data.torch_defaults import training_mode
-from .._data.validation import shortened
 from .custom_objects import CustomObject, CustomObjects, CustomObjectsError, known_classes
 from .encoding import Decoder, Encoder
 from .replacement import as_path, replace_files
@@ -84,7 +84,7 @@ def save(
     if not encoder.knows(type(estimator)):
         raise TypeError(
             f"`estimator` must be one of {', '.join(sorted(known_classes()))}, a subclass of an "
-            f"autoencoder, or of a class in `custom_objects`, got {shortened(repr(estimator))}."
+            f"autoencoder, or of a class in `custom_objects`, got {described(estimator)}."
         )
     content = encoder.encode(estimator)
     header = {

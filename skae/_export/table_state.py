@@ -41,7 +41,7 @@ def _is_valid(value: Table, n_columns: int) -> bool:
 
 
 def _are_categories(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biufUO"
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biufUOmM"
 
 
 def _match(categories: Any, shares: Any, loss: str) -> bool:

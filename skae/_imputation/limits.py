@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .._data.validation import Rule, shortened
+from .._data.messages import described
+from .._data.validation import Rule
 
 # One number for all columns, or one for each.
 Limit = float | Sequence[float] | np.ndarray | None
@@ -47,6 +48,6 @@ def _of_columns(name: str, limit: Limit, default: float, n_features: int) -> np.
     if values.shape not in ((), (n_features,)) or np.isnan(values).any():
         raise ValueError(
             f"`{name}` must be a number, or have a number for each of the {n_features} columns of "
-            f"`X`, got {shortened(repr(limit))}."
+            f"`X`, got {described(limit)}."
         )
     return np.broadcast_to(values, n_features)

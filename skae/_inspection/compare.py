@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 from .._data.array_api import ArrayLike
 from .._data.fit_params import accepted_fit_params
 from .._data.groups import RowGroups
+from .._data.messages import described
 from .._data.process_group import refuse_process_group
 from .._data.splits import RandomState, Splits, make_splits
 from .._data.validation import NONE, check_value, estimator_with, integer
@@ -257,12 +258,14 @@ def _knn_model(y: np.ndarray | None, classes: bool, n_neighbors: int) -> Predict
 
 def _check_reducers(reducers: Mapping[str, UnfittedTransformer]) -> None:
     if not isinstance(reducers, Mapping):
-        raise TypeError(f"`reducers` must be a dict of names and transformers, got {reducers!r}.")
+        raise TypeError(
+            f"`reducers` must be a dict of names and transformers, got {described(reducers)}."
+        )
     if not reducers:
         raise ValueError("`reducers` must name at least one transformer, got an empty dict.")
     for name, reducer in reducers.items():
         if not isinstance(name, str):
-            raise TypeError(f"The names in `reducers` must be strings, got {name!r}.")
+            raise TypeError(f"The names in `reducers` must be strings, got {described(name)}.")
         if isinstance(reducer, type):
             raise TypeError(
                 f"`reducers[{name!r}]` must be an instance, got the class {reducer.__name__}."
@@ -270,7 +273,7 @@ def _check_reducers(reducers: Mapping[str, UnfittedTransformer]) -> None:
         if not (hasattr(reducer, "fit") and hasattr(reducer, "transform")):
             raise TypeError(
                 f"`reducers[{name!r}]` must have `fit` and `transform` (to map unseen rows), "
-                f"got {reducer!r}."
+                f"got {described(reducer)}."
             )
 
 

@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 
 from .._data.array_api import ArrayLike
+from .._data.messages import described
 from .._data.rows import has_missing_labels
-from .._data.validation import shortened
 
 NO_LABEL = -1
 
@@ -33,7 +33,7 @@ def as_target(y: ArrayLike) -> np.ndarray:
         raise ValueError("`y` must not have missing entries: leave these rows out.")
     y = np.asarray(y)
     if y.dtype.kind == "c":
-        raise ValueError(f"`y` must be labels or real numbers, got {shortened(repr(y))}.")
+        raise ValueError(f"`y` must be labels or real numbers, got {described(y)}.")
     try:
         np.unique(as_labels(y)[0] if y.ndim == 1 else y)
     except TypeError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._data.messages import described
 from .._data.validation import (
     NONE,
     Rule,
@@ -180,7 +181,7 @@ def check_has_attributes(estimator: object, *attributes: str) -> None:
         check_is_fitted(estimator)
     raise TypeError(
         f"`estimator` must have {', '.join(f'`{name}`' for name in missing)}, as a fitted "
-        f"autoencoder has, got {estimator!r}. Of a pipeline, pass the step."
+        f"autoencoder has, got {described(estimator)}. Of a pipeline, pass the step."
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from .._data.array_api import ArrayLike
+from .._data.messages import described
 from .._data.rows import validate_codes
 from .._data.validation import StrOptions, check_value
 from .protocols import Reducer
@@ -72,7 +73,7 @@ class _ReconstructionScorer:
         if not hasattr(estimator, "inverse_transform"):
             raise TypeError(
                 "`estimator` must have `inverse_transform` to be scored by its reconstruction, "
-                f"got {estimator!r}."
+                f"got {described(estimator)}."
             )
         rows = dense(as_numbers(X))
         reconstruction = estimator.inverse_transform(dense(estimator.transform(X)))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from .._data.messages import described
 from .custom_layers import SoftClip
 from .mlp import INPUT_LIMIT, append_layer_scales
 
@@ -26,7 +27,7 @@ def user_encoder_decoder(
         pair = network(n_features, n_components)
     if not (isinstance(pair, tuple) and [isinstance(m, nn.Module) for m in pair] == [True, True]):
         raise TypeError(
-            f"`network` must return two torch modules, encoder and decoder, got {pair!r}."
+            f"`network` must return two torch modules, encoder and decoder, got {described(pair)}."
         )
     _check_output("encoder", pair[0], n_features, n_heads * n_components)
     _check_output("decoder", pair[1], n_components, n_features)

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._autoencoders.base import BaseAutoencoder
 from .._autoencoders.denoising import DenoisingAutoencoder
 from .._data.groups import RowGroups
+from .._data.messages import described
 from .._data.rows import check_labels, validate_rows
 from .._data.sample_weight import copied
 from .._data.table_rows import encode_table, table_of
@@ -79,7 +80,8 @@ def _frozen(frozen: FrozenEstimator, X: Any) -> BaseAutoencoder:
     autoencoder = frozen.estimator
     if not isinstance(autoencoder, BaseAutoencoder):
         raise TypeError(
-            f"`estimator` must be an autoencoder, a FrozenEstimator of one or None, got {frozen!r}."
+            "`estimator` must be an autoencoder, a FrozenEstimator of one or None, got "
+            f"{described(frozen)}."
         )
     check_is_fitted(autoencoder)
     if autoencoder.n_features_in_ != (n_features := np.shape(X)[1]):
