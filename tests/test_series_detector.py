@@ -33,8 +33,8 @@ DETECTORS = {
 class FromMean(OutlierMixin, BaseEstimator):
     """The negative distance from the mean of the training rows, which are kept."""
 
-    def fit(self, X, y=None, *, groups=None):
-        self.rows_, self.labels_, self.groups_ = X, y, groups
+    def fit(self, X, y=None, *, groups=None, sample_weight=None):
+        self.rows_, self.labels_, self.groups_, self.weights_ = X, y, groups, sample_weight
         return self
 
     def score_samples(self, X):
@@ -193,6 +193,28 @@ def test_the_label_of_a_window_is_that_of_its_last_step():
         detector.fit(X, y[1:])
 
 
+def test_the_weight_of_a_window_is_that_of_its_last_step(rng):
+    X = rng.normal(size=(9, 1))
+    detector = TimeSeriesOutlierDetector(FromMean(), window_size=3, stride=2)
+    detector.fit_predict(X, sample_weight=np.arange(9))
+    np.testing.assert_array_equal(detector.estimator_.weights_, [2, 4, 6, 8])
+    with pytest.raises(ValueError, match=r"`sample_weight` must"):
+        detector.fit(X, sample_weight=np.arange(8))
+
+
+def test_detectors_without_weights_are_fitted_to_copies_of_windows(series, rng):
+    X, groups = series
+    weights = rng.randint(3, size=len(X))
+    detector = TimeSeriesOutlierDetector(LocalOutlierFactor(novelty=True), window_size=SIZE)
+    detector.fit(X, groups=groups, sample_weight=weights)
+    windows = SlidingWindows(SIZE).fit_transform(X, groups=groups)
+    is_complete = ~np.isnan(windows).any(axis=1)
+    copies = np.repeat(windows[is_complete], weights[is_complete], axis=0)
+    expected = LocalOutlierFactor(novelty=True).fit(copies).score_samples(windows[is_complete])
+    scores = detector.score_samples(X, groups=groups)
+    np.testing.assert_allclose(scores[is_complete], expected)
+
+
 def test_a_threshold_of_held_out_windows_has_p_values(series):
     X, groups = series
     detector = TimeSeriesOutlierDetector(DETECTORS["detector"], window_size=SIZE)
@@ -280,13 +302,14 @@ def test_scores_of_a_long_series_need_little_memory(monkeypatch):
 
 
 def test_single_steps_obey_all_laws_of_scikit_learn():
-    detector = TimeSeriesOutlierDetector(IsolationForest(n_estimators=5, random_state=0))
+    detector = TimeSeriesOutlierDetector(LocalOutlierFactor(3, novelty=True))
     check_estimator(detector, on_skip=None)
-    # Rows of a series have an order, and the first have no complete window.
+    # Rows of a series have an order, the first have no complete window, and copies change windows.
     detector.set_params(window_size=2)
     found = check_estimator(detector, on_fail=None, on_skip=None)
     assert {result["check_name"] for result in found if result["status"] == "failed"} <= {
         "check_methods_sample_order_invariance",
         "check_methods_subset_invariance",
         "check_outliers_train",
+        "check_sample_weight_equivalence_on_dense_data",
     }

@@ -11,8 +11,9 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.fit_params import accepted_fit_params
+from .._data.fit_params import fit_weighted
 from .._data.rows import validate_rows
+from .._data.sample_weight import check_sample_weight
 from .._data.validation import (
     NONE,
     check_parameters,
@@ -117,7 +118,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
     window_size: int = parameter(1, integer(1))
     stride: int = parameter(1, integer(1))
 
-    def fit(self, X, y=None, *, groups=None) -> Self:
+    def fit(self, X, y=None, *, groups=None, sample_weight=None) -> Self:
         """Fit the detector to the complete windows of the series.
 
         Parameters
@@ -130,6 +131,9 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         groups : array-like of shape (n_time_steps,), default=None
             Label of the series of each time step, such as the number of a machine. Windows contain
             steps of one series only. None means that `X` is one series.
+        sample_weight : array-like of shape (n_time_steps,), default=None
+            Weights of the time steps. The weight of a window is that of its last time step. If
+            `estimator` has no weights, it is fitted to copies of the windows.
 
         Returns
         -------
@@ -156,8 +160,9 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
                 )
             windows = steps.windows(X, ends, self.window_size)
             together = _held_out_together(steps, ends, self.window_size)
-            params = accepted_fit_params(detector, groups=together)
-            self.estimator_ = detector.fit(windows, _labels(y, steps.row[ends], len(X)), **params)
+            labels, weights = _labels(y, len(X)), check_sample_weight(sample_weight, len(X))
+            labels, weights = (a if a is None else a[steps.row[ends]] for a in (labels, weights))
+            self.estimator_ = fit_weighted(detector, windows, labels, weights, {"groups": together})
             self.window_size_ = self.window_size
             # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
             score, decision = (
@@ -167,7 +172,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
             self.offset_ = float(score - decision)
         return self
 
-    def fit_predict(self, X, y=None, *, groups=None) -> np.ndarray:
+    def fit_predict(self, X, y=None, *, groups=None, sample_weight=None) -> np.ndarray:
         """Fit the detector, and classify the same time steps.
 
         Parameters
@@ -178,13 +183,16 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
             Labels of the time steps, as in `fit`.
         groups : array-like of shape (n_time_steps,), default=None
             Labels of the series, as in `fit`.
+        sample_weight : array-like of shape (n_time_steps,), default=None
+            Weights of the time steps, as in `fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_time_steps,)
             1 for inliers, -1 for outliers.
         """
-        return self.fit(X, y, groups=groups).predict(X, groups=groups)
+        fitted = self.fit(X, y, groups=groups, sample_weight=sample_weight)
+        return fitted.predict(X, groups=groups)
 
     def score_samples(self, X, *, groups=None) -> np.ndarray:
         """Outlier score of each time step; low is abnormal.
@@ -332,8 +340,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         return tags
 
 
-def _labels(y: Any, rows: np.ndarray, n_rows: int) -> np.ndarray | None:
-    """The labels of some of the rows."""
+def _labels(y: Any, n_rows: int) -> np.ndarray | None:
+    """The labels of all time steps."""
     if y is None:
         return None
     labels = np.asarray(y)
@@ -341,7 +349,7 @@ def _labels(y: Any, rows: np.ndarray, n_rows: int) -> np.ndarray | None:
         raise ValueError(
             f"`y` must have a label for each of the {n_rows} time steps, got shape {labels.shape}."
         )
-    return labels[rows]
+    return labels
 
 
 def _held_out_together(steps: SeriesSteps, ends: np.ndarray, window_size: int) -> np.ndarray:
