@@ -1,6 +1,6 @@
 """Layer-wise pretraining and fine-tuning beside end-to-end training for the same time.
 
-    python benchmarks/stacked.py [--quick] [--rows 10000]
+    python benchmarks/stacked.py [--quick] [--rows 10000] [--sets NAME ...] [--epochs 3 6 12]
 
 Three hidden layers (500, 250, 120) and 30 components, on images of MNIST and Fashion-MNIST with
 pixels in [0, 1]; with default parameters, whose training starts at PCA, and with the network for
@@ -14,7 +14,7 @@ image, relative to that of PCA with as many components. Prints a line for each c
 import json
 
 import numpy as np
-from _timing import Timer, markdown_table, page_parser
+from _timing import Timer, markdown_table, page_parser, version, versions_sentence
 from data_sets import ROOT, images
 from sklearn.decomposition import PCA
 
@@ -24,6 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "stacked.json"
 PAGE = ROOT / "docs" / "stacked.md"
 
 HIDDEN = (500, 250, 120)
+SETS = ("mnist", "fashion_mnist")
 EPOCHS = (3, 6, 12)
 KINDS = {
     "default": {},
@@ -65,6 +66,7 @@ def cases(name: str, kind: str, n_rows: int, budgets: tuple[int, ...]):
         yield {
             "set": name,
             "kind": kind,
+            "version": version("skae"),
             "rows": n_rows,
             "epochs": epochs,
             "epochs_end_to_end": n,
@@ -103,8 +105,7 @@ lower error, but both errors are higher than that of PCA. If an error does not c
 number of epochs, it is the error of the mean image: this training had no effect, and `fit` gave a
 warning.
 
-The figures are for one seed, two processor cores and version 0.1.0.
-
+The ratios of times are those of processor times. There is one seed.
 """
 
 
@@ -112,6 +113,8 @@ def page(results: list[dict]) -> str:
     """The results as a page of documentation."""
     lines = [
         *HEAD.format(rows=results[0]["rows"]).splitlines(),
+        versions_sentence(results),
+        "",
         *conclusion(results),
         "",
         *markdown_table(COLUMNS, [row(r) for r in results]),
@@ -148,13 +151,15 @@ def conclusion(results: list[dict]) -> list[str]:
 def main() -> None:
     options = page_parser(__doc__)
     options.add_argument("--rows", type=int, default=10_000)
+    options.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    options.add_argument("--epochs", nargs="+", type=int, default=EPOCHS)
     arguments = options.parse_args()
     if arguments.page:
         PAGE.write_text(page(json.loads(RESULTS.read_text())))
         return
-    rows, budgets = (1000, (1,)) if arguments.quick else (arguments.rows, EPOCHS)
+    rows, budgets = (1000, (1,)) if arguments.quick else (arguments.rows, arguments.epochs)
     results = []
-    for name in ("mnist", "fashion_mnist"):
+    for name in arguments.sets:
         for kind in KINDS:
             for result in cases(name, kind, rows, budgets):
                 print(json.dumps(result), flush=True)

@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from _timing import Timer, markdown_table, page_parser
+from _timing import Timer, markdown_table, page_parser, version, versions_sentence
 from data_sets import ROOT, dense_sets, folder
 from joblib import Parallel, delayed
 from sklearn.datasets import fetch_openml
@@ -160,8 +160,8 @@ def page(results: list[dict]) -> str:
         "# Variational autoencoder",
         "",
         "This page compares the density that `VAE` assigns to test rows with published figures.",
-        "The figures are for version 0.1.0. Training ran on two processor cores while other",
-        "processes were running.",
+        "Training ran on two processor cores while other processes were running.",
+        versions_sentence(results),
         "",
         "    python benchmarks/variational.py",
     ]
@@ -302,6 +302,7 @@ def main() -> None:
         ]
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for result in Parallel(n_jobs=arguments.jobs, return_as="generator")(cases):
+        result = {"version": version("skae"), **result}
         print(json.dumps(result), flush=True)
         results = merged(results, [result])
         if not quick:
