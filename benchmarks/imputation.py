@@ -18,8 +18,8 @@ With `--mixed`, tables with categories: `mixed_tables.py`.
 
     python benchmarks/imputation.py [--sets a,b] [--gaps mcar20] [--trees 100] [--real] [--mixed]
 
-adds missing results to `benchmarks/results/imputation.json`, and writes `docs/imputation.md`.
-`--page` only writes the page.
+adds missing results and those of other versions of skae to `benchmarks/results/imputation.json`,
+and writes `docs/imputation.md`. `--page` only writes the page.
 """
 
 import json
@@ -27,7 +27,7 @@ import warnings
 
 import mixed_tables
 import numpy as np
-from _timing import Timer, markdown_table, page_parser
+from _timing import Timer, markdown_table, page_parser, version, versions, versions_sentence
 from data_sets import ROOT, folder, load, present
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -140,6 +140,11 @@ def real_gaps(name: str, imputer) -> dict:
     }
 
 
+def of_version(scores: dict) -> dict:
+    """The scores, and the version of skae."""
+    return {"version": version("skae"), **scores}
+
+
 HEAD = """# Imputation
 
 This page compares `AutoencoderImputer` with four imputers of scikit-learn:
@@ -161,9 +166,9 @@ rows is imputed by `transform` (*unseen* rows). The entries are removed in four 
   removed depends on a column of the other half.
 
 Sets with a star were not used to choose the method and its constants. All other sets were used, so
-the results for them are optimistic. The figures are for version 0.1.0.
+the results for them are optimistic.
 
-    python benchmarks/imputation.py           # adds what is missing to the stored results
+    python benchmarks/imputation.py           # adds what is missing or of another version
     python benchmarks/imputation.py --real    # values that are missing in the data
     python benchmarks/imputation.py --mixed   # tables with categories
     python benchmarks/imputation.py --page    # only writes this page
@@ -189,10 +194,11 @@ def page(results: dict) -> str:
         "## All sets",
         "",
         '"Lowest error" is the number of data sets for which `AutoencoderImputer` has the lowest',
-        "error. The last two columns are ratios: the error of `AutoencoderImputer` divided by that",
+        "error. The next two columns are ratios: the error of `AutoencoderImputer` divided by that",
         "of `BayesianRidge`, and divided by that of the best other imputer for each data set. They",
         "are geometric means, with the largest ratio in brackets. If a ratio is below 1,",
-        "`AutoencoderImputer` is better.",
+        '`AutoencoderImputer` is better. "version" is the version of skae in these tables and in',
+        "the following ones.",
         "",
         *summary(cases),
         "",
@@ -214,9 +220,10 @@ def page(results: dict) -> str:
         "",
         "## Time",
         "",
-        "Processor seconds of `fit_transform` with one thread, for 20 % missing at random. Over",
-        "all kinds of missing entries, the time of `AutoencoderImputer` divided by that of",
-        f"`{TREES}` is {seconds_ratio(complete)}.",
+        "The table has the processor time of `fit_transform` of `AutoencoderImputer` with one",
+        f"thread, divided by that of `{TREES}`, for 20 % missing at random. Over all kinds of",
+        f"missing entries, this ratio is {seconds_ratio(complete)}.",
+        f"`{TREES}` was timed in another run, and other processes were running.",
         "",
         *table_of_seconds(cases["mcar20"]),
     ]
@@ -237,6 +244,8 @@ def page(results: dict) -> str:
             "each fold.",
             "",
             *markdown_table(("set", "imputer", *labels), rows),
+            "",
+            versions_sentence(s for key, s in results["real"].items() if key.endswith(OURS)),
         ]
     return "\n".join(lines) + "\n"
 
@@ -305,6 +314,8 @@ def mixed_section(results: dict) -> list[str]:
         *counts,
         "",
         f"Cases in which its log loss is higher than that of the frequencies: {n_worse}.",
+        "",
+        versions_sentence(scores[ours] for scores in complete.values()),
     ]
 
 
@@ -328,8 +339,12 @@ def summary(cases: dict[str, dict]) -> list[str]:
                 mean = float(np.exp(np.log(ratios).mean()))
                 cells.append(f"{mean:.3f} ({max(ratios):.3f})")
             n_best = sum(relative(scores, rows) < 1 for scores in of_kind.values())
-            lines.append((kind, rows, f"{n_best} of {len(of_kind)}", *cells))
-    header = ("missing", "rows", "lowest error", "relative to BayesianRidge", "to the best other")
+            found = " and ".join(versions(scores[OURS] for scores in of_kind.values()))
+            lines.append((kind, rows, f"{n_best} of {len(of_kind)}", *cells, found))
+    header = (
+        "missing", "rows", "lowest error", "relative to BayesianRidge", "to the best other",
+        "version",
+    )  # fmt: skip
     return markdown_table(header, lines)
 
 
@@ -357,12 +372,11 @@ def table_of_errors(cases: dict) -> list[str]:
 
 
 def table_of_seconds(cases: dict) -> list[str]:
-    names = [TREES, OURS]
     lines = [
-        (marked(name), *(f"{scores[n]['seconds']:.1f}" for n in names))
+        (marked(name), f"{scores[OURS]['seconds'] / scores[TREES]['seconds']:.2f}")
         for name, scores in cases.items()
     ]
-    return markdown_table(("set", *names), lines)
+    return markdown_table(("set", "ratio"), lines)
 
 
 def marked(name: str) -> str:
@@ -389,6 +403,11 @@ def main() -> None:
             print(label, measure("iris", "mcar20", imputers(5)[label]))
         return
 
+    def needed(part: str, key: str, label: str) -> bool:
+        """Whether there is no result, or one of another version of skae."""
+        scores = results.get(part, {}).get(key, {}).get(label)
+        return scores is None or (label == OURS and scores.get("version") != version("skae"))
+
     def keep(part: str, key: str, scores: dict) -> None:
         results.setdefault(part, {}).setdefault(key, {}).update(scores)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
@@ -400,20 +419,22 @@ def main() -> None:
             for label in mixed_tables.IMPUTERS:
                 if label == mixed_tables.SLOW and kind != mixed_tables.GAPS_OF_SLOW:
                     continue
-                if label not in results.get("mixed", {}).get(f"{name}|{kind}", {}):
+                if needed("mixed", f"{name}|{kind}", label):
                     scores = mixed_tables.measure(name, kind, label)
-                    keep("mixed", f"{name}|{kind}", {label: scores})
+                    keep("mixed", f"{name}|{kind}", {label: of_version(scores)})
     for kind in [] if arguments.real or arguments.mixed else arguments.gaps.split(","):
         for name in present(arguments.sets.split(",")):
             for label in chosen:
-                if label not in results["made"].get(f"{name}|{kind}", {}):
+                if needed("made", f"{name}|{kind}", label):
                     imputer = imputers(arguments.trees)[label]
-                    keep("made", f"{name}|{kind}", {label: measure(name, kind, imputer)})
+                    scores = of_version(measure(name, kind, imputer))
+                    keep("made", f"{name}|{kind}", {label: scores})
     for name in ("titanic", "mice_protein") if arguments.real else ():
         for label in chosen:
             # The trees take an hour for the 77 columns of mice_protein in five folds.
             if label != TREES or name == "titanic":
-                keep("real", f"{name}|{label}", real_gaps(name, imputers(arguments.trees)[label]))
+                scores = real_gaps(name, imputers(arguments.trees)[label])
+                keep("real", f"{name}|{label}", of_version(scores))
 
 
 if __name__ == "__main__":
