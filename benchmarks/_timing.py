@@ -74,16 +74,14 @@ def processor_seconds(function: Callable, *arguments: Any) -> float:
     return timer.processor
 
 
-def interleaved(
-    functions: dict[str, Callable], repetitions: int, time_of: Callable = seconds
-) -> dict[str, list[float]]:
+def interleaved(functions: dict[str, Callable], repetitions: int) -> dict[str, list[float]]:
     """Seconds of each function, called in turn, so that other processes affect all alike."""
     for function in functions.values():
         function()
     times = {name: [] for name in functions}
     for _ in range(repetitions):
         for name, function in functions.items():
-            times[name].append(time_of(function))
+            times[name].append(seconds(function))
     return times
 
 

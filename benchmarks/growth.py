@@ -4,7 +4,7 @@
 
 For each size of the data there are two fits, each in a new process: one with the default number of
 epochs and one with `max_iter=1`. Before the fit, torch is initialised by another fit to a hundred
-rows, which is not timed.
+rows, which is not timed. Seconds are those of the processor, while other processes were running.
 
 Memory is the largest memory of the process (`ru_maxrss`) minus that after the imports. It includes
 the float32 data, the initialisation of torch and the fit. The column "memory / data" has the memory
@@ -22,10 +22,9 @@ import psutil
 from _timing import (
     Results,
     in_fresh_process,
-    interleaved,
     markdown_table,
     parser,
-    seconds,
+    processor_seconds,
 )
 
 from skae import AutoencoderTransformer
@@ -48,17 +47,17 @@ def run(n_rows: int, n_features: int, max_iter: int | None) -> dict:
     imported = psutil.Process().memory_info().rss
     rng = np.random.default_rng(0)
     small = rng.standard_normal((100, 10), dtype=np.float32)
-    set_up_seconds = seconds(AutoencoderTransformer(max_iter=1).fit, small)
+    set_up_seconds = processor_seconds(AutoencoderTransformer(max_iter=1).fit, small)
     set_up = psutil.Process().memory_info().rss
     X = rng.standard_normal((n_rows, n_features), dtype=np.float32)
     loaded = psutil.Process().memory_info().rss
     model = AutoencoderTransformer(8, max_iter=max_iter, random_state=0)
-    fit_seconds = seconds(model.fit, X)
+    fit_seconds = processor_seconds(model.fit, X)
     fit_peak = peak()
     return {
         "fit_seconds": fit_seconds,
         "epochs": model.n_iter_,
-        "transform_seconds": seconds(model.transform, X),
+        "transform_seconds": processor_seconds(model.transform, X),
         "set_up_seconds": set_up_seconds,
         "imported": imported,
         "set_up": set_up,
@@ -68,20 +67,6 @@ def run(n_rows: int, n_features: int, max_iter: int | None) -> dict:
         "data": X.nbytes,
         "pickle": len(pickle.dumps(model)),
     }
-
-
-def imports(repetitions: int) -> dict[str, list[float]]:
-    """Seconds of fresh interpreters with and without skae."""
-    statements = {"baseline": BASELINE, "skae": f"{BASELINE}, skae"}
-    return interleaved(
-        {
-            name: lambda statement=statement: subprocess.run(
-                [sys.executable, "-c", statement], check=True
-            )
-            for name, statement in statements.items()
-        },
-        repetitions,
-    )
 
 
 def import_costs() -> dict[str, float]:
@@ -113,15 +98,13 @@ def main() -> None:
             record = in_fresh_process(run, n_rows, n_features, epochs)
             key = f"{n_rows}x{n_features}/{epochs or 'default'}"
             results.save(key, rows=n_rows, features=n_features, max_iter=epochs, **record)
-    results.save("import", seconds=imports(2 if quick else 21))
     results.save("import costs", milliseconds=import_costs())
 
 
 def section(records: dict) -> list[str]:
     """The figures as lines of the page."""
     shapes = {key: r for key, r in records.items() if "rows" in r}
-    times = {name: np.array(t) for name, t in records["import"]["seconds"].items()}
-    added = float(np.median(times["skae"] - times["baseline"]))
+    costs = records["import costs"]["milliseconds"]
     header = (
         "rows x columns", "`max_iter`", "epochs", "`fit` seconds", "`transform` seconds",
         "`fit` MiB", "memory / data", "pickle MiB",
@@ -150,7 +133,10 @@ def section(records: dict) -> list[str]:
             f"{min(pickles):,} rows, bytes",
             pickles[max(pickles)] - pickles[min(pickles)],
         ),
-        ("time of `import skae`, if scikit-learn and torch are imported already, s", added),
+        (
+            "time of `import skae`, if scikit-learn and torch are imported already, ms",
+            float(sum(costs.values())),
+        ),
     ]
     return [
         *markdown_table(("measure", "value"), figures),

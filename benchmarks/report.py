@@ -16,7 +16,7 @@ import precision
 import search
 import small_fit
 import time_to_quality
-from _timing import RESULTS, item_line, markdown_table, read, runs
+from _timing import RESULTS, item_line, markdown_table, read, runs, versions_sentence
 from data_sets import ROOT
 
 SECTIONS = {
@@ -46,17 +46,18 @@ HEAD = """# Performance
 This page compares skae with other libraries by training time, inference time and memory. `make
 bench` repeats all measurements and writes this page.
 
-**Versions.** Most figures are for version 0.1.0, as the table below shows. Version 0.2.0 has the
-[projection of rows](projection.md), and another number of steps and learning rate. So the figures
-for tables, for small fits and for single rows are different in version 0.2.0. [Reconstruction error
-compared with PCA](never_worse_than_pca.md) has errors of version 0.2.0. The networks for images on
-this page are so large that version 0.2.0 uses no projection for them.
+**Versions.** Each section states the version of skae that was measured. Version 0.2.0 has the
+[projection of rows](projection.md), and another number of steps and learning rate, so the figures
+of version 0.1.0 for tables and for small fits are different in version 0.2.0. The networks for
+images on this page are so large that version 0.2.0 uses no projection for them.
+[Reconstruction error compared with PCA](never_worse_than_pca.md) has errors of version 0.2.0.
 
-**Method.** The methods run one after the other, each in a new process and with the default number
-of threads. Imports and the loading of data are not timed. Times depend on the machine and on other
-processes, so compare ratios of times. The test rows are not used for training or early stopping.
-The other libraries have their default batch sizes and the optimiser Adam with a learning rate of
-0.001. `benchmarks/peers.py` lists other parameters that were set to reduce their errors.
+**Method.** The methods run one after the other, each in a new process. The number of threads is the
+default, or one where processor seconds are stated. Imports and the loading of data are not timed.
+Times depend on the machine and on other processes, so compare ratios of times. The test rows are
+not used for training or early stopping. The other libraries have their default batch sizes and the
+optimiser Adam with a learning rate of 0.001. `benchmarks/peers.py` lists other parameters that were
+set to reduce their errors.
 """
 
 
@@ -69,6 +70,8 @@ def sections(results: Path) -> list[str]:
             lines += ["Not measured yet."]
             continue
         records = read(path)["records"]
+        if module is not time_to_quality:  # it has a sentence for each data set
+            lines += [versions_sentence(records.values()), ""]
         if len(when := runs(records)) > 1:
             lines += [
                 f"The figures were measured in {len(when)} runs of the script, so ratios between",
@@ -116,10 +119,10 @@ def machines(results: Path) -> list[str]:
     for module in SECTIONS:
         if (path := file(results, module)).exists():
             machine = read(path)["machine"]
-            # Results of version 0.1.0 do not contain the version.
-            versions = {"skae": "0.1.0", **machine["versions"]}
-            packages = packages or list(versions)
-            figures = (machine["cores"], *(versions.get(name, "absent") for name in packages))
+            # Only the records have the version of skae, as a file can contain several.
+            of_package = {k: v for k, v in machine["versions"].items() if k != "skae"}
+            packages = packages or list(of_package)
+            figures = (machine["cores"], *(of_package.get(name, "absent") for name in packages))
             rows.setdefault(figures, []).append(f"`{module.__name__}.py`")
     lines = list(zip(("cores", *packages), *rows, strict=True))
     header = ("version of", *(", ".join(names) for names in rows.values()))
