@@ -70,7 +70,7 @@ def sections(results: Path) -> list[str]:
             lines += ["Not measured yet."]
             continue
         records = read(path)["records"]
-        if module is not time_to_quality:  # it has a sentence for each data set
+        if module not in (time_to_quality, larger_than_memory):  # they name versions themselves
             lines += [versions_sentence(records.values()), ""]
         if len(when := runs(records)) > 1:
             lines += [
