@@ -201,7 +201,7 @@ There are two tasks:
 - Unsupervised: all rows, without labels, are both the training set and the test set.
 
 At most {max_rows} rows of a data set are used, and columns are standardised with the training rows.
-Figures are means over {n_seeds} of rows.
+Figures are means over {n_seeds} of rows; those of `AutoencoderTransformer` are for one draw.
 
 The results of `AutoencoderOutlierDetector` are optimistic, because its constants were chosen on
 these data sets. Those of `novelty="auto"`, the default, were chosen on at most 3000 rows of each
