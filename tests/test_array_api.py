@@ -48,6 +48,15 @@ def tensor(X):
     return torch.from_numpy(np.array(X))
 
 
+@pytest.fixture(scope="module")
+def fitted_to_tensors(autoencoder, digits, small):
+    """Each autoencoder class, fitted to tensors; tests do not change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCIPY_ARRAY_API", "1")
+        with config_context(array_api_dispatch=True):
+            return small(autoencoder, max_iter=2).fit(tensor(digits))
+
+
 def outputs(fitted, X):
     """The results of all methods that take rows."""
     code = fitted.transform(X)
@@ -70,8 +79,8 @@ def test_results_for_tensors_and_arrays_are_bitwise_identical(
 ):
     X = digits_with_gaps[:120].astype(dtype)
     x, held_out = tensor(X), X[80:]
-    by_array = small(autoencoder, max_iter=5).fit(X[:80], X_val=held_out)
-    by_tensor = small(autoencoder, max_iter=5).fit(x[:80], X_val=tensor(held_out))
+    by_array = small(autoencoder, max_iter=2).fit(X[:80], X_val=held_out)
+    by_tensor = small(autoencoder, max_iter=2).fit(x[:80], X_val=tensor(held_out))
     for _ in range(2):
         for expected, got in zip(outputs(by_array, X), outputs(by_tensor, x), strict=True):
             assert type(got) is Tensor
@@ -279,9 +288,8 @@ def saved_and_loaded(fitted, path):
     ids=["pickle", "joblib", "deepcopy", "save"],
 )
 @pytest.mark.usefixtures("dispatch")
-def test_a_model_of_tensors_keeps_tensors(copy_of, autoencoder, digits, tmp_path, small):
-    x = tensor(digits)
-    fitted = small(autoencoder, max_iter=2).fit(x)
+def test_a_model_of_tensors_keeps_tensors(copy_of, fitted_to_tensors, digits, tmp_path):
+    x, fitted = tensor(digits), fitted_to_tensors
     loaded = copy_of(fitted, tmp_path / "model")
     assert {type(value) for value in arrays_of(loaded).values()} == {Tensor}
     assert vars(loaded).keys() == vars(fitted).keys()
