@@ -18,6 +18,10 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
+# Without compiled files each of the processes that tests start compiles the package, and each
+# worker rewrites the assertions of all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 COMMA := ,
 SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(SCRIPTS)
