@@ -90,10 +90,10 @@ class FittedAutoencoder(nn.Module):
 
         All other tensors are unchanged, also their precision.
         """
-        fitted = copy.deepcopy(self)
-        for name in network.trained_parts:
-            setattr(fitted.network, name, getattr(network, name))
-        return fitted
+        names = network.trained_parts
+        # `deepcopy` takes these for the copies of the parts that they replace, and copies neither.
+        replaced = {id(getattr(self.network, name)): getattr(network, name) for name in names}
+        return copy.deepcopy(self, replaced)
 
     def decoder_jacobian(self) -> Tensor:
         """The derivative of `decode` at the code zero, (n_components, n_features)."""
