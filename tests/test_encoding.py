@@ -23,9 +23,15 @@ def path(tmp_path):
     return tmp_path / "model.skae"
 
 
+@pytest.fixture(scope="module")
+def estimator(digits, small):
+    """A fitted estimator; tests save it and change the file."""
+    return small(AutoencoderTransformer, max_iter=2).fit(digits)
+
+
 @pytest.fixture
-def saved(digits, path, small):
-    save(small(AutoencoderTransformer, max_iter=2).fit(digits), path)
+def saved(estimator, path):
+    save(estimator, path)
     return path
 
 
