@@ -79,11 +79,16 @@ def global_random_seed(request):
     return getattr(request, "param", SEEDS[0])
 
 
-def make_small(cls, n_components=4, *, max_iter=8, random_state=0, **parameters):
-    """An estimator of any class of the package that is fitted within a fraction of a second."""
+def make_small(cls, n_components=4, *, max_iter=3, random_state=0, **parameters):
+    """An estimator of any class of the package that is fitted within a tenth of a second.
+
+    With this learning rate three epochs train all classes further from PCA than eight epochs with
+    the default.
+    """
     defaults = {
         "n_components": n_components,
         "hidden_layer_sizes": (32,),
+        "learning_rate_init": 0.03,
         "max_iter": max_iter,
         "n_steps": max_iter,
         "random_state": random_state,

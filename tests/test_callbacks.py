@@ -71,9 +71,9 @@ def test_each_candidate_for_n_components_is_a_task(digits, small):
 
 
 def test_a_stopped_fit_is_the_fitted_estimator_of_the_last_epoch(autoencoder, digits, small):
-    recorder = Recorder(stop_after=6)
+    recorder = Recorder(stop_after=2)
     stopped = small(autoencoder, early_stopping=False).set_callbacks(recorder).fit(digits)
-    assert stopped.n_iter_ == 6
+    assert stopped.n_iter_ == 2
     seen = recorder.fitted[-2]  # the last is that of the whole fit
     np.testing.assert_array_equal(seen.transform(digits), stopped.transform(digits))
     np.testing.assert_array_equal(recorder.fitted[-1].transform(digits), stopped.transform(digits))
@@ -137,7 +137,7 @@ def test_a_scoring_monitor_scores_the_best_weights_so_far(digits, small):
     fitted = small(AutoencoderTransformer, early_stopping=False).set_callbacks(monitor)
     fitted.fit(pd.DataFrame(digits).rename(columns="pixel{}".format))
     scores = monitor.get_logs().data_as_pandas.query("task_name == 'epoch'")
-    assert len(scores) == fitted.n_iter_ == 8
+    assert len(scores) == fitted.n_iter_ == 3
     assert scores["own"].iloc[-1] == pytest.approx(fitted.explained_variance_ratio_.sum())
     np.testing.assert_allclose(scores["own"], scores["restored"])
     assert (scores["own"].diff().dropna() >= -1e-6).all()

@@ -89,7 +89,7 @@ def test_a_shape_of_two_numbers_has_one_channel():
 def test_a_fit_to_images_is_better_than_pca(digits, tied, small):
     estimator = small(
         AutoencoderTransformer,
-        max_iter=60,
+        max_iter=20,
         hidden_layer_sizes=(8, 16),
         image_shape=(8, 8),
         tied_weights=tied,

@@ -55,14 +55,14 @@ def test_missing_values_are_integrated_out(digits, global_random_seed):
 
 
 def test_the_density_is_the_mean_of_that_of_normal_codes(like_pca, rows, small):
-    fitted = small(like_pca, 1, max_iter=30).fit(rows)
+    fitted = small(like_pca, 1, max_iter=10).fit(rows)
     std = np.sqrt(fitted.explained_variance_ - fitted.noise_variance_)
-    codes = np.linspace(-6, 6, 4001)[:, None]
+    codes = np.linspace(-6, 6, 1001)[:, None]
     decoded = fitted.inverse_transform(std * codes)
     squares = ((rows[:, None] - decoded) ** 2).sum(axis=2)
     log_noise = 1.5 * np.log(2 * np.pi * fitted.noise_variance_)
     joint = -squares / (2 * fitted.noise_variance_) - log_noise - codes[:, 0] ** 2 / 2
-    expected = logsumexp(joint, axis=1) + np.log(12 / 4000) - np.log(2 * np.pi) / 2
+    expected = logsumexp(joint, axis=1) + np.log(12 / 1000) - np.log(2 * np.pi) / 2
     found = fitted.log_likelihood(rows, n_samples=200)
     # A row that is equally near to two places of the curve has two modes.
     assert np.abs(found - expected).mean() < 0.05

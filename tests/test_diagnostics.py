@@ -108,7 +108,7 @@ def test_a_score_below_pca_is_reported(digits, small):
 
 
 def test_a_good_fit_has_an_empty_diagnosis(reconstructing, curve, small):
-    assert small(reconstructing, n_components=1, max_iter=60).fit(curve).diagnosis_ == ()
+    assert small(reconstructing, n_components=1, max_iter=30).fit(curve).diagnosis_ == ()
 
 
 def test_verbose_prints_the_diagnosis(capsys, small, global_random_seed):

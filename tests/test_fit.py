@@ -16,13 +16,13 @@ from skae._training.loop import Optimizer
 
 
 def test_a_share_of_variance_selects_the_fewest_components_that_explain_it(digits, capsys, small):
-    fitted = small(AutoencoderTransformer, n_components=0.8, max_iter=60, verbose=1).fit(digits)
+    fitted = small(AutoencoderTransformer, n_components=0.8, max_iter=20, verbose=1).fit(digits)
     size = fitted.n_components_
     assert size <= PCA(0.8).fit(digits).n_components_
     assert fitted.score(digits) >= 0.8
-    by_number = small(AutoencoderTransformer, n_components=size, max_iter=60).fit(digits)
+    by_number = small(AutoencoderTransformer, n_components=size, max_iter=20).fit(digits)
     np.testing.assert_allclose(by_number.transform(digits), fitted.transform(digits), rtol=1e-9)
-    smaller = small(AutoencoderTransformer, n_components=size - 1, max_iter=60).fit(digits)
+    smaller = small(AutoencoderTransformer, n_components=size - 1, max_iter=20).fit(digits)
     assert smaller.score(digits) < 0.8
     assert f"n_components={size}: score 0." in capsys.readouterr().out
 
@@ -120,7 +120,7 @@ def test_stages_without_progress_stop_after_n_iter_no_change_epochs(
 
 def test_weight_penalties_shrink_the_weights(digits, small):
     def size(**penalty):
-        fitted = small(AutoencoderTransformer, init="random", max_iter=30, **penalty).fit(digits)
+        fitted = small(AutoencoderTransformer, init="random", max_iter=10, **penalty).fit(digits)
         return sum(p.abs().sum().item() for p in fitted.network_.parameters() if p.ndim > 1)
 
     assert size(alpha=0.01) < size()
@@ -142,7 +142,7 @@ def test_bfloat16_scores_as_float32_with_each_loss(digits, loss, small):
 def test_bfloat16_accumulates_small_steps_in_float32(digits, small):
     # A weight in bfloat16 does not change by a step of 1e-4 of its size, as the last ones are.
     full, low = (
-        small(AutoencoderTransformer, max_iter=150, precision=precision).fit(digits)
+        small(AutoencoderTransformer, max_iter=60, precision=precision).fit(digits)
         for precision in ("float32", "bfloat16")
     )
     assert 0 < abs(low.score(digits) - full.score(digits)) < 0.01
@@ -196,7 +196,7 @@ def test_partial_fit_continues_after_a_pickle(digits, small):
 
 
 def test_a_warm_start_continues_from_the_best_epoch(digits, small):
-    estimator = small(AutoencoderTransformer, max_iter=60, warm_start=True).fit(digits)
+    estimator = small(AutoencoderTransformer, max_iter=20, warm_start=True).fit(digits)
     first = estimator.validation_curve_
     codes = estimator.transform(digits)
     estimator.fit(digits)
@@ -249,7 +249,7 @@ def fit_interrupted(estimator, X):
 
 
 def test_an_interrupted_fit_keeps_its_best_epoch(digits, monkeypatch, small):
-    interrupt_at(monkeypatch, 500)
+    interrupt_at(monkeypatch, 100)
     estimator = small(AutoencoderTransformer, max_iter=200)
     fit_interrupted(estimator, digits)
     assert 0 < estimator.best_iter_ <= estimator.n_iter_ < 200

@@ -71,7 +71,7 @@ def test_a_linear_autoencoder_learns_the_principal_subspace_from_random_weights(
 @pytest.mark.parametrize("seed", [0, 1])
 def test_never_worse_than_pca_on_the_training_rows(load, seed):
     X = load().data[:400]
-    fitted = AutoencoderTransformer(2, max_iter=60, random_state=seed).fit(X)
+    fitted = AutoencoderTransformer(2, max_iter=30, random_state=seed).fit(X)
     expected = PCA(2).fit(X).explained_variance_ratio_.sum()
     assert fitted.pca_score_ == pytest.approx(expected)
     assert fitted.score(X) >= expected - 1e-9
@@ -145,8 +145,7 @@ def test_unseen_digits_are_reconstructed_and_classified_better_than_with_pca(glo
 @pytest.mark.parametrize("loss", ["absolute_error", "log_loss", "poisson"])
 def test_other_losses_score_above_pca_by_their_own_deviance(digits, loss, small):
     X = digits / 16 if loss == "log_loss" else digits
-    steps = {"learning_rate_init": 0.02, "max_iter": 60}  # large, and few
-    fitted = small(AutoencoderTransformer, loss=loss, **steps).fit(X)
+    fitted = small(AutoencoderTransformer, loss=loss, max_iter=30).fit(X)
     assert fitted.score(X) > fitted.pca_score_ + 0.02
     if loss != "absolute_error":
         assert fitted.reconstruct(X).min() >= 0
@@ -161,7 +160,7 @@ def test_absolute_error_is_robust_to_outliers(small, global_random_seed):
     X[:20, 1] += 10
 
     def median_error(loss):
-        fitted = small(AutoencoderTransformer, 1, loss=loss, max_iter=60).fit(X)
+        fitted = small(AutoencoderTransformer, 1, loss=loss, max_iter=20).fit(X)
         return np.median(np.abs(X - fitted.reconstruct(X)))
 
     assert median_error("absolute_error") < median_error("squared_error")
@@ -180,7 +179,7 @@ def test_data_outside_the_domain_of_a_loss_are_refused(digits, loss, shift, mess
     "parameters", [{"solver": "sgd"}, {"precision": "bfloat16"}, {"activation": "tanh"}]
 )
 def test_other_solvers_precisions_and_activations_score_above_pca(digits, parameters, small):
-    fitted = small(AutoencoderTransformer, max_iter=200, **parameters).fit(digits)
+    fitted = small(AutoencoderTransformer, max_iter=40, **parameters).fit(digits)
     assert fitted.score(digits) > fitted.pca_score_
 
 
@@ -232,7 +231,7 @@ def gradients(network):
 def test_the_held_out_error_is_that_of_projected_codes(loss, digits, small):
     # Rows that are held out and trained, as the decoder changes beyond the training rows only.
     X = digits / 16
-    fitted = small(AutoencoderTransformer, loss=loss, max_iter=40).fit(X, X_val=X)
+    fitted = small(AutoencoderTransformer, loss=loss, max_iter=15).fit(X, X_val=X)
     projected = -fitted.score_samples(X).mean()
     fitted.network_.network.n_projection_steps = 0
     encoded = -fitted.score_samples(X).mean()

@@ -7,40 +7,44 @@ import torch
 from skae import AutoencoderTransformer
 
 
-def test_codes_are_centred_uncorrelated_and_sorted_by_variance(digits, small):
-    fitted = small(AutoencoderTransformer, max_iter=200).fit(digits)
-    assert fitted.best_iter_ > 0  # not PCA
-    codes = fitted.transform(digits)
+@pytest.fixture(scope="module")
+def trained(digits, small):
+    """An autoencoder that was trained long enough to differ from PCA; tests do not change it."""
+    fitted = small(AutoencoderTransformer, max_iter=60).fit(digits)
+    assert fitted.best_iter_ > 0
+    return fitted
+
+
+def test_codes_are_centred_uncorrelated_and_sorted_by_variance(digits, trained):
+    codes = trained.transform(digits)
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(
-        np.cov(codes.T), np.diag(fitted.explained_variance_), atol=1e-9 * codes.var()
+        np.cov(codes.T), np.diag(trained.explained_variance_), atol=1e-9 * codes.var()
     )
-    assert (np.diff(fitted.explained_variance_) < 0).all()
+    assert (np.diff(trained.explained_variance_) < 0).all()
 
 
-def test_explained_variance_ratios_sum_to_the_score(digits, small):
-    fitted = small(AutoencoderTransformer, max_iter=200).fit(digits)
-    assert fitted.explained_variance_ratio_.sum() == pytest.approx(fitted.score(digits))
+def test_explained_variance_ratios_sum_to_the_score(digits, trained):
+    assert trained.explained_variance_ratio_.sum() == pytest.approx(trained.score(digits))
     total = digits.var(axis=0, ddof=1).sum()
-    np.testing.assert_allclose(fitted.explained_variance_, fitted.explained_variance_ratio_ * total)
+    np.testing.assert_allclose(
+        trained.explained_variance_, trained.explained_variance_ratio_ * total
+    )
 
 
-def test_components_are_the_derivative_of_the_decoder_at_the_mean(digits, small):
-    fitted = small(AutoencoderTransformer, max_iter=200).fit(digits)
+def test_components_are_the_derivative_of_the_decoder_at_the_mean(trained):
     steps = np.r_[np.eye(4), -np.eye(4)] * 1e-4
-    up, down = np.split(fitted.inverse_transform(steps), 2)
-    np.testing.assert_allclose(fitted.components_, (up - down) / 2e-4, atol=1e-6)
+    up, down = np.split(trained.inverse_transform(steps), 2)
+    np.testing.assert_allclose(trained.components_, (up - down) / 2e-4, atol=1e-6)
 
 
-def test_codes_farther_than_all_training_codes_are_decoded_linearly(digits, small):
-    fitted = small(AutoencoderTransformer, max_iter=200).fit(digits)
-    assert fitted.best_iter_ > 0
-    codes = fitted.transform(digits)
-    near, far = (fitted.inverse_transform(factor * codes[:1]) for factor in (1, 100))
-    farther = fitted.inverse_transform(199 * codes[:1])
+def test_codes_farther_than_all_training_codes_are_decoded_linearly(digits, trained):
+    codes = trained.transform(digits)
+    near, far = (trained.inverse_transform(factor * codes[:1]) for factor in (1, 100))
+    farther = trained.inverse_transform(199 * codes[:1])
     linear = far + (farther - far) / 99 * -99  # extrapolated to the codes themselves
     assert np.abs(linear - near).max() > 0.1  # the network is not linear there
-    farthest = fitted.inverse_transform(298 * codes[:1])
+    farthest = trained.inverse_transform(298 * codes[:1])
     np.testing.assert_allclose(farthest - farther, farther - far, atol=1e-9)
 
 

@@ -158,6 +158,7 @@ class WithoutRevival(SparseAutoencoder):
 def test_dead_units_are_revived(small):
     X = load_digits().data[:900]
     parameters = {"n_nonzero_coefs": 3, "early_stopping": False, "max_iter": 30}
+    parameters["learning_rate_init"] = 0.005
     alive, not_revived = (
         small(cls, 200, hidden_layer_sizes=(), **parameters).fit(X)
         for cls in (SparseAutoencoder, WithoutRevival)

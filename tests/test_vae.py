@@ -86,7 +86,7 @@ def test_the_density_of_new_rows_is_higher_than_that_of_probabilistic_pca(global
 
 def test_for_pure_noise_probabilistic_pca_is_kept(global_random_seed):
     X = np.random.RandomState(global_random_seed).normal(size=(300, 20))
-    vae = VAE(2, max_iter=60, random_state=global_random_seed).fit(X)
+    vae = VAE(2, max_iter=20, random_state=global_random_seed).fit(X)
     assert vae.best_iter_ == 0
     np.testing.assert_allclose(
         vae.score_samples(X), PCA(2, svd_solver="full").fit(X).score_samples(X), rtol=1e-5
@@ -175,7 +175,7 @@ def test_more_importance_samples_learn_a_higher_density(digits, small):
 
 def test_the_learned_noise_scale_is_that_of_the_errors(digits, small, global_random_seed):
     vae = small(
-        VAE, n_components=8, learning_rate_init=0.01, max_iter=100, early_stopping=False
+        VAE, n_components=8, learning_rate_init=0.03, max_iter=40, early_stopping=False
     ).fit(digits)
     mean, std = (torch.from_numpy(part) for part in vae.posterior(digits))
     draws = antithetic_normal(8, global_random_seed + 1)
@@ -318,7 +318,7 @@ def own_network(n_features, n_components):
 
 
 def test_a_user_network_returns_means_and_log_variances(digits, small):
-    vae = small(VAE, network=own_network, learning_rate_init=0.01, max_iter=60).fit(digits)
+    vae = small(VAE, network=own_network, max_iter=20).fit(digits)
     assert vae.best_iter_ > 0
     _, std = vae.posterior(digits)
     assert std.std(axis=0).min() > 0

@@ -27,7 +27,7 @@ def densities(digits, small):
     @cache
     def learned(loss):
         X = digits / 16 if loss == "log_loss" else digits
-        return X, small(VAE, loss=loss, learning_rate_init=0.01, max_iter=40).fit(X)
+        return X, small(VAE, loss=loss, max_iter=15).fit(X)
 
     return learned
 

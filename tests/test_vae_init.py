@@ -28,5 +28,5 @@ def test_the_minimal_noise_scale_bounds_the_density(global_random_seed):
 
 
 def test_training_from_random_weights_beats_probabilistic_pca(digits, small):
-    vae = small(VAE, init="random", max_iter=200).fit(digits)
+    vae = small(VAE, init="random", max_iter=40).fit(digits)
     assert vae.score_samples(digits).mean() > PCA(4).fit(digits).score(digits)
