@@ -165,7 +165,7 @@ def pairwise_cover(values):
         missing_pair = min(pairs)
         trials = [
             {name: rng.randrange(len(values[name])) for name in names} | dict(missing_pair)
-            for _ in range(100)
+            for _ in range(30)
         ]
         covered = [
             pairs & set(itertools.combinations(sorted(trial.items()), 2)) for trial in trials
