@@ -1,6 +1,6 @@
 """Two-dimensional maps of PCA, t-SNE, UMAP and autoencoders: neighbours, new rows, errors, time.
 
-    python benchmarks/maps.py [--sets NAME ...] [--seeds 0 1] [--quick]
+    python benchmarks/maps.py [--sets NAME ...] [--reducers NAME ...] [--seeds 0 1] [--quick]
     python benchmarks/maps.py --page
 
 The first call adds what is missing to `benchmarks/results/maps.json` and writes `docs/maps.md`; the
@@ -58,7 +58,8 @@ seen:
   `NeighborAutoencoder`, in the same run on one core.
 
 t-SNE is that of openTSNE, and UMAP that of umap-learn. Their reconstructions are not measured:
-t-SNE has none, and those of UMAP take minutes. Figures are means over the seeds.
+t-SNE has none, and those of UMAP take minutes. Figures are means over two seeds, but of one seed
+for all images of MNIST and Fashion-MNIST.
 
     python benchmarks/maps.py
 
@@ -183,13 +184,14 @@ def main() -> None:
     """Measure and write the page."""
     options = page_parser(__doc__)
     options.add_argument("--sets", nargs="+", default=list(NAMES), choices=NAMES, metavar="NAME")
+    options.add_argument("--reducers", nargs="+", default=list(REDUCERS), choices=REDUCERS)
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     arguments = options.parse_args()
     results = Results("maps", quick=arguments.quick)
     if not arguments.page:
         names = ["digits"] if arguments.quick else arguments.sets
         for name in names:
-            for reducer in REDUCERS:
+            for reducer in arguments.reducers:
                 key = f"{name}/{reducer}"
                 if key in results.records or find_spec(MODULES.get(reducer, "skae")) is None:
                     continue
