@@ -33,11 +33,6 @@ from .plain import AutoencoderTransformer, Reconstruction
 # Steps of the network for each iteration of the layout, and the largest number of iterations.
 STEPS_PER_ITERATION, MAX_ITERATIONS = 2, 500
 
-# The steps of `transform` that "auto" means, at most. More steps take longer, and the codes keep
-# hardly more neighbours: on MNIST, the trustworthiness is .944 with 0 steps, .964 with 2, .968
-# with 20, and 20 take four times as long as 2.
-AUTO_STEPS_OF_MAP = 2
-
 # With more rows a projection starts from the code of the encoder only, which then predicts the
 # group of a row better than the reconstruction at an anchor does. With few rows it is worse.
 MAX_ANCHORED_ROWS = 20_000
@@ -242,8 +237,6 @@ class NeighborAutoencoder(AutoencoderTransformer):
     with `network`, `tied_weights`, `pretraining` or without hidden layers, where the sums over k
     are left out.
 
-    With ``transform_max_iter="auto"``, `transform` makes at most 2 steps.
-
     There is no ``metric="precomputed"``: the encoder and the decoder need the features of the rows,
     which a matrix of distances does not have. A function can be the metric.
 
@@ -301,11 +294,6 @@ class NeighborAutoencoder(AutoencoderTransformer):
         """Whether the encoder predicts landmarks: if it has hidden layers of its own."""
         own = self.network is None and not self.tied_weights and self.pretraining is None
         return own and bool(hidden_sizes(self, 1))
-
-    def _n_projection_steps(self, n_components: int) -> int:
-        n_steps = super()._n_projection_steps(n_components)
-        with_positions = self.neighbor_weight and self.transform_max_iter == "auto"
-        return min(n_steps, AUTO_STEPS_OF_MAP) if with_positions else n_steps
 
 
 def codes_of_training_rows(network: Autoencoder, data: FitData) -> Tensor:
