@@ -67,8 +67,8 @@ which entries are removed. Intervals are computed for rows that are not in `fit`
 are removed in the same way.
 
 `AutoencoderImputer` computes intervals by `predict_interval`. `IterativeImputer` has no intervals:
-quantiles of {N_SAMPLES} imputations with `sample_posterior=True` are used. "mcar10" means that 10 % of the
-entries are removed at random; with "mar20", it depends on another column which ones are removed.
+quantiles of {N_SAMPLES} imputations with `sample_posterior=True` are used. "mcar10" means that
+10 % of the entries are removed at random; with "mar20", it depends on another column which ones.
 
     python benchmarks/prediction_intervals.py
 """
