@@ -122,7 +122,8 @@ def test_training_continues_with_targets_only(digits, labels, supervised):
 
 
 def test_it_is_tuned_in_a_pipeline(digits, labels, supervised):
-    pipeline = make_pipeline(supervised.set_params(max_iter=1), LogisticRegression(C=1e-3))
+    classifier = LogisticRegression(C=1e-3, max_iter=1000)
+    pipeline = make_pipeline(supervised.set_params(max_iter=10), classifier)
     grid = {"supervisedautoencoder__mixing": [0.2, 1.0]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(digits, labels)
     assert search.best_params_["supervisedautoencoder__mixing"] == 0.2

@@ -84,7 +84,9 @@ def test_intervals_cover_hidden_numbers_of_new_rows(level, rng, global_random_se
     lower, upper = imputer.predict_interval(holed[500:], confidence_level=level)
     hidden = np.isnan(holed[500:])
     inside = (lower <= X[500:]) & (X[500:] <= upper)
-    assert inside[hidden].mean() == pytest.approx(level, abs=0.05)
+    # The quantiles of each column are estimated from the cells of some hundred rows.
+    tolerance = 4 * np.sqrt(level * (1 - level) / 200)
+    assert inside[hidden].mean() == pytest.approx(level, abs=tolerance)
     np.testing.assert_array_equal(lower[~hidden], X[500:][~hidden])
     np.testing.assert_array_equal(upper[~hidden], X[500:][~hidden])
     filled = imputer.transform(holed[500:])
