@@ -18,6 +18,7 @@ from _timing import (
     mean_squared_error,
     page_parser,
     read,
+    versions,
 )
 from data_sets import ROOT, images, present
 from sklearn.decomposition import PCA
@@ -88,7 +89,7 @@ def page(records: dict) -> str:
             r["epochs"] or "",
             f"{r['error']:.5f}",
             r["processor_seconds"],
-            "" if r["network"] == "PCA" else r.get("version", "0.1.0"),
+            "" if r["network"] == "PCA" else versions([r])[0],
         )
         for r in records
     ]

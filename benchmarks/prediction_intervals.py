@@ -84,32 +84,34 @@ def page(records: dict) -> str:
 
     names = [name for name in SETS if any(case["set"] == name for case in cases)]
     draws = {key.rsplit("/", 1)[1] for key in records}
-    ranges = []
-    for title in METHODS:
-        figures = [mean(title, name, kind, "coverage") for name in names for kind in GAPS]
-        ranges.append(f"{100 * min(figures):.1f} to {100 * max(figures):.1f} % with `{title}`")
-    lines = [*HEAD.splitlines(), "", f"The coverage is {ranges[0]},", f"and {ranges[1]}."]
-    shown = "for one draw" if len(draws) == 1 else f"means over {len(draws)} draws"
-    lines += ["", f"Figures are {shown} of rows and entries. {versions_sentence(cases)}"]
-    for title in METHODS:
-        rows = [
-            (name, *(f"{100 * mean(title, name, kind, 'coverage'):.1f}" for kind in GAPS))
-            for name in names
-        ]
-        lines += ["", f"## {title}", "", *markdown_table(("set", *GAPS), rows)]
+    coverage = {
+        title: [[100 * mean(title, name, kind, "coverage") for kind in GAPS] for name in names]
+        for title in METHODS
+    }
     first, second = METHODS
-    rows = [
-        (
-            name,
-            *(
-                f"{mean(first, name, kind, 'width') / mean(second, name, kind, 'width'):.2f}"
-                for kind in GAPS
-            ),
-        )
+    width = [
+        [mean(first, name, kind, "width") / mean(second, name, kind, "width") for kind in GAPS]
         for name in names
     ]
+
+    def table(figures: list[list[float]], digits: int) -> list[str]:
+        rows = [
+            (name, *(f"{figure:.{digits}f}" for figure in row))
+            for name, row in zip(names, figures, strict=True)
+        ]
+        return markdown_table(("set", *GAPS), rows)
+
+    ranges = [
+        f"{np.min(figures):.1f} to {np.max(figures):.1f} % with `{title}`"
+        for title, figures in coverage.items()
+    ]
+    shown = "for one draw" if len(draws) == 1 else f"means over {len(draws)} draws"
+    lines = [*HEAD.splitlines(), "", f"The coverage is {ranges[0]},", f"and {ranges[1]}.", ""]
+    lines += [f"Figures are {shown} of rows and entries. {versions_sentence(cases)}"]
+    for title, figures in coverage.items():
+        lines += ["", f"## {title}", "", *table(figures, 1)]
     lines += ["", "## Width", "", f"Mean width of the intervals of `{first}`, relative to that of"]
-    lines += [f"`{second}`:", "", *markdown_table(("set", *GAPS), rows)]
+    lines += [f"`{second}`:", "", *table(width, 2)]
     return "\n".join([*lines, ""])
 
 
