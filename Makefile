@@ -83,7 +83,7 @@ bench-report: $(BENCH_STAMP)  ## docs/performance.md from the results that are t
 GPU_PYTHON ?= $(BIN)/python
 gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(STAMP))  ## tests and figures of a GPU (8 minutes)
 	@SCIPY_ARRAY_API=1 $(GPU_PYTHON) -m pytest -q -m gpu tests/test_gpu.py tests/test_array_api.py
-	@SCIPY_ARRAY_API=1 $(GPU_PYTHON) benchmarks/gpu.py
+	@PYTHONPATH=. SCIPY_ARRAY_API=1 $(GPU_PYTHON) benchmarks/gpu.py
 
 docs: $(DOCS_STAMP)  ## the pages, in docs/_build/html
 	@MPLBACKEND=Agg $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html

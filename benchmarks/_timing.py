@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+import skae
+
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("skae", "torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae")
 # Cells such as 0.1, **0.1**, < 0.1, 0.9 (1.1), 2 of 3, and those without a figure.
@@ -132,7 +134,7 @@ class Results:
 
     def save(self, key: str, **record: Any) -> None:
         """Store a record, in place of an older one with this key, and print it."""
-        self.records[key] = {"run": self._run, "version": version("skae"), **record}
+        self.records[key] = {"run": self._run, "version": skae.__version__, **record}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         content = {"machine": machine(), "records": self.records}
         self._path.write_text(json.dumps(content, indent=1) + "\n")

@@ -27,7 +27,7 @@ import warnings
 
 import mixed_tables
 import numpy as np
-from _timing import Timer, markdown_table, page_parser, version, versions, versions_sentence
+from _timing import Timer, markdown_table, page_parser, versions, versions_sentence
 from data_sets import ROOT, folder, load, present
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -38,6 +38,7 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skae
 from skae import AutoencoderImputer
 
 RESULTS = ROOT / "benchmarks" / "results" / "imputation.json"
@@ -142,7 +143,7 @@ def real_gaps(name: str, imputer) -> dict:
 
 def of_version(scores: dict) -> dict:
     """The scores, and the version of skae."""
-    return {"version": version("skae"), **scores}
+    return {"version": skae.__version__, **scores}
 
 
 HEAD = """# Imputation
@@ -406,7 +407,7 @@ def main() -> None:
     def needed(part: str, key: str, label: str) -> bool:
         """Whether there is no result, or one of another version of skae."""
         scores = results.get(part, {}).get(key, {}).get(label)
-        return scores is None or (label == OURS and scores.get("version") != version("skae"))
+        return scores is None or (label == OURS and scores.get("version") != skae.__version__)
 
     def keep(part: str, key: str, scores: dict) -> None:
         results.setdefault(part, {}).setdefault(key, {}).update(scores)

@@ -14,10 +14,11 @@ image, relative to that of PCA with as many components. Prints a line for each c
 import json
 
 import numpy as np
-from _timing import Timer, markdown_table, page_parser, version, versions_sentence
+from _timing import Timer, markdown_table, page_parser, versions_sentence
 from data_sets import ROOT, images
 from sklearn.decomposition import PCA
 
+import skae
 from skae import AutoencoderTransformer
 
 RESULTS = ROOT / "benchmarks" / "results" / "stacked.json"
@@ -66,7 +67,7 @@ def cases(name: str, kind: str, n_rows: int, budgets: tuple[int, ...]):
         yield {
             "set": name,
             "kind": kind,
-            "version": version("skae"),
+            "version": skae.__version__,
             "rows": n_rows,
             "epochs": epochs,
             "epochs_end_to_end": n,

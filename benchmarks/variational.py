@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from _timing import Timer, markdown_table, page_parser, version, versions_sentence
+from _timing import Timer, markdown_table, page_parser, versions_sentence
 from data_sets import ROOT, dense_sets, folder
 from joblib import Parallel, delayed
 from sklearn.datasets import fetch_openml
@@ -33,6 +33,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
+import skae
 from skae import VAE
 
 RESULTS = ROOT / "benchmarks" / "results" / "variational.json"
@@ -302,7 +303,7 @@ def main() -> None:
         ]
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for result in Parallel(n_jobs=arguments.jobs, return_as="generator")(cases):
-        result = {"version": version("skae"), **result}
+        result = {"version": skae.__version__, **result}
         print(json.dumps(result), flush=True)
         results = merged(results, [result])
         if not quick:

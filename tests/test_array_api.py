@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -384,8 +385,9 @@ def test_the_checks_of_scikit_learn_pass():
 def test_tensors_on_a_gpu_stay_there(autoencoder, dtype, digits, small):
     X = digits.astype(dtype)
     x = tensor(X).cuda()
-    fitted = small(autoencoder, max_iter=1).fit(x)
-    expected = small(autoencoder, max_iter=1, device="cpu").fit(X)
+    # With larger steps training amplifies differences of rounding between devices.
+    slow = partial(small, autoencoder, max_iter=1, learning_rate_init=0.001)
+    fitted, expected = slow().fit(x), slow(device="cpu").fit(X)
     for got, array in zip(outputs(fitted, x), outputs(expected, X), strict=True):
         assert got.device == x.device
         assert got.dtype == x.dtype
