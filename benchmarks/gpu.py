@@ -404,7 +404,7 @@ def maps_section(records: list[dict]) -> list[str]:
     )  # fmt: skip
     text = (
         "Two components by default parameters. The trustworthiness is that of five neighbours\n"
-        f"among at most {MAX_EVALUATED} test rows."
+        f"among the first {MAX_EVALUATED} test rows."
     )
     rows = [(r["set"], *(m[key] for key in keys)) for r in records for m in r["models"]]
     return ["", "## Maps", "", text, "", *markdown_table(header, rows)]
