@@ -12,11 +12,13 @@ from torch import nn
 
 from skae import AutoencoderTransformer
 from skae._losses.reconstruction import LOSSES
+from skae._nn.custom_layers import Whitening
 from skae._nn.fitted import (
     FittedAutoencoder,
     RotatedAutoencoder,
     cached_cast,
     cached_projection,
+    network_for_encoding,
 )
 
 
@@ -163,6 +165,44 @@ def test_a_projection_is_deleted_with_its_network(fitted, x):
     del other
     gc.collect()
     assert [reference() for reference in references] == [None, None]
+
+
+def change_encoder(network):
+    with torch.no_grad():
+        network.encoder[1].weight.mul_(1.5)
+
+
+def replace_encoder(network):
+    network.encoder[1] = torch.nn.Linear(5, 2).double()
+
+
+def change_scale(network):
+    network.scales.delta_scale.mul_(1.5)
+
+
+def change_mean(network):
+    network.pca_path.mean = network.pca_path.mean + 1
+
+
+@pytest.mark.parametrize("change", [change_encoder, replace_encoder, change_scale, change_mean])
+def test_a_whitening_that_is_merged_with_the_next_layer_changes_no_code(fitted, x, change):
+    network = fitted.eval().network
+    white = torch.randn(6, 5, generator=make_rng(), dtype=torch.float64)
+    dense = nn.Linear(5, 2).double()
+    network.encoder = nn.Sequential(Whitening(white), dense, nn.SiLU(), nn.Linear(2, 2).double())
+    network.encoder.requires_grad_(False)
+    assert len(network_for_encoding(fitted).encoder) == 3
+    assert network_for_encoding(fitted) is network_for_encoding(fitted)
+    for _ in range(2):
+        code = network.encode((x - fitted.shift) / fitted.scale)
+        torch.testing.assert_close(fitted.encode(x), fitted.from_network_code(code))
+        change(network)
+
+
+def test_a_whitening_is_not_merged_with_more_units_than_it_saves(fitted):
+    encoder = nn.Sequential(Whitening(torch.ones(6, 1)), nn.Linear(1, 8), nn.Linear(8, 2))
+    fitted.network.encoder = encoder
+    assert network_for_encoding(fitted.eval()).encoder is encoder
 
 
 def test_a_network_without_steps_gives_the_codes_of_the_encoder(fitted, x):

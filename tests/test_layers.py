@@ -16,7 +16,7 @@ from skae._graph.numpy_runtime import OPERATIONS
 from skae._nn.batched_linear import BatchedLinear
 from skae._nn.convolutional import GEOMETRY, TransposedConvolution
 from skae._nn.custom_layers import LayerScale, SoftClip, TransposedLinear, Whitening
-from skae._nn.landmarks import LandmarkLayer
+from skae._nn.landmark_layer import LandmarkLayer
 from skae._nn.layers import ACTIVATIONS, LAYERS, ActivationName, has_hooks, layer_to_graph
 from skae._nn.sparse_activations import SPARSE_ACTIVATIONS, SparseActivation, Thresholded, TopK
 from skae._nn.sparse_coder import DictionaryDecoder, ZeroOutput

@@ -11,7 +11,7 @@ from sklearn.metrics import pairwise_distances
 
 from skae import AutoencoderTransformer, NeighborAutoencoder
 from skae._autoencoders import neighbor
-from skae._nn.landmarks import landmark_layer
+from skae._nn.landmarks import LandmarkAutoencoder
 from skae._training.fit import training_copy
 
 
@@ -59,15 +59,16 @@ def test_the_loss_is_the_reconstruction_plus_the_distance_to_the_positions(
     network = training_copy(estimator._initialize(data, 2).fitted.network, data)
     index = data.train[:7]
     x, layout = data.rows[index], data.objective.layout
+    assert isinstance(network, LandmarkAutoencoder) == (not tied_weights)
+    torch.testing.assert_close(network.encode(x), network.pca_code(x))
+    if not tied_weights:
+        network.leave_pca()
     code = network.encode(x)
     error = (network.decode(code) - x).square().sum(1)
     z = layout.positions[index]
     term = (1 + ((code - z) / layout.unit).square().sum(1)).log()
-    head = landmark_layer(network)
-    assert (head is None) == tied_weights
-    if head is not None:  # before training all landmarks have the same probability
-        torch.testing.assert_close(code, network.pca_code(x))
-        term = term + np.log(len(head.landmarks))
+    if not tied_weights:  # before training all landmarks have the same probability
+        term = term + np.log(len(network.head.landmarks))
     found = data.objective.at(index, held_out=False).per_row(network, x, data.rng())
     np.testing.assert_allclose(found.detach(), (error + 0.7 * 64 * term).detach(), rtol=1e-5)
 

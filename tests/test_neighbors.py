@@ -57,6 +57,7 @@ def test_rows_at_equal_distances_are_in_order_whatever_the_units(global_random_s
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 def test_most_approximate_neighbours_are_exact(blobs, metric, n_features, container, monkeypatch):
     monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 100)
+    monkeypatch.setattr(neighbors, "N_CANDIDATES", 200)
     monkeypatch.setattr(neighbors, "N_SINGULAR", 30)
     X = blobs[:, :n_features]
     found = nearest_neighbors(container(X), 5, metric, 0)
@@ -67,6 +68,7 @@ def test_most_approximate_neighbours_are_exact(blobs, metric, n_features, contai
 
 def test_equal_rows_have_approximate_neighbours(monkeypatch):
     monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 100)
+    monkeypatch.setattr(neighbors, "N_CANDIDATES", 1)
     found = nearest_neighbors(np.ones((400, 3)), 50, "euclidean", 0)
     assert all(len({*row} - {i}) == 50 for i, row in enumerate(found))
 

@@ -14,7 +14,6 @@ from .._data.sample_weight import check_sample_weight, weighted_rows
 from .._data.threads import threads_for
 from .._data.torch_defaults import training_mode
 from .._data.validation import check_finite_results, restore_on_error
-from .._nn.autoencoder import Autoencoder
 from .._training.callbacks import (
     CallbackSupportMixin,
     FitCallbackContext,
@@ -144,7 +143,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
             # A projection starts from PCA's code where that of the encoder is worse.
             options = {"residual_to_pca": residual_to_pca, "clipped": not n_steps}
             parts = network_parts(self, data, pca, n_components, **options)
-            network = Autoencoder(*parts, data.loss.link)
+            network = data.objective.network_class(*parts, data.loss.link)
             network.project_codes(n_steps)
             data.objective.prepare_network(network, data)
             fitted = make_rotated(network, data, n_components)

@@ -16,7 +16,7 @@ from .._data.dataset import MIN_BLOCK_ROWS, rows_of_block
 from .._data.process_group import refuse_process_group
 from .._data.validation import CALLABLE, Interval, StrOptions, integer, parameter
 from .._nn.autoencoder import Autoencoder
-from .._nn.landmarks import add_landmarks, encode_with_landmarks, landmark_layer
+from .._nn.landmarks import LandmarkAutoencoder
 from .._training.fit_data import FitData, generator
 from .._training.initialization import hidden_sizes
 from .._training.layout import neighbor_layout
@@ -30,15 +30,19 @@ from .._training.neighbors import (
 from .._training.objective import Objective, ObjectiveWrapper
 from .plain import AutoencoderTransformer, Reconstruction
 
-# Steps of the network for each iteration of the layout, and the largest number of iterations.
-STEPS_PER_ITERATION, MAX_ITERATIONS = 2, 500
+# Steps of the network for each iteration of the layout, and the largest number of iterations, which
+# is lower for so many rows that positions would change more often than the last number.
+STEPS_PER_ITERATION, MAX_ITERATIONS, MAX_ITERATIONS_OF_MANY, MAX_CHANGES = 3, 1500, 500, 9e7
 
-# With more rows a projection starts from the code of the encoder only, which then predicts the
-# group of a row better than the reconstruction at an anchor does. With few rows it is worse.
+# With more rows a projection starts from the code of the encoder only and stays near to it: it then
+# predicts the group of a row better than the reconstruction does. With few rows it is worse.
 MAX_ANCHORED_ROWS = 20_000
 
 # The largest number of landmarks, and the smallest number of rows for each.
 MAX_LANDMARKS, ROWS_OF_LANDMARK = 512, 10
+
+# The weight of the distance from the encoder's code in a projection, divided by that in training.
+CODE_WEIGHT = 4.0
 
 MAX_DENSE_ENTRIES = 2**24
 
@@ -79,11 +83,13 @@ class NeighborReconstruction(ObjectiveWrapper):
         """Loss of each row; see `Objective.per_row`."""
         if self.layout is None or self.z is None:
             return self.objective.per_row(network, x, rng)
-        if (head := landmark_layer(network)) is None:
+        if (landmarks := landmarks_of(network)) is None:
             code, cross_entropy = network.encode(x), x.new_zeros(len(x))
         else:
-            code, log_p = encode_with_landmarks(network, x)
-            landmarks = head.landmarks * network.scales.delta_scale
+            assert isinstance(network, LandmarkAutoencoder)
+            if network.training:
+                network.leave_pca()
+            code, log_p = network.encode_with_probabilities(x)
             q = (-torch.cdist(self.z, landmarks).square() / self.layout.bandwidth).softmax(1)
             cross_entropy = -(q * log_p).sum(1)
         distance = (code - self.z) / self.layout.unit
@@ -101,6 +107,11 @@ class NeighborReconstruction(ObjectiveWrapper):
         stages = self.objective.stages(network)
         return tuple(replace(self, objective=cast(Reconstruction, stage)) for stage in stages)
 
+    @property
+    def network_class(self) -> type[Autoencoder]:
+        """With landmarks, if the encoder predicts any."""
+        return LandmarkAutoencoder if self.has_landmarks else Autoencoder
+
     def prepare_network(self, network: Autoencoder, data: FitData) -> None:
         """Compute the positions of all rows, which start at the codes of the network."""
         self.objective.prepare_network(network, data)
@@ -111,19 +122,22 @@ class NeighborReconstruction(ObjectiveWrapper):
         if self.has_landmarks and n_landmarks > 1:
             centers = cluster_centers(positions.cpu(), n_landmarks, data.seeds.noise)
             mean = centers.mean(0)  # subtracted, so that all codes are those of PCA at the start
-            add_landmarks(network, centers - mean)
+            assert isinstance(network, LandmarkAutoencoder)
+            many_rows = len(positions) > MAX_ANCHORED_ROWS
+            weight = CODE_WEIGHT * self.weight * data.X.shape[1] if many_rows else 0.0
+            network.add_landmarks(centers - mean, weight)
             self.layout = self.layout.shifted(-mean.to(positions))
             self.set_bandwidth(network, data)
-            if len(positions) > MAX_ANCHORED_ROWS:
+            if many_rows:
                 network.anchors = network.anchors[:0]
 
     def set_bandwidth(self, network: Autoencoder, data: FitData) -> None:
         """Compute the mean squared distance of a position to the nearest landmark."""
         assert self.layout is not None
-        head, positions = landmark_layer(network), self.layout.positions[data.train]
-        if head is None:
+        landmarks, positions = landmarks_of(network), self.layout.positions[data.train]
+        if landmarks is None:
             return
-        landmarks = (head.landmarks * network.scales.delta_scale).to(positions)
+        landmarks = landmarks.to(positions)
         blocks = positions.split(rows_of_block(len(landmarks)))
         nearest = torch.cat([torch.cdist(block, landmarks).amin(1) for block in blocks])
         self.layout = self.layout._replace(bandwidth=nearest.square().mean().item() or 1.0)
@@ -138,7 +152,7 @@ class NeighborReconstruction(ObjectiveWrapper):
         if n_neighbors:
             neighbors = nearest_neighbors(X_train, n_neighbors, self.metric, data.seeds.order)
             n_steps = data.config.n_steps(len(start))
-            n_iter = min(math.ceil(n_steps / STEPS_PER_ITERATION), MAX_ITERATIONS)
+            n_iter = min(math.ceil(n_steps / STEPS_PER_ITERATION), max_iterations(len(start)))
             index = torch.from_numpy(neighbors).to(start.device)
             layout = neighbor_layout(start / size, index, n_iter, generator(data.seeds.noise))
             unit = size / (layout.std(correction=0).item() or 1.0)
@@ -175,7 +189,7 @@ class NeighborAutoencoder(AutoencoderTransformer):
         minimise over g, p, f    sum over rows of  |x - decode(encode(x))|^2
                     + neighbor_weight * n_features * (log(1 + |encode(x) - z|^2)
                                                       - sum over k of q_k(z) log p_k(x))
-        encode(x) = V (x - mean) + g(x) + sum over k of w_k c_k,    w_k proportional to p_k(x)^4
+        encode(x) = g(x) + sum over k of w_k c_k,    w_k proportional to p_k(x)^4
         decode(code) = mean + V' code + f(code)
 
     The landmarks c are the centres of clusters of the positions, and q(z) are their weights at a
@@ -195,7 +209,8 @@ class NeighborAutoencoder(AutoencoderTransformer):
     max_iter : int or None, default=None
         Maximum number of epochs (passes over the training rows). None means 1500 steps for up to
         5000 rows and 4500 steps for 15,000 rows or more, but at least 6 epochs. The positions are
-        computed in one iteration for every two steps, but at most in 500.
+        computed in one iteration for every three steps, but in at most 1500 iterations, and in
+        fewer for more than 60,000 rows.
 
     {shared_parameters}
 
@@ -228,14 +243,19 @@ class NeighborAutoencoder(AutoencoderTransformer):
     Notes
     -----
     For more than 20,000 rows and the metrics "euclidean" and "cosine", the neighbours are
-    approximate: they are searched for in the nearest of ``sqrt(n_samples)`` clusters. Other metrics
-    are always exact, which takes a time proportional to ``n_samples**2``.
+    approximate: they are searched for among 15,000 rows, those of the nearest of
+    ``sqrt(n_samples)`` clusters. With other metrics, the neighbours are exact, which takes a time
+    proportional to ``n_samples**2``.
 
     The position of a held-out row is that of the nearest training row.
 
     There is one landmark for every ten training rows, but there are at most 512. There are none
-    with `network`, `tied_weights`, `pretraining` or without hidden layers, where the sums over k
-    are left out.
+    with `network`, `tied_weights`, `pretraining` or without hidden layers: then the encoder is that
+    of :class:`AutoencoderTransformer`, and the sums over k are left out.
+
+    With more than 20,000 rows, `transform` stays near to the code of the encoder: it minimises the
+    reconstruction error plus ``4 * neighbor_weight * n_features`` times the squared distance from
+    that code, in standard deviations.
 
     There is no ``metric="precomputed"``: the encoder and the decoder need the features of the rows,
     which a matrix of distances does not have. A function can be the metric.
@@ -294,6 +314,17 @@ class NeighborAutoencoder(AutoencoderTransformer):
         """Whether the encoder predicts landmarks: if it has hidden layers of its own."""
         own = self.network is None and not self.tied_weights and self.pretraining is None
         return own and bool(hidden_sizes(self, 1))
+
+
+def max_iterations(n_rows: int) -> int:
+    """The largest number of iterations of the layout of so many rows."""
+    return min(MAX_ITERATIONS, max(MAX_ITERATIONS_OF_MANY, int(MAX_CHANGES / n_rows)))
+
+
+def landmarks_of(network: Autoencoder) -> Tensor | None:
+    """The landmarks as codes of the network, or None."""
+    head = network.head if isinstance(network, LandmarkAutoencoder) else None
+    return None if head is None else head.landmarks * network.scales.delta_scale
 
 
 def codes_of_training_rows(network: Autoencoder, data: FitData) -> Tensor:

@@ -14,9 +14,7 @@ from .._nn.autoencoder import Autoencoder
 from .._nn.predicting import PredictingAutoencoder
 from .._nn.projection import nearest_codes
 from .._training.acceptance import Acceptance
-from .._training.fit import network_parts
 from .._training.fit_data import FitData
-from .._training.initialization import Initialization, make_pca_path, make_rotated, set_sizes
 from .._training.objective import Objective
 from .._training.prediction import (
     StandardTargets,
@@ -73,6 +71,11 @@ class SupervisedReconstruction(ProjectedReconstruction):
     def share(self) -> float:
         """The weight of the prediction loss, divided by that of the reconstruction loss."""
         return (1 - self.mixing) / self.mixing * self.unit
+
+    @property
+    def network_class(self) -> type[Autoencoder]:
+        """With a model of the targets."""
+        return PredictingAutoencoder
 
     def at(self, index: Tensor, *, held_out: bool) -> Objective:
         """The objective with the targets of the rows at an index."""
@@ -284,23 +287,6 @@ class SupervisedAutoencoder(AutoencoderTransformer):
         if data.fitted is not None:
             objective.add_head(data.fitted.network, data)
         return objective
-
-    def _initialize(self, data: FitData, n_components: int) -> Initialization:
-        objective = data.objective
-        if not isinstance(objective, SupervisedReconstruction) or data.fitted is not None:
-            return super()._initialize(data, n_components)
-        pca, n_steps = (
-            data.principal_components(n_components),
-            self._n_projection_steps(n_components),
-        )
-        options = {"residual_to_pca": self.init == "pca", "clipped": not n_steps}
-        parts = network_parts(self, data, pca, n_components, **options)
-        network = PredictingAutoencoder(*parts, data.loss.link)
-        network.project_codes(n_steps)
-        objective.prepare_network(network, data)
-        fitted = make_rotated(network, data, n_components)
-        set_sizes(fitted, data, pca)
-        return Initialization(fitted, make_pca_path(data, pca, active=True))
 
 
 def check_continues(network: Autoencoder, targets: Targets | None) -> None:

@@ -16,6 +16,7 @@ from .._data.torch_defaults import with_torch_defaults
 from .._graph.graph import Graph
 from .._losses.importance_weighted import antithetic_normal
 from .._nn.autoencoder import Autoencoder
+from .._nn.landmarks import LandmarkAutoencoder
 from .._nn.layers import not_exportable
 from .._nn.predicting import PredictingAutoencoder
 from .._nn.sparse_coder import SparseCoder
@@ -28,6 +29,7 @@ METHODS = ("transform", "inverse_transform", "reconstruct", "score_samples")
 # `encode` or `transform`, is an error rather than exported incorrectly.
 NETWORKS: tuple[type[nn.Module], ...] = (
     Autoencoder,
+    LandmarkAutoencoder,
     PredictingAutoencoder,
     SparseCoder,
     VariationalAutoencoder,

@@ -163,7 +163,15 @@ class Autoencoder(nn.Module):
         # NaN means "not observed" and is replaced by the mean.
         centred = torch.nan_to_num(x - self.pca_path.mean)
         delta_code = self.encoder(centred * self.scales.inverse_input_scale)
+        return self.complete_code(centred, delta_code)
+
+    def complete_code(self, centred: Tensor, delta_code: Tensor) -> Tensor:
+        """The codes of centred rows, from the output of the encoder."""
         return self.pca_path.encode(centred) + self.scales.delta_scale * delta_code
+
+    def pca_factor(self) -> Tensor | None:
+        """The factor of PCA's code in that of the encoder, one number; None if it is one."""
+        return None
 
     def pca_code(self, x: Tensor) -> Tensor | None:
         """The codes of PCA, or None if ``init="random"``."""
@@ -225,7 +233,10 @@ class Autoencoder(nn.Module):
         scaled = graph.add("Mul", centred, self.scales.inverse_input_scale)
         delta_code = layer_to_graph(graph, self.encoder, scaled)
         delta_code = graph.add("Mul", delta_code, self.scales.delta_scale)
-        return graph.add("Add", self.pca_path.encode_graph(graph, centred), delta_code)
+        linear = self.pca_path.encode_graph(graph, centred)
+        if (factor := self.pca_factor()) is not None:
+            linear = graph.add("Mul", linear, factor)
+        return graph.add("Add", linear, delta_code)
 
     def decode_graph(self, graph: Graph, code: str) -> str:
         """Add the operations of `decode` to a graph."""

@@ -29,7 +29,7 @@ from .autoencoder import Autoencoder
 from .decoder_tangents import decoder_tangents
 from .encoder_slopes import encoder_jacobian, input_jacobian
 from .fitted import FittedAutoencoder, RotatedAutoencoder
-from .predicting import PredictingAutoencoder
+from .predicting import RetainingAutoencoder
 from .sparse_coder import SparseCoder, ZeroOutput
 
 # Nodes of the Gauss-Legendre quadrature. On digits, with two and eight components, contributions
@@ -153,8 +153,8 @@ def _slopes_of_projection(network: Autoencoder, rows: list[Tensor], codes: list[
         variance = _average_of_decoder(variances, codes).clamp_min(MIN_VARIANCE)
         weighted = mean_slopes / variance[:, None]
     gram = weighted @ mean_slopes.mT
-    if isinstance(network, PredictingAutoencoder):
-        retained = network.retained()
+    retained = network.retained() if isinstance(network, RetainingAutoencoder) else None
+    if retained is not None:
         products = retained.mT @ retained
         if isinstance(loss, MixedLoss):  # whose curvature is twice that of one number
             products = 2 * products

@@ -26,6 +26,8 @@ def encoder_jacobian(network: Autoencoder, x: Tensor, weights: Sequence[float] =
     centred = torch.nan_to_num(x - path.mean) * scales.inverse_input_scale
     jacobian = input_jacobian(layers, centred, len(scales.inverse_code_scale), weights)
     jacobian = scales.delta_scale[:, None] * jacobian * scales.inverse_input_scale
+    if (factor := network.pca_factor()) is not None:
+        components = factor * components
     return jacobian + components if path.active else jacobian
 
 

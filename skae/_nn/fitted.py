@@ -1,6 +1,7 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from .._data.forks import cached_attribute
 from .._graph.graph import Graph
 from .autoencoder import reciprocal
 from .decoder_tangents import decoder_tangents, tangents_by_autograd
+from .mlp import has_whitening, merge_whitening
 from .projection import Projection, loss_tolerance
 from .projection_graph import project_graph
 from .row_projection import RowProjection, row_projection
@@ -45,7 +47,7 @@ class FittedAutoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the units of `X` to codes, (n_samples, n_components)."""
         x = (x - self.shift) / self.scale
-        code = self.network.encode(x)
+        code = network_for_encoding(self).encode(x)
         if n_steps := self.network.n_projection_steps:
             projection = cached_projection(self)
             x = projection.surface.with_added_columns(x, code)
@@ -198,12 +200,10 @@ def forget_copies(trained: nn.Module) -> None:
 
 
 class Snapshot:
-    """The parts of a decoder, to find out whether they have changed."""
+    """Some layers of a network, and its own tensors, to find out whether they have changed."""
 
-    def __init__(self, network: Any):
+    def __init__(self, network: Any, layers: Iterable[nn.Module]):
         self._network, self._training = network, network.training
-        # The decoder, and a head if there is one, but not the encoder.
-        layers = [part for part in network.children() if part is not network.encoder]
         parts = [network, *chain.from_iterable(part.modules() for part in layers)]
         self._tensors = [
             (named, name, tensor, _version(tensor))
@@ -241,7 +241,9 @@ class CachedProjection:
     """The projection of a network."""
 
     def __init__(self, network: Any):
-        self.surface, self._snapshot = network.for_projection(), Snapshot(network)
+        # The decoder, and a head if there is one, but not the encoder.
+        layers = [part for part in network.children() if part is not network.encoder]
+        self.surface, self._snapshot = network.for_projection(), Snapshot(network, layers)
         tolerance = loss_tolerance(network.scales.output_scale.dtype)
         self.of_rows = Projection(self.surface, tolerance=tolerance)
 
@@ -253,6 +255,24 @@ class CachedProjection:
     def is_current(self) -> bool:
         """Whether the network has not changed."""
         return self._snapshot.is_current()
+
+
+# As for the copies: the networks whose whitening is merged with the next layer.
+_MERGED: WeakKeyDictionary[nn.Module, tuple[Any, Snapshot]] = WeakKeyDictionary()
+
+
+def network_for_encoding(fitted: FittedAutoencoder) -> Any:
+    """The network, or one with the same codes that computes them by fewer multiplications."""
+    network, cached = fitted.network, _MERGED.get(fitted)
+    if not has_whitening(network.encoder) or network.training:
+        return network
+    if cached is None or not cached[1].is_current():
+        parts = chain(network.children(), network.parameters(), network.buffers())
+        with torch.inference_mode(False):
+            merged = copy.deepcopy(network, {id(part): part for part in parts})
+            merged.encoder = merge_whitening(network.encoder)
+        cached = _MERGED[fitted] = merged, Snapshot(network, network.children())
+    return cached[0]
 
 
 def cached_projection(fitted: FittedAutoencoder) -> CachedProjection:

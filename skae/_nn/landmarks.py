@@ -1,82 +1,72 @@
-"""A last layer of encoders that predicts near which of several fixed codes a row is."""
+"""Autoencoders whose encoder predicts near which of several fixed codes a row is."""
 
 import torch
 from torch import Tensor, nn
 
-from .._graph.graph import Graph
-from .autoencoder import Autoencoder, reciprocal
+from .autoencoder import reciprocal
 from .custom_layers import SoftClip
-from .layers import LAYERS, LayerForms, layer_to_graph
-from .mlp import skip_init
-
-# The exponent of the probabilities in the code. With one, a row that may be near to either of two
-# landmarks is between them, far from both.
-SHARPNESS = 4.0
+from .landmark_layer import LandmarkLayer
+from .predicting import RetainingAutoencoder
 
 
-class LandmarkLayer(nn.Module):
-    """A mean of landmarks, weighted by powers of predicted probabilities, plus other layers.
+class LandmarkAutoencoder(RetainingAutoencoder):
+    """An autoencoder whose encoder ends with a `LandmarkLayer`, once landmarks are added.
 
-    A layer whose output is the code itself predicts the mean of all codes that a row may have,
-    which can be far from each of them. Probabilities of landmarks can have several maxima.
+    A projection of a row minimises the loss of its reconstruction plus the squared change of the
+    code since the encoder, in standard deviations, times `code_weight`.
     """
 
-    landmarks: Tensor  # (n_landmarks, n_components): changes of PCA's code, as the layer's output
+    code_weight: Tensor  # one number
 
-    def __init__(self, landmarks: Tensor, offset: nn.Sequential, n_inputs: int):
-        super().__init__()
-        self.register_buffer("landmarks", landmarks)
-        self.offset = offset
-        self.logits = skip_init(nn.Linear, n_inputs, len(landmarks))
-        for parameter in self.logits.parameters():
-            nn.init.zeros_(parameter)
+    @property
+    def head(self) -> LandmarkLayer | None:
+        """The last layer of the encoder; None before landmarks are added."""
+        *_, last = self.encoder.children()
+        return last if isinstance(last, LandmarkLayer) else None
 
-    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The output, and the log-probabilities of the landmarks, (n_samples, n_landmarks)."""
-        logits = self.logits(x)
-        weights = (SHARPNESS * logits).softmax(1)
-        return weights @ self.landmarks + self.offset(x), logits.log_softmax(1)
+    def add_landmarks(self, landmarks: Tensor, code_weight: float) -> None:
+        """Insert a `LandmarkLayer` before the last dense layer; `landmarks` are codes."""
+        layers = list(self.encoder.children())
+        dense = [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
+        position, last = dense[-1]
+        offset = [layer for layer in layers[position:] if not isinstance(layer, SoftClip)]
+        scaled = (landmarks * reciprocal(self.scales.delta_scale)).to(last.weight)
+        head = LandmarkLayer(scaled, nn.Sequential(*offset), last.in_features)
+        self.encoder = nn.Sequential(*layers[:position], head.to(scaled))
+        self.register_buffer("code_weight", scaled.new_tensor(code_weight))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The code, or the change of PCA's code, (n_samples, n_components)."""
-        return self.predict(x)[0]
+    def encode_with_probabilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes, and the log-probabilities of the landmarks."""
+        *layers, head = self.encoder.children()
+        assert isinstance(head, LandmarkLayer)
+        centred = torch.nan_to_num(x - self.pca_path.mean)
+        hidden = nn.Sequential(*layers)(centred * self.scales.inverse_input_scale)
+        delta_code, log_probabilities = head.predict(hidden)
+        return self.complete_code(centred, delta_code), log_probabilities
 
-    def to_graph(self, graph: Graph, x: str) -> str:
-        """Add the layer to a graph."""
-        logits = graph.add("Mul", layer_to_graph(graph, self.logits, x), SHARPNESS)
-        weights = graph.add("Softmax", logits, axis=1)
-        nearby = graph.add("MatMul", weights, self.landmarks)
-        return graph.add("Add", nearby, layer_to_graph(graph, self.offset, x))
+    def complete_code(self, centred: Tensor, delta_code: Tensor) -> Tensor:
+        """The codes of centred rows, from the output of the encoder."""
+        if (factor := self.pca_factor()) is None:
+            return super().complete_code(centred, delta_code)
+        return factor * self.pca_path.encode(centred) + self.scales.delta_scale * delta_code
 
+    def pca_factor(self) -> Tensor | None:
+        """The factor of PCA's code in that of the encoder, one number; None if it is one."""
+        return None if self.head is None else self.head.pca_factor
 
-LAYERS[LandmarkLayer] = LayerForms(LandmarkLayer.to_graph)
+    def leave_pca(self) -> None:
+        """Leave PCA's code out of that of the encoder: from the first step of training on."""
+        assert self.head is not None
+        self.head.pca_factor.zero_()
 
+    def shrink(self, factor: float) -> None:
+        """Scale the difference from PCA."""
+        super().shrink(factor)
+        if self.head is not None:
+            self.head.pca_factor.sub_(1).mul_(factor).add_(1)
 
-def add_landmarks(network: Autoencoder, landmarks: Tensor) -> None:
-    """Insert a `LandmarkLayer` before the last dense layer; `landmarks` are codes."""
-    layers = list(network.encoder.children())
-    dense = [(i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
-    position, last = dense[-1]
-    offset = [layer for layer in layers[position:] if not isinstance(layer, SoftClip)]
-    scaled = (landmarks * reciprocal(network.scales.delta_scale)).to(last.weight)
-    head = LandmarkLayer(scaled, nn.Sequential(*offset), last.in_features)
-    network.encoder = nn.Sequential(*layers[:position], head.to(scaled))
-
-
-def landmark_layer(network: Autoencoder) -> LandmarkLayer | None:
-    """The last layer of the encoder, if it is of this kind."""
-    *_, last = (None, *network.encoder.children())
-    return last if isinstance(last, LandmarkLayer) else None
-
-
-def encode_with_landmarks(network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The codes by an encoder with such a layer, and the log-probabilities of the landmarks."""
-    *layers, head = network.encoder.children()
-    assert isinstance(head, LandmarkLayer)
-    centred = torch.nan_to_num(x - network.pca_path.mean)
-    hidden = centred * network.scales.inverse_input_scale
-    for layer in layers:
-        hidden = layer(hidden)
-    delta_code, log_probabilities = head.predict(hidden)
-    linear = network.pca_path.encode(centred)
-    return linear + network.scales.delta_scale * delta_code, log_probabilities
+    def retained_functions(self) -> Tensor | None:
+        """Functions whose squared changes are those of the code, (k, k)."""
+        if self.head is None or not self.code_weight:
+            return None
+        return torch.diag(self.scales.inverse_code_scale * self.code_weight.sqrt())

@@ -129,3 +129,24 @@ def append_layer_scales(
     """Append scales of zero to both, where the last weights cannot be zero."""
     encoder.extend([LayerScale(n_outputs), SoftClip(DELTA_LIMIT)])
     return encoder, decoder.append(LayerScale(n_features))
+
+
+def has_whitening(encoder: nn.Module) -> bool:
+    """Whether the first layer of an encoder is a whitening."""
+    return isinstance(next(encoder.children(), None), Whitening)
+
+
+def merge_whitening(encoder: nn.Module) -> nn.Module:
+    """The same function with fewer multiplications, if there is one: not for training.
+
+    The whitening and the dense layer after it become one layer.
+    """
+    match list(encoder.children()):
+        case [Whitening(matrix=white), nn.Linear() as dense, *layers]:
+            (n_features, n_white), n_units = white.shape, dense.out_features
+            if n_features * n_units < n_white * (n_features + n_units):
+                merged = skip_init(nn.Linear, n_features, n_units)
+                merged.weight = nn.Parameter(dense.weight.detach() @ white.mT)
+                merged.bias = dense.bias
+                return nn.Sequential(merged, *layers)
+    return encoder

@@ -1,4 +1,4 @@
-"""An autoencoder whose codes predict targets, also after their projection."""
+"""Autoencoders whose projected codes keep what the encoder predicts, such as targets."""
 
 import torch
 from torch import Tensor, nn
@@ -9,30 +9,31 @@ from .autoencoder import Autoencoder, PCAPath, Scales
 from .mlp import skip_init
 
 
-class PredictingAutoencoder(Autoencoder):
-    """An autoencoder with a linear model of targets, the head.
+class RetainingAutoencoder(Autoencoder):
+    """An autoencoder whose projection does not leave the code of the encoder far behind.
 
-    A projection of a row minimises the loss of its reconstruction plus the squared change of the
-    prediction since the encoder, ``d' retention d`` with ``d = head(code) - head(encode(x))``.
+    A projection of a row minimises the loss of its reconstruction plus the squared change of some
+    linear functions of the code since the encoder.
     """
 
-    trained_parts = (*Autoencoder.trained_parts, "head", "retention")
-    head: nn.Linear  # of codes in standard deviations
-    retention: Tensor  # (n_targets, n_targets)
+    def retained_functions(self) -> Tensor | None:
+        """The matrix of the functions, (k, k), for the squared error; None if there are none."""
+        raise NotImplementedError
 
     @torch.no_grad()
-    def retained(self) -> Tensor:
+    def retained(self) -> Tensor | None:
         """The matrix whose product with a code a projection changes little, (k, k)."""
-        slopes = self.head.weight * self.scales.inverse_code_scale
-        squares, axes = torch.linalg.eigh(slopes.mT @ self.retention @ slopes)
         # The other losses count twice beside a squared error; see `MixedLoss`.
         doubled = type(loss_of_link(self.link)) not in (SquaredError, MixedLoss)
-        return (squares.clamp_min(0) * (2 if doubled else 1)).sqrt()[:, None] * axes.mT
+        functions = self.retained_functions()
+        return functions * 2**0.5 if doubled and functions is not None else functions
 
     @torch.no_grad()
     def for_projection(self) -> Autoencoder:
         """A network whose reconstruction also has the retained products as columns."""
-        path, scales, added = self.pca_path, self.scales, self.retained()
+        if (added := self.retained()) is None:
+            return self
+        path, scales = self.pca_path, self.scales
         loss = _with_squared_errors(loss_of_link(self.link), len(path.mean), len(added))
         zeros = added.new_zeros(len(added))
         linear = path.components if path.active else torch.zeros_like(path.components)
@@ -52,6 +53,24 @@ class PredictingAutoencoder(Autoencoder):
         network.project_codes(self.n_projection_steps)
         network.anchors, network.max_train_distance = self.anchors, self.max_train_distance
         return network.train(self.training)
+
+
+class PredictingAutoencoder(RetainingAutoencoder):
+    """An autoencoder with a linear model of targets, the head.
+
+    A projection retains the prediction: the squared change is ``d' retention d`` with
+    ``d = head(code) - head(encode(x))``.
+    """
+
+    trained_parts = (*Autoencoder.trained_parts, "head", "retention")
+    head: nn.Linear  # of codes in standard deviations
+    retention: Tensor  # (n_targets, n_targets)
+
+    def retained_functions(self) -> Tensor:
+        """Functions whose squared changes are those of the prediction, (k, k)."""
+        slopes = self.head.weight * self.scales.inverse_code_scale
+        squares, axes = torch.linalg.eigh(slopes.mT @ self.retention @ slopes)
+        return squares.clamp_min(0).sqrt()[:, None] * axes.mT
 
 
 def _with_squared_errors(loss: ReconstructionLoss, n: int, n_added: int) -> ReconstructionLoss:

@@ -16,9 +16,10 @@ from torch import Tensor
 from .._data.forks import IMPORT_LOCK
 
 MAX_EXACT_ROWS = 20_000
-# Of the approximate search: the number of singular components, the clusters in which a row is
-# searched for, the iterations of k-means and the rows of each cluster that k-means uses.
-N_SINGULAR, N_NEAREST_CLUSTERS, N_ITER, ROWS_OF_CLUSTER = 100, 10, 5, 50
+# Of the approximate search: the number of singular components, the rows in the nearest clusters
+# among which neighbours are searched for, the iterations of k-means and the rows of each cluster
+# that k-means uses.
+N_SINGULAR, N_CANDIDATES, N_ITER, ROWS_OF_CLUSTER = 100, 15_000, 5, 50
 
 N_TIES = 10  # rows that are found in addition, as they may be as near as the last neighbour
 BLOCK_ENTRIES = 2**22  # distances in memory at once
@@ -66,10 +67,10 @@ def _unit(X: Any, metric: Metric) -> float:
     return (abs(X).max() or 1.0) if metric in APPROXIMATED else 1.0
 
 
-def _fitted(X: Any, metric: Metric) -> Any:
+def _fitted(X: Any, metric: Metric, algorithm: str = "auto") -> Any:
     with IMPORT_LOCK:  # here, as most fits do not need it
         from sklearn.neighbors import NearestNeighbors
-    return NearestNeighbors(metric=metric).fit(X)
+    return NearestNeighbors(metric=metric, algorithm=algorithm).fit(X)
 
 
 def _euclidean_features(X: Any, metric: Metric, seed: int) -> np.ndarray:
@@ -91,15 +92,23 @@ def _by_clusters(rows: Tensor, n_neighbors: int, seed: int) -> Tensor:
     centres = cluster_centers(rows, math.isqrt(len(rows)), seed)
     members = _members(_nearest(rows, centres), len(centres))
     sizes = torch.tensor([len(own) for own in members])
+    n_candidates = min(max(N_CANDIDATES, n_neighbors + 1), len(rows))
     found = torch.empty(len(rows), n_neighbors, dtype=torch.int64)
     for own, order in zip(members, torch.cdist(centres, centres).argsort(1), strict=True):
-        n_enough = int((sizes[order].cumsum(0) <= n_neighbors).sum()) + 1  # one is the row itself
-        nearest = order[: max(n_enough, N_NEAREST_CLUSTERS)].tolist()
+        if not len(own):
+            continue
+        n_enough = int((sizes[order].cumsum(0) < n_candidates).sum()) + 1
+        nearest = order[:n_enough].tolist()
         candidates = torch.cat([members[cluster] for cluster in nearest])
-        for block in own.split(max(BLOCK_ENTRIES // len(candidates), 1)):
-            distances = torch.cdist(rows[block], rows[candidates])
-            distances[block[:, None] == candidates] = torch.inf
-            found[block] = candidates[distances.topk(n_neighbors, largest=False).indices]
+        fitted = _fitted(rows[candidates].numpy(), "euclidean", algorithm="brute")
+        # One more, as the row itself is among them, which may be missing among equal rows.
+        nearest_of_own = fitted.kneighbors(
+            rows[own].numpy(), n_neighbors + 1, return_distance=False
+        )
+        nearby = candidates[torch.from_numpy(nearest_of_own)]
+        is_other = nearby != own[:, None]
+        is_other[is_other.all(1), -1] = False
+        found[own] = nearby[is_other].view(len(own), n_neighbors)
     return found
 
 

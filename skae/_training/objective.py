@@ -87,6 +87,11 @@ class Objective(ABC):
     """
 
     @property
+    def network_class(self) -> type[Autoencoder]:
+        """The class of the network, if it has more than an encoder and a decoder."""
+        return Autoencoder
+
+    @property
     def is_reconstruction(self) -> bool:
         """Whether the objective is a reconstruction loss alone, without any other term."""
         return False
