@@ -69,7 +69,8 @@ def test_the_loss_is_the_reconstruction_plus_the_distance_to_the_positions(
     term = (1 + ((code - z) / layout.unit).square().sum(1)).log()
     if not tied_weights:  # before training all landmarks have the same probability
         term = term + np.log(len(network.head.landmarks))
-    found = data.objective.at(index, held_out=False).per_row(network, x, data.rng())
+    objective = data.objective.stages(network)[0].at(index, held_out=False)  # without projection
+    found = objective.per_row(network, x, data.rng())
     np.testing.assert_allclose(found.detach(), (error + 0.7 * 64 * term).detach(), rtol=1e-5)
 
 
