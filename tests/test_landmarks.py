@@ -2,12 +2,15 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from fitting import make_data
 from networks import make_rng, randomize
 
+import skae
 from skae import AutoencoderTransformer, NeighborAutoencoder
+from skae._graph import numpy_runtime
 from skae._losses.reconstruction import loss_of_link
 from skae._nn.encoder_slopes import encoder_jacobian, jacobian_by_autograd
 from skae._nn.landmarks import LandmarkAutoencoder
@@ -113,3 +116,16 @@ def test_a_projection_stays_near_the_code_of_the_encoder(digits, small, loss):
 
 def network_rows(fitted, X):
     return (torch.from_numpy(X.copy()) - fitted.network_.shift) / fitted.network_.scale
+
+
+def test_exports_and_files_stay_near_the_code_of_the_encoder(digits, small, tmp_path):
+    fitted = small(NeighborAutoencoder, 2, transform_max_iter=3).fit(digits)
+    before = fitted.transform(digits)
+    fitted.network_.network.code_weight.fill_(77.0)
+    codes = fitted.transform(digits)
+    assert np.abs(codes - before).max() > 0.01 * codes.std()
+    skae.save(fitted, tmp_path / "map.skae")
+    np.testing.assert_array_equal(skae.load(tmp_path / "map.skae").transform(digits), codes)
+    skae.export_numpy(fitted, tmp_path)
+    exported = numpy_runtime.load(tmp_path / "model.npz").transform(digits)
+    np.testing.assert_allclose(exported, codes, rtol=1e-6, atol=1e-6 * np.abs(codes).max())
