@@ -293,6 +293,11 @@ class ObjectiveWrapper(Objective):
         changed.objective = self.objective.at(index, held_out=held_out)
         return changed
 
+    @property
+    def network_class(self) -> type[Autoencoder]:
+        """As the objective itself."""
+        return self.objective.network_class
+
     def network_input(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """As the objective itself."""
         return self.objective.network_input(network, x, rng)
