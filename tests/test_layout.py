@@ -41,7 +41,7 @@ def test_attraction_is_the_gradient_of_the_first_term(positions):
         return (weights * squared_distances(z).log1p().gather(1, neighbors)).sum(1).mean()
 
     expected = gradient_of(first_term, positions)
-    torch.testing.assert_close(attraction(positions, neighbors, weights), expected)
+    torch.testing.assert_close(attraction(positions.mT, neighbors, weights).mT, expected)
 
 
 def test_neighbours_of_each_other_have_larger_weights():
@@ -58,7 +58,7 @@ def test_repulsion_from_all_rows_is_the_gradient_of_the_second_term(positions, g
 
     rng = torch.Generator().manual_seed(global_random_seed)
     expected = gradient_of(second_term, positions)
-    torch.testing.assert_close(repulsion(positions, rng), expected)
+    torch.testing.assert_close(repulsion(positions.mT, rng).mT, expected)
 
 
 def test_positions_keep_neighbours_as_those_of_t_sne_do(digits, global_random_seed):

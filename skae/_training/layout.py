@@ -44,9 +44,10 @@ def neighbor_layout(start: Tensor, neighbors: Tensor, n_iter: int, rng: Generato
     -------
     positions : Tensor of shape (n_samples, n_components)
     """
-    positions = start.clone()
+    # Each component is contiguous, with which the operations below take a third of the time.
+    positions = start.mT.contiguous()
     weights = neighbor_weights(neighbors)
-    mean, square = torch.zeros_like(start), torch.zeros_like(start)
+    mean, square = torch.zeros_like(positions), torch.zeros_like(positions)
     for step in range(n_iter):
         gradient = attraction(positions, neighbors, weights)
         if step < EXAGGERATED_SHARE * n_iter:
@@ -57,7 +58,7 @@ def neighbor_layout(start: Tensor, neighbors: Tensor, n_iter: int, rng: Generato
         size = (square / (1 - SQUARE_DECAY ** (step + 1))).sqrt_().add_(1e-8)
         rate = LEARNING_RATE * (1 - step / n_iter) / (1 - MOMENTUM ** (step + 1))
         positions.addcdiv_(mean, size, value=-rate)
-    return positions
+    return positions.mT.contiguous()
 
 
 def neighbor_weights(neighbors: Tensor) -> Tensor:
@@ -69,11 +70,13 @@ def neighbor_weights(neighbors: Tensor) -> Tensor:
 
 
 def attraction(positions: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
-    """The gradient of the first term, times the number of rows."""
-    difference = positions[:, None] - positions[neighbors]
-    difference *= 2 * weights[..., None] / (1 + difference.square().sum(2, keepdim=True))
-    gradient = difference.sum(1)
-    return gradient.index_add_(0, neighbors.reshape(-1), -difference.flatten(0, 1))
+    """The gradient of the first term, times the number of rows; (n_components, n_samples)."""
+    difference = torch.stack([z[:, None] - z.take(neighbors) for z in positions])
+    difference *= 2 * weights / (1 + difference.square().sum(0))
+    gradient = difference.sum(2)
+    for of_component, pulls in zip(gradient, difference, strict=True):
+        of_component.scatter_add_(0, neighbors.reshape(-1), -pulls.reshape(-1))
+    return gradient
 
 
 def repulsion(positions: Tensor, rng: Generator) -> Tensor:
@@ -81,13 +84,14 @@ def repulsion(positions: Tensor, rng: Generator) -> Tensor:
 
     In a random order of the rows, each row and those after it are pairs.
     """
-    order = torch.randperm(len(positions), generator=rng).to(positions.device)
-    shuffled = positions[order]
+    n_samples = positions.shape[1]
+    order = torch.randperm(n_samples, generator=rng).to(positions.device)
+    shuffled = positions.index_select(1, order)
     gradient, total = torch.zeros_like(shuffled), positions.new_zeros(())
-    for distance in range(1, min(N_NEGATIVES, len(positions) - 1) + 1):
-        difference = shuffled - shuffled.roll(-distance, 0)
-        kernel = 1 / (1 + difference.square().sum(1, keepdim=True))
+    for distance in range(1, min(N_NEGATIVES, n_samples - 1) + 1):
+        difference = shuffled - shuffled.roll(-distance, 1)
+        kernel = 1 / (1 + difference.square().sum(0))
         total += kernel.mean()
         difference *= kernel.square()
-        gradient += difference.roll(distance, 0) - difference
-    return positions.new_zeros(positions.shape).index_copy_(0, order, gradient * (2 / total))
+        gradient += difference.roll(distance, 1) - difference
+    return torch.zeros_like(positions).index_copy_(1, order, gradient * (2 / total))
