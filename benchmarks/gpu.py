@@ -253,8 +253,8 @@ def maps(images: Images, device: str, sizes: Sizes) -> dict[str, Any]:
     record: dict[str, Any] = {"set": images.name, "rows": len(images.train), "models": []}
     for cls in (AutoencoderTransformer, NeighborAutoencoder):
         for steps in ("auto", 0):
-            model = cls(2, transform_max_iter=steps, random_state=SEED, device=device)
-            model.set_params(max_iter=sizes.map_epochs)
+            options = {"max_iter": sizes.map_epochs, "random_state": SEED, "device": device}
+            model = cls(2, transform_max_iter=steps, **options)
             with Timer() as fit:
                 model.fit(images.train)
                 synchronised(device)

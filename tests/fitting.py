@@ -1,4 +1,6 @@
-"""The data of a fit, for tests of the modules that train."""
+"""The data of a fit, for tests of the modules that train, and rows as a network has them."""
+
+import torch
 
 from skae._data.groups import RowGroups
 from skae._data.sample_weight import check_sample_weight, weighted_rows
@@ -18,3 +20,8 @@ def make_data(estimator, X, X_val=None, groups=None, sample_weight=None, y=None)
     data = make_fit_data(rows, X_val, estimator, loss, config, holds_out=holds_out)
     data.objective = estimator._objective(data)
     return data
+
+
+def network_rows(fitted, X):
+    """The rows `X` in the units of the network of a fitted estimator."""
+    return (torch.from_numpy(X.copy()) - fitted.network_.shift) / fitted.network_.scale

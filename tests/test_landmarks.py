@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from fitting import make_data
+from fitting import make_data, network_rows
 from networks import make_rng, randomize
 
 import skae
@@ -112,10 +112,6 @@ def test_a_projection_stays_near_the_code_of_the_encoder(digits, small, loss):
         kept = fitted.network_.encode(torch.from_numpy(digits.copy()))
         encoded = fitted.network_.from_network_code(network.encode(x))
     torch.testing.assert_close(kept, encoded, atol=1e-3, rtol=1e-3)
-
-
-def network_rows(fitted, X):
-    return (torch.from_numpy(X.copy()) - fitted.network_.shift) / fitted.network_.scale
 
 
 def test_exports_and_files_stay_near_the_code_of_the_encoder(digits, small, tmp_path):

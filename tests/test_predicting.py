@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from fitting import network_rows
 
 from skae import SupervisedAutoencoder
 from skae._losses.reconstruction import loss_of_link
@@ -19,10 +20,6 @@ def fit(small, digits, **options):
 @pytest.fixture
 def fitted(digits, small):
     return fit(small, digits)
-
-
-def network_rows(fitted, X):
-    return (torch.from_numpy(X.copy()) - fitted.network_.shift) / fitted.network_.scale
 
 
 def encoder_codes(fitted, X):

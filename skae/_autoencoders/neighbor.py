@@ -30,9 +30,11 @@ from .._training.neighbors import (
 from .._training.objective import Objective, ObjectiveWrapper
 from .plain import AutoencoderTransformer, Reconstruction
 
-# Steps of the network for each iteration of the layout, and the largest number of iterations, which
-# is lower for so many rows that positions would change more often than the last number.
-STEPS_PER_ITERATION, MAX_ITERATIONS, MAX_ITERATIONS_OF_MANY, MAX_CHANGES = 3, 1500, 500, 9e7
+# Steps of the network for each iteration of the layout.
+STEPS_PER_ITERATION = 3
+# The largest number of iterations, and that of very many rows. Between them it is the number with
+# which all positions together are changed at most so many times.
+MAX_ITERATIONS, MAX_ITERATIONS_OF_MANY, MAX_CHANGES = 1500, 500, 9e7
 
 # With more rows a projection starts from the code of the encoder only and stays near to it: it then
 # predicts the group of a row better than the reconstruction does. With few rows it is worse.

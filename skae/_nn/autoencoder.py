@@ -167,7 +167,10 @@ class Autoencoder(nn.Module):
 
     def complete_code(self, centred: Tensor, delta_code: Tensor) -> Tensor:
         """The codes of centred rows, from the output of the encoder."""
-        return self.pca_path.encode(centred) + self.scales.delta_scale * delta_code
+        linear = self.pca_path.encode(centred)
+        if (factor := self.pca_factor()) is not None:
+            linear = factor * linear
+        return linear + self.scales.delta_scale * delta_code
 
     def pca_factor(self) -> Tensor | None:
         """The factor of PCA's code in that of the encoder, one number; None if it is one."""

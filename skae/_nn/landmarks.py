@@ -44,15 +44,9 @@ class LandmarkAutoencoder(RetainingAutoencoder):
         delta_code, log_probabilities = head.predict(hidden)
         return self.complete_code(centred, delta_code), log_probabilities
 
-    def complete_code(self, centred: Tensor, delta_code: Tensor) -> Tensor:
-        """The codes of centred rows, from the output of the encoder."""
-        if (factor := self.pca_factor()) is None:
-            return super().complete_code(centred, delta_code)
-        return factor * self.pca_path.encode(centred) + self.scales.delta_scale * delta_code
-
     def pca_factor(self) -> Tensor | None:
         """The factor of PCA's code in that of the encoder, one number; None if it is one."""
-        return None if self.head is None else self.head.pca_factor
+        return None if (head := self.head) is None else head.pca_factor
 
     def leave_pca(self) -> None:
         """Leave PCA's code out of that of the encoder: from the first step of training on."""
