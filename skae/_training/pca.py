@@ -239,17 +239,18 @@ def _from_products_of_rows(
     squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
-    n_whitened = min(rank, WHITENED_FEATURES) if X.shape[1] > WHITENED_FEATURES else 0
-    n_directions = max(n_components, n_whitened)
-    directions = as_numpy(products.transposed_times(root * left[:, :n_directions]).T).T
+    directions = as_numpy(products.transposed_times(root * left[:, :n_components]))
     n_others = n_components - len(gram)  # there are fewer different rows than components
     if n_others > 0:
         others = np.random.RandomState(seed).normal(size=(len(directions), n_others))
         directions = np.column_stack([directions, others])
     whitening = None
-    if n_whitened:
-        vectors = directions[:, :n_whitened] / np.sqrt(squares[:n_whitened])
-        whitening = _whitening(squares[:n_whitened] / n_samples, vectors)
+    if rank and X.shape[1] > WHITENED_FEATURES:
+        squares = squares[: min(rank, WHITENED_FEATURES)]
+        # Scaled before the product, as there are more features than rows.
+        scales = _damped_stds(squares / n_samples) * np.sqrt(squares)
+        scaled = left[:, : len(squares)] / products.native(scales)
+        whitening = as_numpy(products.transposed_times(root * scaled))
     # Orthonormal also if the rank is smaller.
     components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
     statistics = _row_by_row(data, components)
@@ -296,11 +297,13 @@ def _with_signs(components: np.ndarray) -> np.ndarray:
 
 def _whitening(variances: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Projection to the leading components, each divided by its damped standard deviation."""
-    leading = variances[:WHITENED_FEATURES]
-    damped = leading + WHITENING_DAMPING * leading.mean()
-    return vectors[:, :WHITENED_FEATURES] / np.sqrt(
-        damped, out=np.ones_like(damped), where=damped > 0
-    )
+    return vectors[:, :WHITENED_FEATURES] / _damped_stds(variances[:WHITENED_FEATURES])
+
+
+def _damped_stds(variances: np.ndarray) -> np.ndarray:
+    """The standard deviations of the leading components, damped; ones if all are zero."""
+    damped = variances + WHITENING_DAMPING * variances.mean()
+    return np.sqrt(damped, out=np.ones_like(damped), where=damped > 0)
 
 
 def _covariance(data: _WeightedRows) -> np.ndarray:
