@@ -117,6 +117,27 @@ def test_verbose_prints_the_diagnosis(capsys, small, global_random_seed):
     assert capsys.readouterr().out.splitlines()[-1] == fitted.diagnosis_[0]
 
 
+def test_columns_of_a_table_are_counted_and_named_as_in_the_table(
+    autoencoder, small, global_random_seed
+):
+    frame = pd.DataFrame(
+        {
+            "one": pd.Categorical(["a"] * 60, categories=["a", "b", "c"]),
+            "two": pd.Categorical(list("uvw") * 20),
+            "number": np.random.RandomState(global_random_seed).normal(size=60),
+            "empty": pd.Categorical([None] * 60, categories=["x", "y"]),
+            "zero": np.zeros(60),
+        }
+    )
+    weight = np.ones(60)
+    weight[0], frame.loc[0, "one"] = 0, "b"
+    fitted = small(autoencoder, n_components=1, max_iter=1).fit(frame, sample_weight=weight)
+    assert fitted.diagnosis_[:2] == (
+        "1 of 5 columns ('empty') have no observed value: nothing can be learned of them.",
+        "2 of 5 columns ('one', 'zero') are constant: they have no influence on the codes.",
+    )
+
+
 def test_the_diagnosis_after_partial_fit_is_that_of_the_columns(digits, small):
     fitted = small(AutoencoderTransformer, init="random", max_iter=1).fit(digits)
     of_columns = tuple(text for text in fitted.diagnosis_ if "are constant" in text)

@@ -54,7 +54,7 @@ def test_missing_and_unknown_categories_are_missing_values(rng):
     frame = mixed_frame(rng)
     table = make_table(frame, "from_dtype", "squared_error")
     unknown = frame.assign(town="Paris")
-    columns = [i for i, name in enumerate(table.encoded_names()) if str(name).startswith("town")]
+    columns = table.columns_of_inputs() == list(frame.columns).index("town")
     assert np.isnan(table.encode(unknown)[:, columns]).all()
     is_missing = np.isnan(table.sum_by_column(table.encode(frame)))
     np.testing.assert_array_equal(is_missing, frame.isna())
@@ -64,11 +64,10 @@ def test_categories_with_the_largest_indicators_are_decoded(rng):
     frame = mixed_frame(rng)
     table = make_table(frame, "from_dtype", "squared_error")
     encoded = np.nan_to_num(table.encode(frame)) + 0.1 * rng.normal(size=(len(frame), table.width))
-    decoded, names = table.decode(encoded), table.encoded_names().tolist()
+    decoded = table.decode(encoded)
     for j, (name, categories) in enumerate(zip(frame.columns, table.categories, strict=True)):
         if categories is not None:
-            columns = [names.index(f"{name}_{category}") for category in categories]
-            shares = encoded[:, columns] * table.units(j)
+            shares = encoded[:, table.columns_of_inputs() == j] * table.units(j)
             assert (decoded[name].astype(object) == categories[shares.argmax(1)]).all()
 
 
@@ -122,7 +121,7 @@ def test_each_column_has_its_loss(rng):
     frame = mixed_frame(rng)
     table = make_table(frame, "from_dtype", {"count": "poisson", 4: "log_loss"})
     assert table.losses == ["squared_error", "poisson", "categorical", "categorical", "log_loss"]
-    (position,) = np.flatnonzero(table.encoded_names() == "count")
+    (position,) = np.flatnonzero(table.columns_of_inputs() == list(frame.columns).index("count"))
     units = np.concatenate([units for _, units in table.loss_description()])
     counts = table.encode(frame)[:, position] * units[position]
     np.testing.assert_allclose(counts, frame["count"].to_numpy(float, na_value=np.nan))

@@ -256,7 +256,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
             self._set_fitted_attributes(result, data)
             self.loadings_ = to_namespace_of(data.X_input, loadings(self.network_, data))
             reconstruct = partial(self._apply_to_native, apply=self._reconstruct, width=X.shape[1])
-            diagnostics = diagnose(result, data, reconstruct, self._names)
+            diagnostics = diagnose(result, data, reconstruct, self._columns)
             self.diagnosis_ = tuple(found.text for found in diagnostics)
             callbacks.end(fitted=True)
         return result.history, diagnostics, name_of_start(self.network_, fitted is not None)
@@ -312,7 +312,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
                 result, state = naming_units(data)(self._fit_pass)(data, int(n_components))
             self._set_fitted_attributes(result, data, state)
             self.__dict__.pop("loadings_", None)  # of other rows, and another network
-            self.diagnosis_ = diagnose_batch(data, self._names, getattr(self, "diagnosis_", ()))
+            self.diagnosis_ = diagnose_batch(data, self._columns, getattr(self, "diagnosis_", ()))
         return self
 
     def _fit_size(

@@ -24,6 +24,7 @@ from .._losses.reconstruction import ReconstructionLoss, loss_of_link
 from .._nn.blocks import FEW_ENTRIES, fill_by_blocks
 from .._nn.fitted import FittedAutoencoder
 from .._nn.precision import apply_to_rows, precision, saturated
+from .._training.diagnostics import Columns
 from .shared_parameters import SharedParameters
 
 
@@ -48,11 +49,11 @@ class NetworkRowsMixin(SharedParameters):
         return [categories for categories in table.categories if categories is not None]
 
     @property
-    def _names(self) -> np.ndarray:
-        """Names of the encoded columns, or their numbers."""
-        if "_table" in vars(self):
-            return self._table.encoded_names()
-        return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+    def _columns(self) -> Columns:
+        """The columns of the training rows."""
+        if (table := table_of(self)) is not None:
+            return Columns(table.names, table.columns_of_inputs())
+        return Columns(getattr(self, "feature_names_in_", np.arange(self.n_features_in_)))
 
     def _validated(
         self, X, *, reset: bool = False, ensure_min_samples: int = 1, sample_weight=None

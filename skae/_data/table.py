@@ -82,14 +82,9 @@ class Table(NamedTuple):
                 parts.append([loss, units])
         return parts
 
-    def encoded_names(self) -> np.ndarray:
-        """The names of the encoded columns."""
-        names = []
-        for j in self.order:
-            categories = self.categories[j]
-            name = self.names[j]
-            names += [name] if categories is None else [f"{name}_{v}" for v in categories]
-        return np.array(names, dtype=object)
+    def columns_of_inputs(self) -> np.ndarray:
+        """The column of the table of each encoded column."""
+        return np.repeat(self.order, self.sizes)
 
     def encode(self, X: Any) -> np.ndarray | sparse.csr_array:
         """Encode a table; entries that are missing, and unknown categories, are NaN.

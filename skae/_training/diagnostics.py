@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,11 +47,26 @@ def without_warnings() -> Iterator[None]:
         WARNS.reset(token)
 
 
+class Columns(NamedTuple):
+    """The columns of the rows of `fit`, each of which is one or more inputs of the network."""
+
+    names: Sequence[Any] | np.ndarray  # or their numbers
+    of_inputs: np.ndarray | None = None  # the column of each input, if these are not the columns
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """The sums over the inputs of each column, (n_columns,)."""
+        if self.of_inputs is None:
+            return values
+        return np.bincount(self.of_inputs, values, minlength=len(self.names))
+
+    def first(self, columns: np.ndarray) -> str:
+        """The names of the first of some columns."""
+        names = np.asarray(self.names)[columns[:3]].tolist()
+        return ", ".join(map(repr, names)) + ", ..." * (len(columns) > 3)
+
+
 def diagnose(
-    result: FitResult,
-    data: FitData,
-    reconstruct: Callable[[Any], Any],
-    feature_names: Sequence[Any] | np.ndarray,
+    result: FitResult, data: FitData, reconstruct: Callable[[Any], Any], columns: Columns
 ) -> list[Diagnostic]:
     """All diagnostics of a fit.
 
@@ -63,16 +78,16 @@ def diagnose(
         What it started from.
     reconstruct : callable
         Reconstructs rows in the units of `X`.
-    feature_names : sequence
-        Names or indices of the columns.
+    columns : Columns
+        The columns of `X`.
     """
     objective = data.objective
     is_plain = objective.is_reconstruction and not objective.corrupts_input
-    dominant, collapse = _dominant_columns(data, reconstruct, feature_names), result.collapse
+    dominant, collapse = _dominant_columns(data, reconstruct, columns), result.collapse
     if dominant is not None and collapse is not None:
         collapse = Diagnostic(collapse.text)  # one cause, one warning
     found = (
-        *_columns_without_variance(data, feature_names),
+        *_columns_without_variance(data, columns),
         collapse,
         dominant,
         _rising_loss(result),
@@ -82,15 +97,13 @@ def diagnose(
     return [diagnostic for diagnostic in found if diagnostic is not None]
 
 
-def diagnose_batch(
-    data: FitData, feature_names: Sequence[Any] | np.ndarray, earlier: tuple[str, ...]
-) -> tuple[str, ...]:
+def diagnose_batch(data: FitData, columns: Columns, earlier: tuple[str, ...]) -> tuple[str, ...]:
     """The columns without variance in the first of some batches, which set the units.
 
     `earlier` are the diagnostics of the batch, or the fit, before a later one.
     """
     if data.fitted is None:
-        return tuple(found.text for found in _columns_without_variance(data, feature_names))
+        return tuple(found.text for found in _columns_without_variance(data, columns))
     return tuple(text for text in earlier if text.endswith((NEVER_OBSERVED, CONSTANT)))
 
 
@@ -161,34 +174,32 @@ def collapsed_posteriors(active: np.ndarray, basis: CodeBasis) -> Diagnostic | N
     )
 
 
-def _columns_without_variance(
-    data: FitData, feature_names: Sequence[Any] | np.ndarray
-) -> list[Diagnostic]:
+def _columns_without_variance(data: FitData, columns: Columns) -> list[Diagnostic]:
     """Columns that are never observed, and others that are constant."""
-    constant = np.flatnonzero(data.moments.std == 0)
-    empty = constant[:0]
-    if data.moments.n_missing and len(constant):
-        n_observed = _n_observed(data.X, constant, data.weights)
-        n_observed = data.group.all_reduce_array(n_observed)
-        empty, constant = constant[n_observed == 0], constant[n_observed > 0]
-    width = len(data.moments.std)
+    inputs = np.flatnonzero(data.moments.std == 0)
+    is_empty = np.zeros(len(data.moments.std), dtype=bool)
+    if data.moments.n_missing and len(inputs):
+        n_observed = _n_observed(data.X, inputs, data.weights)
+        is_empty[inputs] = data.group.all_reduce_array(n_observed) == 0
+    is_constant = columns.sums(data.moments.std) == 0
+    is_empty = columns.sums(1.0 * ~is_empty) == 0
     return [
-        Diagnostic(f"{len(columns)} of {width} columns ({_named(feature_names, columns)}) {what}")
-        for columns, what in (
-            (empty, NEVER_OBSERVED),
-            (constant, CONSTANT),
+        Diagnostic(f"{len(found)} of {len(is_empty)} columns ({columns.first(found)}) {what}")
+        for found, what in (
+            (np.flatnonzero(is_empty), NEVER_OBSERVED),
+            (np.flatnonzero(is_constant & ~is_empty), CONSTANT),
         )
-        if len(columns)
+        if len(found)
     ]
 
 
-def _n_observed(X: Any, columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """The number of entries of some columns that are not NaN, in rows with a weight above zero."""
-    X = X[:, columns]
+def _n_observed(X: Any, inputs: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The number of entries of some inputs that are not NaN, in rows with a weight above zero."""
+    X = X[:, inputs]
     if weights is not None:
         X = X[np.flatnonzero(weights)]
     if sparse.issparse(X):
-        missing = np.bincount(X.indices[np.isnan(X.data)], minlength=len(columns))
+        missing = np.bincount(X.indices[np.isnan(X.data)], minlength=len(inputs))
     elif isinstance(X, Tensor):
         missing = X.isnan().sum(0).cpu().numpy()
     else:
@@ -196,17 +207,11 @@ def _n_observed(X: Any, columns: np.ndarray, weights: np.ndarray | None) -> np.n
     return X.shape[0] - missing.astype(np.float64)
 
 
-def _named(feature_names: Sequence[Any] | np.ndarray, columns: np.ndarray) -> str:
-    """The names of the first columns."""
-    names = np.asarray(feature_names)[columns[:3]].tolist()
-    return ", ".join(map(repr, names)) + ", ..." * (len(columns) > 3)
-
-
 def _dominant_columns(
-    data: FitData, reconstruct: Callable[[Any], Any], feature_names: Sequence[Any] | np.ndarray
+    data: FitData, reconstruct: Callable[[Any], Any], columns: Columns
 ) -> Diagnostic | None:
     """Columns whose units are so large that the objective ignores the others."""
-    variance = data.moments.std**2
+    variance = columns.sums(data.moments.std**2)
     order = np.argsort(-variance, kind="stable")
     cumulative = np.cumsum(variance[order])
     n_varying = int(np.sum(variance > 0))
@@ -214,9 +219,9 @@ def _dominant_columns(
     large, small = order[:n_large], order[n_large:n_varying]
     if n_large > max(1, n_varying // 10) or len(small) == 0:
         return None
-    if np.median(_explained_shares(data, reconstruct)[small]) >= EXPLAINED_SHARE:
+    if np.median(_explained_shares(data, reconstruct, columns)[small]) >= EXPLAINED_SHARE:
         return None
-    named = _named(feature_names, large)
+    named = columns.first(large)
     share = variance[large].sum() / cumulative[-1]
     return Diagnostic(
         f"{n_large} of {n_varying} columns ({named}) carry {share:.1%} of the variance, and the "
@@ -226,7 +231,9 @@ def _dominant_columns(
     )
 
 
-def _explained_shares(data: FitData, reconstruct: Callable[[Any], Any]) -> np.ndarray:
+def _explained_shares(
+    data: FitData, reconstruct: Callable[[Any], Any], columns: Columns
+) -> np.ndarray:
     """The share of each column's variance that is explained, over at most 1000 of the rows."""
     X = data.X
     kept = np.arange(X.shape[0]) if data.weights is None else np.flatnonzero(data.weights)
@@ -236,7 +243,7 @@ def _explained_shares(data: FitData, reconstruct: Callable[[Any], Any]) -> np.nd
     mean = to_namespace_of(x, data.moments.mean)
     fill = torch.nan_to_num if isinstance(x, Tensor) else np.nan_to_num
     residual, total = (
-        data.group.all_reduce_array(np.array(column_sums(fill((x - other) ** 2))))
+        columns.sums(data.group.all_reduce_array(np.array(column_sums(fill((x - other) ** 2)))))
         for other in (reconstruct(x), mean)
     )
     return 1 - residual / np.where(total > 0, total, 1)
