@@ -34,6 +34,13 @@ def test_loadings_are_correlations_with_the_codes(autoencoder, rows, small):
     assert not hasattr(fitted.partial_fit(rows), "loadings_")
 
 
+@pytest.mark.parametrize("unit", [2.0**-300, 2.0**300])
+def test_loadings_do_not_depend_on_the_units(autoencoder, rows, small, unit):
+    expected = small(autoencoder, 2, max_iter=1).fit(rows).loadings_
+    found = small(autoencoder, 2, max_iter=1).fit(rows * unit).loadings_
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # the networks are in float32
+
+
 def test_loadings_of_a_linear_autoencoder_are_those_of_principal_components(rows):
     X = rows[:, :4]
     fitted = AutoencoderTransformer(2, hidden_layer_sizes=()).fit(X)

@@ -37,8 +37,17 @@ def correlations(sums: np.ndarray) -> np.ndarray:
     n, x, x_squares, *of_codes = sums
     code, code_squares, products = np.reshape(of_codes, (3, -1, len(n)))
     n = n.clip(min=np.finfo(n.dtype).tiny)
-    variance = (x_squares - x**2 / n) * (code_squares - code**2 / n)
-    covariance, result = products - x * code / n, np.zeros_like(code)
-    is_varying = (variance > EPS * x_squares * code_squares) & (variance > 0)
-    np.divide(covariance, np.sqrt(variance.clip(min=0)), result, where=is_varying)
+    # Roots and shares: the product of two variances overflows far from units of one.
+    x_size, code_size = np.sqrt(x_squares), np.sqrt(code_squares)
+    x_share = _share(x_squares - x**2 / n, x_squares)
+    code_share = _share(code_squares - code**2 / n, code_squares)
+    std = np.sqrt(x_share) * x_size * (np.sqrt(code_share) * code_size)
+    result = np.zeros_like(code)
+    is_varying = (x_share * code_share > EPS) & (std > 0)
+    np.divide(products - x * code / n, std, result, where=is_varying)
     return result.clip(-1, 1)
+
+
+def _share(variance: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """The share of the variance in the mean square; 0 if there is none."""
+    return np.divide(variance.clip(min=0), squares, np.zeros_like(squares), where=squares > 0)
