@@ -82,6 +82,12 @@ def test_the_model_does_not_depend_on_whitening(like_pca, rows, small):
     np.testing.assert_allclose(whitened.get_covariance(), plain.get_covariance(), atol=1e-9)
 
 
+def test_a_covariance_without_an_inverse_is_explained(like_pca, small):
+    fitted = small(like_pca, 1, max_iter=1).fit(np.ones((9, 3)))
+    with pytest.raises(np.linalg.LinAlgError, match="`noise_variance_` is 0: use fewer"):
+        fitted.get_precision()
+
+
 def test_the_attributes_of_tensors_are_tensors(like_pca, rows, small, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     expected = small(like_pca, 2, max_iter=2).fit(rows)

@@ -130,7 +130,14 @@ class PCAAttributesMixin(FittedAutoencoderMixin):
             If the covariance has no inverse, because `noise_variance_` is zero.
         """
         check_is_fitted(self)
-        return to_namespace_of(self.mean_, np.linalg.inv(self._covariance()))
+        try:
+            precision = np.linalg.inv(self._covariance())
+        except np.linalg.LinAlgError as error:
+            raise np.linalg.LinAlgError(
+                "`get_precision` is not defined, since the matrix `get_covariance` has no inverse, "
+                f"and `noise_variance_` is {self.noise_variance_:.3g}: use fewer components."
+            ) from error
+        return to_namespace_of(self.mean_, precision)
 
     @available_if(_has_normal_noise)
     @with_torch_defaults
