@@ -57,6 +57,17 @@ def test_a_sparse_frame_of_booleans_is_a_matrix_of_floats(cls, small, global_ran
         np.testing.assert_array_equal(given[name], values, err_msg=name)
 
 
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_a_sparse_frame_without_zeros_is_dense(cls, small, global_random_seed):
+    fill_value = np.nan if cls().__sklearn_tags__().input_tags.allow_nan else 2.0
+    dense = booleans(global_random_seed).astype(float).replace(0.0, fill_value)
+    y = np.arange(60) % 2
+    expected = results(small(cls, 2), dense, y)
+    given = results(small(cls, 2), dense.astype(pd.SparseDtype(float, fill_value)), y)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(given[name], values, err_msg=name)
+
+
 @pytest.mark.parametrize("cls", READS_SPARSE)
 def test_entries_that_are_stored_several_times_are_added(cls, small, global_random_seed):
     X = np.random.RandomState(global_random_seed).normal(size=(60, 5))

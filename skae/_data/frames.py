@@ -50,7 +50,7 @@ def values_of(column: Any) -> list[Any]:
 def numeric_columns(X: Any, positions: Sequence[int]) -> Any:
     """Some columns as a frame or an array of numbers; dates are integers, and missing ones NaN."""
     if container_of(X) == "pandas":
-        columns = X.iloc[:, list(positions)]
+        columns = without_fill_values(X.iloc[:, list(positions)])
         for position, dtype in enumerate(columns.dtypes):
             if DATES.match(str(dtype)):
                 dates = columns.iloc[:, position]
@@ -66,6 +66,20 @@ def numeric_columns(X: Any, positions: Sequence[int]) -> Any:
         missing = [[is_missing(entry) for entry in row] for row in columns.tolist()]
         columns = np.where(missing, np.nan, columns)
     return columns
+
+
+def without_fill_values(X: Any) -> Any:
+    """Rows; sparse columns of a pandas frame are dense if what they do not store is not zero.
+
+    SciPy has no such matrices, and scikit-learn refuses these frames.
+    """
+    if container_of(X) != "pandas":
+        return X
+    dense = X.copy(deep=False)
+    for position, dtype in enumerate(X.dtypes):
+        if getattr(dtype, "fill_value", 0) != 0:
+            dense.isetitem(position, X.iloc[:, position].sparse.to_dense())
+    return dense
 
 
 def dtype_name(column: Any) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, strided
 
 from .array_api import library_of
 from .device import TORCH_DTYPES
-from .frames import DATES, column_of, is_frame, is_missing, values_of
+from .frames import DATES, column_of, is_frame, is_missing, values_of, without_fill_values
 from .messages import shortened
 from .user_warnings import warn_user
 from .validation import as_tuple
@@ -161,7 +161,7 @@ def _prepared(X: Any) -> Any:
     _check_tensor(X)
     _check_indices(X)
     _check_dates(X)
-    return X
+    return without_fill_values(X)
 
 
 def _check_tensor(X: Any) -> None:
