@@ -40,6 +40,15 @@ def test_text_is_refused_if_it_is_no_category(frame, small):
     assert not vars(estimator).keys() & {"n_features_in_", "_table"}
 
 
+@pytest.mark.parametrize("cls", [*TAKING_TABLES, skae.ReconstructionTransformer])
+def test_names_of_columns_are_distinct_and_one_column_has_an_entry(cls, frame, small):
+    empty = frame[["kind"]].assign(kind=pd.Categorical([None] * len(frame)))
+    with pytest.raises(ValueError, match="distinct names"):
+        fit(small(cls, 1), pd.concat([frame, frame], axis=1))
+    with pytest.raises(ValueError, match="Every entry of X is missing"):
+        fit(small(cls, 1), empty)
+
+
 def test_a_table_must_have_the_columns_of_the_fit(frame, small):
     fitted = small(skae.AutoencoderTransformer, 2).fit(frame)
     with pytest.raises(ValueError, match="feature names should match"):

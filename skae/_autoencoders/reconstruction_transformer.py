@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.fit_params import fit_weighted
 from .._data.frames import is_frame, with_index_of
-from .._data.rows import naming, validate_rows
+from .._data.rows import check_columns, naming, validate_rows
 from .._data.table_columns import has_categorical_columns
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
@@ -139,6 +139,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
     def _validated(self, X, *, reset: bool = False, in_fit: bool = False):
         reducer = self.estimator if reset or in_fit else self.estimator_
         if has_categorical_columns(X):
+            check_columns(list(X.columns))
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X  # a table with categories, which the reducer has to take
         tags = self._with_tags_of(super().__sklearn_tags__(), reducer).input_tags

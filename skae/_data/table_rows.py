@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from .dataset import nothing_observed
 from .frames import is_frame
 from .rows import check_columns, validate_rows
 from .table import Table, as_rows, make_table
@@ -59,6 +60,8 @@ def encode_table(
             f"Found array with {X.shape[0]} sample(s) (shape={tuple(X.shape)}) while a minimum of "
             f"{ensure_min_samples} is required by {type(estimator).__name__}."
         )
+    if not table.width:  # categorical columns without any category
+        raise nothing_observed()
     return check_array(
         encoded := table.encode(X),
         accept_sparse="csr",

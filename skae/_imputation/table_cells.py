@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from sklearn.impute import SimpleImputer
 
-from .._data.dataset import nothing_observed
 from .._data.frames import (
     column_of,
     container_of,
@@ -31,8 +30,6 @@ def encode_cells(estimator: Any, X: Any, *, reset: bool) -> np.ndarray | None:
             f"{estimator.missing_values!r}: replace the entries that are missing by NaN or None."
         )
     table = vars(estimator)["_table"]
-    if not table.width:
-        raise nothing_observed()
     n_columns = len(table.names)
     in_units = table._replace(shift=np.zeros(n_columns), scale=np.ones(n_columns), is_single=False)
     vars(estimator)["_table"] = in_units
