@@ -211,6 +211,8 @@ def figure(value: Any) -> str:
         return "not reached"
     if not isinstance(value, float):
         return str(value)
+    if 0 < abs(value) < 1e-4:  # without an exponent
+        return np.format_float_positional(value, precision=3, fractional=False)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -125,9 +125,9 @@ def section(records: dict) -> list[str]:
         "",
         *markdown_table(header, rows),
         "",
-        "The errors of a held-out training image by `alpha` are: "
+        "The errors of a held-out training image are: "
         + ", ".join(
-            f"{r['alpha']:g} {r['held_out_error']:.3g}"
+            f"{r['held_out_error']:.3g} with `alpha={r['alpha']:g}`"
             for r in records.values()
             if "held_out_error" in r
         )

@@ -305,7 +305,8 @@ def page(records: dict[str, dict]) -> list[str]:
     return [
         "# Time and memory on a GPU",
         "",
-        f"Written by `make gpu`, on {', '.join(names)}.",
+        f"This page has errors, times and memory of fits on {', '.join(names)}. The command",
+        "`make gpu` measures them.",
         "",
         "The data are the images of MNIST, with 784 pixels, and the digits, with 64 pixels. Pixels",
         "are between 0 and 1. Errors are mean squared errors of test images. Each figure is from",
@@ -328,8 +329,8 @@ def agreement_section(records: list[dict]) -> list[str]:
     ]
     header = ("set", "rows", "error, CPU", "error, GPU", "seconds, CPU", "seconds, GPU")
     text = (
-        "The table has the same fit on both devices. Sums are rounded differently, and training\n"
-        "amplifies the differences."
+        "`AutoencoderTransformer` is fitted with the same parameters on both devices. Sums are\n"
+        "rounded differently, and training amplifies the differences."
     )
     return ["", "## CPU and GPU", "", text, "", *markdown_table(header, rows)]
 
@@ -403,8 +404,8 @@ def maps_section(records: list[dict]) -> list[str]:
         "rows a second of `transform`",
     )  # fmt: skip
     text = (
-        "Two components by default parameters. The trustworthiness is that of five neighbours\n"
-        f"among the first {MAX_EVALUATED} test rows."
+        "All estimators have two components and default parameters. The trustworthiness is that\n"
+        f"of five neighbours among the first {MAX_EVALUATED} test rows."
     )
     rows = [(r["set"], *(m[key] for key in keys)) for r in records for m in r["models"]]
     return ["", "## Maps", "", text, "", *markdown_table(header, rows)]

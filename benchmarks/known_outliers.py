@@ -128,7 +128,7 @@ precision, in percent.
 The training set is half of the rows, with their outliers. The labels of 1, 5 or 10 outliers are
 known, and all other rows are unlabelled. The test set is the other half. At most {max_rows} rows of
 a data set are used, and columns are standardised with the training rows. Figures are means over
-{n_draws} of rows and labels.
+the data sets, for {n_draws} of rows and labels.
 
 XGBOD is a gradient-boosting classifier on the features and on the scores of several outlier
 detectors, with PyOD's parameters. DevNet is a network that is trained so that known outliers have

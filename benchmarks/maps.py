@@ -11,6 +11,7 @@ UMAP are left out if they are not installed.
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ seen:
 
 - trustworthiness: 1 at best, if the five nearest neighbours of a row in the map are near to it in
   all columns;
-- accuracy: of five nearest neighbours in the map, whose labels are those of training rows;
+- accuracy: of five nearest neighbours in the map, whose labels are those of training rows, if the
+  rows have labels;
 - error: the mean squared error of the reconstruction, relative to that of PCA;
 - agreement of seeds: the rank correlation of the distances of two maps, of two values of
   `random_state` and the same rows;
@@ -175,6 +177,8 @@ def page(records: dict[str, dict]) -> str:
             "reducer", "trustworthiness", "accuracy", "error", "agreement of seeds", "fit",
             "transform",
         )  # fmt: skip
+        measured = [any(cell is not None for cell in column) for column in zip(*table, strict=True)]
+        header, *table = (tuple(compress(row, measured)) for row in (header, *table))
         error = f"The mean squared error of `{OURS}` is {figure(ours['error'])}."
         sections.append("\n".join([f"## {name}\n", *markdown_table(header, table), "", error, ""]))
     return "\n".join(sections)

@@ -198,7 +198,8 @@ parameter, and on average a larger error than PCA.
 
 DETAILS = """## Data sets
 
-Each cell has the error relative to PCA, and the accuracy or 100 R2 of the linear model.
+The column "PCA" has the accuracy of the linear model in percent, or 100 R2. The other columns have
+the error relative to PCA, and in brackets the accuracy or 100 R2.
 """
 
 
@@ -251,10 +252,10 @@ def page(records: dict) -> str:
         t: lambda r, t=t: equal_reconstruction(r, t) for t in ("PCovR", "SupervisedAutoencoder")
     }
     parts = (
-        ("classes, development", True, DEVELOPMENT),
-        ("classes, held out", True, HELD_OUT),
-        ("numbers, development", False, DEVELOPMENT),
-        ("numbers, held out", False, HELD_OUT),
+        ("classes, sets that were used for the development", True, DEVELOPMENT),
+        ("classes, other sets", True, HELD_OUT),
+        ("numbers, sets that were used for the development", False, DEVELOPMENT),
+        ("numbers, other sets", False, HELD_OUT),
     )
     for intro, methods in (("## Summary", everything), (EQUAL, at_equal)):
         lines += ["", *intro.splitlines()]
