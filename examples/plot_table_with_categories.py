@@ -3,13 +3,13 @@ A table with categories in two dimensions
 =========================================
 
 Can a table with numbers and categories be reduced without encoding it? A data frame of the iris
-flowers has four lengths, a category for the length of the petals, and the species, which is missing
-for a third of the rows. `AutoencoderTransformer` takes the frame as it is. The reconstruction is a
-frame with the same columns and dtypes, in which no species is missing.
+flowers has three columns of numbers, a category for the length of the petals, and the species.
+`AutoencoderTransformer` takes the frame as it is. Its reconstruction is a frame with the same
+columns and dtypes, in which nothing is missing.
 """
 
 # %%
-# The species of some flowers is not known. Neither is one of the lengths.
+# A third of the species and a tenth of the sepal widths are missing.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +26,7 @@ is_unknown = rng.uniform(size=len(frame)) < 1 / 3
 frame["petal"] = pd.cut(frame.pop("petal length"), [0, 2.5, 5, 7], labels=["short", "mid", "long"])
 frame["species"] = pd.Series(species).where(~is_unknown)
 frame.loc[rng.uniform(size=len(frame)) < 0.1, "sepal width"] = np.nan
-print(frame.head(), "\n")
+print(frame.iloc[::20], "\n")
 print(frame.dtypes)
 
 # %%
@@ -50,7 +50,7 @@ for name, colour in colours.items():
     for marker, rows in (("o", is_of_name & ~is_unknown), ("x", is_of_name & is_unknown)):
         label = name if marker == "o" else f"{name}, unknown before"
         ax.scatter(*codes[rows].T, c=colour, marker=marker, label=label)
-ax.set(xlabel="component 1", ylabel="component 2", title="Codes of a table with categories")
+ax.set(xlabel="component 0", ylabel="component 1", title="Codes of a table with categories")
 figure.legend(loc="outside right upper")
 
 plt.show()
