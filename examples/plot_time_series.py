@@ -46,20 +46,20 @@ detectors = {
 }
 
 # %%
-# The lead time is the number of time steps from the first alarm to the failure. A score does not
-# depend on later time steps.
+# An alarm before the oscillation becomes slower is a false alarm. The lead time is the number of
+# time steps from the first later alarm to the failure. A score does not depend on later time steps.
 
 is_new = pump >= N_KNOWN
 print("window size | false alarms | pumps with an alarm | lead time, median")
 for size, detector in detectors.items():
     alarms = detector.predict(X[is_new], groups=pump[is_new]).reshape(-1, N_STEPS) == -1
-    before, after = alarms[:, :N_HEALTHY], alarms[:, N_HEALTHY:]
-    lead_times = (N_STEPS - 1 - N_HEALTHY - after.argmax(axis=1))[after.any(axis=1)]
+    before, after = alarms[:, :-N_SLOWER], alarms[:, -N_SLOWER:]
+    lead_times = (N_SLOWER - 1 - after.argmax(axis=1))[after.any(axis=1)]
     lead_time = f"{np.median(lead_times):.0f}" if len(lead_times) else "none"
     print(f"{size:11} | {before.mean():12.1%} | {after.any(axis=1).mean():19.0%} | {lead_time:>17}")
 
 # %%
-# The sensors and the scores of one pump. Its first scores for windows of one period are missing,
+# One sensor and the scores of one pump. Its first scores for windows of one period are missing,
 # because these windows are not complete.
 
 last = pump == N_PUMPS - 1
@@ -67,7 +67,7 @@ figure, axes = plt.subplots(3, 1, figsize=(9, 6), sharex=True, layout="constrain
 axes[0].plot(X[last, 0], lw=1, color="0.3")
 axes[0].axvspan(N_STEPS - N_SLOWER, N_STEPS, color="C1", alpha=0.2, label="slower oscillation")
 axes[0].set(ylabel="sensor 0")
-axes[0].legend(loc="upper left")
+axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0)
 axes[1].sharey(axes[2])
 for ax, (size, detector) in zip(axes[1:], detectors.items(), strict=True):
     scores = detector.score_samples(X[last])
