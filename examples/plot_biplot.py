@@ -3,8 +3,8 @@ Features behind the codes
 =========================
 
 Which features make a component, and why does a row have its code? A biplot shows the codes of
-tumours together with the features that they are correlated with. The contributions of the features
-to the codes of one tumour sum to the difference from the mean.
+tumours together with the features that they are correlated with. For a single tumour,
+`feature_contributions` shows how much each feature contributes to its code.
 """
 
 # %%
@@ -29,8 +29,8 @@ print(f"Explained variance: PCA {pca.explained_variance_ratio_.sum():.0%}, ", en
 print(f"autoencoder {reducer.score(X):.0%}")
 
 # %%
-# The correlations of the features with the codes are the attribute `loadings_`. These features make
-# the first component:
+# `loadings_` has the correlations of the features with the codes. These features have the largest
+# correlations with the first component:
 
 loadings = pd.DataFrame(reducer.loadings_.T, index=X.columns, columns=["first", "second"])
 print(loadings.sort_values("first", key=abs, ascending=False).head(6).round(2))
@@ -39,7 +39,7 @@ print(loadings.sort_values("first", key=abs, ascending=False).head(6).round(2))
 # In a biplot, each arrow has the correlations of one feature as its coordinates. The eight longest
 # arrows are drawn.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
 BiplotDisplay.from_estimator(pca, X, y, max_features=8, ax=left)
 BiplotDisplay.from_estimator(reducer, X, y, max_features=8, ax=right)
 left.set_title("PCA")
