@@ -2,9 +2,9 @@
 Displays of a fitted autoencoder
 ================================
 
-What has an autoencoder learned? skae has six displays for a fitted autoencoder. They draw the loss
-curves, the explained variance, the reconstructions of unseen rows, the codes, the effect of each
-code, and the components. Three of them also draw PCA for comparison.
+What has an autoencoder learned? The six displays of this page draw the loss curves, the explained
+variance, the reconstructions of unseen rows, the codes, the effect of each component, and the
+components. Three of them also draw PCA for comparison.
 """
 
 # %%

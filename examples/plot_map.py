@@ -2,13 +2,15 @@
 A map with new rows
 ===================
 
-Does a map of the digits have a place for new digits? t-SNE places only the rows that it was fitted
-to. A :class:`~skae.NeighborAutoencoder` learns a map in which similar rows are near to each other
-from some of the digits. It then places digits that it has not seen, and maps points back to images.
+Can new digits be added to a two-dimensional map of digits? t-SNE maps only the rows that it was
+fitted to. `NeighborAutoencoder` has `transform` for new digits, and `inverse_transform`, which
+returns images for points of the map. The new digits are near to training digits of the same class.
 """
 
 # %%
-# The labels of unseen digits are those of their neighbours in the map.
+# A nearest-neighbour classifier is fitted to the maps of the training digits. Its accuracy on the
+# new digits is high if they are near to training digits of the same class.
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -20,23 +22,29 @@ from skae import LatentSpaceDisplay, NeighborAutoencoder
 X, y = load_digits(return_X_y=True)
 X_train, X_new, y_train, y_new = X[:1300], X[1300:], y[:1300], y[1300:]
 reducers = {"PCA": PCA(2), "NeighborAutoencoder": NeighborAutoencoder(max_iter=30, random_state=0)}
+print("Accuracy of nearest neighbours in the map, for new digits:")
 for name, reducer in reducers.items():
     codes = reducer.fit_transform(X_train)
     classifier = KNeighborsClassifier().fit(codes, y_train)
-    print(f"{name}: {classifier.score(reducer.transform(X_new), y_new):.0%} of the new digits")
+    print(f"  {name:<22}{classifier.score(reducer.transform(X_new), y_new):.0%}")
 
 # %%
-# The map of the training rows, with some of the images. The rings are new digits.
-figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+# Left: the map of the training digits by class; the rings are new digits. Right: some of the images
+# at their positions.
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
 reducer = reducers["NeighborAutoencoder"]
-LatentSpaceDisplay.from_estimator(reducer, X_train, y_train, X_new=X_new[:20], ax=axes[0])
-LatentSpaceDisplay.from_estimator(reducer, X_train, y_train, image_shape=(8, 8), ax=axes[1])
+LatentSpaceDisplay.from_estimator(reducer, X_train, y_train, X_new=X_new[:20], ax=left)
+LatentSpaceDisplay.from_estimator(reducer, X_train, image_shape=(8, 8), ax=right)
+plt.show()
 
 # %%
-# The images of the points on a line through the map.
+# `inverse_transform` of eight points on the line between two new digits:
+
 ends = reducer.transform(X_new[:2])
 points = ends[0] + np.linspace(0, 1, 8)[:, None] * (ends[1] - ends[0])
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.2))
 for ax, image in zip(axes, reducer.inverse_transform(points), strict=True):
     ax.imshow(image.reshape(8, 8), cmap="gray")
     ax.set_axis_off()
+plt.show()
