@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._data.allocator import keep_freed_memory
 from .._data.dataset import Rows, dense_block, rows_of_block, tensor_blocks
 from .._data.device import as_tensor
 from .._data.threads import threads_for
@@ -36,6 +37,7 @@ def fill_by_blocks(
             return result_of(as_tensor(dense_block(X, slice(None)), dtype, device))
     # Blocks of 1000 rows of 784 columns are fastest; 150 rows are a fifth slower. 2000 rows of 32
     # are a third faster than 30,000: outputs of hidden layers stay in the cache.
+    keep_freed_memory()
     wide = max(n_features, result.shape[1], 512 if device.type == "cpu" else 0)
     start = 0
     with threads_for(multiply_adds(fitted) * rows_of_block(wide, 8)):

@@ -8,6 +8,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from .._data.allocator import keep_freed_memory
 from .._data.array_api import to_native
 from .._data.dataset import Dataset, make_dataset
 from .._data.device import as_array, resolve_device
@@ -186,6 +187,7 @@ def make_fit_data(
     The units are those of `fitted`, the network of an earlier fit, if there is one. If `holds_out`
     and there are no `X_val`, some rows are held out, those of a group together.
     """
+    keep_freed_memory()
     X = given.X
     random_state = check_random_state(parameters.random_state)
     seeds = Seeds(*group.broadcast(random_state.randint(2**31 - 1, size=5).tolist()))
