@@ -139,6 +139,8 @@ class Autoencoder(nn.Module):
     n_projection_steps = 0
     # The distance over which f decreases to zero, in units of `max_train_distance`.
     fade_width = 1.0
+    # Whether the code of PCA is another start of the projection.
+    starts_at_pca = True
     # The fraction of the planned steps that are done; for objectives with a schedule.
     progress = 1.0
     # The processes that train it together; for objectives that depend on whole batches.
@@ -177,9 +179,11 @@ class Autoencoder(nn.Module):
         return None
 
     def pca_code(self, x: Tensor) -> Tensor | None:
-        """The codes of PCA, or None if ``init="random"``."""
+        """The codes of PCA, if a projection may start there; None if ``init="random"``."""
         path = self.pca_path
-        return cast(Tensor, path.encode(torch.nan_to_num(x - path.mean))) if path.active else None
+        if not (path.active and self.starts_at_pca):
+            return None
+        return cast(Tensor, path.encode(torch.nan_to_num(x - path.mean)))
 
     def project_codes(self, n_steps: int) -> None:
         """Set the number of steps of the projection, and the limits that depend on it."""

@@ -47,6 +47,7 @@ class DecoderSpan:
             network.link,
         )
         self.network.project_codes(network.n_projection_steps)
+        self.network.starts_at_pca = network.starts_at_pca
         self.network.anchors = network.anchors
         self.network.max_train_distance = network.max_train_distance
         self.network.train(network.training)
@@ -59,7 +60,7 @@ class DecoderSpan:
 def decoder_span(network: Autoencoder, decoder: object, n_rows: float) -> DecoderSpan | None:
     """The span of a decoder for this number of rows; None where it has none, or is no faster."""
     if (
-        type(network) is not Autoencoder
+        type(network).decode is not Autoencoder.decode
         or not isinstance(decoder, LayeredDecoder)
         or decoder.matrix is None
         or type(loss_of_link(network.link)) is not SquaredError

@@ -51,6 +51,7 @@ class RetainingAutoencoder(Autoencoder):
             loss.link,
         )
         network.project_codes(self.n_projection_steps)
+        network.starts_at_pca = False  # far from the code that is retained
         network.anchors, network.max_train_distance = self.anchors, self.max_train_distance
         return network.train(self.training)
 
