@@ -33,8 +33,8 @@ inputs = {
 maps = {name: TSNE(random_state=0).fit_transform(points) for name, points in inputs.items()}
 
 # %%
-# The separation of the classes is measured by the share of digits whose class is that of most of
-# their five nearest neighbours.
+# The accuracy of a classifier by five nearest neighbours measures how well the classes are
+# separated.
 
 
 def accuracy(points):
