@@ -136,11 +136,11 @@ def section(records: dict) -> list[str]:
     return [
         *markdown_table(("many rows", "seconds / seconds of `transform`"), rates),
         "",
-        "The function of another library that corresponds to `reconstruct`, many rows:",
+        "Many rows, `reconstruct` and the corresponding functions of other libraries:",
         "",
         *markdown_table(("library", "seconds / seconds of skae"), peers),
         "",
-        "One row, which both functions project for the layers 64-128-128-8:",
+        "One row. Both functions project it if the layers are 64-128-128-8:",
         "",
         *markdown_table(("layers", "dtype", "seconds / seconds of the bare network"), latencies),
     ]
