@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skae import AutoencoderTransformer
 from skae._data.threads import MULTITHREADING_MIN_FLOPS, threads_for
 from skae._nn.fitted import FittedAutoencoder
+from skae._training.optimizer import Optimizer
 
 
 @pytest.fixture
@@ -135,3 +136,28 @@ def test_few_rows_take_one_thread_in_all_methods(cls, small, two_threads, global
         if hasattr(estimator, "inverse_transform"):
             estimator.inverse_transform(estimator.transform(few))
     assert numbers.used <= {1}
+
+
+def test_few_wide_rows_are_learned_by_one_thread_in_coordinates_of_the_rows(
+    two_threads, monkeypatch, global_random_seed
+):
+    """A step is large work for all features, and small for the coordinates."""
+    X = np.random.RandomState(global_random_seed).normal(size=(60, 3000))
+    numbers: dict[str, set[int]] = {"step": set(), "encode": set()}
+
+    def recorded(cls, name):
+        function = getattr(cls, name)
+
+        def record(*args):
+            numbers[name].add(torch.get_num_threads())
+            return function(*args)
+
+        monkeypatch.setattr(cls, name, record)
+
+    recorded(Optimizer, "step")
+    recorded(FittedAutoencoder, "encode")
+    monkeypatch.setattr("skae._data.threads.MULTITHREADING_MIN_FLOPS", 2e7)
+    autoencoder = AutoencoderTransformer(2, max_iter=1, batch_size=30, random_state=0).fit(X)
+    assert autoencoder._flops_per_row(X, 2) * 30 > 2e7
+    assert numbers["step"] == {1}
+    assert 1 in numbers["encode"]

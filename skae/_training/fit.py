@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._data.dataset import rows_of_block
 from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions
+from .._data.threads import threads_for
 from .._nn.autoencoder import Autoencoder
 from .._nn.fitted import FittedAutoencoder
 from .._nn.precision import precision
@@ -116,7 +117,9 @@ def train_network(
     order, config = generator(data.seeds.order), data.config
     if network.n_projection_steps:
         config = config._replace(min_steps_evaluated=MIN_STEPS_EVALUATED)
-    with _global_rng_for_user_modules(parameters, data):
+    # In the coordinates of few wide rows a step may need one thread, and the fit more.
+    threads = threads_for(_flops_of_step(network, parameters, data))
+    with threads, _global_rng_for_user_modules(parameters, data):
         history = train(
             network,
             _stages(network, parameters, data),
@@ -251,12 +254,17 @@ def _layer_dtype(network: Autoencoder, parameters: NetworkParameters, data: FitD
     config = data.config
     if config.precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.precision]
-    n_components = len(network.scales.inverse_code_scale)
-    flops = flops_per_row(parameters, data.X.shape[1], n_components) * config.batch_size
+    flops = _flops_of_step(network, parameters, data)
     # Only where it was measured to cost no accuracy: not for modules or objectives of a user.
     allowed = data.objective.is_reconstruction and parameters.network is None
     large = flops >= BFLOAT16_MIN_FLOPS and data.device.type == "cpu"
     return torch.bfloat16 if allowed and large and has_bfloat16_instructions() else torch.float32
+
+
+def _flops_of_step(network: Autoencoder, parameters: NetworkParameters, data: FitData) -> float:
+    """The multiply-adds of a step of training."""
+    n_components = len(network.scales.inverse_code_scale)
+    return flops_per_row(parameters, data.X.shape[1], n_components) * data.config.batch_size
 
 
 @contextmanager

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.dataset import dense_block, weighted_blocks
+from .._data.dataset import dense_block, rows_of_block, weighted_blocks
 from .._data.device import as_array, as_tensor, max_float_dtype
+from .._data.threads import threads_for
 from .._losses.reconstruction import ReconstructionLoss
 from .._nn.autoencoder import Autoencoder, PCAPath
+from .._nn.blocks import multiply_adds
 from .._nn.fitted import FittedAutoencoder, RotatedAutoencoder
 from .._nn.precision import precision
 from .fit_data import FitData
@@ -85,7 +87,10 @@ def code_statistics(
     """
     if trained.in_row_space is not None:
         reduced, coordinates = trained.in_row_space
-        codes = code_statistics(reduced, coordinates, kind)
+        n_rows, width = coordinates.X.shape
+        n_rows = min(n_rows, rows_of_block(max(width, MIN_WIDTH), 8))
+        with threads_for(multiply_adds(reduced.fitted) * n_rows):
+            codes = code_statistics(reduced, coordinates, kind)
         if coordinates.codes_of is not None:
             data.codes_of = trained.fitted, coordinates.codes_of[1]
         distance = reduced.fitted.network.max_train_distance
