@@ -154,6 +154,14 @@ def test_weights_that_leave_one_row_are_refused(weighted, digits):
         weighted().fit(digits, np.arange(len(digits)) % 2, sample_weight=np.arange(len(digits)) < 1)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_weights_that_are_zero_relative_to_the_largest_leave_rows_out(weighted, digits):
+    X, y, kept = digits[:60], np.arange(60) % 2, np.arange(60) % 3 > 0
+    expected = weighted().fit(X, y, sample_weight=kept.astype(float))
+    tiny = weighted().fit(X, y, sample_weight=np.where(kept, 1e308, 1e-300))
+    np.testing.assert_array_equal(results(tiny, X), results(expected, X))
+
+
 def results(estimator, rows):
     """What a fitted estimator predicts, or the codes."""
     for name in ("predict_proba", "decision_function", "score_samples", "transform"):

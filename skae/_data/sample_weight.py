@@ -73,7 +73,8 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
         )
     if not weights.any():
         raise ValueError("`sample_weight` must not be zero for all rows.")
-    return weights
+    # Means divide by the largest weight: what underflows then is zero, and leaves its row out.
+    return np.where(weights / weights.max() > 0, weights, 0.0)
 
 
 def weighted_rows(
@@ -272,7 +273,8 @@ def _n_entries(X: Any) -> int:
 
 def _are_counts(weights: np.ndarray) -> bool:
     """Whether all weights are integers, and their sum is exact."""
-    return bool(weights.sum() < 2**53 and (weights == np.floor(weights)).all())
+    is_exact = weights.max() < 2**53 and weights.sum() < 2**53  # the sum of larger ones overflows
+    return bool(is_exact and (weights == np.floor(weights)).all())
 
 
 def _n_samples(weights: np.ndarray | None, n_rows: int) -> int:
