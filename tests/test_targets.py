@@ -68,6 +68,9 @@ def test_held_out_targets_have_the_classes_of_the_others():
         ([[1, 1], None], "`y` must have at least two classes"),
         ([[0.1, np.inf], None], "y contains infinity"),
         ([[0, 1j], None], "`y` must hold numbers or strings"),
+        ([["a", 0.5], None], "`y`: could not convert"),
+        ([[0.5, 1], ["a", "b"]], "`y_val`: could not convert"),
+        ([[0, 1], [[0, 1], [1, 0]]], "`y_val`: y should be a 1d array"),
         ([[0, 1], [2, 0]], "`y_val` must have labels of `y`, got 2"),
         ([[0.5, 1], np.ones((2, 2))], "`y_val` must have 1 columns"),
     ],
@@ -75,6 +78,15 @@ def test_held_out_targets_have_the_classes_of_the_others():
 def test_other_targets_are_errors(parts, message):
     with pytest.raises(ValueError, match=message):
         make_targets(parts, [2, 2], "auto")
+
+
+@pytest.mark.parametrize("kind", ["auto", "classification", "regression"])
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_dates_are_no_targets(kind, unit):
+    y = np.array(["2020", "NaT"], dtype=f"M8[{unit}]")
+    for dates in (y, y - y[0], pd.Series(y), y.tolist() if unit == "D" else list(y)):
+        with pytest.raises(TypeError, match="`y` must hold numbers or strings, got dates"):
+            targets(dates, kind)
 
 
 def test_rows_have_equal_numbers_if_their_targets_are_equal():

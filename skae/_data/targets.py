@@ -1,6 +1,7 @@
 """Targets of rows: classes or numbers, of which some may be missing."""
 
 from collections.abc import Sequence
+from datetime import date, time, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +71,13 @@ def _checked(y: Any, n_rows: int, name: str) -> np.ndarray:
         )
     if y.dtype.kind == "c" or (y.dtype == object and any(isinstance(v, complex) for v in y.flat)):
         raise ValueError(f"`{name}` must hold numbers or strings: Complex data not supported.")
+    if y.dtype.kind in "mM" or (y.dtype == object and any(map(_is_date, y.flat))):
+        raise TypeError(f"`{name}` must hold numbers or strings, got dates: convert them first.")
     return y
+
+
+def _is_date(entry: Any) -> bool:
+    return isinstance(entry, date | time | timedelta | np.datetime64 | np.timedelta64)
 
 
 def _are_numbers(y: np.ndarray) -> bool:
@@ -88,7 +95,8 @@ def _numbers(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
     for y, name in zip(given, names, strict=True):
         if y.dtype == object:
             y = np.array([np.nan if is_missing(v) else v for v in y.flat]).reshape(y.shape)
-        y = check_array(y, input_name=name, **options)
+        with naming(name):
+            y = check_array(y, input_name=name, **options)
         values.append(y.reshape(len(y), -1))
     n_targets = values[0].shape[1]
     n_val_targets = values[-1].shape[1]
@@ -99,7 +107,10 @@ def _numbers(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
 
 def _indicators(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
     """The indicators of classes, (n_samples, n_classes)."""
-    labels = [_labels(y) for y in given]
+    labels = []
+    for y, name in zip(given, names, strict=True):
+        with naming(name):
+            labels.append(_labels(y))
     with naming(names[0]):
         classes, index = encode_labels(labels[0])
     positions = {label: i for i, label in enumerate(classes.tolist())}
