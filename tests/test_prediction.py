@@ -66,6 +66,13 @@ def test_the_units_of_numbers_do_not_matter(digits, unit):
     np.testing.assert_allclose(losses[1], losses[0], atol=1e-5)
 
 
+def test_far_targets_have_finite_losses(digits):
+    y_val = np.array([1e300, -1e300, 1e30, 0.0])
+    fitted = SupervisedAutoencoder(max_iter=1, random_state=0)
+    fitted.fit(digits, digits[:, 20], X_val=digits[:4], y_val=y_val)
+    assert np.isfinite(fitted.validation_curve_).all()
+
+
 def test_no_other_linear_prediction_has_a_lower_loss(data):
     network = data.objective
     fitted = SupervisedAutoencoder(random_state=0)._initialize(data, 2).fitted

@@ -18,6 +18,8 @@ from .lbfgs import minimize_loss
 MAX_ROWS = 20_000
 # Weight decay of the linear model of the targets at the start of training.
 START_DECAY = 1e-3
+# The largest standardised number: squares of larger ones could overflow in float32.
+FARTHEST = 1e15
 MAX_ITER = 100  # of the optimiser of the linear model
 
 
@@ -66,7 +68,9 @@ def standard_targets(data: FitData) -> StandardTargets:
     if given.are_classes:
         loss_of_constant = np.full_like(mean, entr(mean).sum())
     else:
-        values = tuple((part - mean) / np.where(std > 0, std, 1.0) for part in values)
+        units = np.where(std > 0, std, 1.0)
+        with np.errstate(over="ignore"):
+            values = tuple(np.clip((part - mean) / units, -FARTHEST, FARTHEST) for part in values)
         loss_of_constant = np.where(std > 0, len(mean), 0.0)
     zeros = np.zeros_like(loss_of_constant)
     weights = np.divide(1.0, loss_of_constant, out=zeros, where=loss_of_constant > 0)
