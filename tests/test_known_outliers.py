@@ -130,7 +130,7 @@ def test_scores_do_not_depend_on_units(detector, labelled, rng):
         np.full(150, "a"),
         [0.5] * 150,
         [[1], [1, 2]],
-        [[-1]] * 150,
+        [[-1, 0]] * 150,
     ],
 )
 def test_other_targets_have_no_effect(y, detector, labelled):
@@ -148,8 +148,25 @@ def test_wrong_labels_raise(detector, labelled):
     X, y = labelled
     with pytest.raises(ValueError, match="`y` must have one label for each row of X: 150, got 149"):
         detector.fit(X, y[1:])
-    with pytest.raises(ValueError, match="at most 148 of the 150 rows of X, got 149"):
+    with pytest.raises(ValueError, match=r"at most 148 of the 150 rows of X .*, got 149"):
         detector.fit(X, np.r_[1, np.full(149, -1)])
+    with pytest.raises(ValueError, match=r"at most 4 of the 6 rows of X .*, got 5"):
+        detector.fit(X, y, sample_weight=np.arange(150) >= 144)
+
+
+def test_known_outliers_that_are_left_out_have_no_effect(detector, labelled):
+    X, y = labelled
+    expected = detector.fit(X[y != -1]).score_samples(X)
+    left_out = detector.fit(X, y, sample_weight=(y != -1).astype(float))
+    np.testing.assert_array_equal(left_out.score_samples(X), expected)
+    X_missing = np.where(y[:, None] == -1, np.nan, X)
+    np.testing.assert_array_equal(detector.fit(X_missing, y).score_samples(X), expected)
+
+
+def test_labels_may_be_objects_or_a_column(labelled):
+    _, y = labelled
+    for labels in (y.astype(object), y[:, None], y.tolist(), y.astype(float)):
+        np.testing.assert_array_equal(known_outliers(labels, 150), y == -1)
 
 
 def test_known_outliers_are_in_no_threshold(detector, labelled):

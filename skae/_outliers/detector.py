@@ -241,7 +241,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
             rows = TrainingRows(X, groups, is_outlier, getattr(cv, "of_row", None))
             rows, weights = rows.with_entries(check_sample_weight(sample_weight, X.shape[0]))
             index = copied(rows.X, weights, self.random_state, rows.labels())
-            rows = rows if index is None else rows.take(index)
+            rows = (rows if index is None else rows.take(index)).with_checked_labels()
             for name in ("held_out_scores_", "_known_outliers"):
                 self.__dict__.pop(name, None)
             is_clean = self._is_robust() or (self.novelty != "auto" and bool(self.novelty))

@@ -32,8 +32,12 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
         return None
     try:
         labels = np.asarray(as_numpy(y))
+        if labels.dtype == object:
+            labels = np.array(labels.tolist())
     except (TypeError, ValueError):  # sequences of different lengths, for example
         return None
+    if labels.ndim == 2 and labels.shape[1] == 1:  # a frame of one column, for example
+        labels = labels[:, 0]
     if labels.dtype.kind not in "if" or labels.ndim != 1:
         return None
     if not np.isin(labels, [OUTLIER, UNKNOWN, INLIER]).all():
@@ -49,11 +53,6 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
         return None
     if len(labels) != n_rows:
         raise ValueError(f"`y` must have one label for each row of X: {n_rows}, got {len(labels)}")
-    if n_rows - is_outlier.sum() < 2:
-        raise ValueError(
-            f"`y` must be -1 (outlier) for at most {n_rows - 2} of the {n_rows} rows of X, "
-            f"got {is_outlier.sum()}"
-        )
     return is_outlier
 
 

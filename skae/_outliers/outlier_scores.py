@@ -68,6 +68,18 @@ class TrainingRows(NamedTuple):
         """Some of the rows."""
         return TrainingRows(self.X[index], *(None if a is None else a[index] for a in self[1:]))
 
+    def with_checked_labels(self) -> "TrainingRows":
+        """The rows without labels, if no known outlier is left; an error if hardly others are."""
+        if self.is_outlier is None:
+            return self
+        n_outliers = np.count_nonzero(self.is_outlier)
+        if self.n - n_outliers < 2:
+            raise ValueError(
+                f"`y` must be -1 (outlier) for at most {self.n - 2} of the {self.n} rows of X that "
+                f"have a value and a weight, got {n_outliers}."
+            )
+        return self if n_outliers else self._replace(is_outlier=None)
+
     def with_entries(
         self, weights: np.ndarray | None = None
     ) -> tuple["TrainingRows", np.ndarray | None]:
