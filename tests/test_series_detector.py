@@ -6,7 +6,8 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, OutlierMixin
+from conftest import make_small
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
@@ -15,7 +16,12 @@ from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import check_estimator
 
 import skae
-from skae import AutoencoderOutlierDetector, SlidingWindows, TimeSeriesOutlierDetector
+from skae import (
+    AutoencoderOutlierDetector,
+    AutoencoderTransformer,
+    SlidingWindows,
+    TimeSeriesOutlierDetector,
+)
 from skae._series import series_detector
 
 SIZE = 8
@@ -200,6 +206,17 @@ def test_the_weight_of_a_window_is_that_of_its_last_step(rng):
     np.testing.assert_array_equal(detector.estimator_.weights_, [2, 4, 6, 8])
     with pytest.raises(ValueError, match=r"`sample_weight` must"):
         detector.fit(X, sample_weight=np.arange(8))
+
+
+def test_windows_without_weight_are_left_out(rng):
+    X, weights = rng.normal(size=(60, 2)), np.zeros(60)
+    weights[57:] = 1
+    detector = TimeSeriesOutlierDetector(make_small(AutoencoderTransformer, 1), window_size=3)
+    expected = clone(detector).fit(X[55:]).score_samples(X)
+    np.testing.assert_array_equal(detector.fit(X, sample_weight=weights).score_samples(X), expected)
+    weights[58:] = 0
+    with pytest.raises(ValueError, match="`sample_weight` leaves 1 sample"):
+        detector.fit(X, sample_weight=weights)
 
 
 def test_detectors_without_weights_are_fitted_to_copies_of_windows(series, rng):

@@ -158,9 +158,16 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
                     f"with stride={self.stride}, got {len(ends)}: its longest series has "
                     f"{steps.position.max() + 1} time steps."
                 )
-            windows = steps.windows(X, ends, self.window_size)
-            together = _held_out_together(steps, ends, self.window_size)
             labels, weights = _labels(y, len(X)), check_sample_weight(sample_weight, len(X))
+            if weights is not None:
+                ends = ends[weights[steps.row[ends]] > 0]
+                if len(ends) < 2:
+                    raise ValueError(
+                        f"`sample_weight` leaves {len(ends)} sample(s), which are windows, while a "
+                        "minimum of 2 is required."
+                    )
+            windows = steps.windows(X, ends, self.window_size)
+            together = _held_out_together(steps.series[ends])
             labels, weights = (a if a is None else a[steps.row[ends]] for a in (labels, weights))
             self.estimator_ = fit_weighted(detector, windows, labels, weights, {"groups": together})
             self.window_size_ = self.window_size
@@ -352,9 +359,11 @@ def _labels(y: Any, n_rows: int) -> np.ndarray | None:
     return labels
 
 
-def _held_out_together(steps: SeriesSteps, ends: np.ndarray, window_size: int) -> np.ndarray:
-    """Group of each window that ends at `ends`: its series, or a part of the series."""
-    series, first = steps.series[ends], window_size - 1
-    n_parts = math.ceil(MIN_GROUPS / (steps.series[-1] + 1))
-    n_windows = np.bincount(steps.series)[series] - first
-    return series * n_parts + (steps.position[ends] - first) * n_parts // n_windows
+def _held_out_together(series: np.ndarray) -> np.ndarray:
+    """Group of each window, by the sorted numbers of their series: the series, or a part of it."""
+    _, first, series, size = np.unique(
+        series, return_index=True, return_inverse=True, return_counts=True
+    )
+    n_parts = math.ceil(MIN_GROUPS / len(size))
+    position = np.arange(len(series)) - first[series]
+    return series * n_parts + position * n_parts // size[series]
