@@ -210,11 +210,11 @@ def test_the_weight_of_a_window_is_that_of_its_last_step(rng):
 
 def test_windows_without_weight_are_left_out(rng):
     X, weights = rng.normal(size=(60, 2)), np.zeros(60)
-    weights[57:] = 1
+    weights[58:] = 1
     detector = TimeSeriesOutlierDetector(make_small(AutoencoderTransformer, 1), window_size=3)
-    expected = clone(detector).fit(X[55:]).score_samples(X)
+    expected = clone(detector).fit(X[56:]).score_samples(X)
     np.testing.assert_array_equal(detector.fit(X, sample_weight=weights).score_samples(X), expected)
-    weights[58:] = 0
+    weights[59:] = 0
     with pytest.raises(ValueError, match="`sample_weight` leaves 1 sample"):
         detector.fit(X, sample_weight=weights)
 
