@@ -246,8 +246,9 @@ def page(records: dict) -> list[str]:
         ours = [r for key, r in records.items() if key.startswith(f"{name}/") and OURS in key]
         share = np.median([r["seconds"] for r in ours]) / records[f"{name}/pretraining"]["seconds"]
         lines += [
-            "The median time of a fit of `AutoencoderClassifier` with the trained autoencoder is "
-            f"{figure(float(share))} times that of the training of the autoencoder.",
+            "With a fitted autoencoder as `estimator`, the fit of `AutoencoderClassifier` takes "
+            f"{figure(float(share))} times",
+            "as long as the fit of this autoencoder (median).",
             "",
             versions_sentence(ours),
             "",
