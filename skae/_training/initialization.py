@@ -56,11 +56,21 @@ class NetworkParts(NamedTuple):
 
 
 class Initialization(NamedTuple):
-    """The network before training, and the PCA with which it is compared."""
+    """The network before training, and the PCA with which it is compared.
 
-    fitted: FittedAutoencoder  # the network, in float64, or that of the fit that is continued
-    pca: PCAPath  # the baseline of `pca_score_`
-    is_optimal: bool = False  # whether the network already minimises the objective
+    Attributes
+    ----------
+    fitted : FittedAutoencoder
+        The network, in float64, or that of the fit that is continued.
+    pca : PCAPath
+        The PCA of `pca_score_`.
+    is_optimal : bool
+        Whether the network already minimises the objective, so that it is not trained.
+    """
+
+    fitted: FittedAutoencoder
+    pca: PCAPath
+    is_optimal: bool = False
 
 
 def make_parts(

@@ -31,12 +31,24 @@ def defined_at(cls: type, name: str) -> int:
 
 
 class TrainingSource(NamedTuple):
-    """The training rows and the settings for the computation of gradients."""
+    """The training rows and the settings for the computation of gradients.
 
-    rows: Dataset  # in the network's units
-    rng: Generator  # of corruption, sampled codes and random projections
-    dtype: torch.dtype  # of what passes through the layers; the weights are float32
-    n_steps: int = 0  # planned number of steps, 0 if unknown
+    Attributes
+    ----------
+    rows : Dataset
+        The training rows, in the units of the network.
+    rng : torch.Generator
+        The generator of noise, sampled codes and random directions.
+    dtype : torch.dtype
+        The dtype of the values between the layers. The weights are float32.
+    n_steps : int
+        The planned number of steps; 0 if it is unknown.
+    """
+
+    rows: Dataset
+    rng: Generator
+    dtype: torch.dtype
+    n_steps: int = 0
 
 
 class Objective(ABC):

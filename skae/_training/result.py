@@ -38,26 +38,58 @@ class Diagnostic(NamedTuple):
 
 
 class TrainedNetwork(NamedTuple):
-    """A network after training, before its codes are rotated."""
+    """A network after training, before its codes are rotated.
+
+    Attributes
+    ----------
+    fitted : FittedAutoencoder
+        The network.
+    pca : PCAPath
+        The PCA of `pca_score_`.
+    history : History
+        The losses of each epoch, in the units of `score_samples`.
+    seen : CodeStatistics or None
+        The statistics of the codes in earlier calls of `partial_fit`.
+    in_row_space : tuple of TrainedNetwork and FitData, or None
+        If there are few wide rows, the network for their coordinates, and these coordinates. The
+        statistics of the codes are computed from them in less time.
+    """
 
     fitted: FittedAutoencoder
-    pca: PCAPath  # the baseline of `pca_score_`
-    history: History  # in the units of `score_samples`
-    seen: CodeStatistics | None = None  # of the batches of earlier calls of `partial_fit`
-    # The same for the coordinates of few wide rows, and these: a faster way to the statistics.
+    pca: PCAPath
+    history: History
+    seen: CodeStatistics | None = None
     in_row_space: "tuple[TrainedNetwork, FitData] | None" = None
 
 
 class FitResult(NamedTuple):
-    """The result of a fit."""
+    """The result of a fit.
+
+    Attributes
+    ----------
+    fitted : FittedAutoencoder
+        The network, which becomes the attribute `network_`.
+    codes : CodeStatistics
+        The statistics of the codes of the training rows.
+    basis : CodeBasis
+        The rotation of the codes, and the variances of the components.
+    components : ndarray of shape (n_components, n_features)
+        The slope of the decoder at the mean code.
+    history : History
+        The losses of each epoch.
+    collapse : Diagnostic or None
+        A problem of the codes, for `diagnosis_`.
+    attributes : dict
+        Further fitted attributes by name.
+    """
 
     fitted: FittedAutoencoder
-    codes: CodeStatistics  # of the training rows, in the final basis
+    codes: CodeStatistics
     basis: CodeBasis
-    components: np.ndarray  # (n_components, n_features): slope of the decoder at the mean code
+    components: np.ndarray
     history: History
-    collapse: Diagnostic | None = None  # what is wrong with the codes
-    attributes: dict[str, Any] = {}  # noqa: RUF012 (never changed): further fitted attributes
+    collapse: Diagnostic | None = None
+    attributes: dict[str, Any] = {}  # noqa: RUF012 (never changed)
 
     def fitted_attributes(self) -> dict[str, Any]:
         """Return the values of the fitted attributes by name. Arrays are NumPy arrays."""
