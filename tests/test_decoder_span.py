@@ -83,7 +83,7 @@ def test_wide_rows_of_an_estimator_have_the_same_codes(dtype, monkeypatch, globa
     assert found.dtype == dtype
     np.testing.assert_allclose(estimator.transform(X[:1]), found[:1], rtol=1e-3, atol=1e-3)
     monkeypatch.setattr(projection, "decoder_span", lambda *arguments: None)
-    fitted._PROJECTIONS.clear()
+    fitted._PREPARED.clear()
     fitted._COPIES.clear()
     np.testing.assert_allclose(found, estimator.transform(X), rtol=1e-3, atol=1e-3)
     again = clone(estimator).fit(X)

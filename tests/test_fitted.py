@@ -17,8 +17,7 @@ from skae._nn.fitted import (
     FittedAutoencoder,
     RotatedAutoencoder,
     cached_cast,
-    cached_projection,
-    network_for_encoding,
+    prepared_network,
 )
 
 
@@ -149,12 +148,12 @@ def test_a_projection_is_made_once_and_again_after_a_change(fitted, x, change):
     network = fitted.eval().network
     network.n_projection_steps = 3
     fitted.encode(x)
-    made = cached_projection(fitted)
-    assert cached_projection(fitted) is made
+    made = prepared_network(fitted).of_rows
+    assert prepared_network(fitted).of_rows is made
     change(network)
     for rows in (x, x[3:4]):
         torch.testing.assert_close(fitted.encode(rows), copy.deepcopy(fitted).encode(rows))
-    assert cached_projection(fitted) is not made
+    assert prepared_network(fitted).of_rows is not made
 
 
 def test_a_projection_is_deleted_with_its_network(fitted, x):
@@ -191,8 +190,8 @@ def test_a_whitening_that_is_merged_with_the_next_layer_changes_no_code(fitted, 
     dense = nn.Linear(5, 2).double()
     network.encoder = nn.Sequential(Whitening(white), dense, nn.SiLU(), nn.Linear(2, 2).double())
     network.encoder.requires_grad_(False)
-    assert len(network_for_encoding(fitted).encoder) == 3
-    assert network_for_encoding(fitted) is network_for_encoding(fitted)
+    assert len(prepared_network(fitted).encoder_network.encoder) == 3
+    assert prepared_network(fitted).encoder_network is prepared_network(fitted).encoder_network
     for _ in range(2):
         code = network.encode((x - fitted.shift) / fitted.scale)
         torch.testing.assert_close(fitted.encode(x), fitted.from_network_code(code))
@@ -202,7 +201,7 @@ def test_a_whitening_that_is_merged_with_the_next_layer_changes_no_code(fitted, 
 def test_a_whitening_is_not_merged_with_more_units_than_it_saves(fitted):
     encoder = nn.Sequential(Whitening(torch.ones(6, 1)), nn.Linear(1, 8), nn.Linear(8, 2))
     fitted.network.encoder = encoder
-    assert network_for_encoding(fitted.eval()).encoder is encoder
+    assert prepared_network(fitted.eval()).encoder_network.encoder is encoder
 
 
 def test_a_network_without_steps_gives_the_codes_of_the_encoder(fitted, x):

@@ -1,7 +1,6 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
-from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -47,14 +46,13 @@ class FittedAutoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Rows in the units of `X` to codes, (n_samples, n_components)."""
         x = (x - self.shift) / self.scale
-        code = network_for_encoding(self).encode(x)
-        if n_steps := self.network.n_projection_steps:
-            projection = cached_projection(self)
-            x = projection.surface.with_added_columns(x, code)
-            if len(x) == 1 and projection.of_row is not None:
-                code = projection.of_row(x, code, n_steps)
-            else:
-                code = projection.of_rows(x, code, n_steps)
+        prepared, n_steps = prepared_network(self), self.network.n_projection_steps
+        code = prepared.encoder_network.encode(x)
+        if n_steps:
+            x = prepared.surface.with_added_columns(x, code)
+            is_row = len(x) == 1 and prepared.of_row is not None
+            project: Any = prepared.of_row if is_row else prepared.of_rows
+            code = project(x, code, n_steps)
         return self.from_network_code(code)
 
     def decode(self, code: Tensor) -> Tensor:
@@ -200,11 +198,11 @@ def forget_copies(trained: nn.Module) -> None:
 
 
 class Snapshot:
-    """Some layers of a network, and its own tensors, to find out whether they have changed."""
+    """The tensors and modules of a network, to find out whether they have changed."""
 
-    def __init__(self, network: Any, layers: Iterable[nn.Module]):
+    def __init__(self, network: nn.Module):
         self._network, self._training = network, network.training
-        parts = [network, *chain.from_iterable(part.modules() for part in layers)]
+        parts = list(network.modules())
         self._tensors = [
             (named, name, tensor, _version(tensor))
             for part in parts
@@ -233,51 +231,52 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-# As for the copies: a projection of one row takes less time than what it has to prepare.
-_PROJECTIONS: WeakKeyDictionary[nn.Module, "CachedProjection"] = WeakKeyDictionary()
-
-
-class CachedProjection:
-    """The projection of a network."""
+class PreparedNetwork:
+    """What `encode` computes of a network itself: once, until the network changes."""
 
     def __init__(self, network: Any):
-        # The decoder, and a head if there is one, but not the encoder.
-        layers = [part for part in network.children() if part is not network.encoder]
-        self.surface, self._snapshot = network.for_projection(), Snapshot(network, layers)
-        tolerance = loss_tolerance(network.scales.output_scale.dtype)
-        self.of_rows = Projection(self.surface, tolerance=tolerance)
+        self._network, self._snapshot = network, Snapshot(network)
+
+    def is_current(self) -> bool:
+        """Whether the network has not changed."""
+        return self._snapshot.is_current()
+
+    @cached_attribute
+    def encoder_network(self) -> Any:
+        """The network, or one that computes the same codes by fewer multiplications."""
+        network = self._network
+        if not has_whitening(network.encoder) or network.training:
+            return network
+        parts = chain(network.children(), network.parameters(), network.buffers())
+        with torch.inference_mode(False):
+            merged = copy.deepcopy(network, {id(part): part for part in parts})
+            merged.encoder = merge_whitening(network.encoder)
+        return merged
+
+    @cached_attribute
+    def surface(self) -> Any:
+        """The network of the projection."""
+        return self._network.for_projection()
+
+    @cached_attribute
+    def of_rows(self) -> Projection:
+        """The projection of several rows."""
+        tolerance = loss_tolerance(self._network.scales.output_scale.dtype)
+        return Projection(self.surface, tolerance=tolerance)
 
     @cached_attribute
     def of_row(self) -> RowProjection | None:
         """The projection of a single row, if there is a faster one."""
         return row_projection(self.surface)
 
-    def is_current(self) -> bool:
-        """Whether the network has not changed."""
-        return self._snapshot.is_current()
+
+# As for the copies: a projection of one row takes less time than what it has to prepare.
+_PREPARED: WeakKeyDictionary[nn.Module, PreparedNetwork] = WeakKeyDictionary()
 
 
-# As for the copies: the networks whose whitening is merged with the next layer.
-_MERGED: WeakKeyDictionary[nn.Module, tuple[Any, Snapshot]] = WeakKeyDictionary()
-
-
-def network_for_encoding(fitted: FittedAutoencoder) -> Any:
-    """The network, or one with the same codes that computes them by fewer multiplications."""
-    network, cached = fitted.network, _MERGED.get(fitted)
-    if not has_whitening(network.encoder) or network.training:
-        return network
-    if cached is None or not cached[1].is_current():
-        parts = chain(network.children(), network.parameters(), network.buffers())
-        with torch.inference_mode(False):
-            merged = copy.deepcopy(network, {id(part): part for part in parts})
-            merged.encoder = merge_whitening(network.encoder)
-        cached = _MERGED[fitted] = merged, Snapshot(network, network.children())
-    return cached[0]
-
-
-def cached_projection(fitted: FittedAutoencoder) -> CachedProjection:
-    """The projection of a network, made again if the network has changed."""
-    cached, network = _PROJECTIONS.get(fitted), fitted.network
-    if cached is None or not cached.is_current():
-        cached = _PROJECTIONS[fitted] = CachedProjection(network)
-    return cached
+def prepared_network(fitted: FittedAutoencoder) -> PreparedNetwork:
+    """What was computed of the network, unless it has changed."""
+    prepared = _PREPARED.get(fitted)
+    if prepared is None or not prepared.is_current():
+        prepared = _PREPARED[fitted] = PreparedNetwork(fitted.network)
+    return prepared
