@@ -7,7 +7,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 
 from skae._training import neighbors
-from skae._training.neighbors import METRICS, nearest_neighbors, nearest_rows
+from skae._training.neighbors import METRICS, OF_SPARSE_ROWS, nearest_neighbors, nearest_rows
 
 
 def exact(X, n_neighbors, metric="euclidean"):
@@ -82,3 +82,43 @@ def test_the_nearest_row_is_one_of_some_rows_if_these_are_many(blobs, monkeypatc
     np.testing.assert_array_equal(
         nearest_rows(blobs[:400], blobs[400:], "euclidean"), 4 * distances[:, ::4].argmin(axis=1)
     )
+
+
+NO_DISTANCES = {
+    "NaN": lambda a, b: np.nan,
+    "infinite": lambda a, b: np.inf,
+    "negative": lambda a, b: -1.0,
+    "text": lambda a, b: "far",
+    "of one row": lambda a: 0.0,
+}
+
+
+@pytest.mark.parametrize("name", NO_DISTANCES)
+@pytest.mark.parametrize("n_rows", [5, 60])
+def test_a_function_that_returns_no_distance_is_named(name, n_rows, global_random_seed):
+    X = np.random.RandomState(global_random_seed).normal(size=(n_rows, 3))
+    with pytest.raises(ValueError, match="`metric` must return a number for any two rows"):
+        nearest_neighbors(X, 2, NO_DISTANCES[name], 0)
+    with pytest.raises(ValueError, match="`metric` must return a number for any two rows"):
+        nearest_rows(X, X, NO_DISTANCES[name])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_sparse_rows_have_neighbours_or_name_the_metric(metric, blobs):
+    X = sparse.csr_array(blobs[:80] * (blobs[:80] > 0))
+    if metric in OF_SPARSE_ROWS:
+        found = nearest_neighbors(X, 3, metric, 0)
+        assert recall(found, nearest_neighbors(X.toarray(), 3, metric, 0)) > 0.99
+    else:
+        with pytest.raises(ValueError, match="`metric` must be one of 'euclidean'"):
+            nearest_neighbors(X, 3, metric, 0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.filterwarnings("error")
+def test_rows_of_zeros_have_neighbours(metric):
+    X = np.zeros((40, 3))
+    X[20:] = np.eye(3)[np.arange(20) % 3]
+    found = nearest_neighbors(X, 3, metric, 0)
+    assert (found != np.arange(40)[:, None]).all()
+    assert nearest_rows(X, X[:2], metric).shape == (2,)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from .._data.forks import IMPORT_LOCK
@@ -29,6 +30,8 @@ METRICS = (
     "euclidean", "cosine", "manhattan", "chebyshev", "correlation", "braycurtis", "canberra",
     "hamming", "jaccard", "dice", "russellrao", "yule",
 )  # fmt: skip
+# Those that scikit-learn has for sparse rows.
+OF_SPARSE_ROWS = ("euclidean", "cosine", "manhattan")
 # Those whose order is that of Euclidean distances of some features.
 APPROXIMATED = ("euclidean", "cosine")
 
@@ -44,7 +47,7 @@ def nearest_neighbors(X: Any, n_neighbors: int, metric: Metric, seed: int) -> np
         features = _euclidean_features(X, metric, seed)
         return _by_clusters(torch.from_numpy(features), n_neighbors, seed).numpy()
     n_found = min(n_neighbors + N_TIES, X.shape[0] - 1)
-    distances, found = _fitted(X / _unit(X, metric), metric).kneighbors(None, n_found)
+    distances, found = _search(X / _unit(X, metric), None, n_found, metric)
     # Rows at equal distances, frequent in data of integers, in the order of the rows: rounding
     # errors do not select among them.
     rounded = (distances / (distances.max() or 1.0)).astype(np.float32)
@@ -58,13 +61,40 @@ def nearest_rows(X: Any, queries: Any, metric: Metric) -> np.ndarray:
     If `X` has more than 20,000 rows, it is the nearest one of at most so many of them.
     """
     step, unit = math.ceil(X.shape[0] / MAX_EXACT_ROWS), _unit(X, metric)
-    fitted = _fitted(X[::step] / unit, metric)
-    return step * fitted.kneighbors(queries / unit, 1, return_distance=False)[:, 0]
+    return step * _search(X[::step] / unit, queries / unit, 1, metric)[1][:, 0]
 
 
 def _unit(X: Any, metric: Metric) -> float:
     """A number that rows are divided by, so that their squares are finite; 1 for other metrics."""
     return (abs(X).max() or 1.0) if metric in APPROXIMATED else 1.0
+
+
+def _search(
+    X: Any, queries: Any, n_neighbors: int, metric: Metric
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices of the nearest rows of `X`; of the nearest other rows without queries.
+
+    Distances that are not defined, such as those of Booleans between rows of zeros, are zero.
+    """
+    if sparse.issparse(X) and isinstance(metric, str) and metric not in OF_SPARSE_ROWS:
+        allowed = ", ".join(map(repr, OF_SPARSE_ROWS))
+        raise ValueError(
+            f"`metric` must be one of {allowed} or a callable for large sparse rows, got "
+            f"{metric!r}: pass X.toarray()."
+        )
+    if metric == "yule":  # scikit-learn converts rows to Booleans, with a warning
+        X, queries = X.astype(bool), None if queries is None else queries.astype(bool)
+    if isinstance(metric, str):
+        distances, found = _fitted(X, metric).kneighbors(queries, n_neighbors)
+        return np.nan_to_num(distances), found
+    rule = "`metric` must return a number for any two rows that is finite and not negative"
+    try:
+        distances, found = _fitted(X, metric).kneighbors(queries, n_neighbors)
+    except (ArithmeticError, LookupError, SystemError, TypeError, ValueError) as error:
+        raise ValueError(f"{rule}; the search for neighbours failed: {error}") from error
+    if not (np.isfinite(distances) & (distances >= 0)).all():
+        raise ValueError(f"{rule}, got {distances.min()}.")
+    return distances, found
 
 
 def _fitted(X: Any, metric: Metric, algorithm: str = "auto") -> Any:
