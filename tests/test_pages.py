@@ -118,6 +118,9 @@ def console_errors(browser):
 def set_width(browser, width):
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    # The page gets the event `resize` before it draws its next frame.
+    frames = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
+    browser.execute_async_script(frames)
 
 
 @pytest.fixture(scope="module")
