@@ -194,13 +194,13 @@ class NeighborAutoencoder(AutoencoderTransformer):
         encode(x) = g(x) + sum over k of w_k c_k,    w_k proportional to p_k(x)^4
         decode(code) = mean + V' code + f(code)
 
-    The landmarks c are the centres of clusters of the positions, and q(z) are their weights at a
-    position, which decrease with the distance. The encoder predicts these weights by p(x): a row
-    that may belong to one of two distant groups is near to the more probable one, and not between
-    them. Rows have standardised units here. Both steps start with PCA, so that the maps of several
-    seeds or of similar data are similar. As for :class:`AutoencoderTransformer`, the codes have
-    mean zero, are uncorrelated, and are sorted by explained variance, and `transform` refines the
-    code of the encoder.
+    g, p and f are networks, and V holds the principal components. The landmarks c are the centres
+    of clusters of the positions, and q(z) are their weights at a position, which decrease with the
+    distance. The encoder predicts these weights by p(x): a row that may belong to one of two
+    distant groups is near to the more probable one, and not between them. Rows have standardised
+    units here. Both steps start with PCA, so that the maps of several seeds or of similar data are
+    similar. As for :class:`AutoencoderTransformer`, the codes have mean zero, are uncorrelated, and
+    are sorted by explained variance, and `transform` refines the code of the encoder.
 
     Parameters
     ----------
