@@ -3,9 +3,8 @@ t-SNE of codes and of pixels
 ============================
 
 How much does a t-SNE map change if its input is eight components of an autoencoder instead of 64
-pixels?
-Only a little: neighbours in the map of unseen digits belong to the same class almost as often. With
-eight principal components, the classes are mixed more.
+pixels? Only a little: neighbours in the map of unseen digits belong to the same class almost as
+often. With eight principal components, the classes are mixed more.
 """
 
 # %%
