@@ -7,7 +7,13 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 
 from skae._training import neighbors
-from skae._training.neighbors import METRICS, OF_SPARSE_ROWS, nearest_neighbors, nearest_rows
+from skae._training.neighbors import (
+    APPROXIMATED,
+    METRICS,
+    OF_SPARSE_ROWS,
+    nearest_neighbors,
+    nearest_rows,
+)
 
 
 def exact(X, n_neighbors, metric="euclidean"):
@@ -122,3 +128,22 @@ def test_rows_of_zeros_have_neighbours(metric):
     found = nearest_neighbors(X, 3, metric, 0)
     assert (found != np.arange(40)[:, None]).all()
     assert nearest_rows(X, X[:2], metric).shape == (2,)
+
+
+@pytest.mark.parametrize("n_exact", [100, 1000])
+@pytest.mark.parametrize("metric", APPROXIMATED)
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.filterwarnings("error")
+def test_neighbours_depend_neither_on_units_nor_on_a_far_row(
+    blobs, metric, n_exact, container, monkeypatch
+):
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", n_exact)
+    monkeypatch.setattr(neighbors, "N_SINGULAR", 30)
+    far = blobs.copy()
+    far[0] = 1e60
+    expected = nearest_neighbors(container(blobs), 5, metric, 0)
+    for X in (2.0**-300 * blobs, 2.0**300 * blobs, (2.0**120 * blobs).astype(np.float32), far):
+        assert recall(nearest_neighbors(container(X), 5, metric, 0)[1:], expected[1:]) > 0.8
+        nearest = nearest_rows(container(X), container(X[1:]), metric)
+        if n_exact > len(X):
+            np.testing.assert_array_equal(nearest, np.arange(1, len(X)))

@@ -22,6 +22,10 @@ MAX_EXACT_ROWS = 20_000
 # that k-means uses.
 N_SINGULAR, N_CANDIDATES, N_ITER, ROWS_OF_CLUSTER = 100, 15_000, 5, 50
 
+# The largest entry of Euclidean distances, divided by the usual one. Distances in units of the
+# largest one are compared in float32, in which those between the other rows would be zero.
+FARTHEST = 1e15
+
 N_TIES = 10  # rows that are found in addition, as they may be as near as the last neighbour
 BLOCK_ENTRIES = 2**22  # distances in memory at once
 
@@ -43,11 +47,12 @@ def nearest_neighbors(X: Any, n_neighbors: int, metric: Metric, seed: int) -> np
 
     `X` is an array or CSR matrix without missing entries.
     """
+    X = _in_units(X, _unit(X), metric)
     if X.shape[0] > MAX_EXACT_ROWS and metric in APPROXIMATED:
         features = _euclidean_features(X, metric, seed)
         return _by_clusters(torch.from_numpy(features), n_neighbors, seed).numpy()
     n_found = min(n_neighbors + N_TIES, X.shape[0] - 1)
-    distances, found = _search(X / _unit(X, metric), None, n_found, metric)
+    distances, found = _search(X, None, n_found, metric)
     # Rows at equal distances, frequent in data of integers, in the order of the rows: rounding
     # errors do not select among them.
     rounded = (distances / (distances.max() or 1.0)).astype(np.float32)
@@ -60,13 +65,47 @@ def nearest_rows(X: Any, queries: Any, metric: Metric) -> np.ndarray:
 
     If `X` has more than 20,000 rows, it is the nearest one of at most so many of them.
     """
-    step, unit = math.ceil(X.shape[0] / MAX_EXACT_ROWS), _unit(X, metric)
-    return step * _search(X[::step] / unit, queries / unit, 1, metric)[1][:, 0]
+    step, unit = math.ceil(X.shape[0] / MAX_EXACT_ROWS), _unit(X)
+    rows, queries = (_in_units(part, unit, metric) for part in (_evenly_spaced(X), queries))
+    return step * _search(rows, queries, 1, metric)[1][:, 0]
 
 
-def _unit(X: Any, metric: Metric) -> float:
-    """A number that rows are divided by, so that their squares are finite; 1 for other metrics."""
-    return (abs(X).max() or 1.0) if metric in APPROXIMATED else 1.0
+def _unit(X: Any) -> float:
+    """The median of the largest entries of rows; 1 unless it is very large or small."""
+    sizes = _largest_entries(_evenly_spaced(X))
+    unit = float(np.median(sizes[sizes > 0])) if sizes.any() else 1.0
+    return 1.0 if 1e-6 < unit < 1e6 else unit
+
+
+def _in_units(X: Any, unit: float, metric: Metric) -> Any:
+    """Rows whose squares neither overflow nor underflow; of other metrics unchanged.
+
+    The distances of a few far rows are limited, such that they do not become the unit of all.
+    """
+    if metric == "cosine":  # of rows that are much smaller than others, too
+        inverse = 1 / np.maximum(_largest_entries(X), np.finfo(X.dtype).tiny)
+        return sparse.diags(inverse).tocsr() @ X if sparse.issparse(X) else X * inverse[:, None]
+    if metric != "euclidean":
+        return X
+    with np.errstate(over="ignore"):
+        scaled = X if unit == 1 else X / unit
+    if abs(scaled).max() <= FARTHEST:
+        return scaled
+    if sparse.issparse(scaled):
+        scaled = scaled.copy()
+        scaled.data = scaled.data.clip(-FARTHEST, FARTHEST)
+        return scaled
+    return scaled.clip(-FARTHEST, FARTHEST)
+
+
+def _largest_entries(X: Any) -> np.ndarray:
+    largest = abs(X).max(axis=1)
+    return largest.toarray().ravel() if sparse.issparse(largest) else np.asarray(largest)
+
+
+def _evenly_spaced(X: Any) -> Any:
+    """At most `MAX_EXACT_ROWS` of the rows."""
+    return X[:: math.ceil(X.shape[0] / MAX_EXACT_ROWS)]
 
 
 def _search(
@@ -114,7 +153,7 @@ def _euclidean_features(X: Any, metric: Metric, seed: int) -> np.ndarray:
         X = TruncatedSVD(N_SINGULAR, random_state=seed).fit_transform(X)
     elif not isinstance(X, np.ndarray):
         X = X.toarray()
-    return np.ascontiguousarray(X - X.mean(axis=0), dtype=np.float32)
+    return np.ascontiguousarray(X - np.median(_evenly_spaced(X), axis=0), dtype=np.float32)
 
 
 def _by_clusters(rows: Tensor, n_neighbors: int, seed: int) -> Tensor:
