@@ -60,8 +60,9 @@ seen:
   `NeighborAutoencoder`, in the same run on one core.
 
 t-SNE is that of openTSNE, and UMAP that of umap-learn. Their reconstructions are not measured:
-t-SNE has none, and those of UMAP take minutes. Figures are means over two seeds, but of one seed
-for all images of MNIST and Fashion-MNIST.
+t-SNE has none, and those of UMAP take minutes. Figures are means over two seeds. For all images
+of MNIST and Fashion-MNIST, those of `AutoencoderTransformer` and UMAP are of one seed, and t-SNE
+was not fitted.
 
     python benchmarks/maps.py
 
