@@ -1,10 +1,11 @@
 """The display of explained variance."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawing import close_figures  # noqa: F401
 
-from skae import AutoencoderTransformer, ExplainedVarianceDisplay
+from skae import AutoencoderTransformer, ExplainedVarianceDisplay, SparseAutoencoder
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,24 @@ def test_ticks_are_whole_numbers_of_components(fitted):
     display = ExplainedVarianceDisplay.from_estimator(fitted)
     ticks = display.ax_.get_xticks()
     np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+def test_pca_has_fewer_components_than_wide_codes(digits, small):
+    X = digits[:, 20:24]
+    display = ExplainedVarianceDisplay.from_estimator(small(SparseAutoencoder, 9).fit(X), X)
+    assert len(display.line_.get_ydata()) == 9
+    np.testing.assert_allclose(display.pca_line_.get_ydata()[-1], 1)
+    np.testing.assert_array_equal(display.pca_line_.get_xdata(), [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([[np.nan, 0.0], [1.0, 2.0]], "^X must not have missing values"),
+        ([[0.0, 1.0]], "^X must have at least two rows"),
+        (pd.DataFrame({"a": ["u", "v"]}), "^X must be convertible"),
+    ],
+)
+def test_rows_that_pca_does_not_take_are_explained(fitted, X, message):
+    with pytest.raises(ValueError, match=message):
+        ExplainedVarianceDisplay.from_estimator(fitted, X)

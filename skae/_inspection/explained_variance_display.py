@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.decomposition import PCA
 
 from .._data.array_api import ArrayLike
 from .plotting import check_has_attributes, make_axes
 from .protocols import HasExplainedVariance
+from .scoring import as_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,6 +96,8 @@ class ExplainedVarianceDisplay:
         ------
         TypeError
             If the estimator has no `explained_variance_ratio_`.
+        ValueError
+            If PCA cannot be fitted to `X`.
         ImportError
             If matplotlib is not installed.
         """
@@ -101,7 +105,7 @@ class ExplainedVarianceDisplay:
         ratio = estimator.explained_variance_ratio_
         pca_ratio = None
         if X is not None:
-            pca_ratio = PCA(len(ratio), random_state=0).fit(X).explained_variance_ratio_
+            pca_ratio = _ratio_of_pca(X, len(ratio))
         return cls(
             explained_variance_ratio=ratio,
             pca_ratio=pca_ratio,
@@ -129,8 +133,13 @@ class ExplainedVarianceDisplay:
         (self.line_,) = ax.plot(sizes, total, ls="-", marker="o" if few else None, label=self.name)
         self.pca_line_ = None
         if self.pca_ratio is not None:
+            total_of_pca = np.cumsum(self.pca_ratio)  # of fewer components if rows are narrower
             (self.pca_line_,) = ax.plot(
-                sizes, np.cumsum(self.pca_ratio), ls="--", marker="s" if few else None, label="PCA"
+                sizes[: len(total_of_pca)],
+                total_of_pca,
+                ls="--",
+                marker="s" if few else None,
+                label="PCA",
             )
         elif self.pca_score is not None:
             self.pca_line_ = ax.axhline(
@@ -141,3 +150,14 @@ class ExplainedVarianceDisplay:
         ax.locator_params(axis="x", integer=True)
         ax.legend()
         return self
+
+
+def _ratio_of_pca(X: ArrayLike, n_components: int) -> np.ndarray:
+    """The explained variance ratio of PCA with at most so many components."""
+    rows = as_numbers(X)
+    values = rows.data if sparse.issparse(rows) else rows
+    if len(values) and np.isnan(values).any():
+        raise ValueError("X must not have missing values, which PCA does not take: pass X=None.")
+    if rows.shape[0] < 2:
+        raise ValueError(f"X must have at least two rows, got {rows.shape[0]}.")
+    return PCA(min(n_components, *rows.shape), random_state=0).fit(rows).explained_variance_ratio_
