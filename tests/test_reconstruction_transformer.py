@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skae import AutoencoderTransformer, ReconstructionTransformer
+from skae import AutoencoderTransformer, ReconstructionTransformer, load, save
 
 SMALL = make_small(AutoencoderTransformer)
 
@@ -140,3 +140,21 @@ def test_metadata_routing_passes_groups_through_pipelines(digits):
         outer = make_pipeline(transformer).fit(digits, groups=groups)
     codes = outer[0].estimator_.transform(digits)
     np.testing.assert_array_equal(codes, by_hand.transform(StandardScaler().fit_transform(digits)))
+
+
+@pytest.mark.parametrize("form", ["frame", "objects", "lists"])
+def test_tables_are_taken_if_the_reducer_takes_them(form, tmp_path, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    frame = pd.DataFrame({"a": rng.normal(size=40), "b": rng.randint(3, size=40)})
+    frame["c"] = rng.choice(["u", "v"], size=40)
+    names = {"frame": ["b", "c"]}.get(form, [1, 2])
+    X = {"frame": frame, "lists": frame.to_numpy(dtype=object).tolist()}.get(
+        form, frame.to_numpy(dtype=object)
+    )
+    reducer = clone(SMALL).set_params(n_components=2, categorical_features=names)
+    expected = np.asarray(clone(reducer).fit(X).reconstruct(X), dtype=object)
+    fitted = ReconstructionTransformer(reducer).fit(X)
+    save(fitted, tmp_path / "model")
+    for transformer in (fitted, load(tmp_path / "model")):
+        found = np.asarray(transformer.transform(X), dtype=object)
+        np.testing.assert_array_equal(found, expected)

@@ -1,5 +1,6 @@
 """Reconstructions as the output of a step in a pipeline."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._data.fit_params import fit_weighted
 from .._data.frames import is_frame, with_index_of
 from .._data.rows import check_columns, naming, validate_rows
+from .._data.table import as_rows
 from .._data.table_columns import has_categorical_columns
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
+from .base import BaseAutoencoder
 from .plain import AutoencoderTransformer
 
 MAX_COMPONENTS = 64
@@ -138,8 +141,11 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
 
     def _validated(self, X, *, reset: bool = False, in_fit: bool = False):
         reducer = self.estimator if reset or in_fit else self.estimator_
-        if has_categorical_columns(X):
-            check_columns(list(X.columns))
+        is_table = _makes_table(reducer) if reset or in_fit else "_table" in vars(reducer)
+        if is_table or has_categorical_columns(X):
+            X = as_rows(X)
+            if is_frame(X):
+                check_columns(list(X.columns))
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X  # a table with categories, which the reducer has to take
         tags = self._with_tags_of(super().__sklearn_tags__(), reducer).input_tags
@@ -169,3 +175,11 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
 def default_reducer(X) -> AutoencoderTransformer:
     """An autoencoder with half as many components as features."""
     return AutoencoderTransformer(max(1, min(X.shape[1] // 2, X.shape[0], MAX_COMPONENTS)))
+
+
+def _makes_table(reducer: Any) -> bool:
+    """Whether rows are a table for an autoencoder by its parameters, whatever their dtypes are."""
+    if not isinstance(reducer, BaseAutoencoder):
+        return False
+    of_categories = not isinstance(reducer.categorical_features, str | None)
+    return of_categories or isinstance(reducer.loss, Mapping)
