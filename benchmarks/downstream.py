@@ -32,6 +32,7 @@ from skae import (
     AutoencoderTransformer,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
+    NeighborAutoencoder,
     SparseAutoencoder,
 )
 
@@ -48,7 +49,8 @@ def umap(k: int, seed: int) -> Any:
 OURS: dict[str, Callable[..., Any]] = {
     cls.__name__: lambda k, seed, cls=cls: cls(k, random_state=seed)
     for cls in (
-        AutoencoderTransformer, DenoisingAutoencoder, ContractiveAutoencoder, SparseAutoencoder, VAE
+        AutoencoderTransformer, DenoisingAutoencoder, ContractiveAutoencoder, NeighborAutoencoder,
+        SparseAutoencoder, VAE,
     )
 }  # fmt: skip
 OTHERS: dict[str, Callable[..., Any]] = {
@@ -57,6 +59,7 @@ OTHERS: dict[str, Callable[..., Any]] = {
 }
 if find_spec("umap") is not None:
     OTHERS["UMAP"] = umap
+FOR_PLOTS = ("NeighborAutoencoder", "UMAP")  # with two components only
 NO_REDUCTION = "no reduction"
 DEFAULT = "AutoencoderTransformer"
 FIRST = (NO_REDUCTION, "PCA", "KernelPCA", DEFAULT)
@@ -121,10 +124,10 @@ def case(data: Split, reducer: str, k: int | None, seed: int) -> dict[str, Any]:
 
 
 def sizes_of(reducer: str, sizes: tuple[int, ...]) -> tuple[int | None, ...]:
-    """The numbers of components of a reducer; UMAP has two, as for plots."""
+    """The numbers of components of a reducer."""
     if reducer == NO_REDUCTION:
         return (None,)
-    return tuple(k for k in sizes if k == 2) if reducer == "UMAP" else sizes
+    return tuple(k for k in sizes if k == 2) if reducer in FOR_PLOTS else sizes
 
 
 def dense(codes: Any) -> np.ndarray:

@@ -20,8 +20,8 @@ HEAD = f"""\
 # Features for other models
 
 This page compares the codes of several reducers as the input of other models. The reducers are the
-autoencoders, PCA, kernel PCA with a Gaussian kernel and, for two components, UMAP. Three models are
-fitted to the codes:
+autoencoders, PCA, kernel PCA with a Gaussian kernel and, for two components, `NeighborAutoencoder`
+and UMAP. Three models are fitted to the codes:
 
 - "linear" is logistic regression, or ridge regression if the target is a number. Codes are
   standardised for these models.
