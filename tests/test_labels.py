@@ -3,10 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
-from skae import AutoencoderClassifier, LatentSpaceDisplay, compare_reducers
+from skae import (
+    AutoencoderClassifier,
+    LatentSpaceDisplay,
+    SupervisedAutoencoder,
+    compare_reducers,
+)
 from skae._inspection.labels import as_labels, as_target
 
 
@@ -98,3 +104,30 @@ def test_labels_that_can_be_compared_are_an_array(y):
 def test_complex_numbers_are_no_labels():
     with pytest.raises(ValueError, match="`y` must be labels or real numbers"):
         as_target(np.array([1.0, 2j]))
+
+
+@pytest.mark.parametrize("labels", [[1, 2, -1], [True, False, True], [0, 3, 3]])
+def test_numbers_as_objects_are_the_same_labels(digits, small, labels):
+    y = np.array(labels * 20)
+    classifier = small(AutoencoderClassifier, max_iter=1).fit(digits[:60], y)
+    of_objects = clone(classifier).fit(digits[:60], y.astype(object))
+    assert of_objects.classes_.dtype == classifier.classes_.dtype
+    np.testing.assert_array_equal(of_objects.classes_, classifier.classes_)
+    np.testing.assert_array_equal(
+        of_objects.predict_proba(digits), classifier.predict_proba(digits)
+    )
+
+
+@pytest.mark.parametrize("cls", [AutoencoderClassifier, SupervisedAutoencoder])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, "a"], "`y` must hold either numbers or strings as labels, got 1 and 'a'"),
+        ([2**70, 1], "`y` must hold strings or numbers of at most 64 bits as labels, got 1180"),
+        ([{}, {1: 2}], "`y` must hold "),
+    ],
+)
+def test_labels_that_have_no_common_order_are_named(digits, small, cls, labels, message):
+    y = np.array(labels * 30, dtype=object)
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        small(cls, max_iter=1).fit(digits[:60], y)

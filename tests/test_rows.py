@@ -182,6 +182,13 @@ def test_columns_of_dates_are_never_read_silently(cls, library, small):
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_lazy_frames_are_refused_with_what_to_pass(cls, small):
+    lazy = pl.DataFrame({"a": range(20), "b": range(20)}).lazy()
+    with pytest.raises(TypeError, match=r"^X must be .* LazyFrame, .*: pass `X.collect\(\)`\.$"):
+        small(cls).fit(lazy, np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
 def test_tensors_are_kept_or_refused_under_dispatch(cls, small, monkeypatch, global_random_seed):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     X = np.random.RandomState(global_random_seed).uniform(size=(40, 5))

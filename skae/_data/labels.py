@@ -1,8 +1,12 @@
 """Class labels, of which -1 means "no label"."""
 
+import math
+from typing import Any
+
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
+from .messages import described
 from .rows import naming
 from .user_warnings import warn_user
 
@@ -17,6 +21,8 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "`y` must not contain '-1' as a string: give strings and the number -1, for rows "
             "without a label, in an array with dtype=object."
         )
+    if y.dtype == object:
+        y = _without_objects(y)
     labeled = has_label(y)
     values = list(set(y[labeled].tolist()))
     if len(values) == 1 and not labeled.all() and not isinstance(values[0], str):
@@ -35,6 +41,32 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     labels = np.full(len(y), UNLABELED)
     labels[labeled] = indices
     return classes, labels
+
+
+def _without_objects(y: np.ndarray) -> np.ndarray:
+    """Labels that are objects: as numbers, or as they are if they are strings and -1."""
+    texts = [label for label in y if isinstance(label, str)]
+    others = [label for label in y if not isinstance(label, str)]
+    if texts:
+        for label in others:
+            if np.ndim(label) or label != UNLABELED:
+                raise ValueError(
+                    "`y` must hold either numbers or strings as labels, got "
+                    f"{described(label)} and {described(texts[0])}."
+                )
+        return y
+    numbers = np.array(others)
+    if numbers.dtype.kind not in "biuf" or numbers.ndim > 1:
+        raise ValueError(
+            "`y` must hold strings or numbers of at most 64 bits as labels, got "
+            f"{described(max(others, key=_size))}."
+        )
+    return numbers
+
+
+def _size(label: Any) -> float:
+    """The absolute value of an integer, infinite for other labels."""
+    return abs(label) if isinstance(label, int) else math.inf
 
 
 def has_label(y: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, strided
 from .array_api import library_of
 from .device import TORCH_DTYPES
 from .frames import DATES, column_of, is_frame, is_missing, values_of, without_fill_values
-from .messages import shortened
+from .messages import described, shortened
 from .user_warnings import warn_user
 from .validation import as_tuple
 
@@ -158,10 +158,20 @@ def _is_convertible(X: Any) -> bool:
 def _prepared(X: Any) -> Any:
     """Rows without what scikit-learn's checks do not read, or read as other numbers."""
     X = _masked_as_missing(X)
+    _check_lazy(X)
     _check_tensor(X)
     _check_indices(X)
     _check_dates(X)
     return without_fill_values(X)
+
+
+def _check_lazy(X: Any) -> None:
+    """Refuse the lazy frames of polars, which have no rows yet."""
+    if hasattr(X, "collect_schema") and not hasattr(X, "shape"):
+        raise TypeError(
+            f"X must be an array or a frame, got a {type(X).__name__}, which has no rows yet: pass "
+            "`X.collect()`."
+        )
 
 
 def _check_tensor(X: Any) -> None:
@@ -205,6 +215,9 @@ def check_labels(y: Any) -> None:
     labels = _labels(y)
     if labels.dtype.kind == "c" or any(isinstance(v, complex) for v in _objects(labels)):
         raise ValueError("`y` must hold numbers or strings: Complex data not supported.")
+    for label in _objects(labels):
+        if not isinstance(label, Hashable):
+            raise TypeError(f"`y` must hold numbers or strings, got {described(label)}.")
     if has_missing_labels(y):
         raise ValueError("`y` must not have missing labels: -1 marks a row without a label.")
 

@@ -73,7 +73,8 @@ def folds(
     n_units, units = (X.shape[0], "rows") if groups is None else (len(np.unique(groups)), "groups")
     if n_units // 2 < n_folds:
         raise ValueError(
-            f"`cv` must be at most half of the number of {units}, which is {n_units}, got {n_folds}"
+            f"`cv` must be at most half of the number of {units}, which is {n_units}, got "
+            f"{n_folds}. Rows that all occur equally often count once."
         )
     if groups is not None:
         return GroupKFold(n_folds).split(X, groups=groups)
