@@ -1,8 +1,9 @@
-/* Long names can be broken after a dot, an underscore or a bracket, and between words of a class. */
+/* Long names can be broken after a dot, an underscore or a bracket, and between words of a class,
+   but not within a number. */
 const NAMES =
-  ".bd-article :is(h1, h2, h3, dt, code), .bd-sidebar-secondary a, .prev-next-title";
+  ".bd-article :is(h1, h2, h3, dt, code), .bd-sidebar-primary a, .bd-sidebar-secondary a, .prev-next-title";
 const LONG = /\S{18,}/g;
-const BREAKS = /(?<=[._(=,])(?=[\w"])|(?<=[a-z])(?=[A-Z])/g;
+const BREAKS = /(?<=[._(=,])(?<!\d\.)(?=[\w"])|(?<=[a-z])(?=[A-Z])/g;
 
 function allowBreaks(element) {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -26,6 +27,16 @@ function markAllWide() {
   document.querySelectorAll(SCROLLABLE).forEach(markWide);
 }
 
+/* A figure that is reduced to the width of the text, as on a phone, links to its file. */
+function linkFigure(image) {
+  if (image.closest("a") || image.naturalWidth <= image.clientWidth) return;
+  const link = document.createElement("a");
+  link.href = image.src;
+  image.replaceWith(link);
+  link.append(image);
+}
+
 document.querySelectorAll(NAMES).forEach(allowBreaks);
 window.addEventListener("load", markAllWide);
+window.addEventListener("load", () => document.querySelectorAll(".bd-article img").forEach(linkFigure));
 window.addEventListener("resize", markAllWide);
