@@ -25,18 +25,17 @@ class ContributionsMixin(FittedAutoencoderMixin):
         The contributions of a row sum to the difference between its code and the code of the mean
         row: ``transform(X) - transform(mean_)``. For a linear autoencoder, the contribution of a
         feature is its entry in `components_` times its difference from its mean, as for PCA. In
-        general, its difference from its mean is multiplied by a slope that is averaged on the way
-        from the mean row to the row:
+        general, its difference from its mean is multiplied by an average slope:
 
-        - The slope of the encoder is averaged on the straight path. The results are
-          integrated gradients [1]_.
+        - The slope of the encoder is averaged on the straight line from the mean row to the row.
+          The results are integrated gradients [1]_.
         - If `transform_max_iter` is not 0, the slope is that of the least-squares code. For this
           code, the decoder is replaced by a linear one with the slopes of the decoder, averaged
           between the codes of both rows.
 
-        The sums are exact. What the averages leave out is divided among the features in proportion
-        to the sizes of their contributions. So a feature that is equal to its mean, or that has no
-        influence on the code, contributes 0.
+        The sums are exact: the difference that the averages do not explain is divided among the
+        features in proportion to the absolute values of their contributions. So a feature that is
+        equal to its mean, or that has no influence on the code, contributes 0.
 
         Parameters
         ----------

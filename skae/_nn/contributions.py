@@ -1,7 +1,7 @@
 """Contributions of features to codes: slopes of the code, averaged on the path from the mean row.
 
 For the code of an encoder these are integrated gradients (Sundararajan, Taly and Yan, "Axiomatic
-attribution for deep networks", 2017), the values of Aumann and Shapley.
+attribution for deep networks", 2017), Aumann-Shapley values.
 
 A projected code jumps where the projection finds another minimum, and a derivative along a path of
 rows leaves out the jumps. So the path is one of codes, on which the decoder is smooth: J is the
