@@ -41,7 +41,7 @@ are the `groups` of `fit`.
 
 ## Error relative to PCA
 
-The error of a model is one minus its score. The score is the accuracy, or R2 if the target is a
+The error of a model is one minus its score. The score is the accuracy, or R² if the target is a
 number. The tables have the error with the codes of a reducer divided by the error with the codes of
 PCA. Less than 1 is better than PCA. Figures are geometric means over data sets and seeds. The last
 table counts the comparisons with a higher and a lower score than with PCA: the scores for all seeds

@@ -178,7 +178,7 @@ data sets with at most {max_rows} rows; two thirds of the rows are training rows
 - "error" is the squared error of the reconstructions of new rows, divided by that of PCA with as
   many components. Values are geometric means over the data sets.
 - "linear" and "neighbours" are the accuracy on new rows of a logistic regression and of the five
-  nearest neighbours, in percent, with the codes as features; for numbers it is 100 R2 of ridge
+  nearest neighbours, in percent, with the codes as features; for numbers it is 100 R² of ridge
   regression and of the ten nearest neighbours. Values are means over the data sets.
 
 PCovR (principal covariates regression) has the same parameter `mixing` as `SupervisedAutoencoder`
@@ -198,8 +198,8 @@ parameter, and on average a larger error than PCA.
 
 DETAILS = """## Data sets
 
-The column "PCA" has the accuracy of the linear model in percent, or 100 R2. The other columns have
-the error relative to PCA, and in brackets the accuracy or 100 R2.
+The column "PCA" has the accuracy of the linear model in percent, or 100 R². The other columns have
+the error relative to PCA, and in brackets the accuracy or 100 R².
 """
 
 
@@ -252,10 +252,10 @@ def page(records: dict) -> str:
         t: lambda r, t=t: equal_reconstruction(r, t) for t in ("PCovR", "SupervisedAutoencoder")
     }
     parts = (
-        ("classes, sets that were used for the development", True, DEVELOPMENT),
-        ("classes, other sets", True, HELD_OUT),
-        ("numbers, sets that were used for the development", False, DEVELOPMENT),
-        ("numbers, other sets", False, HELD_OUT),
+        ("Classification, {} components, data sets of the development:", True, DEVELOPMENT),
+        ("Classification, {} components, other data sets:", True, HELD_OUT),
+        ("Regression, {} components, data sets of the development:", False, DEVELOPMENT),
+        ("Regression, {} components, other data sets:", False, HELD_OUT),
     )
     for intro, methods in (("## Summary", everything), (EQUAL, at_equal)):
         lines += ["", *intro.splitlines()]
@@ -267,7 +267,7 @@ def page(records: dict) -> str:
                     and key.split("/")[0] in group and key.split("/")[1] == str(size)
                 ]  # fmt: skip
                 if chosen:
-                    lines += ["", f"{size} components, {title}:", ""]
+                    lines += ["", title.format(size), ""]
                     lines += markdown_table(header, summary(chosen, methods))
     columns = ("PLS", "LDA", f"PCovR, mixing={MIXINGS[1]}", "AutoencoderTransformer",
                f"SupervisedAutoencoder, mixing={MIXINGS[1]}")  # fmt: skip
