@@ -39,7 +39,7 @@ print(loadings.sort_values("first", key=abs, ascending=False).head(6).round(2))
 # In a biplot, each arrow has the correlations of one feature as its coordinates. The eight longest
 # arrows are drawn.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
 BiplotDisplay.from_estimator(pca, X, y, max_features=8, ax=left)
 BiplotDisplay.from_estimator(reducer, X, y, max_features=8, ax=right)
 left.set_title("PCA")

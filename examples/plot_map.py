@@ -32,7 +32,7 @@ for name, reducer in reducers.items():
 # Left: the map of the training digits by class; the rings are new digits. Right: some of the images
 # at their positions.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
 reducer = reducers["NeighborAutoencoder"]
 LatentSpaceDisplay.from_estimator(reducer, X_train, y_train, X_new=X_new[:20], ax=left)
 LatentSpaceDisplay.from_estimator(reducer, X_train, image_shape=(8, 8), ax=right)

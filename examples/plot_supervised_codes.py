@@ -44,7 +44,7 @@ for name, reducer in reducers.items():
 # %%
 # The codes of new digits. The markers are their classes.
 
-figure, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
 for ax, name in zip(axes, ["AutoencoderTransformer", "SupervisedAutoencoder"], strict=True):
     LatentSpaceDisplay.from_estimator(reducers[name], X_new, y_new, ax=ax)
     ax.set_title(name)
