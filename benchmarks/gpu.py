@@ -305,8 +305,8 @@ def page(records: dict[str, dict]) -> list[str]:
     return [
         "# Time and memory on a GPU",
         "",
-        f"This page has errors, times and memory of fits on {', '.join(names)}. The command",
-        "`make gpu` measures them.",
+        f"This page has errors, times and memory of fits on a GPU ({', '.join(names)}).",
+        "The command `make gpu` measures them.",
         "",
         "The data are the images of MNIST, with 784 pixels, and the digits, with 64 pixels. Pixels",
         "are between 0 and 1. Errors are mean squared errors of test images. Each figure is from",
