@@ -136,11 +136,15 @@ def link_names(app, doctree) -> None:
         link += literal
 
 
-def escape_shapes(app, what, name, obj, options, lines) -> None:
-    """Escape `n_components_` in shapes, which reStructuredText would parse as a reference."""
+def escape_markup(app, what, name, obj, options, lines) -> None:
+    """Escape text that reStructuredText would parse as markup.
+
+    `n_components_` in shapes would be a reference, and the initial of an author a list.
+    """
     for i, line in enumerate(lines):
         if "of shape" in line:
-            lines[i] = re.sub(r"(\w)_(?=[,)])", r"\1\\_", line)
+            line = re.sub(r"(\w)_(?=[,)])", r"\1\\_", line)
+        lines[i] = re.sub(r"^(\s*\.\. \[\S+\] )(?=[A-Z]\.)", r"\1\\", line)
 
 
 def name_defaults(
@@ -165,7 +169,7 @@ def strip_code(app, doctree) -> None:
 
 def setup(app) -> None:
     """Connect the handlers; called by Sphinx."""
-    app.connect("autodoc-process-docstring", escape_shapes, priority=900)  # after numpydoc
+    app.connect("autodoc-process-docstring", escape_markup, priority=900)  # after numpydoc
     app.connect("autodoc-process-signature", name_defaults)
     app.connect("doctree-read", link_names)
     app.connect("doctree-read", strip_code)
