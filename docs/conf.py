@@ -150,8 +150,12 @@ def escape_markup(app, what, name, obj, options, lines) -> None:
 def name_defaults(
     app, what, name, obj, options, signature, returns
 ) -> tuple[str | None, str | None]:
-    """Write a default that is an instance of a class of `skae`, or a class, as in Python."""
+    """Write a default that is an instance of a class of `skae`, or a class, as in Python.
+
+    Private parameters are left out.
+    """
     if signature:
+        signature = re.sub(r", _\w+=[^,()]*(?=[,)])", "", signature)
         signature = re.sub(r"<skae[\w.]*\.(\w+) object(?: at \w+)?>", r"\1()", signature)
         signature = re.sub(r"<class '([\w.]+)'>", r"\1", signature)
     return signature, returns
