@@ -161,6 +161,14 @@ def name_defaults(
     return signature, returns
 
 
+def name_attributes(app, doctree) -> None:
+    """Write the names of attributes that are properties as numpydoc writes those of others."""
+    for term in doctree.findall(nodes.term):
+        in_field = isinstance(term.parent.parent.parent, nodes.field_body)
+        if in_field and isinstance(term[0], pending_xref):
+            term[0] = nodes.strong("", term[0].astext())
+
+
 def strip_code(app, doctree) -> None:
     """Remove the empty line that ends the last output of a doctest, and colours of formulas."""
     for block in doctree.findall(nodes.literal_block):
@@ -175,5 +183,6 @@ def setup(app) -> None:
     """Connect the handlers; called by Sphinx."""
     app.connect("autodoc-process-docstring", escape_markup, priority=900)  # after numpydoc
     app.connect("autodoc-process-signature", name_defaults)
+    app.connect("doctree-read", name_attributes)
     app.connect("doctree-read", link_names)
     app.connect("doctree-read", strip_code)
