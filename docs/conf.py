@@ -73,6 +73,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 1_000_000,
+    "write_computation_times": False,
     "remove_config_comments": True,
 }
 # Warnings about short trainings are not part of the examples.
