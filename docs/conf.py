@@ -170,6 +170,14 @@ def name_attributes(app, doctree) -> None:
             term[0] = nodes.strong("", term[0].astext())
 
 
+def keep_percent_signs(app, doctree) -> None:
+    """Let no line end between a number and its percent sign."""
+    for text in list(doctree.findall(nodes.Text)):
+        in_code = isinstance(text.parent, nodes.literal | nodes.literal_block)
+        if not in_code and re.search(r"\d %", text):
+            text.parent.replace(text, nodes.Text(re.sub(r"(\d) %", "\\1\N{NO-BREAK SPACE}%", text)))
+
+
 def strip_code(app, doctree) -> None:
     """Remove the empty line that ends the last output of a doctest, and colours of formulas."""
     for block in doctree.findall(nodes.literal_block):
@@ -186,4 +194,5 @@ def setup(app) -> None:
     app.connect("autodoc-process-signature", name_defaults)
     app.connect("doctree-read", name_attributes)
     app.connect("doctree-read", link_names)
+    app.connect("doctree-read", keep_percent_signs)
     app.connect("doctree-read", strip_code)
