@@ -7,10 +7,12 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from conftest import LEARNING
 from networks import make_autoencoder, make_rng, randomize
+from sklearn.base import BaseEstimator
 from torch import nn
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderImputer, AutoencoderTransformer
 from skae._losses.reconstruction import LOSSES
 from skae._nn.custom_layers import Whitening
 from skae._nn.fitted import (
@@ -215,3 +217,38 @@ def test_one_row_is_projected_as_many_are(fitted, x):
     fitted.eval().network.n_projection_steps = 2
     alone = torch.cat([fitted.encode(row[None]) for row in x])
     torch.testing.assert_close(alone, fitted.encode(x), rtol=1e-6, atol=1e-6)
+
+
+def networks_of(fitted):
+    """The networks of an estimator and of the estimators in it."""
+    for value in vars(fitted).values():
+        if isinstance(value, nn.Module):
+            yield value
+        elif isinstance(value, BaseEstimator) and value is not getattr(fitted, "estimator", None):
+            yield from networks_of(value)
+
+
+def results_of(fitted, X):
+    """The results of the methods of rows."""
+    names = ("transform", "reconstruct", "score_samples", "decision_function", "predict_proba")
+    return [getattr(fitted, name)(X) for name in names if hasattr(fitted, name)]
+
+
+# The imputer computes in float64 only.
+@pytest.mark.parametrize(
+    "cls", [cls for cls in LEARNING if cls is not AutoencoderImputer], ids=lambda cls: cls.__name__
+)
+def test_rows_of_both_precisions_have_the_weights_that_were_set(cls, small, global_random_seed):
+    X = np.random.RandomState(global_random_seed).normal(size=(40, 5)).astype(np.float32)
+    fitted = small(cls, 2).fit(X, np.arange(40) % 2)
+    results_of(fitted, X), results_of(fitted, X.astype(np.float64))  # both are prepared
+    with torch.no_grad():
+        for network in networks_of(fitted):
+            for weight in network.parameters():
+                weight.add_(0.3 * torch.ones_like(weight))
+    unprepared = copy.deepcopy(fitted)
+    for rows in (X, X.astype(np.float64)):
+        for result, expected in zip(
+            results_of(fitted, rows), results_of(unprepared, rows), strict=True
+        ):
+            np.testing.assert_array_equal(result, expected)

@@ -1,6 +1,7 @@
 """A trained autoencoder in the units of the data."""
 
 import copy
+import weakref
 from itertools import chain
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -174,34 +175,11 @@ class RotatedAutoencoder(FittedAutoencoder):
         return graph.add("Add", graph.add("MatMul", code, self.inverse_rotation), self.code_mean)
 
 
-# Copies live as long as their originals and are no part of them: neither pickled nor copied.
-_COPIES: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
-
-Trained = TypeVar("Trained", bound=nn.Module)  # a module with the buffer `scale`
-
-
-def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> Trained:
-    """The module itself if it has this dtype and device, else a cached copy."""
-    if (trained.scale.dtype, trained.scale.device) == (dtype, device):
-        return trained
-    copied = cast(Trained | None, _COPIES.get(trained))
-    if copied is None or (copied.scale.dtype, copied.scale.device) != (dtype, device):
-        # Autograd cannot use tensors of inference mode; it computes the tangents of some layers.
-        with torch.inference_mode(False):
-            copied = _COPIES[trained] = copy.deepcopy(trained).to(device, dtype)
-    return copied
-
-
-def forget_copies(trained: nn.Module) -> None:
-    """Drop the cached copies of a module that was changed."""
-    _COPIES.pop(trained, None)
-
-
 class Snapshot:
     """The tensors and modules of a network, to find out whether they have changed."""
 
     def __init__(self, network: nn.Module):
-        self._network, self._training = network, network.training
+        self._network, self._training = weakref.ref(network), network.training
         parts = list(network.modules())
         self._tensors = [
             (named, name, tensor, _version(tensor))
@@ -216,8 +194,10 @@ class Snapshot:
 
     def is_current(self) -> bool:
         """Whether no tensor and no module was replaced or changed in place."""
+        network = self._network()
         return (
-            self._network.training == self._training
+            network is not None
+            and network.training == self._training
             and all(
                 named.get(name) is tensor and _version(tensor) == version
                 for named, name, tensor, version in self._tensors
@@ -229,6 +209,34 @@ class Snapshot:
 def _version(tensor: Tensor) -> int:
     """The number of changes in place; tensors of inference mode have none."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+# Copies live as long as their originals and are no part of them: neither pickled nor copied.
+_COPIES: WeakKeyDictionary[nn.Module, tuple[Snapshot, nn.Module]] = WeakKeyDictionary()
+
+Trained = TypeVar("Trained", bound=nn.Module)  # a module with the buffer `scale`
+
+
+def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> Trained:
+    """The module itself if it has this dtype and device, else a copy, cached until it changes."""
+    if (trained.scale.dtype, trained.scale.device) == (dtype, device):
+        return trained
+    snapshot, copied = cast(tuple[Snapshot, Trained], _COPIES.get(trained, (None, None)))
+    if (
+        copied is None
+        or (copied.scale.dtype, copied.scale.device) != (dtype, device)
+        or not snapshot.is_current()
+    ):
+        # Autograd cannot use tensors of inference mode; it computes the tangents of some layers.
+        with torch.inference_mode(False):
+            copied = copy.deepcopy(trained).to(device, dtype)
+        _COPIES[trained] = Snapshot(trained), copied
+    return copied
+
+
+def forget_copies(trained: nn.Module) -> None:
+    """Drop the cached copies of a module that was changed."""
+    _COPIES.pop(trained, None)
 
 
 class PreparedNetwork:
