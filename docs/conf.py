@@ -183,6 +183,8 @@ def strip_code(app, doctree) -> None:
     for block in doctree.findall(nodes.literal_block):
         if block.get("language", "default") == "default" and ">>>" not in block.rawsource:
             block["language"] = "none"  # formulas, not Python
+            if "\n " in block.astext():  # parts of a formula that are below each other
+                block["classes"].append("aligned")
         if block.rawsource == block.astext():  # else it is highlighted already
             block.rawsource = block.rawsource.rstrip()
             block[:] = [nodes.Text(block.rawsource)]
