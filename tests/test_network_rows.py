@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import AUTOENCODERS
+from file_mutations import at, places
 from frames import as_polars, mixed_frame
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
+from tampering import attribute, rewrite
 
 import skae
 from skae._export.methods import program
@@ -62,6 +64,30 @@ def test_pickles_and_files_have_the_table(fitted, frame, tmp_path):
     for again in (pickle.loads(pickle.dumps(fitted)), skae.load(tmp_path / "fitted.skae")):
         np.testing.assert_array_equal(again.transform(frame), fitted.transform(frame))
         pd.testing.assert_frame_equal(again.reconstruct(frame), fitted.reconstruct(frame))
+
+
+def lists_of_categories(header):
+    """The categories of each column of strings in a file, those of its dtype and of its rows."""
+    table = attribute(header, "_table")
+    found = [at(table, path) for path in places(table)]
+    return [
+        entry["value"]
+        for entry in found
+        if isinstance(entry, dict) and entry.get("kind") in ("strings", "objects")
+    ]
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_a_file_whose_categories_are_not_distinct_is_refused(fitted, index, tmp_path):
+    skae.save(fitted, tmp_path / "fitted.skae")
+
+    def repeat_category(header, arrays):
+        categories = lists_of_categories(header)[index]
+        categories[-1] = categories[0]
+
+    rewrite(tmp_path / "fitted.skae", repeat_category)
+    with pytest.raises(ValueError, match="another kind of '_table'"):
+        skae.load(tmp_path / "fitted.skae")
 
 
 def positions_of_categories(fitted, frame):

@@ -41,7 +41,14 @@ def _is_valid(value: Table, n_columns: int) -> bool:
 
 
 def _are_categories(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biufUOmM"
+    """Whether these are distinct values, none of them missing."""
+    if not (isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biufUOmM"):
+        return False
+    if value.dtype.kind in "mM" and np.isnat(value).any():
+        return False
+    entries = value.tolist()
+    are_distinct = len(set(entries)) == len(entries)
+    return are_distinct and not any(entry is None or entry != entry for entry in entries)
 
 
 def _match(categories: Any, shares: Any, loss: str) -> bool:
