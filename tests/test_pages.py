@@ -34,7 +34,8 @@ const text = element => element.textContent.trim().slice(0, 60);
 const sidebars = '.bd-sidebar-primary, .bd-sidebar-secondary';
 const visible = element => element.checkVisibility();
 const cut = Array.from(document.querySelectorAll('.bd-article pre')).filter(wider);
-const isOutput = element => element.closest('.sphx-glr-script-out') || element.querySelector('.go');
+const isOutput = element =>
+    element.closest('.sphx-glr-script-out, .aligned') || element.querySelector('.go');
 const tables = Array.from(document.querySelectorAll('.pst-scrollable-table-container'));
 const brokenWords = root => {
     const broken = [];
@@ -67,7 +68,7 @@ return {
     cut_output: cut.filter(isOutput).map(text),
     without_hint: cut.concat(tables.filter(wider)).filter(e => !e.closest('.is-wide')).map(text),
     broken_words: Array.from(
-        document.querySelectorAll('.bd-article, .bd-sidebar-secondary')
+        document.querySelectorAll('.bd-article, .bd-sidebar-primary, .bd-sidebar-secondary')
     ).flatMap(brokenWords),
     empty_sidebars: Array.from(document.querySelectorAll(sidebars)).filter(
         bar => bar.checkVisibility() && !Array.from(bar.querySelectorAll('nav a')).some(visible)
