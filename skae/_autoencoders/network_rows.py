@@ -24,7 +24,7 @@ from .._losses.reconstruction import ReconstructionLoss, loss_of_link
 from .._nn.blocks import FEW_ENTRIES, fill_by_blocks
 from .._nn.fitted import FittedAutoencoder
 from .._nn.precision import apply_to_rows, precision, saturated
-from .._training.diagnostics import Columns
+from .._training.diagnostics import ColumnNames
 from .shared_parameters import SharedParameters
 
 
@@ -49,11 +49,11 @@ class NetworkRowsMixin(SharedParameters):
         return [categories for categories in table.categories if categories is not None]
 
     @property
-    def _columns(self) -> Columns:
+    def _columns(self) -> ColumnNames:
         """The columns of the training rows."""
         if (table := table_of(self)) is not None:
-            return Columns(table.names, table.columns_of_inputs())
-        return Columns(getattr(self, "feature_names_in_", np.arange(self.n_features_in_)))
+            return ColumnNames(table.names, table.columns_of_inputs())
+        return ColumnNames(getattr(self, "feature_names_in_", np.arange(self.n_features_in_)))
 
     def _validated(
         self, X, *, reset: bool = False, ensure_min_samples: int = 1, sample_weight=None

@@ -47,7 +47,7 @@ def without_warnings() -> Iterator[None]:
         WARNS.reset(token)
 
 
-class Columns(NamedTuple):
+class ColumnNames(NamedTuple):
     """The columns of the rows of `fit`, each of which is one or more inputs of the network."""
 
     names: Sequence[Any] | np.ndarray  # or their numbers
@@ -66,7 +66,7 @@ class Columns(NamedTuple):
 
 
 def diagnose(
-    result: FitResult, data: FitData, reconstruct: Callable[[Any], Any], columns: Columns
+    result: FitResult, data: FitData, reconstruct: Callable[[Any], Any], columns: ColumnNames
 ) -> list[Diagnostic]:
     """All diagnostics of a fit.
 
@@ -78,7 +78,7 @@ def diagnose(
         What it started from.
     reconstruct : callable
         Reconstructs rows in the units of `X`.
-    columns : Columns
+    columns : ColumnNames
         The columns of `X`.
     """
     objective = data.objective
@@ -97,7 +97,9 @@ def diagnose(
     return [diagnostic for diagnostic in found if diagnostic is not None]
 
 
-def diagnose_batch(data: FitData, columns: Columns, earlier: tuple[str, ...]) -> tuple[str, ...]:
+def diagnose_batch(
+    data: FitData, columns: ColumnNames, earlier: tuple[str, ...]
+) -> tuple[str, ...]:
     """The columns without variance in the first of some batches, which set the units.
 
     `earlier` are the diagnostics of the batch, or the fit, before a later one.
@@ -174,7 +176,7 @@ def collapsed_posteriors(active: np.ndarray, basis: CodeBasis) -> Diagnostic | N
     )
 
 
-def _columns_without_variance(data: FitData, columns: Columns) -> list[Diagnostic]:
+def _columns_without_variance(data: FitData, columns: ColumnNames) -> list[Diagnostic]:
     """Columns that are never observed, and others that are constant."""
     inputs = np.flatnonzero(data.moments.std == 0)
     is_empty = np.zeros(len(data.moments.std), dtype=bool)
@@ -208,7 +210,7 @@ def _n_observed(X: Any, inputs: np.ndarray, weights: np.ndarray | None) -> np.nd
 
 
 def _dominant_columns(
-    data: FitData, reconstruct: Callable[[Any], Any], columns: Columns
+    data: FitData, reconstruct: Callable[[Any], Any], columns: ColumnNames
 ) -> Diagnostic | None:
     """Columns whose units are so large that the objective ignores the others."""
     variance = columns.sums(data.moments.std**2)
@@ -232,7 +234,7 @@ def _dominant_columns(
 
 
 def _explained_shares(
-    data: FitData, reconstruct: Callable[[Any], Any], columns: Columns
+    data: FitData, reconstruct: Callable[[Any], Any], columns: ColumnNames
 ) -> np.ndarray:
     """The share of each column's variance that is explained, over at most 1000 of the rows."""
     X = data.X

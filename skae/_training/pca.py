@@ -239,7 +239,7 @@ def _from_products_of_rows(
     squares = as_numpy(squares)
     n_components = _number_of_components(squares, n_components)
     rank = int((squares > MIN_EIGENVALUE * squares[0]).sum())
-    directions = as_numpy(products.transposed_times(root * left[:, :n_components]))
+    directions = as_numpy(products.transposed_times(root * left[:, :n_components]).T).T
     n_others = n_components - len(gram)  # there are fewer different rows than components
     if n_others > 0:
         others = np.random.RandomState(seed).normal(size=(len(directions), n_others))
@@ -250,7 +250,7 @@ def _from_products_of_rows(
         # Scaled before the product, as there are more features than rows.
         scales = _damped_stds(squares / n_samples) * np.sqrt(squares)
         scaled = left[:, : len(squares)] / products.native(scales)
-        whitening = as_numpy(products.transposed_times(root * scaled))
+        whitening = as_numpy(products.transposed_times(root * scaled).T).T
     # Orthonormal also if the rank is smaller.
     components = _with_signs(np.linalg.qr(directions[:, :n_components])[0].T)
     statistics = _row_by_row(data, components)
