@@ -75,10 +75,12 @@ def without_fill_values(X: Any) -> Any:
     """
     if container_of(X) != "pandas":
         return X
+    positions = [j for j, dtype in enumerate(X.dtypes) if getattr(dtype, "fill_value", 0) != 0]
+    if not positions:
+        return X
     dense = X.copy(deep=False)
-    for position, dtype in enumerate(X.dtypes):
-        if getattr(dtype, "fill_value", 0) != 0:
-            dense.isetitem(position, X.iloc[:, position].sparse.to_dense())
+    for position in positions:
+        dense.isetitem(position, X.iloc[:, position].sparse.to_dense())
     return dense
 
 

@@ -73,7 +73,7 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
         )
     if not weights.any():
         raise ValueError("`sample_weight` must not be zero for all rows.")
-    # Means divide by the largest weight: what underflows then is zero, and leaves its row out.
+    # Means divide weights by the largest one. Weights that underflow in the division are zero.
     return np.where(weights / weights.max() > 0, weights, 0.0)
 
 
