@@ -14,6 +14,7 @@ from .._data.frames import is_frame, with_index_of
 from .._data.rows import check_columns, naming, validate_rows
 from .._data.table import as_rows
 from .._data.table_columns import has_categorical_columns
+from .._data.table_rows import table_of
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
 from .base import BaseAutoencoder
@@ -141,7 +142,7 @@ class ReconstructionTransformer(OneToOneFeatureMixin, TransformerMixin, VersionP
 
     def _validated(self, X, *, reset: bool = False, in_fit: bool = False):
         reducer = self.estimator if reset or in_fit else self.estimator_
-        is_table = _makes_table(reducer) if reset or in_fit else "_table" in vars(reducer)
+        is_table = _makes_table(reducer) if reset or in_fit else table_of(reducer) is not None
         if is_table or has_categorical_columns(X):
             X = as_rows(X)
             if is_frame(X):
