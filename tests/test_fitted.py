@@ -12,7 +12,7 @@ from networks import make_autoencoder, make_rng, randomize
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from skae import AutoencoderImputer, AutoencoderTransformer
+from skae import AutoencoderTransformer
 from skae._losses.reconstruction import LOSSES
 from skae._nn.custom_layers import Whitening
 from skae._nn.fitted import (
@@ -234,10 +234,7 @@ def results_of(fitted, X):
     return [getattr(fitted, name)(X) for name in names if hasattr(fitted, name)]
 
 
-# The imputer computes in float64 only.
-@pytest.mark.parametrize(
-    "cls", [cls for cls in LEARNING if cls is not AutoencoderImputer], ids=lambda cls: cls.__name__
-)
+@pytest.mark.parametrize("cls", LEARNING, ids=lambda cls: cls.__name__)
 def test_rows_of_both_precisions_have_the_weights_that_were_set(cls, small, global_random_seed):
     X = np.random.RandomState(global_random_seed).normal(size=(40, 5)).astype(np.float32)
     fitted = small(cls, 2).fit(X, np.arange(40) % 2)
@@ -245,7 +242,7 @@ def test_rows_of_both_precisions_have_the_weights_that_were_set(cls, small, glob
     with torch.no_grad():
         for network in networks_of(fitted):
             for weight in network.parameters():
-                weight.add_(0.3 * torch.ones_like(weight))
+                weight.add_(0.3)
     unprepared = copy.deepcopy(fitted)
     for rows in (X, X.astype(np.float64)):
         for result, expected in zip(
