@@ -246,9 +246,25 @@ def page(results: dict) -> str:
             "",
             *markdown_table(("set", "imputer", *labels), rows),
             "",
+            *accuracy_conclusion(results["real"], labels),
+            "",
             versions_sentence(s for key, s in results["real"].items() if key.endswith(OURS)),
         ]
     return "\n".join(lines) + "\n"
+
+
+def accuracy_conclusion(results: dict, labels: list[str]) -> list[str]:
+    """The imputers with the highest accuracy of each set and classifier, as a list."""
+    lines = []
+    for name in dict.fromkeys(key.split("|")[0] for key in results):
+        of_set = {key.split("|")[1]: s for key, s in results.items() if key.startswith(f"{name}|")}
+        for label in labels:
+            highest = max(scores[label] for scores in of_set.values())
+            best = [imputer for imputer, scores in of_set.items() if scores[label] == highest]
+            difference = 100 * (highest - of_set[OURS][label])
+            less = f"; {OURS} is {difference:.1f} percentage points lower" if difference else ""
+            lines.append(f"- {name}, {label}: {' and '.join(best)}{less}.")
+    return ["The imputers with the highest accuracy are:", "", *lines]
 
 
 MIXED = """
