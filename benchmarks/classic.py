@@ -9,7 +9,7 @@ limits. For each of them, `max_iter` is computed from the measured seconds of an
 - In the rows "log loss", the loss is that of the original paper, `loss="log_loss"`. `alpha` is the
   best of four values for held-out training images.
 
-`--methods` can add a training loop in torch with Adam.
+The script can also run a training loop in torch with Adam. If it was run, the table has its rows.
 """
 
 from contextlib import suppress

@@ -5,7 +5,8 @@
 The rows are in memory-mapped files. After the imports, a process may allocate 250 MB more. The
 operating system enforces this limit (`RLIMIT_DATA`), which does not count mapped files. The results
 of `transform` and `inverse_transform` are written into a file, one block of rows after the other.
-The script needs Linux.
+The explained variance is the share of the variance that the reconstructions explain. It is compared
+with that of PCA with as many components. The script needs Linux.
 """
 
 import resource
@@ -190,8 +191,9 @@ def section(records: dict) -> list[str]:
     cases = {name: records[name] for name in CASES}
     fits, million = records["many fits"], records["many rows"]
     header = (
-        "rows in", "rows x columns", "files, MB", "`fit`, MB", "encode and decode blocks, MB",
-        "`transform` of all rows, MB", "of these codes, MB", "score", "score of PCA", "version",
+        "data", "rows x columns", "files, MB", "`fit`, MB", "`transform` and "
+        "`inverse_transform` of blocks, MB", "`transform` of all rows, MB",
+        "codes in this memory, MB", "explained variance", "of PCA", "version",
     )  # fmt: skip
     table = [
         (
@@ -217,8 +219,8 @@ def section(records: dict) -> list[str]:
         ),
         ("size of the data of this fit, MB", million["data"] / MB, [million]),
         ("additional memory of this fit, MB", million["fit_peak"] / MB, [million]),
-        ("score of this fit", f"{million['score']:.3f}", [million]),
-        ("score of PCA", f"{million['pca_score']:.3f}", [million]),
+        ("explained variance of this fit", f"{million['score']:.3f}", [million]),
+        ("explained variance of PCA", f"{million['pca_score']:.3f}", [million]),
     ]
     figures = [(name, value, " and ".join(versions(found))) for name, value, found in figures]
     return [

@@ -46,10 +46,10 @@ HEAD = """# Performance
 This page compares skae with other libraries by training time, inference time and memory. `make
 bench` repeats all measurements and writes this page.
 
-**Versions.** Each section states the version of skae that was measured. Version 0.2.0 has the
-[projection of rows](projection.md), and another number of steps and learning rate, so the figures
-of version 0.1.0 for tables and for small fits are different in version 0.2.0. The networks for
-images on this page are so large that version 0.2.0 uses no projection for them.
+**Versions.** Each section states the version of skae that was measured. In version 0.2.0, small
+networks [project rows](projection.md), and the number of steps and the learning rate have other
+defaults. So the figures of version 0.1.0 for tables and for small fits differ from those of version
+0.2.0. The networks for images on this page are large, so they do not project rows.
 [Reconstruction error compared with PCA](never_worse_than_pca.md) has errors of version 0.2.0.
 
 **Method.** The methods run one after the other, each in a new process. The number of threads is the
