@@ -1,4 +1,5 @@
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from skae._semi_supervised.fine_tuning import (
     EncoderClassifier,
     FineTuningConfig,
     check_convergence,
+    class_scores,
     default_n_epochs,
     enlarge_delta_scale,
     epoch_rows,
     fine_tune,
+    largest_scores,
     limit_inputs,
     prepare_encoder,
 )
@@ -39,6 +42,17 @@ def test_labelled_rows_are_repeated_up_to_their_fraction():
     assert set(index.tolist()) == set(range(70))
     assert (index < 10).double().mean() == pytest.approx(LABELED_FRACTION)
     np.testing.assert_array_equal(epoch_rows(labels, labels), np.arange(10))
+
+
+def test_the_largest_of_many_scores_is_found_in_little_memory(global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    codes, coef, intercept = rng.normal(size=(2000, 3)), rng.normal(size=(2000, 3)), np.zeros(2000)
+    arguments = codes, coef, intercept, np.dtype(np.float64)
+    expected = class_scores(*arguments)
+    tracemalloc.start()
+    np.testing.assert_array_equal(largest_scores(*arguments), expected.argmax(axis=1))
+    assert tracemalloc.get_traced_memory()[1] < 1.5 * expected.nbytes
+    tracemalloc.stop()
 
 
 def test_default_epochs_have_the_minimum_number_of_steps():

@@ -31,6 +31,17 @@ def test_pseudo_labels_are_the_largest_balanced_sums_over_paths_to_the_labels(rn
     assert (pseudo_labels != F.argmax(axis=1)).any()
 
 
+def test_many_classes_are_spread_in_parts_with_the_same_result(rng, monkeypatch):
+    codes = rng.normal(size=(300, 2))
+    labels = np.append(np.arange(7), rng.randint(-20, 7, size=293).clip(-1))
+    expected = spread_labels(codes, labels, 8)
+    for n_classes in (1, 3):
+        monkeypatch.setattr(
+            "skae._semi_supervised.label_spreading.MAX_ENTRIES", n_classes * len(codes)
+        )
+        np.testing.assert_array_equal(spread_labels(codes, labels, 8), expected)
+
+
 def test_the_affinity_is_symmetric_and_scale_invariant_and_contracting(rng):
     codes = rng.normal(size=(50, 3))
     S = normalized_affinity(codes, 5)

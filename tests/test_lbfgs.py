@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from skae._training.lbfgs import minimize_loss
+from skae._training.lbfgs import minimize_loss, minimize_sum
 
 
 @pytest.fixture
@@ -43,3 +43,17 @@ def test_iterations_are_limited(quadratic):
         return loss().item()
 
     assert minimized(50) < 1e-3 * minimized(1) < 1e-3 * losses[0].item()
+
+
+def test_the_minimum_of_a_sum_is_found_from_its_terms(quadratic):
+    matrix, minimum = quadratic
+    point = [torch.zeros(5, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+
+    def losses():
+        for row, value in zip(matrix, minimum, strict=True):
+            yield (row @ (point[0] - minimum)).square() + (value - row.sum()).square()
+        yield (point[1] - minimum).square().sum()  # of one of the parameters, as those before
+
+    minimize_sum(losses, point, 200)
+    for found in point:
+        torch.testing.assert_close(found.detach(), minimum, rtol=0, atol=1e-3)

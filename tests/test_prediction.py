@@ -1,5 +1,7 @@
 """The linear prediction of targets from codes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -27,9 +29,9 @@ def data(request, digits, rng):
 def test_the_loss_of_the_best_constant_is_the_share_of_known_targets(data):
     targets = standard_targets(data)
     y = targets.train[data.train]
-    frequencies = y.nanmean(0)
-    constant = frequencies.log() if targets.are_classes else frequencies
-    loss = targets.losses(constant.expand_as(y), y).mean()
+    # A softmax does not depend on the sum.
+    constant = y.nanmean(0) if targets.n_classes is None else y[y >= 0].bincount().log() + 7.0
+    loss = targets.losses(constant.expand(len(y), -1), y).mean()
     assert loss.item() == pytest.approx(targets.known.mean().item(), abs=1e-5)
 
 
@@ -40,20 +42,51 @@ def test_the_loss_of_the_mean_row_is_the_variance(data):
 
 def test_the_curvature_is_half_of_the_second_derivative(data):
     targets = standard_targets(data)
-    predicted = torch.randn(5, targets.train.shape[1], generator=torch.Generator().manual_seed(0))
-    y = predicted.softmax(1) if targets.are_classes else predicted
-    second = hessian(lambda d: targets.losses(predicted + d, y).mean(), torch.zeros_like(y[0]))
+    rng = torch.Generator().manual_seed(0)
+    predicted = torch.randn(5, targets.n_outputs, generator=rng)
+
+    def expected_loss(change):
+        if targets.n_classes is None:
+            return targets.losses(predicted + change, predicted).mean()
+        # Each class, as often as it is predicted.
+        y = torch.arange(targets.n_classes).repeat(5)
+        losses = targets.losses((predicted + change).repeat_interleave(targets.n_classes, 0), y)
+        return predicted.softmax(1).flatten() @ losses / 5
+
+    second = hessian(expected_loss, torch.zeros_like(predicted[0]))
     np.testing.assert_allclose(targets.curvature(predicted), second / 2 * targets.known, atol=1e-6)
 
 
 def test_missing_targets_have_no_loss_and_no_gradient(data):
     targets = standard_targets(data)
-    y = torch.full_like(targets.train[:3], torch.nan)
-    predicted = torch.zeros_like(y, requires_grad=True)
+    y = torch.full_like(targets.train[:3], torch.nan if targets.n_classes is None else -1)
+    predicted = torch.zeros(3, targets.n_outputs, requires_grad=True)
     losses = targets.losses(predicted, y)
     losses.sum().backward()
     assert not losses.any()
     assert not predicted.grad.any()
+
+
+def test_the_start_does_not_depend_on_the_blocks_of_rows(data, monkeypatch):
+    network = SupervisedAutoencoder(random_state=0)._initialize(data, 2).fitted.network
+    head, curvature = fitted_head(network, standard_targets(data), data)
+    monkeypatch.setattr("skae._training.prediction.HEAD_BLOCKS", 0)  # the least number of rows
+    in_blocks = fitted_head(network, standard_targets(data), data)
+    torch.testing.assert_close(in_blocks[0].weight, head.weight, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(in_blocks[1], curvature, rtol=1e-4, atol=1e-6)
+
+
+def test_the_memory_of_targets_does_not_grow_with_the_number_of_classes(rng):
+    X = rng.normal(size=(2000, 3))
+    sizes = []
+    for n_classes in (2, 1000):
+        data = make_data(SupervisedAutoencoder(random_state=0), X, y=np.arange(2000) % n_classes)
+        tracemalloc.start()  # of NumPy's arrays
+        targets = standard_targets(data)
+        sizes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        sizes[-1] += targets.train.nbytes + data.targets.values.nbytes
+    assert sizes[1] < 2 * sizes[0]
 
 
 @pytest.mark.parametrize("unit", [1e300, 1e-300, 1.0])

@@ -28,10 +28,10 @@ def targets(y, kind="auto"):
 )
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 @pytest.mark.filterwarnings("ignore:`y` has no values but")
-def test_classes_become_indicators(y):
+def test_classes_become_indices(y):
     found = targets(y)
-    assert found.are_classes
-    np.testing.assert_array_equal(found.values, [[1, 0], [0, 1], [np.nan, np.nan], [0, 1]])
+    assert found.n_classes == found.n_outputs == 2
+    np.testing.assert_array_equal(found.values, [[0], [1], [np.nan], [1]])
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,16 @@ def test_classes_become_indicators(y):
 )
 def test_floats_are_numbers(y):
     found = targets(y)
-    assert not found.are_classes
+    assert found.n_classes is None
     np.testing.assert_array_equal(found.values, [[0.5], [2.0], [np.nan]])
 
 
 def test_the_kind_may_be_given():
-    assert not targets([0, 1, 2], "regression").are_classes
-    assert targets([0.0, 1.0, np.nan], "classification").are_classes
-    assert not targets(np.arange(6).reshape(3, 2)).are_classes
+    assert targets([0, 1, 2], "regression").n_classes is None
+    assert targets([0.0, 1.0, np.nan], "classification").n_classes == 2
+    found = targets(np.arange(6).reshape(3, 2))
+    assert found.n_classes is None
+    assert found.n_outputs == 2
 
 
 def test_without_a_target_there_are_none():
@@ -55,10 +57,8 @@ def test_without_a_target_there_are_none():
 
 def test_held_out_targets_have_the_classes_of_the_others():
     found = make_targets([["a", "b", "c"], ["c", None]], [3, 2], "auto")
-    np.testing.assert_array_equal(found.held_out, [[0, 0, 1], [np.nan] * 3])
-    np.testing.assert_array_equal(
-        make_targets([[0, 1], None], [2, 1], "auto").held_out, [[np.nan] * 2]
-    )
+    np.testing.assert_array_equal(found.held_out, [[2], [np.nan]])
+    np.testing.assert_array_equal(make_targets([[0, 1], None], [2, 1], "auto").held_out, [[np.nan]])
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,13 @@ class SupervisedReconstruction(ProjectedReconstruction):
     mixing: float
     targets: StandardTargets
     unit: float  # the mean loss of the mean row
-    y: Tensor | None = None  # (n_samples, n_targets): the targets of the rows of a batch
+    y: Tensor | None = None  # the targets of the rows of a batch; see `StandardTargets`
     is_projected: bool = True
 
     def per_row(self, network: Autoencoder, x: Tensor, rng: Generator) -> Tensor:
         """Loss of each row; see `Objective.per_row`."""
         code = network.encode(x)
-        if network.training and self.targets.are_classes:
+        if network.training and self.targets.n_classes is not None:
             with torch.no_grad():
                 curvature = self.share * self.targets.curvature(predict(network, code))
                 network.get_buffer("retention").lerp_(curvature, AVERAGING_RATE)
@@ -102,10 +102,9 @@ class SupervisedReconstruction(ProjectedReconstruction):
     def add_head(self, network: Autoencoder, data: FitData) -> None:
         """Add a linear model of the targets, fitted to the codes of the network."""
         like = network.scales.output_scale
-        head, predicted = fitted_head(network, self.targets, data)
+        head, curvature = fitted_head(network, self.targets, data)
         network.head = head.to(like)
-        curvature = self.share * self.targets.curvature(predicted)
-        network.register_buffer("retention", curvature.to(like))
+        network.register_buffer("retention", (self.share * curvature).to(like))
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -16,13 +16,18 @@ from .rows import naming
 class Targets(NamedTuple):
     """The targets of the training rows, and of the rows of `X_val` if there are any.
 
-    Numbers are as given. A class is a row of the indicators of all classes. NaN marks those that
-    are missing.
+    Numbers are as given. A class is its index: indicators of many classes would be large. NaN marks
+    targets that are missing.
     """
 
-    values: np.ndarray  # (n_samples, n_targets), or (n_samples, n_classes)
-    are_classes: bool
-    held_out: np.ndarray | None = None  # the same for X_val
+    values: np.ndarray  # (n_samples, n_targets), or (n_samples, 1) for classes
+    n_classes: int | None = None  # None if the targets are numbers
+    held_out: np.ndarray | None = None  # the same as `values`, for X_val
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs of a prediction: the targets, or the classes."""
+        return self.values.shape[1] if self.n_classes is None else self.n_classes
 
     def take(self, index: np.ndarray) -> "Targets":
         """The targets of some of the training rows, and all of the others."""
@@ -48,12 +53,15 @@ def make_targets(parts: Sequence[Any], lengths: Sequence[int], kind: str) -> Tar
     names = [name for name, y in zip(("y", "y_val"), parts, strict=True) if y is not None]
     given = [_checked(*arguments) for arguments in zip(parts, lengths, names, strict=False)]
     are_classes = not _are_numbers(given[0]) if kind == "auto" else kind == "classification"
-    values = (_indicators if are_classes else _numbers)(given, names)
+    if are_classes:
+        values, n_classes = _class_indices(given, names)
+    else:
+        values, n_classes = _numbers(given, names), None
     if np.isnan(values[0]).all():
         return None
     if len(lengths) > len(given):
         values.append(np.full((lengths[1], values[0].shape[1]), np.nan))
-    return Targets(values[0], are_classes, *values[1:])
+    return Targets(values[0], n_classes, *values[1:])
 
 
 def _checked(y: Any, n_rows: int, name: str) -> np.ndarray:
@@ -105,8 +113,8 @@ def _numbers(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
     return values
 
 
-def _indicators(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-    """The indicators of classes, (n_samples, n_classes)."""
+def _class_indices(given: list[np.ndarray], names: Sequence[str]) -> tuple[list[np.ndarray], int]:
+    """The indices of classes as floats, (n_samples, 1), and the number of classes."""
     labels = []
     for y, name in zip(given, names, strict=True):
         with naming(name):
@@ -114,14 +122,15 @@ def _indicators(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarra
     with naming(names[0]):
         classes, index = encode_labels(labels[0])
     positions = {label: i for i, label in enumerate(classes.tolist())}
-    values = [_one_hot(index, len(classes))]
+    indices = [index]
     for y in labels[1:]:
         found = [positions.get(label, UNLABELED) for label in y.tolist()]
         for label in y.tolist():
             if label != UNLABELED and label not in positions:
                 raise ValueError(f"`y_val` must have labels of `y`, got {label!r}.")
-        values.append(_one_hot(np.array(found), len(classes)))
-    return values
+        indices.append(np.array(found))
+    values = [np.where(index == UNLABELED, np.nan, index)[:, None] for index in indices]
+    return values, len(classes)
 
 
 def _labels(y: np.ndarray) -> np.ndarray:
@@ -134,9 +143,3 @@ def _labels(y: np.ndarray) -> np.ndarray:
     labels = [UNLABELED if is_missing(label) else label for label in y]
     has_text = any(isinstance(label, str) for label in labels)
     return np.array(labels, dtype=object if has_text else None)
-
-
-def _one_hot(index: np.ndarray, n_classes: int) -> np.ndarray:
-    values = np.eye(n_classes)[index]
-    values[index == UNLABELED] = np.nan
-    return values

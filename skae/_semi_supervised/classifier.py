@@ -47,19 +47,18 @@ from .fine_tuning import (
     EncoderClassifier,
     FineTuningConfig,
     check_convergence,
+    class_scores,
     codes_of,
     default_n_epochs,
     epoch_rows,
     fine_tune,
+    largest_scores,
     prepare_encoder,
     root_mean_variance,
     weights_of_classes,
 )
 from .label_spreading import accuracy, pseudo_label
 from .pretraining import pretrained, rows_and_labels, use_table_of
-
-# Scores are limited to this number: the exponential of its negative is zero in any precision.
-MAX_SCORE = 1e30
 
 
 @dataclass(eq=False, repr=False)
@@ -320,7 +319,7 @@ class AutoencoderClassifier(
         labels : ndarray of shape (n_samples,)
             The predicted classes, which are entries of `classes_`.
         """
-        indices = self._scores(X).argmax(axis=1)
+        indices = largest_scores(*self._score_inputs(X))
         return self.classes_[indices]
 
     def score(self, X, y, sample_weight=None) -> float:
@@ -339,14 +338,15 @@ class AutoencoderClassifier(
         -------
         score : float
         """
-        check_is_fitted(self)
         return accuracy(y, self.predict(X), sample_weight, self.classes_)
 
     def _scores(self, X) -> np.ndarray:
+        return class_scores(*self._score_inputs(X))
+
+    def _score_inputs(self, X) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.dtype]:
         check_is_fitted(self)
         X = encoded_rows(self, X)
-        scores = codes_of(self.encoder_, X, precise=True) @ self.coef_.T + self.intercept_
-        return scores.clip(-MAX_SCORE, MAX_SCORE).astype(X.dtype)
+        return codes_of(self.encoder_, X, precise=True), self.coef_, self.intercept_, X.dtype
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoder_")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .._autoencoders.base import BaseAutoencoder
-from .._data.dataset import Dataset
+from .._data.dataset import Dataset, row_blocks
 from .._data.device import as_array
 from .._data.rows import naming
 from .._data.torch_defaults import with_torch_defaults
@@ -27,6 +27,9 @@ LABELED_FRACTION = 1 / 3
 
 # The least `delta_scale` of a code, in its standard deviations.
 MIN_DELTA_SCALE = 0.3
+
+# Scores are limited to this number: the exponential of its negative is zero in any precision.
+MAX_SCORE = 1e30
 
 MIN_DEFAULT_STEPS, MIN_DEFAULT_EPOCHS = 1000, 5
 
@@ -78,6 +81,24 @@ def codes_of(encoder: BaseAutoencoder, X: Any, *, precise: bool = False) -> np.n
     """
     width = encoder.n_components_
     return encoder._apply(X, FittedAutoencoder.encode, width, precise=precise)
+
+
+def class_scores(
+    codes: np.ndarray, coef: np.ndarray, intercept: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """Class scores of codes in a dtype, (n_samples, n_classes)."""
+    scores = codes @ coef.T + intercept
+    return scores.clip(-MAX_SCORE, MAX_SCORE).astype(dtype)
+
+
+def largest_scores(
+    codes: np.ndarray, coef: np.ndarray, intercept: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """The index of the largest class score of each code; see `class_scores`."""
+    # In blocks, as the scores of many classes are larger than the rows.
+    blocks = row_blocks(codes, len(intercept), times=8)
+    parts = (class_scores(codes[rows], coef, intercept, dtype) for rows in blocks)
+    return np.concatenate([scores.argmax(axis=1) for scores in parts])
 
 
 def root_mean_variance(codes: np.ndarray) -> float:

@@ -17,6 +17,9 @@ from .fine_tuning import root_mean_variance
 # more errors.
 ALPHA, N_ITERATIONS = 0.99, 50
 
+# Classes are spread together while their sums are at most so many numbers, 64 MB.
+MAX_ENTRIES = 2**23
+
 # The least local scale, relative to its mean: duplicates of rows have distance zero.
 MIN_RELATIVE_SCALE = 0.01
 
@@ -59,14 +62,22 @@ def spread_labels(codes: np.ndarray, labels: np.ndarray, n_neighbors: int) -> np
 
     `codes` has shape (n_samples, n_components), `labels` contains indices of classes or -1.
     """
-    one_hot = np.eye(labels.max() + 1)[labels] * (labels >= 0)[:, None]
-    S, F = ALPHA * normalized_affinity(codes, n_neighbors), one_hot
-    for _ in range(N_ITERATIONS):
-        F = S @ F + one_hot
-    # The total of each class is that of its labels: a class in a dense region would otherwise
-    # extend into others.
-    balanced = F * (one_hot.sum(axis=0) / F.sum(axis=0))
-    return np.where(F.any(axis=1), balanced.argmax(axis=1), UNLABELED)
+    S = ALPHA * normalized_affinity(codes, n_neighbors)
+    best, largest = np.full(len(codes), UNLABELED), np.zeros(len(codes))
+    n_classes, n_together = labels.max() + 1, max(MAX_ENTRIES // len(codes), 1)
+    for first in range(0, n_classes, n_together):
+        one_hot = labels[:, None] == np.arange(first, min(first + n_together, n_classes))
+        F = one_hot.astype(np.float64)
+        for _ in range(N_ITERATIONS):
+            F = S @ F + one_hot
+        # The total of each class is that of its labels: a class in a dense region would otherwise
+        # extend into others.
+        F *= one_hot.sum(axis=0) / F.sum(axis=0)
+        index = F.argmax(axis=1)
+        values = np.take_along_axis(F, index[:, None], axis=1)[:, 0]
+        is_larger = values > largest
+        best[is_larger], largest[is_larger] = first + index[is_larger], values[is_larger]
+    return best
 
 
 def normalized_affinity(codes: np.ndarray, n_neighbors: int) -> sparse.csr_array:
