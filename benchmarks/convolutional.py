@@ -117,8 +117,8 @@ def conclusion(group: list[dict]) -> str:
     best = next(r for r in group if r["network"].startswith("convolutions"))
     return (
         f'- {best["rows"]:,} training images: "{best["network"]}" has the lowest error of the '
-        f"networks with convolutions, {best['error'] / of_dense(group)['error']:.2f} times that of dense layers. "
-        f"The fit takes {time_ratio(best, group):.1f} times as long."
+        f"networks with convolutions, {best['error'] / of_dense(group)['error']:.2f} times that of "
+        f"dense layers. The fit takes {time_ratio(best, group):.1f} times as long."
     )
 
 
