@@ -219,6 +219,32 @@ def test_windows_without_weight_are_left_out(rng):
         detector.fit(X, sample_weight=weights)
 
 
+@pytest.mark.parametrize("cause", ["sample_weight", "y", "values"])
+@pytest.mark.parametrize("estimator", ["early_stopping=False", "`cv`"])
+def test_errors_name_groups_only_if_they_are_given(rng, cause, estimator):
+    X, few = rng.normal(size=(60, 2)), np.arange(60) < 6
+    inputs = {
+        "sample_weight": {"sample_weight": np.where(few, 1, 1e-30)},
+        "y": {"y": np.where(few, 1, -1)},
+        "values": {},
+    }
+    if cause == "values":
+        X[2:] = np.nan
+    detector = AutoencoderOutlierDetector(
+        skae.DenoisingAutoencoder(1, max_iter=1, early_stopping=estimator != "`cv`"),
+        cv=2 if estimator == "`cv`" else None,
+        random_state=0,
+    )
+    detector = TimeSeriesOutlierDetector(detector, window_size=4)
+    with pytest.raises(ValueError, match=f"X has windows .*{estimator}.*are left out") as caught:
+        detector.fit(X, **inputs[cause])
+    assert "groups" not in str(caught.value)
+    assert ("`sample_weight`" in str(caught.value)) == (cause == "sample_weight")
+    assert ("`y`" in str(caught.value)) == (cause == "y")
+    with pytest.raises(ValueError, match="groups"):
+        detector.fit(X, groups=np.zeros(60), **inputs[cause])
+
+
 def test_detectors_without_weights_are_fitted_to_copies_of_windows(series, rng):
     X, groups = series
     weights = rng.randint(3, size=len(X))

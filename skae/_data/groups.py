@@ -10,6 +10,20 @@ import numpy as np
 from .messages import described
 
 
+class TooFewGroupsError(ValueError):
+    """There are too few groups, those of the user or parts of a series, to hold some out.
+
+    `found` is their number, and `requirement` what is true of groups and of parts.
+    """
+
+    def __init__(self, message: str, found: int, requirement: str):
+        super().__init__(message, found, requirement)
+        self.message, self.found, self.requirement = message, found, requirement
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class RowGroups(NamedTuple):
     """The group of each row; only which rows have equal labels matters, not the labels."""
 
@@ -64,9 +78,12 @@ class RowGroups(NamedTuple):
         for training if it has more than half of the rows.
         """
         if len(self.labels) < 2:
-            raise ValueError(
-                "`groups` must have at least two groups, so that one can be held out, got "
-                f"{len(self.labels)}; early_stopping=False holds out no rows."
+            n_groups, advice = len(self.labels), "early_stopping=False holds out no rows"
+            raise TooFewGroupsError(
+                "`groups` must have at least two groups of rows that are used, so that one can be "
+                f"held out, got {n_groups}; {advice}.",
+                n_groups,
+                f"there must be two, so that one can be held out; {advice}",
             )
         sizes, n_all = np.bincount(self.of_row), len(self.of_row)
         allowed = order[2 * sizes[order] <= n_all]

@@ -8,6 +8,7 @@ from sklearn.base import OutlierMixin
 from sklearn.model_selection import GroupKFold, KFold
 
 from .._data.dataset import Rows
+from .._data.groups import TooFewGroupsError
 
 # The rounding error of scores, relative to the larger ones, and to the range of half of them.
 ROUNDING, MAX_ROUNDING = 1e-6, 1e-3
@@ -72,10 +73,14 @@ def folds(
     """Pairs of rows to fit to and rows to score. Each row is scored once."""
     n_units, units = (X.shape[0], "rows") if groups is None else (len(np.unique(groups)), "groups")
     if n_units // 2 < n_folds:
-        raise ValueError(
+        message = (
             f"`cv` must be at most half of the number of {units}, which is {n_units}, got "
             f"{n_folds}. Rows that all occur equally often count once."
         )
+        if groups is None:
+            raise ValueError(message)
+        requirement = f"`cv` must be at most half of their number, got {n_folds}"
+        raise TooFewGroupsError(message, n_units, requirement)
     if groups is not None:
         return GroupKFold(n_folds).split(X, groups=groups)
     return KFold(n_folds, shuffle=True, random_state=0).split(X)

@@ -1,7 +1,8 @@
 """Outlier detection in time series by their windows."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.fit_params import fit_weighted
+from .._data.groups import TooFewGroupsError
 from .._data.rows import validate_rows
 from .._data.sample_weight import check_sample_weight
 from .._data.validation import (
@@ -169,7 +171,9 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
             windows = steps.windows(X, ends, self.window_size)
             together = _held_out_together(steps.series[ends])
             labels, weights = (a if a is None else a[steps.row[ends]] for a in (labels, weights))
-            self.estimator_ = fit_weighted(detector, windows, labels, weights, {"groups": together})
+            params = {"groups": together}
+            with _parts_of_series(groups, labels, weights):
+                self.estimator_ = fit_weighted(detector, windows, labels, weights, params)
             self.window_size_ = self.window_size
             # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
             score, decision = (
@@ -357,6 +361,26 @@ def _labels(y: Any, n_rows: int) -> np.ndarray | None:
             f"`y` must have a label for each of the {n_rows} time steps, got shape {labels.shape}."
         )
     return labels
+
+
+@contextmanager
+def _parts_of_series(groups: Any, labels: Any, weights: Any) -> Iterator[None]:
+    """Do not name the groups of an error that are parts of the series, not those of the user."""
+    try:
+        yield
+    except TooFewGroupsError as error:
+        if groups is not None:
+            raise
+        left_out = ["without values"]
+        if labels is not None:
+            left_out.append("that `y` labels as outliers")
+        if weights is not None:
+            left_out.append("with a small `sample_weight`")
+        raise ValueError(
+            f"X has windows to fit to in {error.found} of the {MIN_GROUPS} parts of the series "
+            f"that are held out together, as their windows overlap: {error.requirement}. Windows "
+            f"{' and '.join(left_out)} are left out."
+        ) from error
 
 
 def _held_out_together(series: np.ndarray) -> np.ndarray:
