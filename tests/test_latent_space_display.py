@@ -80,9 +80,10 @@ def large(monkeypatch):
 def test_names_of_classes_are_in_a_map_of_many_rows(fitted, digits, large):
     names = np.array(["zero", "one", "2"])[np.arange(len(digits)) % 3]
     display = LatentSpaceDisplay.from_estimator(fitted, digits, names)
-    assert [text.get_text() for text in display.labels_] == labels(display.ax_)
+    written = [text.get_text() for text in display.labels_]
+    assert sorted(set(written)) == labels(display.ax_)
     codes = fitted.transform(digits)[:, :2]
-    for text, name in zip(display.labels_, ["2", "one", "zero"], strict=True):
+    for text, name in zip(display.labels_, written, strict=True):
         own = codes[names == name]
         assert (own.min(0) <= text.get_position()).all()
         assert (text.get_position() <= own.max(0)).all()

@@ -8,7 +8,7 @@ from drawing import close_figures  # noqa: F401
 from skae._inspection.map_elements import (
     IMAGE_SHARE,
     N_IMAGES,
-    densest_point,
+    centers_of_groups,
     draw_density,
     draw_images,
     separate_rows,
@@ -37,10 +37,23 @@ def test_equal_points_have_a_density():
     assert (np.asarray(image.get_array())[..., 3] > 0).sum() == 1
 
 
-def test_a_label_is_in_the_larger_part_of_a_class(positions):
-    parts = np.concatenate([positions, positions[:100] + 20])
-    limits = parts.min(0), parts.max(0)
-    assert np.linalg.norm(densest_point(parts, limits)) < 1
+@pytest.mark.parametrize("n_other", [20, 200, 500])
+def test_a_label_is_at_each_large_group_of_a_class(positions, n_other):
+    parts = np.concatenate([positions, positions[:n_other] + 20])
+    centers = centers_of_groups(parts, (parts.min(0), parts.max(0)))
+    expected = [(0, 0), (20, 20)] if n_other > 100 else [(0, 0)]
+    np.testing.assert_allclose(np.sort(centers, axis=0), expected, atol=1.5)
+
+
+@pytest.mark.parametrize("shape", ["normal", "uniform", "line"])
+@pytest.mark.parametrize("n_rows", [1, 3, 40, 2000])
+def test_a_single_group_has_one_label(shape, n_rows, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    rows = getattr(rng, "normal" if shape == "normal" else "uniform")(size=(n_rows, 2))
+    if shape == "line":
+        rows[:, 1] = rows[:, 0]
+    limits = rows.min(0) - 0.5, rows.max(0) + 0.5
+    assert len(centers_of_groups(rows, limits)) == 1
 
 
 def test_chosen_rows_do_not_overlap_and_each_empty_place_has_one(positions):

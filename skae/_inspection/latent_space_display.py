@@ -44,7 +44,7 @@ class LatentSpaceDisplay:
 
     Classes are drawn with different markers and colours. In a map of up to 1000 rows, class names
     of a single character are the markers, and other names are in a legend. In a map of more rows,
-    each name is also written where most rows of the class are. Numbers are drawn with colours from
+    each name is also written at each large group of the class. Numbers are drawn with colours from
     dark to light. More than 50,000 rows are drawn as an image of their density.
 
     Parameters
@@ -72,7 +72,7 @@ class LatentSpaceDisplay:
         The points: one collection for each class, or a single one if `y` is numeric or None. For
         more than 50,000 rows, a single image.
     labels_ : list of matplotlib Text
-        The names of the classes in the map.
+        The names of the classes in the map; that of a class with several groups at each of them.
     images_ : list of matplotlib AnnotationBbox
         The images of rows.
     new_points_ : matplotlib PathCollection or None
@@ -308,6 +308,5 @@ def _draw_classes(ax: Axes, positions: np.ndarray, y: np.ndarray) -> tuple[list[
                 label=label,
             )
             for i, (rows, label) in enumerate(zip(members, labels, strict=True))
-            for shift in [i + i // len(COLOURS)]
         ]
     return points, draw_class_labels(ax, positions, members, labels) if is_large else []

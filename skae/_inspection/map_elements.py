@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from .plotting import GREY
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.offsetbox import AnnotationBbox
     from matplotlib.text import Text
 
-# Cells of a density, and of the grid in which a class is densest, along each axis.
-N_PIXELS, N_CELLS = 400, 24
+# Cells of a density, and of the grid in which groups of a class are found, along each axis.
+N_PIXELS, N_CELLS = 400, 32
+# A cell of a group has at least this share of the density of the densest cell, and a group beside
+# the largest one at least this share of the rows of its class, and this number of rows.
+DENSE_SHARE, GROUP_SHARE, MIN_GROUP_ROWS = 0.2, 0.15, 15
 # The opacity of a pixel with a single row; that with the most rows is opaque.
 LEAST_OPACITY = 0.3
 # Cells of images along each axis, and the distance of two images, in cells.
@@ -47,31 +51,40 @@ def draw_density(ax: Axes, positions: np.ndarray, colours: np.ndarray) -> AxesIm
 def draw_class_labels(
     ax: Axes, positions: np.ndarray, classes: Sequence[np.ndarray], labels: Sequence[str]
 ) -> list[Text]:
-    """Write the name of each class where most of its rows are; `classes` are masks of rows."""
+    """Write the name of each class at each of its large groups; `classes` are masks of rows."""
     from matplotlib.patheffects import withStroke
 
     limits = _limits(positions)
     halo = [withStroke(linewidth=3, foreground="white")]
-    places = [densest_point(positions[members], limits) for members in classes]
     return [
         ax.text(
             x, y, label, ha="center", va="center", weight="bold", path_effects=halo, zorder=4,
             clip_on=True,
         )
-        for (x, y), label in zip(places, labels, strict=True)
+        for members, label in zip(classes, labels, strict=True)
+        for x, y in centers_of_groups(positions[members], limits)
     ]  # fmt: skip
 
 
-def densest_point(positions: np.ndarray, limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The mean of the points in the cell with the most points, and in those next to it, (2,)."""
+def centers_of_groups(
+    positions: np.ndarray, limits: tuple[np.ndarray, np.ndarray]
+) -> list[np.ndarray]:
+    """A point within each large group of points, where most of them are; the largest group first.
+
+    A group consists of cells of a grid that are next to each other and dense.
+    """
     low, high = limits
     cell = ((positions - low) / (high - low) * N_CELLS).astype(int).clip(0, N_CELLS - 1)
-    counts = np.zeros((N_CELLS + 2, N_CELLS + 2))
-    np.add.at(counts, tuple(cell.T + 1), 1)
-    blocks = np.lib.stride_tricks.sliding_window_view(counts, (3, 3)).sum(axis=(2, 3))
-    densest = np.unravel_index(blocks.argmax(), blocks.shape)
-    near = (abs(cell - np.array(densest)) <= 1).all(axis=1)
-    return positions[near].mean(axis=0)
+    counts = np.zeros((N_CELLS, N_CELLS))
+    np.add.at(counts, tuple(cell.T), 1)
+    density, smooth = (ndimage.gaussian_filter(counts, s, mode="constant") for s in (1.0, 2.0))
+    cells, n_groups = ndimage.label(density >= DENSE_SHARE * density.max(), np.ones((3, 3)))
+    group = cells[tuple(cell.T)]
+    sizes = np.bincount(group, minlength=n_groups + 1)[1:]
+    n_large = (sizes >= max(GROUP_SHARE * len(positions), MIN_GROUP_ROWS)).sum()
+    largest = np.argsort(-sizes, kind="stable")[: max(n_large, 1)] + 1
+    most = [np.where(group == number, smooth[tuple(cell.T)], -1).argmax() for number in largest]
+    return [positions[(abs(cell - cell[row]) <= 1).all(axis=1)].mean(axis=0) for row in most]
 
 
 def draw_images(
