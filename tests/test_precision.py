@@ -1,5 +1,7 @@
 """Data in any units, and rows at any distance, give what float64 gives."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +136,23 @@ def test_units_and_offsets_of_columns_do_not_matter(
     for name, expected in double.items():
         size = np.abs(expected).max(axis=0)
         assert (np.abs(single[name] - expected) <= 1e-4 * size).all(), name
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("cls", [skae.AutoencoderTransformer, skae.DenoisingEnsemble], ids=ids)
+def test_units_that_are_changed_by_hand_are_noticed(cls, is_replaced, small, global_random_seed):
+    X = rows_of(global_random_seed).astype(np.float32)
+    fitted = small(cls, 2).fit(X)
+    fitted.score_samples(X)
+    network = fitted.denoisers_ if cls is skae.DenoisingEnsemble else fitted.network_
+    # In float32, 1e6 + 0.01 is 1e6, so that float64 is needed from here on.
+    moved = network.shift + 1e6
+    if is_replaced:
+        network.shift = moved
+    else:
+        network.shift.copy_(moved)
+    rows = (X + 1e6).astype(np.float32)
+    np.testing.assert_array_equal(fitted.score_samples(rows), deepcopy(fitted).score_samples(rows))
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=ids)

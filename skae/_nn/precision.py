@@ -8,7 +8,7 @@ rounded to the precision of the rows.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .._data.device import halve_on_oom, inference_dtype, max_float_dtype
-from .fitted import cached_cast
+from .fitted import Snapshot, cached_cast
 
 # The scales of columns, the means in standard deviations, and the sizes of rows in residuals that
 # float32 can process. Rows are rounded by 6e-8 of the mean, their reconstructions by 6e-8 of the
@@ -92,9 +92,10 @@ def saturated(result: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _Units:
-    """Values of a constant network on which the precision depends."""
+    """Values of a network on which the precision depends."""
 
     def __init__(self, trained: Trained) -> None:
+        self._snapshot = Snapshot(cast(nn.Module, trained))
         scale, shift = trained.scale.double(), trained.shift.double().abs()
         self.need_double = bool(
             (scale < SMALLEST_SCALE).any()
@@ -105,12 +106,16 @@ class _Units:
         # Rows of which no entry is larger are not far.
         self.near = {kind: (far * scale - shift).min().item() for kind, far in FAR.items()}
 
+    def are_current(self) -> bool:
+        """Whether the network has not changed."""
+        return self._snapshot.is_current()
+
 
 _UNITS: WeakKeyDictionary[nn.Module, _Units] = WeakKeyDictionary()
 
 
 def _units_of(trained: Any) -> _Units:
     units = _UNITS.get(trained)
-    if units is None:
+    if units is None or not units.are_current():
         units = _UNITS[trained] = _Units(trained)
     return units
