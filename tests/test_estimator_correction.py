@@ -1,11 +1,15 @@
+import re
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
 
-from skae import AutoencoderImputer
+from skae import AutoencoderImputer, AutoencoderTransformer
 from skae._imputation.column_scaling import ColumnScaling
 from skae._imputation.estimator_correction import (
     N_RECONSTRUCTIONS,
@@ -30,6 +34,22 @@ class Scaled(TransformerMixin, BaseEstimator):
 
     def inverse_transform(self, X):
         return self.factor * X
+
+
+class WarningTransformer(Scaled):
+    """Warns in all methods, and has no reconstruction of large rows if `is_partial`."""
+
+    def __init__(self, is_partial=False):
+        super().__init__()
+        self.is_partial = is_partial
+
+    def fit(self, X, y=None):
+        warnings.warn("in fit", RuntimeWarning, stacklevel=1)
+        return self
+
+    def inverse_transform(self, X):
+        warnings.warn("in inverse_transform", UserWarning, stacklevel=1)
+        return np.where(self.is_partial & (X > 1), np.nan, X)
 
 
 @pytest.fixture
@@ -109,3 +129,38 @@ def test_a_frozen_estimator_is_used_as_it_is(digits_with_gaps, digits, global_ra
     assert imputer.estimator_.estimator is frozen.estimator
     assert imputer.error_ratio_.min() < 0.9
     assert np.isfinite(imputer.transform(digits_with_gaps)).all()
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_warnings_are_issued_once_and_not_about_cells_that_stay(x, is_partial, global_random_seed):
+    X = x.numpy().copy()
+    X[np.random.RandomState(global_random_seed).uniform(size=X.shape) < 0.2] = np.nan
+    imputer = AutoencoderImputer(WarningTransformer(is_partial), random_state=0)
+    about_cells = [] if is_partial else ["in inverse_transform"]
+    with warnings.catch_warnings(record=True) as of_fit:
+        warnings.simplefilter("always")
+        imputer.fit(X)
+    assert [str(w.message) for w in of_fit] == ["in fit", *about_cells]
+    with warnings.catch_warnings(record=True) as of_transform:
+        warnings.simplefilter("always")
+        assert np.isfinite(imputer.transform(X)).all()
+    assert [str(w.message) for w in of_transform] == about_cells
+    assert all(w.filename == __file__ for w in [*of_fit, *of_transform])
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        PCA(-1),
+        PCA(5),
+        make_pipeline(PCA(2), PCA(svd_solver="other")),
+        AutoencoderTransformer(-1),
+        AutoencoderTransformer(activation="other"),
+    ],
+    ids=str,
+)
+def test_wrong_parameters_of_the_estimator_are_its_own_errors(x, missing, estimator):
+    with pytest.raises((TypeError, ValueError)) as expected:
+        estimator.fit(x.numpy())
+    with pytest.raises(type(expected.value), match=f"^{re.escape(str(expected.value))}$"):
+        AutoencoderImputer(estimator).fit(np.where(missing, np.nan, x))

@@ -1,5 +1,6 @@
 """Warnings point to the line of the user's program, whatever estimators are in between."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 from torch import nn
 
 from skae import VAE, AutoencoderImputer, AutoencoderTransformer
+from skae._data.user_warnings import issue_warnings, recorded_warnings
 
 
 def pair(n_features, n_components):
@@ -72,3 +74,29 @@ def test_a_warning_within_a_search_names_the_line_of_the_user(small):
     search = GridSearchCV(network, {"alpha": [0.0, 0.1]}, cv=2)
     caught = warnings_of(lambda: search.fit(X), FutureWarning)
     assert {w.filename for w in caught} == {__file__}
+
+
+def test_warnings_are_recorded_in_the_main_thread_only():
+    filters, done = warnings.filters[:], threading.Barrier(2)
+
+    def record():
+        with recorded_warnings() as recorded:
+            done.wait()  # both threads are within
+            done.wait()  # the main thread has left
+            warnings.warn("in a thread", UserWarning, stacklevel=1)
+        assert not recorded
+
+    thread = threading.Thread(target=record)
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        with recorded_warnings() as recorded:
+            thread.start()
+            done.wait()
+            warnings.warn("in main", UserWarning, stacklevel=1)
+        done.wait()
+        thread.join()
+        assert [str(w.message) for w in issued] == ["in a thread"]
+        issue_warnings(recorded)
+    assert [str(w.message) for w in issued] == ["in a thread", "in main"]
+    assert issued[1].filename == __file__
+    assert warnings.filters == filters

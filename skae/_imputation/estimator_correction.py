@@ -1,6 +1,7 @@
 """Correction of filled cells by the reconstructions of a scikit-learn transformer."""
 
 from typing import NamedTuple, Protocol
+from warnings import WarningMessage
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import Tensor
 
 from .._data.fit_params import accepted_fit_params, fitting_part
+from .._data.user_warnings import issue_warnings, recorded_warnings
 from .._training.diagnostics import without_warnings
 from .column_scaling import ColumnScaling
 from .masking import N_FOLDS, Folds, Gaussian, HeldOutCells, IncompleteRows
@@ -52,8 +54,8 @@ def fit_estimator_correction(
 ) -> tuple[EstimatorCorrection, Tensor, HeldOutCells]:
     """Fit clones of a transformer to rows that the Gaussian has filled.
 
-    A clone fitted without one fold sets the weights by the masked cells of this fold, a second
-    clone is fitted to all rows. The rows of a group are in the same fold. Also returns the squared
+    One clone is fitted to all rows. A second one, fitted without one fold, sets the weights by the
+    masked cells of this fold. The rows of a group are in the same fold. Also returns the squared
     error of each column with the correction, relative to that of the Gaussian alone, (d,), and the
     out-of-fold predictions.
     """
@@ -66,8 +68,10 @@ def fit_estimator_correction(
     filled = folds.gaussians[0][0].fill(x[in_training], missing[in_training])
     group = None if rows.groups is None else rows.groups.of_row
     own_group = None if group is None else group[in_training.numpy()]
+    # First, so that an error about some of the rows is never one about all of them.
+    final = _fit(estimator, scaling.to_observed_range(gaussian.fill(x, missing)), group)
     part = fitting_part(len(filled), len(x), f"those outside one of {N_FOLDS} folds")
-    with without_warnings(), part:  # the second fit has the same warnings
+    with without_warnings(), recorded_warnings(), part:  # as those of the first fit
         fitted = _fit(estimator, scaling.to_observed_range(filled), own_group)
     # A step such as NMF after MinMaxScaler refuses rows beyond those of its fit.
     own_scaling = scaling.within(filled)
@@ -76,8 +80,7 @@ def fit_estimator_correction(
     cells = cells._replace(target=cells.target.double(), masked=cells.masked.double())
     weights, error_ratio = stacking_weights(correction[None], cells)
     held_out = by_fold.predicted_by(weights * correction, folds.fold)
-    fitted = _fit(estimator, scaling.to_observed_range(gaussian.fill(x, missing)), group)
-    return EstimatorCorrection(fitted, weights[0].numpy()), error_ratio, held_out
+    return EstimatorCorrection(final, weights[0].numpy()), error_ratio, held_out
 
 
 def _fit(
@@ -94,11 +97,17 @@ def reconstruct_missing(
     """Replace missing cells of filled rows by their reconstruction, `N_RECONSTRUCTIONS` times.
 
     Where the reconstruction is not finite, as those of a logarithm or a power may be, cells stay.
+    Warnings of the estimator are issued once, and not if they may be about such cells.
     """
     inverse_std = scaling.inverse_std()
+    issued: dict[tuple[type[Warning], str], WarningMessage] = {}
     for _ in range(N_RECONSTRUCTIONS):
-        codes = estimator.transform(scaling.to_observed_range(filled))
-        reconstruction = np.asarray(estimator.inverse_transform(codes), dtype=np.float64)
+        with recorded_warnings() as recorded:
+            codes = estimator.transform(scaling.to_observed_range(filled))
+            reconstruction = np.asarray(estimator.inverse_transform(codes), dtype=np.float64)
+        if np.isfinite(reconstruction).all():
+            issued |= {(warning.category, str(warning.message)): warning for warning in recorded}
         standardized = torch.from_numpy((reconstruction - scaling.mean) * inverse_std)
         filled = torch.where(missing & torch.isfinite(standardized), standardized, filled)
+    issue_warnings(issued.values())
     return filled
