@@ -1,5 +1,7 @@
 """Strings together with the number -1, which means "no label"."""
 
+from itertools import cycle, islice
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,9 +127,13 @@ def test_numbers_as_objects_are_the_same_labels(digits, small, labels):
         ([1, "a"], "`y` must hold either numbers or strings as labels, got 1 and 'a'"),
         ([2**70, 1], "`y` must hold strings or numbers of at most 64 bits as labels, got 1180"),
         ([{}, {1: 2}], "`y` must hold "),
+        ([(1, 2), (3,)], "`y` must hold "),
+        ([[1], [2]], "`y` must hold "),
+        ([b"a", b"b", -1], "`y` must hold strings or numbers .* got b'a'"),
     ],
 )
 def test_labels_that_have_no_common_order_are_named(digits, small, cls, labels, message):
-    y = np.array(labels * 30, dtype=object)
+    y = np.empty(60, dtype=object)
+    y[:] = list(islice(cycle(labels), 60))
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):
         small(cls, max_iter=1).fit(digits[:60], y)

@@ -55,13 +55,22 @@ def _without_objects(y: np.ndarray) -> np.ndarray:
                     f"{described(label)} and {described(texts[0])}."
                 )
         return y
-    numbers = np.array(others)
-    if numbers.dtype.kind not in "biuf" or numbers.ndim > 1:
+    numbers = numbers_of_objects(y)
+    if numbers is None:
         raise ValueError(
             "`y` must hold strings or numbers of at most 64 bits as labels, got "
             f"{described(max(others, key=_size))}."
         )
     return numbers
+
+
+def numbers_of_objects(y: np.ndarray) -> np.ndarray | None:
+    """An array of objects as one of numbers; None unless all are numbers of at most 64 bits."""
+    try:
+        numbers = np.array(y.tolist())
+    except (TypeError, ValueError):  # sequences of different lengths, for example
+        return None
+    return numbers if numbers.dtype.kind in "biuf" and numbers.ndim == y.ndim else None
 
 
 def _size(label: Any) -> float:

@@ -140,6 +140,5 @@ def _labels(y: np.ndarray) -> np.ndarray:
         return np.where(np.isnan(y), UNLABELED, y)
     if y.dtype != object:
         return y
-    labels = [UNLABELED if is_missing(label) else label for label in y]
-    has_text = any(isinstance(label, str) for label in labels)
-    return np.array(labels, dtype=object if has_text else None)
+    is_unlabeled = np.array([is_missing(label) for label in y], dtype=bool)
+    return np.where(is_unlabeled, np.array(UNLABELED, dtype=object), y)

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from .._data.array_api import as_numpy
 from .._data.dataset import Rows, dense_block, row_blocks
+from .._data.labels import numbers_of_objects
 from .._data.moments import moments
 from .._data.user_warnings import warn_user
 
@@ -31,10 +32,11 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
     if y is None:
         return None
     try:
-        labels = np.asarray(as_numpy(y))
-        if labels.dtype == object:
-            labels = np.array(labels.tolist())
+        given = np.asarray(as_numpy(y))
     except (TypeError, ValueError):  # sequences of different lengths, for example
+        return None
+    labels = numbers_of_objects(given) if given.dtype == object else given
+    if labels is None:
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:  # a frame of one column, for example
         labels = labels[:, 0]
