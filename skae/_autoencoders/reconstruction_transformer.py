@@ -1,6 +1,5 @@
 """Reconstructions as the output of a step in a pipeline."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._data.fit_params import fit_weighted
 from .._data.frames import is_frame, with_index_of
 from .._data.rows import check_columns, naming, validate_rows
-from .._data.table import as_rows
+from .._data.table import always_makes_table, as_rows
 from .._data.table_columns import has_categorical_columns
 from .._data.table_rows import table_of
 from .._data.validation import NONE, check_parameters, estimator_with, parameter, restore_on_error
@@ -182,5 +181,4 @@ def _makes_table(reducer: Any) -> bool:
     """Whether rows are a table for an autoencoder by its parameters, whatever their dtypes are."""
     if not isinstance(reducer, BaseAutoencoder):
         return False
-    of_categories = not isinstance(reducer.categorical_features, str | None)
-    return of_categories or isinstance(reducer.loss, Mapping)
+    return always_makes_table(reducer.categorical_features, reducer.loss)

@@ -168,7 +168,7 @@ def make_table(
     X: Any, categorical_features: Any, loss: Any, sample_weight: Any = None
 ) -> Table | None:
     """The columns of a table with categories, or with several losses; None for other rows."""
-    if not is_frame(X) and isinstance(categorical_features, str | None) and isinstance(loss, str):
+    if not is_frame(X) and not always_makes_table(categorical_features, loss):
         return None
     X = as_rows(X)
     names = list(X.columns) if is_frame(X) else list(range(X.shape[1]))
@@ -211,6 +211,11 @@ def make_table(
         shift=shift,
         scale=scale,
     )
+
+
+def always_makes_table(categorical_features: Any, loss: Any) -> bool:
+    """Whether these parameters are about single columns, so that all rows are tables."""
+    return not (isinstance(categorical_features, str | None) and isinstance(loss, str))
 
 
 def as_rows(X: Any) -> Any:
