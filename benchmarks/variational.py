@@ -162,8 +162,6 @@ def page(results: list[dict]) -> str:
         "",
         "This page compares the density that `VAE` assigns to test rows with published figures.",
         versions_sentence(results),
-        "",
-        "    python benchmarks/variational.py",
     ]
     if pictures := [r for r in results if r["part"] == "images"]:
         lines += [
@@ -179,6 +177,7 @@ def page(results: list[dict]) -> str:
             "",
         ]
         pictures.sort(key=lambda r: (r["n_importance_samples"], r["epochs"]))
+        lines += [*map(command, pictures), ""]
         lines += markdown_table(
             ("", *(f"fit {i + 1}" if len(pictures) > 1 else "value" for i in range(len(pictures)))),
             [
@@ -205,6 +204,8 @@ def page(results: list[dict]) -> str:
             "",
             "## Tables",
             "",
+            "    python benchmarks/variational.py --only tables",
+            "",
             "The table has the mean log-likelihood of a test row in nats over three splits. Higher",
             "is better. The figure in brackets is the lower bound of `score_samples`. Columns are",
             "standardised. The training of a VAE starts with probabilistic PCA.",
@@ -219,6 +220,14 @@ def page(results: list[dict]) -> str:
             ]
             lines.append(f"| {density} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def command(case: dict) -> str:
+    """The command that repeats a case of the images, as a line of code."""
+    return (
+        "    python benchmarks/variational.py --only images --trained-with "
+        f"{case['n_importance_samples']} --epochs {case['epochs']} --test-rows {case['test_rows']}"
+    )
 
 
 def comparison_with_published(case: dict) -> list[str]:
