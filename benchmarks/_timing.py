@@ -23,8 +23,10 @@ import skae
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("skae", "torch", "numpy", "scikit-learn", "skorch", "keras", "pyod", "pythae")
-# Cells such as 0.1, **0.1**, < 0.1, 0.9 (1.1), 2 of 3, and those without a figure.
-NUMERIC = re.compile(r"(\*\*|< |-)?\d[\d,.]*(\*\*| \(\d[\d,.]*\)| of \d+)?||not (reached|measured)")
+# Cells such as 0.1, **0.1**, < 0.1, 0.9 (1.1), 0.9 ± 0.1, 2 of 3, and those without a figure.
+NUMERIC = re.compile(
+    r"(\*\*|< |-)?\d[\d,.]*(\*\*| \(\d[\d,.]*\)| ± [\d,.]+| of \d+)?||not (reached|measured)"
+)
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
