@@ -1,4 +1,6 @@
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 from skae import AutoencoderImputer
@@ -49,6 +51,45 @@ def test_limits_of_dropped_columns_are_dropped(holed):
     np.testing.assert_array_equal(filled, expected)
 
 
+@pytest.mark.parametrize("sample", [False, True])
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_limits_of_a_table_are_those_of_its_numbers(holed, container, sample, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X = holed + 0.1 * rng.normal(size=holed.shape)
+    table = pd.DataFrame(X, columns=list("abc"))
+    table["a"] = table["a"].astype("float32")
+    table["b"] = (2 * table["b"]).round().astype("Int16")
+    table["c"] = table["c"].gt(0).map({True: "yes", False: "no"}).where(table["c"].notna())
+    if container == "polars":
+        table = pl.from_pandas(table)
+    low, high = np.array([-0.1, 0.6, 5]), np.array([0.7, 2.6, 9])
+    imputer = AutoencoderImputer(sample_posterior=sample, random_state=0)
+    expected = imputer.fit_transform(table)["c"].to_list()
+    limited = imputer.set_params(min_value=low, max_value=high).fit_transform(table)
+    if not sample:
+        assert limited["c"].to_list() == expected
+    for j, name in enumerate("ab"):
+        values = np.array(limited[name].to_list(), dtype=float)[np.isnan(X[:, j])]
+        assert (values >= low[j]).all()
+        assert (values <= high[j]).all()
+    imputer.set_params(max_value=0.9)
+    with pytest.raises(ValueError, match=r"an integer between .* got 0.6 and 0.9 for column 'b'"):
+        imputer.set_params(min_value=[0, 0.6, 0]).fit(table)
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_limits_of_float32_rows_are_not_rounded_outwards(holed, sample, global_random_seed):
+    low = 0.3 + np.random.RandomState(global_random_seed).uniform(size=3)  # in float64
+    imputer = AutoencoderImputer(sample_posterior=sample, random_state=0)
+    for sign in (1, -1):
+        ends = np.sort(np.stack([sign * low, sign * (low + 0.001)]), axis=0)
+        imputer.set_params(min_value=ends[0], max_value=ends[1])
+        filled = imputer.fit_transform(holed.astype(np.float32)).astype(np.float64)
+        is_filled = np.isnan(holed)
+        assert (filled >= ends[0])[is_filled].all()
+        assert (filled <= ends[1])[is_filled].all()
+
+
 @pytest.mark.parametrize(
     ("bad", "error"),
     [
@@ -59,6 +100,7 @@ def test_limits_of_dropped_columns_are_dropped(holed):
         ([0, np.nan, 0], ValueError),
         (["a", 0, 0], ValueError),
         ([[0, 0, 0]], ValueError),
+        pytest.param(10**400, ValueError, id="too large"),
     ],
 )
 @pytest.mark.parametrize("name", ["min_value", "max_value"])

@@ -124,3 +124,15 @@ def test_probabilities_need_categories_and_levels_are_checked(rng):
     for level in (0, 1, "high"):
         with pytest.raises((ValueError, TypeError), match=r"`confidence_level` must be .* got"):
             imputer.predict_interval(X, confidence_level=level)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("marker", [-1, 0.1, 1e30])
+def test_intervals_do_not_depend_on_the_marker_of_missing_values(rng, dtype, marker):
+    X = with_gaps(rng.normal(size=(15, 3)), rng).astype(dtype)
+    X[:2] = [[-2, -2, -2], [2, 2, 2]]
+    marked = np.where(np.isnan(X), np.array(marker, dtype), X)
+    imputer = AutoencoderImputer(random_state=0)
+    expected = imputer.fit(X).predict_interval(X)
+    found = imputer.set_params(missing_values=marker).fit(marked).predict_interval(marked)
+    np.testing.assert_array_equal(found, expected)

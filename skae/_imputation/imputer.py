@@ -32,7 +32,7 @@ from .._data.validation import (
 )
 from .._nn.pickling import ModulePickleMixin
 from .initial_imputer import is_marker, is_nan
-from .limits import LIMIT, Limit, limits_of_columns
+from .limits import LIMIT, Limit, limits_in, limits_of_cells, limits_of_columns
 from .table_cells import (
     append_columns,
     encode_cells,
@@ -96,7 +96,8 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
         Lower limit of the imputed values, of all columns or of each. None means no limit.
 
     max_value : float, array-like of shape (n_features,) or None, default=np.inf
-        Upper limit of the imputed values. Both limits also apply to samples.
+        Upper limit of the imputed values. Both limits also apply to samples. Categories have no
+        limits, and columns of integers get integers between the limits.
 
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         The categorical columns: a Boolean mask, or names or numbers of columns. None means that
@@ -220,7 +221,7 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
             self.initial_imputer_ = fit_imputer_of_columns(self, cells, is_missing)
             self.indicator_ = self.initial_imputer_.indicator_
             limits = limits_of_columns(self.min_value, self.max_value, self.n_features_in_)
-            self._limits = limits[:, self._columns]
+            self._limits = limits_of_cells(limits, self._columns, table_of(self))
             kept = self._kept_cells
             cells, is_missing = cells[:, kept], is_missing[:, kept]
             self._mean, self._std = stats.mean[kept], stats.std[kept]
@@ -266,8 +267,9 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
         with torch.no_grad(), threads_for(0):
             rows = self._rows_of(cells, is_missing)
             values = self._sampled(rows) if self.sample_posterior else self._expected(rows)
-        limits = getattr(self, "_limits", (-np.inf, np.inf))  # new in 0.2
-        cells[is_missing] = np.clip(values, *limits)[is_missing]
+        if hasattr(self, "_limits"):  # new in 0.2
+            values = np.clip(values, *limits_in(cells.dtype, self._limits))
+        cells[is_missing] = values[is_missing]
         if self.indicator_ is None and table_of(self) is None:
             return cells
         return self._as_given(X, cells)

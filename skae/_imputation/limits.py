@@ -5,11 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from .._data.frames import INTEGERS
 from .._data.messages import described
+from .._data.table import Table
 from .._data.validation import Rule
 
 # One number for all columns, or one for each.
 Limit = float | Sequence[float] | np.ndarray | None
+
+
+LARGEST = np.finfo(np.float64).max
+FLOAT32 = ("float32", "float[")  # as pandas and Arrow name it
 
 
 def _is_scalar(value: Any) -> bool:
@@ -40,10 +46,43 @@ def limits_of_columns(min_value: Limit, max_value: Limit, n_features: int) -> np
     return np.nan_to_num(np.stack([low, high]))
 
 
+def limits_of_cells(limits: np.ndarray, columns: np.ndarray, table: Table | None) -> np.ndarray:
+    """The limits of each cell, (2, n_cells), whose columns these are.
+
+    Cells of categories have none. Those of columns of integers are integers, as cells are rounded.
+    """
+    of_cells = limits[:, columns]
+    if table is None:
+        return of_cells
+    for cell, j in enumerate(columns):
+        name = table.dtypes[j].lower()
+        if table.categories[j] is not None:
+            of_cells[:, cell] = -LARGEST, LARGEST
+        elif name.startswith(FLOAT32):
+            of_cells[:, cell] = limits_in(np.dtype(np.float32), of_cells[:, cell])
+        elif INTEGERS.match(name):
+            low, high = of_cells[:, cell]
+            of_cells[:, cell] = np.ceil(low), np.floor(high)
+            if np.ceil(low) > np.floor(high):
+                raise ValueError(
+                    "There must be an integer between `min_value` and `max_value` for each column "
+                    f"of integers, got {low:g} and {high:g} for column {table.names[j]!r}."
+                )
+    return of_cells
+
+
+def limits_in(dtype: np.dtype, limits: np.ndarray) -> np.ndarray:
+    """The nearest limits in a dtype that are not outside of the limits."""
+    numbers = np.finfo(dtype)
+    low, high = limits.clip(numbers.min, numbers.max).astype(dtype)
+    low = np.where(low < limits[0], np.nextafter(low, numbers.max), low)
+    return np.stack([low, np.where(high > limits[1], np.nextafter(high, numbers.min), high)])
+
+
 def _of_columns(name: str, limit: Limit, default: float, n_features: int) -> np.ndarray:
     try:
         values = np.asarray(default if limit is None else limit, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.array(np.nan)
     if values.shape not in ((), (n_features,)) or np.isnan(values).any():
         raise ValueError(

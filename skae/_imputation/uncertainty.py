@@ -98,8 +98,8 @@ class UncertaintyMixin(ImputationModel):
         """
         check_is_fitted(self)
         check_value("confidence_level", confidence_level, (INSIDE,))
-        cells = self._validate(X)[:, self._kept_cells].astype(np.float64)
-        is_missing = is_marker(cells, self._marker)
+        cells = self._validate(X)[:, self._kept_cells]
+        is_missing, cells = is_marker(cells, self._marker), cells.astype(np.float64)
         with torch.no_grad(), threads_for(0):
             rows = self._rows_of(cells, is_missing)
             filled = self._predict(rows).numpy()
