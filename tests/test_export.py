@@ -173,6 +173,17 @@ def test_missing_values_are_exported_as_missing(cls, digits_with_gaps, tmp_path)
         assert_close(getattr(model, method)(X), expected, tolerance(estimator, np.float64))
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+def test_single_precision_is_sufficient_for_columns_far_from_zero(unit, digits):
+    X = (unit * (digits[:100] + 1e6)).astype(np.float32)
+    estimator = make_small(AutoencoderTransformer, max_iter=1, transform_max_iter=0).fit(X)
+    rows = X.copy()
+    rows[::2, ::3] = np.nan
+    for method in ("transform", "score_samples"):
+        (actual,) = run(to_onnx(estimator, method), X=rows)
+        assert_close(actual, getattr(estimator, method)(rows), tolerance(estimator, np.float32))
+
+
 def test_codes_far_from_the_training_rows_are_exported_as_pca(digits, tmp_path):
     estimator, _ = fitted(AutoencoderTransformer, digits)
     export_numpy(estimator, tmp_path)

@@ -83,9 +83,14 @@ def _decode(graph: Graph, estimator: BaseAutoencoder, code: str) -> str:
 
 
 def _negative_loss(graph: Graph, estimator: BaseAutoencoder, x: str) -> str:
-    fitted = estimator.network_
-    raw = fitted.decode_graph(graph, fitted.encode_graph(graph, x))
-    return graph.add("Mul", estimator._reconstruction_loss.loss_graph(graph, raw, x), -1.0)
+    fitted, loss, unit = estimator.network_, estimator._reconstruction_loss, 1.0
+    code = fitted.encode_graph(graph, x)
+    if loss.degree:  # in the network's units: columns far from zero would be rounded
+        raw = fitted.network.decode_graph(graph, fitted.to_network_code_graph(graph, code))
+        x, unit = fitted.standardize_graph(graph, x), fitted.scale.item() ** loss.degree
+    else:
+        raw = fitted.decode_graph(graph, code)
+    return graph.add("Mul", loss.loss_graph(graph, raw, x), -unit)
 
 
 def _evidence_lower_bound(graph: Graph, estimator: BaseAutoencoder, x: str) -> str:

@@ -24,6 +24,10 @@ from .row_projection import RowProjection, row_projection
 EXACT = 2e-8
 
 
+# Of a standard deviation: a smaller rounding error of the mean is one of single precision.
+ROUNDING = 1e-6
+
+
 class FittedAutoencoder(nn.Module):
     """A trained autoencoder for rows and codes in the units of `X`."""
 
@@ -109,7 +113,16 @@ class FittedAutoencoder(nn.Module):
 
     def standardize_graph(self, graph: Graph, x: str) -> str:
         """Add rows in the network's units to a graph."""
-        return graph.add("Div", graph.add("Sub", x, self.shift), self.scale)
+        # In single precision, the mean of columns far from zero is two numbers.
+        shift = self.shift.double()
+        rounded = shift.float().double()
+        rest = shift - rounded
+        std = self.scale * self.column_std
+        if rest.isfinite().all() and (rest.abs() > ROUNDING * std).any():
+            x = graph.add("Sub", graph.add("Sub", x, rounded), rest)
+        else:
+            x = graph.add("Sub", x, shift)
+        return graph.add("Div", x, self.scale)
 
     def encode_graph(self, graph: Graph, x: str) -> str:
         """Add the operations of `encode` to a graph."""
