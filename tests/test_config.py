@@ -19,7 +19,7 @@ def config_for(cls, n_rows, **parameters):
 @pytest.mark.parametrize("n_rows", N_ROWS)
 def test_the_default_is_the_fewest_epochs_that_have_the_default_steps(autoencoder, n_rows):
     config, n_steps_per_epoch = config_for(autoencoder, n_rows)
-    least, per_row, most, min_epochs, _ = autoencoder._default_steps
+    least, per_row, most, min_epochs, *_ = autoencoder._default_steps
     n_steps = min(max(least, per_row * n_rows), most)
     assert config.n_steps(n_rows) >= n_steps
     assert config.max_epochs >= min_epochs
@@ -47,6 +47,18 @@ def test_the_number_of_steps_grows_between_its_limits_with_the_number_of_rows():
     assert [steps.n_epochs(n_rows, 10) * n_rows // 10 for n_rows in (100, 200, 400, 800, 1600)] == [
         100, 100, 200, 400, 480,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_rows", N_ROWS)
+def test_the_patience_is_a_share_of_the_default_steps_but_at_least_three_epochs(
+    autoencoder, n_rows
+):
+    config, n_steps_per_epoch = config_for(autoencoder, n_rows)
+    least, per_row, most, *_, share = autoencoder._default_steps
+    n_steps = share * min(max(least, per_row * n_rows), most)
+    assert config.patience == max(3, math.ceil(n_steps / n_steps_per_epoch))
+    assert config_for(autoencoder, n_rows, max_iter=7)[0].patience == config.patience
+    assert config_for(autoencoder, n_rows, n_iter_no_change=2)[0].patience == 2
 
 
 @pytest.mark.parametrize("n_rows", N_ROWS)

@@ -146,28 +146,30 @@ class NeighborReconstruction(ObjectiveWrapper):
 
     def lay_out(self, network: Autoencoder, data: FitData) -> None:
         """Compute the positions of all rows, which start at the codes of the network."""
-        start = codes_of_training_rows(network, data)
-        X_train, X_held_out = rows_for_distances(data)
+        own = index_of_own_rows(data)
+        X = rows_for_distances(data.X, own, data.moments.mean)
+        start = codes_of_rows(network, data, own)
         n_neighbors = min(self.n_neighbors, len(start) - 1)
         size = start.std(correction=0).item() or 1.0
         positions, unit = start, size
         if n_neighbors:
-            neighbors = nearest_neighbors(X_train, n_neighbors, self.metric, data.seeds.order)
-            n_steps = data.config.n_steps(len(start))
+            neighbors = nearest_neighbors(X, n_neighbors, self.metric, data.seeds.order)
+            n_steps = data.config.n_steps(len(data.train))
             n_iter = min(math.ceil(n_steps / STEPS_PER_ITERATION), max_iterations(len(start)))
             index = torch.from_numpy(neighbors).to(start.device)
             layout = neighbor_layout(start / size, index, n_iter, generator(data.seeds.noise))
             unit = size / (layout.std(correction=0).item() or 1.0)
             positions = layout * unit  # as large as the codes at the start
-        held_out = positions
-        if X_held_out is not None:
-            nearest = torch.from_numpy(nearest_rows(X_train, X_held_out, self.metric))
-            held_out = positions[nearest.to(start.device)]
-        self.layout = Layout(
-            by_index(positions, data.train, len(data.rows)),
-            by_index(held_out, data.held_out, len(data.held_out_rows)),
-            unit,
-        )
+        by_row = by_index(positions, own, len(data.rows))
+        held_out = by_row
+        if data.held_out_rows is not data.rows:
+            X_val = as_numpy(data.held_out_rows[data.held_out]) * data.scale + data.shift
+            X_val = with_means(X_val, data.moments.mean)
+            nearest = torch.from_numpy(nearest_rows(X, X_val, self.metric))
+            held_out = by_index(
+                positions[nearest.to(start.device)], data.held_out, len(data.held_out_rows)
+            )
+        self.layout = Layout(by_row, held_out, unit)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -214,6 +216,10 @@ class NeighborAutoencoder(AutoencoderTransformer):
         computed in one iteration for every three steps, but in at most 1500 iterations, and in
         fewer for more than 60,000 rows.
 
+    n_iter_no_change : int or None, default=None
+        Number of epochs without progress after which training stops; see `tol`. None means 300
+        steps for up to 5000 rows and 900 steps for 15,000 rows or more, but at least three epochs.
+
     {shared_parameters}
 
     neighbor_weight : float, default=0.3
@@ -249,7 +255,8 @@ class NeighborAutoencoder(AutoencoderTransformer):
     ``sqrt(n_samples)`` clusters. With other metrics, the neighbours are exact, which takes a time
     proportional to ``n_samples**2``.
 
-    The position of a held-out row is that of the nearest training row.
+    Held-out rows have positions, too, on which the encoder is not trained. The position of a row of
+    `X_val` is that of the nearest row of `X`.
 
     There is one landmark for every ten training rows, but there are at most 512. There are none
     with `network`, `tied_weights`, `pretraining` or without hidden layers: then the encoder is that
@@ -329,32 +336,33 @@ def landmarks_of(network: Autoencoder) -> Tensor | None:
     return None if head is None else head.landmarks * network.scales.delta_scale
 
 
-def codes_of_training_rows(network: Autoencoder, data: FitData) -> Tensor:
-    """The codes of the encoder, (n_train, n_components), in float32."""
+def index_of_own_rows(data: FitData) -> Tensor:
+    """The index of the rows that have positions of their own, in the order of the rows.
+
+    These are the training rows, and the held-out rows unless they are those of `X_val`. Otherwise
+    the map would depend on the choice of held-out rows, and thus on the seed, much more than on
+    anything else.
+    """
+    if data.held_out_rows is not data.rows:
+        return data.train.sort().values
+    return torch.cat([data.train, data.held_out]).unique()
+
+
+def codes_of_rows(network: Autoencoder, data: FitData, index: Tensor) -> Tensor:
+    """The codes of the encoder for the rows at an index, (n_rows, n_components), in float32."""
     network = copy.deepcopy(network).to(data.device, torch.float32).eval()
     with torch.no_grad():
-        blocks = data.train.split(rows_of_block(data.X.shape[1]))
-        return torch.cat([network.encode(data.rows[index]) for index in blocks])
+        blocks = index.split(rows_of_block(data.X.shape[1]))
+        return torch.cat([network.encode(data.rows[block]) for block in blocks])
 
 
-def rows_for_distances(data: FitData) -> tuple[Any, Any]:
-    """The training and the held-out rows in the units of `X`, without missing entries.
-
-    The second one is None if no rows are held out.
-    """
-    X = data.X
+def rows_for_distances(X: Any, index: Tensor, mean: np.ndarray) -> Any:
+    """The rows of `X` at an index, without missing entries."""
     if isinstance(X, Tensor):  # neighbours are searched for in host memory
         X = np.concatenate([as_numpy(block) for block in X.split(MIN_BLOCK_ROWS)])
     if sparse.issparse(X) and np.prod(X.shape, dtype=float) <= MAX_DENSE_ENTRIES:
         X = X.toarray()  # distances are then those of dense rows, with the same rounding errors
-    train, mean = data.train.cpu().numpy(), data.moments.mean
-    X_train = with_means(X[train], mean)
-    if data.held_out_rows is not data.rows:
-        X_val = as_numpy(data.held_out_rows[data.held_out]) * data.scale + data.shift
-        return X_train, with_means(X_val, mean)
-    if torch.equal(data.held_out, data.train):
-        return X_train, None
-    return X_train, with_means(X[data.held_out.cpu().numpy()], mean)
+    return with_means(X[index.cpu().numpy()], mean)
 
 
 def with_means(X: Any, mean: np.ndarray) -> Any:

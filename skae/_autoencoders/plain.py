@@ -222,6 +222,10 @@ class AutoencoderTransformer(PCAAttributesMixin, BaseAutoencoder):
         Maximum number of epochs (passes over the training rows). None means 1500 steps for up to
         5000 rows and 4500 steps for 15,000 rows or more, but at least 6 epochs.
 
+    n_iter_no_change : int or None, default=None
+        Number of epochs without progress after which training stops; see `tol`. None means 300
+        steps for up to 5000 rows and 900 steps for 15,000 rows or more, but at least three epochs.
+
     {shared_parameters}
 
     Attributes
@@ -258,7 +262,9 @@ class AutoencoderTransformer(PCAAttributesMixin, BaseAutoencoder):
 
     __module__ = "skae"
 
-    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(1500, 0.3, 4500, 6, root_of_rows)
+    _default_steps: ClassVar[DefaultSteps] = DefaultSteps(
+        1500, 0.3, 4500, 6, root_of_rows, patience=0.2
+    )
 
     hidden_layer_sizes: Sequence[int] | Literal["auto"] = parameter(
         "auto", positive_integers(), StrOptions(["auto"])

@@ -144,6 +144,10 @@ class SupervisedAutoencoder(AutoencoderTransformer):
         Maximum number of epochs (passes over the training rows). None means 1500 steps for up to
         5000 rows and 4500 steps for 15,000 rows or more, but at least 6 epochs.
 
+    n_iter_no_change : int or None, default=None
+        Number of epochs without progress after which training stops; see `tol`. None means 300
+        steps for up to 5000 rows and 900 steps for 15,000 rows or more, but at least three epochs.
+
     {shared_parameters}
 
     mixing : float, default=0.5

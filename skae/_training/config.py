@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-PATIENCE_STEPS, PATIENCE_EPOCHS = 300, 3
+PATIENCE_EPOCHS = 3
 
 
 def eighth_of_rows(n_rows: int) -> int:
@@ -25,11 +25,20 @@ class DefaultSteps(NamedTuple):
     most: int
     min_epochs: int
     batch_size: Callable[[int], int] = eighth_of_rows  # of a number of rows
+    patience: float = 0.1  # as a share of the steps
 
     def n_epochs(self, n_rows: int, batch_size: int) -> int:
         """The number of epochs for so many rows."""
-        n_steps = min(max(self.per_row * n_rows, self.least), self.most)
-        return max(math.ceil(n_steps / math.ceil(n_rows / batch_size)), self.min_epochs)
+        n_epochs = self._n_steps(n_rows) / math.ceil(n_rows / batch_size)
+        return max(math.ceil(n_epochs), self.min_epochs)
+
+    def n_iter_no_change(self, n_rows: int, batch_size: int) -> int:
+        """The number of epochs without progress after which training ends."""
+        n_epochs = self.patience * self._n_steps(n_rows) / math.ceil(n_rows / batch_size)
+        return max(math.ceil(n_epochs), PATIENCE_EPOCHS)
+
+    def _n_steps(self, n_rows: int) -> float:
+        return min(max(self.per_row * n_rows, self.least), self.most)
 
 
 class TrainingParameters(Protocol):
@@ -69,12 +78,10 @@ class TrainingConfig(NamedTuple):
         given = parameters.batch_size
         default_steps = parameters._default_steps
         batch_size = default_steps.batch_size(n_rows) if isinstance(given, str) else given
-        steps_per_epoch = math.ceil(n_rows / batch_size)
-        default_patience = max(math.ceil(PATIENCE_STEPS / steps_per_epoch), PATIENCE_EPOCHS)
         return cls(
             min(batch_size, n_rows),
             parameters.max_iter or default_steps.n_epochs(n_rows, batch_size),
-            parameters.n_iter_no_change or default_patience,
+            parameters.n_iter_no_change or default_steps.n_iter_no_change(n_rows, batch_size),
             parameters.tol,
             parameters.solver,
             parameters.learning_rate_init,
