@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from numbers import Real
 
 import numpy as np
@@ -67,6 +68,9 @@ def test_a_value_that_one_of_the_rules_accepts_passes(value, rules):
         (2.5, [integer(1)], TypeError, "`p` must be an integer >= 1, got 2.5."),
         (True, [integer(1)], TypeError, "`p` must be an integer >= 1, got True."),
         (2**64, [integer(1)], ValueError, "The largest such number is 9223372036854775807."),
+        (2**64, [positive()], ValueError, "The largest such number is 9223372036854775807."),
+        (1e39, [positive()], ValueError, r"The largest such number is 3.4028234\d*e\+38."),
+        (Fraction(1, 2), [FRACTION], TypeError, "a real number in .* got Fraction"),
         ("a", [positive_numbers(0)], TypeError, "`p` must be a sequence of real numbers > 0, got"),
         (0, [positive()], ValueError, "`p` must be a real number > 0, got 0."),
         (1.0, [FRACTION], ValueError, r"`p` must be a real number in \(0, 1\), got 1.0."),
@@ -209,6 +213,21 @@ def test_numbers_of_numpy_are_parameters_as_those_of_python(cls, kinds, small):
     assert fitted_state(estimator.set_params(**given)) == expected
     for name, value in given.items():
         assert getattr(estimator, name) is value
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
+def test_numbers_that_torch_does_not_have_are_refused(cls):
+    wrong = {
+        "categorical_features": [np.array(2), [["a"]]],
+        "missing_values": [Fraction(1, 2), 10**400],
+    }
+    for declared in fields(cls):
+        values = wrong.get(declared.name, [])
+        if any(isinstance(rule, Interval) for rule in declared.metadata.get("allowed", ())):
+            values = [Fraction(1, 2), 10**400]
+        for value in values:
+            with pytest.raises((TypeError, ValueError), match=f"^`{declared.name}` must be"):
+                check_parameters(cls().set_params(**{declared.name: value}))
 
 
 @pytest.mark.parametrize(

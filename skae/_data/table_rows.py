@@ -21,9 +21,9 @@ CATEGORICAL_FEATURES = (
     Rule(
         "a sequence of names or numbers of columns, or of Booleans",
         lambda value: isinstance(value, list | tuple | np.ndarray),
-        lambda value: all(
-            isinstance(entry, str | int)
-            for entry in np.asarray(value, dtype=object).ravel().tolist()
+        lambda value: (
+            np.asarray(value, dtype=object).ndim == 1
+            and all(isinstance(v, str | int) for v in np.asarray(value, dtype=object).tolist())
         ),
     ),
 )

@@ -111,7 +111,9 @@ class Interval(Rule):
         super().__init__(f"{noun} {interval}", self._is_number, self._contains)
 
     def _is_number(self, value: Any) -> bool:
-        return isinstance(value, self.type) and not isinstance(value, BOOLEANS)
+        # Of the real numbers, torch and NumPy have no fractions.
+        is_known = isinstance(value, int | float | np.integer | np.floating)
+        return is_known and isinstance(value, self.type) and not isinstance(value, BOOLEANS)
 
     def _contains(self, value: Any) -> bool:
         above = value >= self.left if self._left_closed else value > self.left
@@ -121,7 +123,11 @@ class Interval(Rule):
 
     def is_too_large(self, value: Any) -> bool:
         """Whether a number exceeds the range of its type, if there is no upper bound."""
-        return self.right == inf and self._is_number(value) and value > LARGEST[self.type]
+        return self.right == inf and self._is_number(value) and value > self.largest(value)
+
+    def largest(self, value: Any) -> float:
+        """The largest number of the type of a value, if there is no upper bound."""
+        return LARGEST[Integral if isinstance(value, Integral) else Real]
 
 
 class StrOptions(Rule):
@@ -347,7 +353,7 @@ def check_value(name: str, value: object, allowed: tuple[Rule, ...]) -> None:
         hint = " An integer that it draws is a seed: `rng.integers(2**32)`."
     for rule in allowed:
         if isinstance(rule, Interval) and rule.is_too_large(value):
-            hint = f" The largest such number is {LARGEST[rule.type]}."
+            hint = f" The largest such number is {rule.largest(value)}."
     given = described(value)
     raise error(f"`{name}` must be {' or '.join(map(str, allowed))}, got {given}.{hint}")
 

@@ -1,7 +1,6 @@
 """Imputation of missing values."""
 
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -32,7 +31,7 @@ from .._data.validation import (
 )
 from .._nn.pickling import ModulePickleMixin
 from .initial_imputer import is_marker, is_nan
-from .limits import LIMIT, Limit, limits_in, limits_of_cells, limits_of_columns
+from .limits import LARGEST, LIMIT, Limit, limits_in, limits_of_cells, limits_of_columns
 from .table_cells import (
     append_columns,
     encode_cells,
@@ -43,7 +42,9 @@ from .table_cells import (
 from .uncertainty import UncertaintyMixin
 
 MARKER = Rule(
-    "a number, np.nan or pandas.NA", lambda value: isinstance(value, Real) or is_nan(value)
+    "a number, np.nan or pandas.NA",
+    lambda value: is_nan(value) or isinstance(value, int | float | np.integer | np.floating),
+    lambda value: is_nan(value) or abs(value) <= LARGEST or abs(value) == np.inf,
 )
 
 

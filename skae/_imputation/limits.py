@@ -14,7 +14,7 @@ from .._data.validation import Rule
 Limit = float | Sequence[float] | np.ndarray | None
 
 
-LARGEST = np.finfo(np.float64).max
+LARGEST = float(np.finfo(np.float64).max)
 FLOAT32 = ("float32", "float[")  # as pandas and Arrow name it
 
 
