@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from skae import AutoencoderTransformer
+from skae import AutoencoderTransformer, NeighborAutoencoder
 from skae._training.config import DefaultSteps, TrainingConfig
 
 N_ROWS = [2, 10, 800, 5000, 7500, 15_000, 60_000, 1_000_000]
@@ -34,6 +34,18 @@ def test_the_default_is_the_fewest_epochs_that_have_the_default_steps(autoencode
 def test_the_transformer_trains_for_1500_to_4500_steps(n_rows, batch_size, n_steps):
     config, _ = config_for(AutoencoderTransformer, n_rows)
     assert (config.batch_size, config.n_steps(n_rows)) == (batch_size, n_steps)
+
+
+def test_a_map_without_weight_of_neighbours_has_the_steps_of_the_transformer():
+    without, plain = (
+        config_for(cls, 60_000, **parameters)[0]
+        for cls, parameters in (
+            (NeighborAutoencoder, {"neighbor_weight": 0}),
+            (AutoencoderTransformer, {}),
+        )
+    )
+    assert without == plain
+    assert config_for(NeighborAutoencoder, 60_000)[0].max_epochs > plain.max_epochs
 
 
 def test_large_data_are_trained_for_the_minimum_of_epochs_with_a_patience_of_3(autoencoder):

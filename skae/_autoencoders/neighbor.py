@@ -4,7 +4,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from .._data.process_group import refuse_process_group
 from .._data.validation import CALLABLE, Interval, StrOptions, integer, parameter
 from .._nn.autoencoder import Autoencoder
 from .._nn.landmarks import LandmarkAutoencoder
+from .._training.config import DefaultSteps
 from .._training.fit_data import FitData, generator
 from .._training.initialization import hidden_sizes
 from .._training.layout import neighbor_layout
@@ -212,13 +213,13 @@ class NeighborAutoencoder(AutoencoderTransformer):
 
     max_iter : int or None, default=None
         Maximum number of epochs (passes over the training rows). None means 1500 steps for up to
-        5000 rows and 4500 steps for 15,000 rows or more, but at least 6 epochs. The positions are
-        computed in one iteration for every three steps, but in at most 1500 iterations, and in
-        fewer for more than 60,000 rows.
+        5000 rows, 4500 steps for 15,000 rows and 9000 steps for 30,000 rows or more, but at least 6
+        epochs. The positions are computed in one iteration for every three steps, but in at most
+        1500 iterations, and in fewer for more than 60,000 rows.
 
     n_iter_no_change : int or None, default=None
-        Number of epochs without progress after which training stops; see `tol`. None means 300
-        steps for up to 5000 rows and 900 steps for 15,000 rows or more, but at least three epochs.
+        Number of epochs without progress after which training stops; see `tol`. None means a
+        fifth of the steps that None means for `max_iter`, but at least three epochs.
 
     {shared_parameters}
 
@@ -296,6 +297,10 @@ class NeighborAutoencoder(AutoencoderTransformer):
 
     __module__ = "skae"
 
+    _default_steps: ClassVar[DefaultSteps] = AutoencoderTransformer._default_steps._replace(
+        most=9000
+    )
+
     neighbor_weight: float = parameter(0.3, Interval(Real, 0))
     n_neighbors: int = parameter(15, integer(1))
     metric: Metric = parameter("euclidean", StrOptions(METRICS), CALLABLE)
@@ -318,6 +323,10 @@ class NeighborAutoencoder(AutoencoderTransformer):
             objective.lay_out(data.fitted.network, data)
             objective.set_bandwidth(data.fitted.network, data)
         return objective
+
+    def _steps(self) -> DefaultSteps:
+        plain = AutoencoderTransformer._default_steps
+        return self._default_steps if self.neighbor_weight else plain
 
     def _has_landmarks(self) -> bool:
         """Whether the encoder predicts landmarks: if it has hidden layers of its own."""

@@ -285,6 +285,10 @@ class SharedParameters(BaseEstimator):
     )
     verbose: int = parameter(0, integer(0), BOOLEAN)
 
+    def _steps(self) -> DefaultSteps:
+        """The default number of steps."""
+        return self._default_steps
+
     def _targets(self, y: Any, X: Any, X_val: Any) -> Targets | None:
         """The targets that the objective predicts; most predict none."""
         return None

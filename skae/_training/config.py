@@ -44,7 +44,6 @@ class DefaultSteps(NamedTuple):
 class TrainingParameters(Protocol):
     """The parameters of an estimator that configure its training."""
 
-    _default_steps: DefaultSteps
     batch_size: int | Literal["auto"]
     max_iter: int | None
     n_iter_no_change: int | None
@@ -55,6 +54,8 @@ class TrainingParameters(Protocol):
     l1_ratio: float
     precision: Literal["auto", "float32", "bfloat16"]
     verbose: int
+
+    def _steps(self) -> DefaultSteps: ...
 
 
 class TrainingConfig(NamedTuple):
@@ -76,7 +77,7 @@ class TrainingConfig(NamedTuple):
     def from_params(cls, parameters: TrainingParameters, n_rows: int) -> "TrainingConfig":
         """The configuration for the parameters of an estimator and a number of training rows."""
         given = parameters.batch_size
-        default_steps = parameters._default_steps
+        default_steps = parameters._steps()
         batch_size = default_steps.batch_size(n_rows) if isinstance(given, str) else given
         return cls(
             min(batch_size, n_rows),
