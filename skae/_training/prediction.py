@@ -64,7 +64,8 @@ class StandardTargets(NamedTuple):
         if self.n_classes is None:
             return weights.diag()
         p = torch.softmax(predicted, 1)
-        information = (p.mT @ p).neg_()  # in place, as the matrix of many classes is large
+        # In place, as the matrix of many classes is large; products may be in bfloat16.
+        information = (p.mT @ p).to(weights.dtype).neg_()
         information.diagonal().add_(p.sum(0))
         return information.mul_(weights / (2 * max(len(p), 1)))
 
