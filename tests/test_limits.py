@@ -61,7 +61,14 @@ def test_limits_of_a_table_are_those_of_its_numbers(holed, container, sample, gl
     table["b"] = (2 * table["b"]).round().astype("Int16")
     table["c"] = table["c"].gt(0).map({True: "yes", False: "no"}).where(table["c"].notna())
     if container == "polars":
-        table = pl.from_pandas(table)
+        columns = {name: values.tolist() for name, values in table.astype(object).items()}
+        table = pl.DataFrame(
+            {
+                name: [None if pd.isna(value) else value for value in values]
+                for name, values in columns.items()
+            },
+            schema={"a": pl.Float32, "b": pl.Int16, "c": pl.String},
+        )
     low, high = np.array([-0.1, 0.6, 5]), np.array([0.7, 2.6, 9])
     imputer = AutoencoderImputer(sample_posterior=sample, random_state=0)
     expected = imputer.fit_transform(table)["c"].to_list()
