@@ -37,7 +37,7 @@ class Scaled(TransformerMixin, BaseEstimator):
 
 
 class WarningTransformer(Scaled):
-    """Warns in all methods, and has no reconstruction of large rows if `is_partial`."""
+    """`fit` and `inverse_transform` warn; with `is_partial`, entries above 1 become NaN."""
 
     def __init__(self, is_partial=False):
         super().__init__()

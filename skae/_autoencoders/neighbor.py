@@ -348,9 +348,9 @@ def landmarks_of(network: Autoencoder) -> Tensor | None:
 def index_of_own_rows(data: FitData) -> Tensor:
     """The index of the rows that have positions of their own, in the order of the rows.
 
-    These are the training rows, and the held-out rows unless they are those of `X_val`. Otherwise
-    the map would depend on the choice of held-out rows, and thus on the seed, much more than on
-    anything else.
+    These are the training rows, and the held-out rows unless they are those of `X_val`. A map
+    without positions of the held-out rows would depend on the choice of these rows, and thus on the
+    seed, much more than on anything else.
     """
     if data.held_out_rows is not data.rows:
         return data.train.sort().values
