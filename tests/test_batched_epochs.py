@@ -8,6 +8,7 @@ from networks import make_autoencoder, make_rng, make_rows, randomize
 from torch import nn
 
 from skae._nn.autoencoder import Autoencoder, PCAPath, Scales
+from skae._nn.mlp import mlp
 from skae._training.batched_epochs import (
     Epoch,
     EpochBatcher,
@@ -17,7 +18,7 @@ from skae._training.batched_epochs import (
 )
 from skae._training.loop import train_epoch
 from skae._training.manual_backward import ManualGradient, SquaredErrorGradient
-from skae._training.optimizer import Optimizer, WarmupLinearDecay
+from skae._training.optimizer import BASE_WIDTH, Optimizer, WarmupLinearDecay
 
 
 def with_code_size(n_components, seed):
@@ -73,8 +74,18 @@ def make_epoch(network, x, solver="adam", n_steps=100, batch_size=16):
     return Epoch(optimizer, gradient, torch.arange(len(x)), batch_size)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_epochs_together_equal_epochs_alone(networks, solver, global_random_seed):
+def with_hidden_layers(network, seed):
+    """The network with two hidden layers wide enough for learning rates of their own."""
+    n_components, rng = network.pca_path.components.shape[0], make_rng(seed)
+    sizes = (6, 2 * BASE_WIDTH, BASE_WIDTH, n_components)
+    encoder, decoder = mlp(sizes, "tanh", rng), mlp(sizes[::-1], "tanh", rng)
+    return Autoencoder(encoder, decoder, network.pca_path, network.scales, network.link).float()
+
+
+@pytest.mark.parametrize(("solver", "wide"), [("adam", False), ("adam", True), ("sgd", False)])
+def test_epochs_together_equal_epochs_alone(networks, solver, wide, global_random_seed):
+    if wide:
+        networks = [with_hidden_layers(network, global_random_seed) for network in networks]
     # Folds of unequal size, with the same number of batches.
     x = [make_rows(global_random_seed + i, n_rows=40 - i).float() for i in range(3)]
     together, alone = (

@@ -1,13 +1,17 @@
 """Optimiser steps, gradient clipping, averaged weights, and learning rates."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from point import Point, gradient_of, make_rows
 
 from skae._training.optimizer import (
+    BASE_WIDTH,
     SOLVERS,
     Optimizer,
     WarmupLinearDecay,
+    learning_rate_factors,
     warmup_inverse_sqrt,
 )
 
@@ -31,12 +35,37 @@ def take_step(optimizer, point, rows):
 )
 def test_a_solver_takes_the_steps_of_torch(solver, reference, global_random_seed):
     ours, theirs = torch.ones(3), torch.ones(3)
-    steps, optimizer = SOLVERS[solver](ours), reference([theirs])
+    steps, optimizer = SOLVERS[solver](ours, [(slice(None), 1.0)]), reference([theirs])
     for gradient in torch.randn(20, 3, generator=torch.Generator().manual_seed(global_random_seed)):
         theirs.grad = gradient.clone()
         optimizer.step()
         steps.step(ours, gradient, 0.1)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_learning_rates_of_wide_hidden_layers_are_divided_by_their_width(
+    n_networks, global_random_seed
+):
+    sizes = [20, 4 * BASE_WIDTH, 2 * BASE_WIDTH, BASE_WIDTH, BASE_WIDTH // 2, 1000, 3]
+    layers = [torch.nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
+    parameters = list(torch.nn.Sequential(*layers).parameters())
+    rates = dict.fromkeys(parameters, 0.1)
+    rates[layers[1].weight], rates[layers[2].weight] = 0.1 / 4, 0.1 / 2
+
+    torch.manual_seed(global_random_seed)
+    ours = torch.cat([p.detach().flatten() for p in parameters]).repeat(n_networks, 1)
+    theirs = [p.detach().expand(n_networks, *p.shape).clone() for p in parameters]
+    factors = learning_rate_factors(torch.nn.Sequential(*layers))
+    steps = SOLVERS["adam"](ours, factors)
+    groups = [{"params": [p], "lr": rates[q]} for p, q in zip(theirs, parameters, strict=True)]
+    reference = torch.optim.Adam(groups)
+    for _ in range(5):
+        for p in theirs:
+            p.grad = torch.randn(p.shape)
+        reference.step()
+        steps.step(ours, torch.cat([p.grad.flatten(1) for p in theirs], 1), 0.1)
+    torch.testing.assert_close(ours, torch.cat([p.flatten(1) for p in theirs], 1))
 
 
 def test_gradient_clipping_limits_the_step_of_an_outlying_batch(rows):

@@ -134,7 +134,9 @@ SHARED_PARAMETERS = f"""
 
     learning_rate_init : float, default=0.005
         The largest learning rate. The learning rate rises to this value during the first steps, and
-        then decays linearly to zero.
+        then decays linearly to zero. With `solver="adam"`, the learning rate of the weights from a
+        hidden layer of more than 128 units to the next hidden layer is multiplied by 128 / (number
+        of units).
 
     batch_size : int or "auto", default="auto"
         Number of rows in a step, over all processes if there are several. "auto" means an eighth of
