@@ -107,6 +107,26 @@ class Table(NamedTuple):
             return sparse.csr_array(sparse.hstack(blocks, format="csr"))
         return np.hstack(blocks)
 
+    def indicators(self, X: Any) -> np.ndarray:
+        """The numbers of a table, and an indicator for each category; NaN as in `encode`."""
+        encoded: Any = self.encode(X)
+        blocks = dict(self._blocks(encoded.toarray() if sparse.issparse(encoded) else encoded))
+        for j, categories in enumerate(self.categories):
+            if categories is None:
+                blocks[j] = blocks[j] * self.scale[j] + self.shift[j]
+            else:
+                blocks[j] = blocks[j] * self.units(j)
+        return np.hstack([blocks[j] for j in range(len(self.names))])
+
+    def names_of_indicators(self) -> list[str]:
+        """The names of the columns of `indicators`, as of scikit-learn's `OneHotEncoder`."""
+        names = [name if isinstance(name, str) else f"x{j}" for j, name in enumerate(self.names)]
+        return [
+            name if category is None else f"{name}_{category}"
+            for name, categories in zip(names, self.categories, strict=True)
+            for category in ([None] if categories is None else categories)
+        ]
+
     def decode(self, encoded: np.ndarray, like: Any = None) -> Any:
         """The table that is nearest to encoded rows: the most probable categories.
 

@@ -13,9 +13,10 @@ from .._data.array_api import ArrayLike
 from .._data.correlations import correlations, sums_of_products
 from .._data.validation import check_value, integer
 from .latent_space_display import LatentSpaceDisplay, codes_of
-from .plotting import feature_names_of, make_axes
+from .plotting import make_axes
 from .protocols import Transformer
-from .scoring import as_numbers, dense, observed_mean
+from .scoring import dense, observed_mean
+from .table_values import numeric_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +120,8 @@ class BiplotDisplay:
         estimator : transformer
             A fitted estimator or pipeline, such as an autoencoder or PCA.
         X : array-like of shape (n_samples, n_features)
-            Rows of numbers, as `transform` takes them. Missing values (NaN) are left out.
+            Rows, as `transform` takes them. Missing values (NaN) are left out. A column of
+            categories has an arrow for each category, for the correlation with its indicator.
         y : array-like of shape (n_samples,), default=None
             Classes or numbers.
         components : tuple of two int, default=(0, 1)
@@ -141,11 +143,12 @@ class BiplotDisplay:
             If matplotlib is not installed.
         """
         codes = dense(codes_of(estimator, X))
-        rows = dense(as_numbers(X))
+        to_numbers = numeric_rows(estimator, X)
+        rows = to_numbers(X)
         return cls(
             codes=codes,
             loadings=_loadings(codes, rows),
-            feature_names=_feature_names(estimator, X, rows.shape[1]),
+            feature_names=to_numbers.names or [f"x{i}" for i in range(rows.shape[1])],
             y=y,
             components=components,
             max_features=max_features,
@@ -220,13 +223,6 @@ class BiplotDisplay:
         centre = codes.mean(axis=0)
         largest = np.abs(codes - centre).max(axis=0)
         return centre, REACH * np.where(largest > 0, largest, 1.0)
-
-
-def _feature_names(estimator: Transformer, X: ArrayLike, n_features: int) -> list[str]:
-    names = getattr(X, "columns", None)
-    if names is None:
-        names = feature_names_of(estimator)
-    return [f"x{i}" for i in range(n_features)] if names is None else list(map(str, names))
 
 
 def _loadings(codes: np.ndarray, rows: np.ndarray) -> np.ndarray:

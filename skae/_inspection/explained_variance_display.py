@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from .._data.array_api import ArrayLike
 from .plotting import check_has_attributes, make_axes
 from .protocols import HasExplainedVariance
-from .scoring import as_numbers
+from .scoring import as_numbers, refuse_categories
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,6 +154,7 @@ class ExplainedVarianceDisplay:
 
 def _ratio_of_pca(X: ArrayLike, n_components: int) -> np.ndarray:
     """The explained variance ratio of PCA with at most so many components."""
+    refuse_categories(X, "pass X=None")
     rows = as_numbers(X)
     values = rows.data if sparse.issparse(rows) else rows
     if len(values) and np.isnan(values).any():

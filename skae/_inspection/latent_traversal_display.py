@@ -16,7 +16,6 @@ from .plotting import (
     check_image_shape,
     choose_components,
     draw_image,
-    feature_names_of,
     height_of_names,
     image_shape_of,
     label_features,
@@ -25,7 +24,8 @@ from .plotting import (
     mean_and_std,
 )
 from .protocols import Reducer
-from .scoring import as_numbers, dense
+from .scoring import dense
+from .table_values import numeric_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,8 @@ class LatentTraversalDisplay:
         estimator : transformer with `inverse_transform`
             A fitted estimator or pipeline.
         X : array-like of shape (n_samples, n_features)
-            Rows. The mean and the range of each component are computed from their codes.
+            Rows. The mean and the range of each component are computed from their codes. A column
+            of categories is drawn as an indicator for each category.
         components : sequence of int, default=None
             The components that change. None means the first five.
         n_steps : int, default=7
@@ -145,14 +146,15 @@ class LatentTraversalDisplay:
         traversals = np.tile(centre, (len(chosen), n_steps, 1))
         for traversal, component, value in zip(traversals, chosen, values, strict=True):
             traversal[:, component] = value
-        mean, std = mean_and_std(dense(as_numbers(X)))
-        decoded = dense(estimator.inverse_transform(traversals.reshape(-1, len(centre))))
+        to_numbers = numeric_rows(estimator, X)
+        mean, std = mean_and_std(to_numbers(X))
+        decoded = to_numbers(estimator.inverse_transform(traversals.reshape(-1, len(centre))))
         return cls(
             decoded=decoded.reshape(len(chosen), n_steps, -1),
             values=values,
             components=chosen,
             image_shape=image_shape_of(estimator) if image_shape is None else image_shape,
-            feature_names=feature_names_of(estimator),
+            feature_names=to_numbers.names,
             mean=mean,
             std=std,
         ).plot(ax)

@@ -16,7 +16,6 @@ from .plotting import (
     GREY,
     check_image_shape,
     draw_image,
-    feature_names_of,
     height_of_names,
     image_shape_of,
     label_features,
@@ -26,7 +25,8 @@ from .plotting import (
     symmetric_limits,
 )
 from .protocols import Reducer
-from .scoring import as_numbers, as_reconstruction, dense
+from .scoring import as_reconstruction, dense
+from .table_values import numeric_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,8 @@ class ReconstructionDisplay:
             A fitted estimator or pipeline.
         X : array-like of shape (n_samples, n_features)
             Rows. The first `n_rows` are drawn. The mean and the standard deviation of each feature
-            are those of all rows.
+            are those of all rows. A column of categories is drawn as an indicator for each
+            category.
         baseline : transformer with `inverse_transform`, default=None
             Another fitted reducer for comparison, such as PCA.
         n_rows : int, default=6
@@ -135,13 +136,14 @@ class ReconstructionDisplay:
         check_value("estimator", estimator, (transformer,))
         check_value("baseline", baseline, (transformer, NONE))
         check_value("n_rows", n_rows, (integer(1),))
-        mean, std = mean_and_std(dense(as_numbers(X)))
+        to_numbers = numeric_rows(estimator, X)
+        mean, std = mean_and_std(to_numbers(X))
         X = (X.tocsr() if sparse.issparse(X) else X)[:n_rows]
-        rows = dense(as_numbers(X))
+        rows = to_numbers(X)
         reducers = [estimator] if baseline is None else [estimator, baseline]
         restored = {
             _name(reducer): as_reconstruction(
-                reducer.inverse_transform(dense(reducer.transform(X))), rows.shape
+                to_numbers(reducer.inverse_transform(dense(reducer.transform(X)))), rows.shape
             )
             for reducer in reducers
         }
@@ -149,7 +151,7 @@ class ReconstructionDisplay:
             original=rows,
             restored=restored,
             image_shape=image_shape_of(estimator) if image_shape is None else image_shape,
-            feature_names=feature_names_of(estimator),
+            feature_names=to_numbers.names,
             mean=mean,
             std=std,
         ).plot(ax)

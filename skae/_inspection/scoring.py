@@ -9,6 +9,7 @@ from scipy import sparse
 from .._data.array_api import ArrayLike
 from .._data.messages import described
 from .._data.rows import validate_codes
+from .._data.table_columns import has_categorical_columns
 from .._data.validation import StrOptions, check_value
 from .protocols import Reducer
 
@@ -32,7 +33,8 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> "_Reconstr
     -------
     scorer : callable
         A function ``scorer(estimator, X, y=None)`` that returns a float and ignores `y`. It raises
-        a TypeError if the estimator has no `inverse_transform`.
+        a TypeError if the estimator has no `inverse_transform`, and a ValueError if `X` has columns
+        of categories. For these, use ``scoring=None``: the method `score` of the autoencoders.
 
     See Also
     --------
@@ -75,6 +77,7 @@ class _ReconstructionScorer:
                 "`estimator` must have `inverse_transform` to be scored by its reconstruction, "
                 f"got {described(estimator)}."
             )
+        refuse_categories(X, "`scoring=None` uses the method `score` of an autoencoder")
         rows = dense(as_numbers(X))
         reconstruction = estimator.inverse_transform(dense(estimator.transform(X)))
         metric = _RECONSTRUCTION_METRICS[self.metric]
@@ -124,6 +127,12 @@ def as_reconstruction(reconstruction: ArrayLike, shape: tuple[int, ...]) -> np.n
 def as_numbers(X: ArrayLike) -> np.ndarray | sparse.csr_array:
     """Return `X` as float64, dense or CSR."""
     return validate_codes(X, dtype=[np.float64], ensure_all_finite="allow-nan", input_name="X")
+
+
+def refuse_categories(X: ArrayLike, remedy: str) -> None:
+    """Raise an error if `X` is a frame with columns of categories or text."""
+    if has_categorical_columns(X):
+        raise ValueError(f"X must have columns of numbers only, got categories or text: {remedy}.")
 
 
 def dense(X: ArrayLike) -> np.ndarray:
