@@ -46,7 +46,7 @@ def test_pca_has_fewer_components_than_wide_codes(digits, small):
     [
         ([[np.nan, 0.0], [1.0, 2.0]], "^X must not have missing values"),
         ([[0.0, 1.0]], "^X must have at least two rows"),
-        (pd.DataFrame({"a": ["u", "v"]}), "^X must be convertible"),
+        (pd.DataFrame({"a": ["u", "v"]}), "^X must have columns of numbers only"),
     ],
 )
 def test_rows_that_pca_does_not_take_are_explained(fitted, X, message):
