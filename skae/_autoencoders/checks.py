@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from inspect import signature
 from math import prod
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from .._data.array_api import to_native
 from .._data.dataset import nothing_observed, observed_rows
@@ -210,15 +208,9 @@ def refuse_mle(parameters: SharedParameters) -> None:
 
 
 def check_user_network(parameters: SharedParameters) -> None:
-    """Refuse a `network` that is no function of two sizes, and parameters of layers beside it."""
-    network = parameters.network
-    if network is None:
+    """Refuse parameters of layers beside a `network`."""
+    if parameters.network is None:
         return
-    if isinstance(network, nn.Module) or not _takes_two_arguments(network):
-        raise TypeError(
-            "`network` must be a function: network(n_features, n_components) returns two torch "
-            f"modules, encoder and decoder. Got {network!r}."
-        )
     for name in ("tied_weights", "image_shape", "pretraining"):
         if _is_given(parameters, name):
             raise ValueError(
@@ -252,13 +244,3 @@ def _is_given(parameters: SharedParameters, name: str) -> bool:
     """Whether a parameter has another value than its default, or its default in version 0.1."""
     defaults = getattr(type(parameters), name), getattr(SharedParameters, name)
     return _as_text(getattr(parameters, name)) not in map(_as_text, defaults)
-
-
-def _takes_two_arguments(function: Any) -> bool:
-    try:
-        signature(function).bind(1, 1)
-    except TypeError:
-        return False
-    except ValueError:  # some functions written in C have no signature
-        return True
-    return True

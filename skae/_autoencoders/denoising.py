@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from .._data.dataset import dense_block, weighted_blocks
 from .._data.device import as_array, as_tensor, inference_dtype
+from .._data.user_functions import call_user_function
 from .._data.validation import CALLABLE, Interval, StrOptions, parameter
 from .._losses.corruption import CORRUPTIONS, ColumnStatistics
 from .._losses.mixed import feature_of_columns
@@ -28,6 +29,7 @@ from .plain import Reconstruction
 MAX_SCALE_ROWS = 4096
 
 Corruption = Callable[[Tensor, Generator], Tensor]
+RULE = "corruption(rows, generator) returns a tensor of the shape of `rows`"
 
 
 @dataclass
@@ -42,7 +44,9 @@ class Denoising(Reconstruction):
         columns = cast(ColumnStatistics, network.columns)
         if isinstance(self.corruption, str):
             return CORRUPTIONS[self.corruption](x, self.level, columns, rng)
-        corrupted = self.corruption(columns.to_units_of_X(x), rng)
+        corrupted = call_user_function(
+            "corruption", RULE, self.corruption, columns.to_units_of_X(x), rng
+        )
         if not isinstance(corrupted, Tensor) or corrupted.shape != x.shape:
             given = tuple(corrupted.shape) if isinstance(corrupted, Tensor) else type(corrupted)
             raise ValueError(

@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 from .._data.messages import described
+from .._data.user_functions import call_user_function
 from .custom_layers import SoftClip
 from .mlp import INPUT_LIMIT, append_layer_scales
+
+RULE = "network(n_features, n_components) returns two torch modules, encoder and decoder"
 
 
 def user_encoder_decoder(
@@ -24,7 +27,7 @@ def user_encoder_decoder(
     # The global generator of torch is used only here: other modules cannot be given another one.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        pair = network(n_features, n_components)
+        pair = call_user_function("network", RULE, network, n_features, n_components)
     if not (isinstance(pair, tuple) and [isinstance(m, nn.Module) for m in pair] == [True, True]):
         raise TypeError(
             f"`network` must return two torch modules, encoder and decoder, got {described(pair)}."
