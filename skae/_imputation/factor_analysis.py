@@ -40,9 +40,12 @@ class LowRankGaussian(NamedTuple):
     def std(self, x: Tensor, missing: Tensor) -> Tensor:
         """Conditional standard deviations; 0 where observed."""
         std = torch.zeros_like(x)
+        first, second, _ = _triangle(self.loadings.shape[1])
+        n_times = torch.where(first == second, 1.0, 2.0)  # in the quadratic form of a column
+        products = _products_of_pairs(self.loadings)
         for rows, _, cholesky in self._posteriors(x, missing):
             covariance = torch.cholesky_inverse(cholesky)
-            explained = ((self.loadings @ covariance) * self.loadings).sum(-1)
+            explained = (covariance[:, first, second] * n_times) @ products.T
             variance = explained + self.noise_variance
             std[rows] = torch.where(missing[rows], variance.sqrt(), 0.0)
         return std
