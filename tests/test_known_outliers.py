@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_small
 from scipy import sparse
@@ -129,6 +130,8 @@ def test_scores_do_not_depend_on_units(detector, labelled, rng):
         np.arange(150) % 3,
         np.full(150, "a"),
         [0.5] * 150,
+        [*[-1, 2, 0.3] * 50],
+        ["a", 1, None] * 50,
         [[1], [1, 2]],
         [[-1, 0]] * 150,
     ],
@@ -139,9 +142,23 @@ def test_other_targets_have_no_effect(y, detector, labelled):
     np.testing.assert_array_equal(detector.fit(X, y).score_samples(X), expected)
 
 
-def test_labels_without_outlier_warn():
-    with pytest.warns(UserWarning, match="`y` has no effect, since it contains no outlier"):
-        assert known_outliers([0, 1, 0], 3) is None
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(150) % 2,
+        np.ones(150),
+        np.where(np.arange(150) < 5, -1, 2),
+        np.where(np.arange(150) < 5, -1.0, 0.5),
+        np.where(np.arange(150) < 5, "outlier", "inlier"),
+        np.where(np.arange(150) < 5, "-1", "1").astype(object),
+        np.arange(150) < 5,
+        [[True], [False], [None]],
+        pd.Series(["yes", None, "no"]),
+    ],
+)
+def test_two_classes_that_are_not_used_warn(y):
+    with pytest.warns(UserWarning, match="`y` has no effect: labels are -1 for outliers"):
+        assert known_outliers(y, len(y)) is None
 
 
 def test_wrong_labels_raise(detector, labelled):

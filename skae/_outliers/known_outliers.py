@@ -1,6 +1,6 @@
 """Outlier scores by a few known outliers: a logistic regression on features and errors."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from .._data.array_api import as_numpy
 from .._data.dataset import Rows, dense_block, row_blocks
 from .._data.labels import numbers_of_objects
+from .._data.messages import described
 from .._data.moments import moments
 from .._data.user_warnings import warn_user
 
@@ -27,7 +28,8 @@ OFFSET_SHARE = 0.1
 def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
     """Whether each row is a known outlier; None if `y` has no labels of outliers.
 
-    Other values are targets that `fit` ignores by convention.
+    Other values are targets that `fit` ignores by convention. Two classes may be labels that are
+    meant for `fit`, so they give a warning.
     """
     if y is None:
         return None
@@ -35,27 +37,42 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
         given = np.asarray(as_numpy(y))
     except (TypeError, ValueError):  # sequences of different lengths, for example
         return None
-    labels = numbers_of_objects(given) if given.dtype == object else given
-    if labels is None:
-        return None
-    if labels.ndim == 2 and labels.shape[1] == 1:  # a frame of one column, for example
-        labels = labels[:, 0]
-    if labels.dtype.kind not in "if" or labels.ndim != 1:
-        return None
-    if not np.isin(labels, [OUTLIER, UNKNOWN, INLIER]).all():
-        return None
-    is_outlier = labels == OUTLIER
+    if given.ndim == 2 and given.shape[1] == 1:  # a frame of one column, for example
+        given = given[:, 0]
+    is_outlier = _is_outlier(given)
     if not is_outlier.any():
-        if (labels == INLIER).any():
+        values = _classes(given)
+        if len(values) == 2 or values == [INLIER]:
             warn_user(
-                "`y` has no effect, since it contains no outlier: in `y`, -1 is an outlier, 1 an "
-                "inlier, and 0 an unknown row.",
+                "`y` has no effect: labels are -1 for outliers, 1 for inliers and 0 for unknown "
+                f"rows, and `y` has the values {described(values)}.",
                 UserWarning,
             )
         return None
-    if len(labels) != n_rows:
-        raise ValueError(f"`y` must have one label for each row of X: {n_rows}, got {len(labels)}")
+    if len(is_outlier) != n_rows:
+        raise ValueError(
+            f"`y` must have one label for each row of X: {n_rows}, got {len(is_outlier)}"
+        )
     return is_outlier
+
+
+def _is_outlier(y: np.ndarray) -> np.ndarray:
+    """Whether each label is that of an outlier; empty if there are other values than labels."""
+    labels = numbers_of_objects(y) if y.dtype == object else y
+    if labels is None or labels.dtype.kind not in "if" or labels.ndim != 1:
+        return np.zeros(0, dtype=bool)
+    is_label = np.isin(labels, [OUTLIER, UNKNOWN, INLIER]).all()
+    return np.asarray(labels == OUTLIER) if is_label else np.zeros(0, dtype=bool)
+
+
+def _classes(y: np.ndarray) -> list[Any]:
+    """The different values, without missing ones; none if they cannot be classes."""
+    if y.ndim != 1:
+        return []
+    try:
+        return sorted({value for value in y.tolist() if value is not None and value == value})
+    except TypeError:  # values of several types
+        return []
 
 
 class KnownOutliers(NamedTuple):
