@@ -209,7 +209,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         y : array-like of shape (n_samples,), default=None
             Labels of the rows: -1 for known outliers, 1 for inliers, and 0 for unlabelled rows. The
             labels 1 and 0 have the same effect. If `y` contains other values, or no -1, it is
-            ignored; two classes that are ignored give a warning.
+            ignored, with a warning if it seems to contain labels of outliers.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows. An integer weight k has the effect of k copies of the row, and
             a weight of zero that of leaving it out. Weights that are not integers are divided

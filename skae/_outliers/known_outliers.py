@@ -28,8 +28,8 @@ OFFSET_SHARE = 0.1
 def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
     """Whether each row is a known outlier; None if `y` has no labels of outliers.
 
-    Other values are targets that `fit` ignores by convention. Two classes may be labels that are
-    meant for `fit`, so they give a warning.
+    Other values are targets that `fit` ignores by convention. A warning is given for what may be
+    meant as labels of outliers.
     """
     if y is None:
         return None
@@ -42,7 +42,7 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
     is_outlier = _is_outlier(given)
     if not is_outlier.any():
         values = _classes(given)
-        if len(values) == 2 or values == [INLIER]:
+        if _seem_labels(values):
             warn_user(
                 "`y` has no effect: labels are -1 for outliers, 1 for inliers and 0 for unknown "
                 f"rows, and `y` has the values {described(values)}.",
@@ -63,6 +63,13 @@ def _is_outlier(y: np.ndarray) -> np.ndarray:
         return np.zeros(0, dtype=bool)
     is_label = np.isin(labels, [OUTLIER, UNKNOWN, INLIER]).all()
     return np.asarray(labels == OUTLIER) if is_label else np.zeros(0, dtype=bool)
+
+
+def _seem_labels(values: list[Any]) -> bool:
+    """Whether values are -1 and at most another one, 0 and 1, only 1, or two strings."""
+    are_two_texts = [isinstance(value, str) for value in values] == [True, True]
+    has_outlier = len(values) <= 2 and OUTLIER in values
+    return has_outlier or are_two_texts or values in ([INLIER], [UNKNOWN, INLIER])
 
 
 def _classes(y: np.ndarray) -> list[Any]:
