@@ -1,5 +1,6 @@
 """Warnings and `diagnosis_` of a fit: what they report, and when they are empty."""
 
+import re
 import warnings
 
 import numpy as np
@@ -99,6 +100,26 @@ def test_a_fit_without_gain_over_pca_is_reported(small, global_random_seed):
     assert len(fitted.diagnosis_) == 1
     assert fitted.diagnosis_[0].startswith("The held-out loss did not improve significantly")
     assert "the principal components are kept" in fitted.diagnosis_[0]
+
+
+def test_a_fit_without_gain_names_the_last_epoch_only_if_it_was_the_last(small, global_random_seed):
+    noise = np.random.RandomState(global_random_seed).normal(size=(200, 10))
+    (found,) = small(AutoencoderTransformer, max_iter=1).fit(noise).diagnosis_
+    assert "in 1 epoch: " in found
+    assert found.endswith("`max_iter` was reached: more epochs may help.")
+    (found,) = small(AutoencoderTransformer, max_iter=99, n_iter_no_change=2).fit(noise).diagnosis_
+    assert found.endswith("the principal components are kept.")
+
+
+def test_a_loss_that_is_not_finite_is_the_cause_if_no_epoch_was_better(digits, small):
+    diverging = small(AutoencoderTransformer, learning_rate_init=1e30)
+    with pytest.warns(ConvergenceWarning, match="a tenth of it may help"):
+        found = diverging.fit(digits).diagnosis_
+    assert any(
+        re.match(r"The loss was not finite in epoch \d+: the principal components are kept", text)
+        for text in found
+    )
+    assert not any("did not improve" in text for text in found)
 
 
 def test_a_score_below_pca_is_reported(digits, small):

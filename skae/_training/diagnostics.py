@@ -91,7 +91,7 @@ def diagnose(
         collapse,
         dominant,
         _rising_loss(result),
-        _no_improvement(result, continues=data.fitted is not None),
+        _no_improvement(result, data.config.max_epochs, continues=data.fitted is not None),
         _below_pca(result) if is_plain else None,
     )
     return [diagnostic for diagnostic in found if diagnostic is not None]
@@ -274,16 +274,20 @@ def name_of_start(fitted: FittedAutoencoder, continues: bool) -> str:
     return "the principal components" if active else "the random initial weights"
 
 
-def _no_improvement(result: FitResult, *, continues: bool) -> Diagnostic | None:
+def _no_improvement(result: FitResult, max_epochs: int, *, continues: bool) -> Diagnostic | None:
     """A training that ended at its initial weights."""
-    n_epochs = len(result.history.training)
-    if result.history.best_epoch > 0 or n_epochs == 0:
+    history, start = result.history, name_of_start(result.fitted, continues)
+    n_epochs, kept = len(history.training), f"{start} {'is' if continues else 'are'} kept."
+    if history.best_epoch > 0:
         return None
-    start = name_of_start(result.fitted, continues)
-    kept = f"{start} {'is' if continues else 'are'}"
+    if history.diverged:
+        return Diagnostic(f"The loss was not finite in epoch {n_epochs + 1}: {kept}")
+    if n_epochs == 0:
+        return None
+    epochs = f"{n_epochs} epoch{'s' if n_epochs > 1 else ''}"
+    reached = " `max_iter` was reached: more epochs may help." if n_epochs == max_epochs else ""
     return Diagnostic(
-        f"The held-out loss did not improve significantly in {n_epochs} epochs: {kept} kept. "
-        "Possible reasons are few rows, columns in very different units, or a linear structure."
+        f"The held-out loss did not improve significantly in {epochs}: {kept}{reached}"
     )
 
 
