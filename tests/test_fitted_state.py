@@ -192,7 +192,7 @@ def test_an_indicator_of_missing_values_is_saved(digits_with_gaps, tmp_path):
                 save(fitted, tmp_path / "model")
 
 
-@pytest.mark.filterwarnings("ignore:The columns .* have no observed cell")
+@pytest.mark.filterwarnings("ignore:The columns .* have no observed value")
 @pytest.mark.parametrize(
     "estimator", [None, PCA(2), make_pipeline(StandardScaler(), PCA(2))], ids=str
 )

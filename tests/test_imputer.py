@@ -228,7 +228,7 @@ def test_another_missing_value_changes_nothing(holed, imputer):
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.filterwarnings("ignore:Skipping features:UserWarning")
-@pytest.mark.filterwarnings("ignore:.*have no observed cell:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*have no observed value:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*Early stopping criterion:UserWarning")
 def test_empty_columns_and_indicators_equal_those_of_iterative_imputer(holed, keep):
     frame = pd.DataFrame(holed, columns=list("abcd"))

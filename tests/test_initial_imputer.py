@@ -33,6 +33,6 @@ def test_frames_with_the_marker_of_pandas_are_imputed_as_those_with_nan(dtype, g
 def test_empty_columns_are_named_and_dropped():
     cells = np.array([[1.0, np.nan], [2.0, np.nan]])
     names = np.array(["a", "b"], dtype=object)
-    with pytest.warns(UserWarning, match=r"columns \['b'\] have no observed cell"):
+    with pytest.warns(UserWarning, match=r"columns \['b'\] have no observed value"):
         imputer = fit_initial_imputer(SimpleImputer(), cells, np.isnan(cells), names)
     assert imputer.get_feature_names_out().tolist() == ["a"]

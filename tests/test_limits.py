@@ -44,7 +44,7 @@ def test_imputed_values_are_those_without_limits_within_the_limits(holed, low, h
 def test_limits_of_dropped_columns_are_dropped(holed):
     limits = {"min_value": [-0.1, 5, -0.3, -0.4], "max_value": [0.1, 6, 0.3, 0.4]}
     empty = np.insert(holed, 1, np.nan, axis=1)
-    with pytest.warns(UserWarning, match="no observed cell"):
+    with pytest.warns(UserWarning, match="no observed value"):
         filled = AutoencoderImputer(**limits).fit_transform(empty)
     low, high = np.delete(list(limits.values()), 1, axis=1)
     expected = AutoencoderImputer(min_value=low, max_value=high).fit_transform(holed)

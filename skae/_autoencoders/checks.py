@@ -162,9 +162,10 @@ def code_size(
     if is_share:
         return float(given)
     if given > largest and not estimator._overcomplete:
+        encoded = "" if table_of(estimator) is None else ", with a feature for each category"
         raise ValueError(
             f"`n_components` must be at most min(n_samples, n_features) = {largest}, got "
-            f"{given}; here n_samples = {n_samples}, n_features = {n_features}."
+            f"{given}; here n_samples = {n_samples}, n_features = {n_features}{encoded}."
         )
     return int(given)
 

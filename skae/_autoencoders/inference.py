@@ -109,7 +109,9 @@ class FittedAutoencoderMixin(
             If the codes have another number of columns.
         """
         check_is_fitted(self)
-        codes = validate_codes(X, dtype=float_dtypes(X), input_name="X", estimator=self)
+        # Without the name of the estimator, of which scikit-learn would say that it does not accept
+        # missing values.
+        codes = validate_codes(X, dtype=float_dtypes(X), input_name="X")
         if codes.shape[1] != self.n_components_:
             raise ValueError(
                 f"X must have n_components_ = {self.n_components_} columns to be decoded, got "

@@ -108,7 +108,8 @@ def _described_column(X: Any) -> str:
         for position, name in enumerate(X.columns):
             column = column_of(X, position)
             if not _has_numbers(column):
-                return f" Column {name!r} has the dtype {column.dtype}."
+                remedy = ": convert it to numbers" if DATES.match(str(column.dtype)) else ""
+                return f" Column {name!r} has the dtype {column.dtype}{remedy}."
     return ""
 
 
@@ -273,8 +274,8 @@ def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...], *, in_fit: 
     if in_fit and takes_images and len(shape) <= 4 and not has_such_a_shape:
         with_shape = f" with image_shape={image_shape}"
     raise ValueError(
-        f"X must have two dimensions, rows and columns, to be taken by {type(estimator).__name__}, "
-        f"got shape {tuple(shape)}. If it consists of images, pass {rows}{with_shape}."
+        f"X must have two dimensions, rows and columns, for {type(estimator).__name__}, got shape "
+        f"{tuple(shape)}. If it consists of images, pass {rows}{with_shape}."
     )
 
 

@@ -32,8 +32,8 @@ def fit_initial_imputer(
     if is_empty.any() and not imputer.keep_empty_features:
         labels = np.arange(len(is_empty)) if names is None else names
         warn_user(
-            f"The columns {labels[is_empty].tolist()} have no observed cell and are dropped; "
-            "`keep_empty_features`=True keeps them.",
+            f"The columns {labels[is_empty].tolist()} have no observed value and are dropped; "
+            "`keep_empty_features=True` keeps them.",
             UserWarning,
         )
     # In float64, in which no sum of a column that has moments overflows.

@@ -219,6 +219,10 @@ class LatentSpaceDisplay:
         codes = np.asarray(codes)
         check_value("components", self.components, (COMPONENTS,))
         chosen = tuple(self.components)
+        if codes.shape[1] < 2:
+            raise ValueError(
+                f"The codes must have at least two components to be drawn, got {codes.shape[1]}."
+            )
         if len(chosen) != 2 or not all(0 <= i < codes.shape[1] for i in chosen):
             raise ValueError(
                 f"`components` must be two of the {codes.shape[1]} components, from 0 on, got "

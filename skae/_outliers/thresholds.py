@@ -74,8 +74,8 @@ def folds(
     n_units, units = (X.shape[0], "rows") if groups is None else (len(np.unique(groups)), "groups")
     if n_units // 2 < n_folds:
         message = (
-            f"`cv` must be at most half of the number of {units}, which is {n_units}, got "
-            f"{n_folds}. Rows that all occur equally often count once."
+            f"`cv` must be at most {n_units // 2}, half of the {n_units} {units}, got {n_folds}. "
+            "Rows that all occur equally often count once."
         )
         if groups is None:
             raise ValueError(message)
