@@ -278,8 +278,8 @@ that depends on another column, or on the entry itself. Seven of the sets were u
 method: adult, titanic, wine, wine_quality, california_housing, 29_Pima and 6_cardio.
 
 - "most frequent" is `SimpleImputer`: the mean, and the frequencies of the categories.
-- "kNN" is `KNNImputer`, and "IterativeImputer" is the imputer of this name, both for standardised
-  numbers and an indicator for each category.
+- "kNN" is `KNNImputer`, and "IterativeImputer" that of scikit-learn. Both are fitted
+  to standardised numbers and an indicator for each category.
 - "boosting" is `HistGradientBoostingClassifier` or `HistGradientBoostingRegressor` for each column,
   fitted to all other columns.
 - "miceforest" is multiple imputation by chained LightGBM models: the means of ten imputations, and

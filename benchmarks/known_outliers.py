@@ -184,7 +184,7 @@ def differences(without: list[dict], by_number: dict[int, list[dict]]) -> list[s
         worst = min(mean_gains, key=mean_gains.__getitem__)
         n_worse = sum(gain < -0.5 for gain in mean_gains.values())
         lines.append(
-            f"- {n_known} known: the area is more than half a point smaller than without labels on "
+            f"- {n_known} known: the area is more than 0.5 points smaller than without labels on "
             f"{n_worse} of {len(gains)} data sets, at most by {max(-mean_gains[worst], 0):.1f} "
             f"points ({worst})."
         )

@@ -219,7 +219,7 @@ class NeighborAutoencoder(AutoencoderTransformer):
 
     n_iter_no_change : int or None, default=None
         Number of epochs without progress after which training stops; see `tol`. None means a
-        fifth of the steps that None means for `max_iter`, but at least three epochs.
+        fifth of the default number of steps (see `max_iter`), but at least three epochs.
 
     {shared_parameters}
 

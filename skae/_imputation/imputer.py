@@ -72,9 +72,9 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
     ----------
     estimator : transformer or None, default=None
         A transformer with `inverse_transform`, such as an autoencoder or `PCA`. It replaces the
-        three models of the second step: a clone is fitted to the rows after the first step, and
-        missing values are replaced by their reconstructions; this is repeated ten times. The rows
-        of a table with categories are first encoded and standardised. None means the three models.
+        three models of the second step: a clone is fitted once to the rows after the first step.
+        Then missing values are replaced by their reconstructions ten times. The rows of a table
+        with categories are first encoded and standardised. None means the three models.
 
     missing_values : float or pandas.NA, default=np.nan
         The value that marks a missing value. `pandas.NA` is the same as NaN. It must be NaN if

@@ -63,7 +63,7 @@ def compare_reducers(
     - *k-NN score*: k nearest neighbours are fitted to the codes and `y` of the training rows. The
       measure is their score on the test rows: the accuracy for classes, R² for numbers.
     - *downstream score*: `downstream` is fitted to the codes and `y` of the training rows, and its
-      method `score` is called with those of the test rows.
+      method `score` is called with the codes and `y` of the test rows.
     - *seconds*: the time to fit the reducer to the training rows, and to transform the test rows.
 
     Further measures are computed if `measures` contains their names:

@@ -91,10 +91,10 @@ class DenoisingEnsemble(ModulePickleMixin):
         similar to a stored outlier has a small error.
 
     global_distances : bool, default=False
-        Whether the score is the largest of the error and of two distances: the Mahalanobis distance
-        from the half of the rows that is closest to its mean [4]_ [5]_, and the distance from the
-        nearest tenth of the rows. Use this if the rows of `fit` may contain outliers: a group of
-        similar outliers has small errors, but large distances.
+        Whether the score is minus the largest of the error and of two distances: the Mahalanobis
+        distance from the half of the rows that is closest to its mean [4]_ [5]_, and the distance
+        from the nearest tenth of the rows. Use this if the rows of `fit` may contain outliers: a
+        group of similar outliers has small errors, but large distances.
 
     max_samples : int, default=4000
         Maximum number of training rows, drawn at random, for the posterior-mean denoisers and the
