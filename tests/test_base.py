@@ -95,3 +95,14 @@ def test_a_refused_second_fit_keeps_the_first(fitted, digits):
     with pytest.raises(ValueError, match="infinity"):
         fitted.fit(np.full((20, 3), np.inf))
     np.testing.assert_array_equal(fitted.transform(digits), codes)
+
+
+def test_a_subclass_with_a_constructor_of_its_own_has_the_defaults(autoencoder, digits):
+    class WithConstructor(autoencoder):
+        def __init__(self, max_iter=1, random_state=0):
+            self.max_iter = max_iter
+            self.random_state = random_state
+
+    expected = autoencoder(max_iter=1, random_state=0).fit(digits[:60]).transform(digits)
+    found = clone(WithConstructor()).fit(digits[:60]).transform(digits)
+    np.testing.assert_array_equal(found, expected)

@@ -1,6 +1,6 @@
 """Validation of tables, and results as tables, for all estimators with `categorical_features`."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -47,7 +47,8 @@ def encode_table(
         check_columns(list(X.columns))
     if reset:
         vars(estimator).pop("_table", None)
-        table = make_table(X, vars(estimator)["categorical_features"], loss, sample_weight)
+        chosen = cast(Any, estimator).categorical_features
+        table = make_table(X, chosen, loss, sample_weight)
         if table is None:
             return None
         vars(estimator)["_table"] = table
