@@ -16,6 +16,8 @@ from sklearn.datasets import load_digits
 from sklearn.utils import estimator_checks
 
 import skae
+from skae._imputation import stacked_correction
+from skae._imputation.correction_networks import CorrectionConfig
 
 # Whether scikit-learn has the features that its oldest supported versions lack.
 IS_NEWEST = importlib.util.find_spec("sklearn.callback") is not None
@@ -99,6 +101,15 @@ def make_small(cls, n_components=4, *, max_iter=3, random_state=0, **parameters)
         defaults["estimator"] = make_small(skae.AutoencoderTransformer, n_components, max_iter=2)
     known = {field.name for field in fields(cls)}
     return cls(**({name: defaults[name] for name in defaults.keys() & known} | parameters))
+
+
+@pytest.fixture
+def quick_imputer(monkeypatch):
+    """Imputers take few steps and few rows with masked cells, where a law is not about accuracy."""
+    config = CorrectionConfig(max_steps=10, check_interval=5, max_training_entries=2**8)
+    monkeypatch.setattr(skae.AutoencoderImputer, "_config", config)
+    for name in ("MIN_VALIDATION_ROWS", "MAX_VALIDATION_ROWS"):
+        monkeypatch.setattr(stacked_correction, name, 2**7)
 
 
 # Methods that fit.

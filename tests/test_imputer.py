@@ -60,12 +60,14 @@ def imputer(global_random_seed):
 
 # With an estimator it is in `test_common.py`.
 @parametrize_with_checks([AutoencoderImputer(random_state=0)])
+@pytest.mark.usefixtures("quick_imputer")
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("check", NOT_YIELDED, ids=lambda check: check.__name__)
 @pytest.mark.filterwarnings("ignore:X .*feature names:UserWarning")
+@pytest.mark.usefixtures("quick_imputer")
 def test_checks_that_scikit_learn_does_not_yield(check):
     check("AutoencoderImputer", AutoencoderImputer(PCA(1)))
 
