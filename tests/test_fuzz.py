@@ -19,6 +19,7 @@ from conftest import AUTOENCODERS, ESTIMATORS, make_small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from shortening import shorten
 from sklearn.base import clone
 
 from skae._data.validation import BOOLEAN, NONE, Interval, StrOptions
@@ -185,7 +186,10 @@ def test_a_pairwise_cover_contains_every_pair():
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)
-def test_every_two_parameters_are_fitted_together_or_refused_clearly(cls, global_random_seed):
+def test_every_two_parameters_are_fitted_together_or_refused_clearly(
+    cls, global_random_seed, monkeypatch
+):
+    shorten(monkeypatch)  # estimators that are fitted by default, too
     X = np.random.RandomState(global_random_seed).uniform(size=(18, 16))
     base = make_small(cls, n_components=1, max_iter=2)
     values = {d.name: values_of(d, getattr(base, d.name)) for d in fields(cls)}
