@@ -47,11 +47,12 @@ def test_units_of_float32_rows_do_not_matter(cls, scale, small, global_random_se
     single = (X * scale).astype(np.float32)
     fitted = small(cls, 2, max_iter=2).fit(single, LABELS)
     double = small(cls, 2, max_iter=2).fit(single.astype(float), LABELS)
+    of_double = results(double, single.astype(float))
     for name, values in results(fitted, single).items():
         assert np.isfinite(values).all(), name
         # Numbers beyond those of float32 become the largest one, or zero.
         limits = np.finfo(values.dtype)
-        expected = results(double, single.astype(float))[name].clip(limits.min, limits.max)
+        expected = of_double[name].clip(limits.min, limits.max)
         tolerance = 1e-3 * np.abs(expected).max() + 2 * float(limits.smallest_subnormal)
         np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance, err_msg=name)
     for name, value in vars(fitted).items():
