@@ -10,6 +10,8 @@ from skae._imputation.category_probabilities import (
 )
 from skae._imputation.conditional_frequencies import N_BINS, ConditionalFrequencies
 
+IMPUTES_AS_FOR_USERS = True
+
 N, K = 600, 3
 SHARES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 

@@ -47,7 +47,6 @@ def as_checked(cls):
 
 
 @parametrize_with_checks([as_checked(cls) for cls in ESTIMATORS])
-@pytest.mark.usefixtures("quick_imputer")
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 

@@ -9,6 +9,7 @@ from skae._imputation.correction_networks import (
 )
 from skae._imputation.masking import N_FOLDS, MaskedCells
 
+IMPUTES_AS_FOR_USERS = True
 SHORT = CorrectionConfig(max_width=(32, 32), max_steps=200, check_interval=20)
 
 

@@ -13,6 +13,7 @@ import pytest
 import skae
 import skae.base
 
+IMPUTES_AS_FOR_USERS = True
 FINDER = doctest.DocTestFinder()
 PUBLIC = [
     pytest.param(thing, id=f"{module.__name__}.{name}")

@@ -19,6 +19,8 @@ from skae._imputation.estimator_correction import (
 from skae._imputation.gaussian import fit_gaussian
 from skae._imputation.masking import IncompleteRows
 
+IMPUTES_AS_FOR_USERS = True
+
 
 class Scaled(TransformerMixin, BaseEstimator):
     """Reconstructs every row as a multiple of itself."""

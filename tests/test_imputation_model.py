@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from skae import AutoencoderImputer
 from skae._imputation.correction_networks import CorrectionConfig
 
+IMPUTES_AS_FOR_USERS = True
 SHORT = CorrectionConfig(
     max_width=(16, 16), max_steps=40, check_interval=20, max_training_entries=2**11
 )

@@ -25,6 +25,7 @@ from skae import AutoencoderImputer, AutoencoderTransformer, load, save
 from skae._imputation.correction_networks import CorrectionConfig
 from skae._imputation.stacked_correction import BLOCK_ROWS
 
+IMPUTES_AS_FOR_USERS = True
 SHORT = CorrectionConfig(
     max_width=(32, 32), max_steps=60, check_interval=20, max_training_entries=2**12
 )

@@ -8,6 +8,8 @@ from skae._imputation.gaussian import fit_gaussian
 from skae._imputation.masking import IncompleteRows, MaskedCells
 from skae._imputation.stacked_correction import fit_stacked_correction, stacking_weights
 
+IMPUTES_AS_FOR_USERS = True
+
 
 @pytest.fixture
 def rng(global_random_seed):
