@@ -65,6 +65,7 @@ def test_no_fit_imports_the_compiler_of_torch():
     names = [cls.__name__ for cls in AUTOENCODERS]
     program = f"""
 import sys, numpy as np, skae
+from skae._imputation.correction_networks import CorrectionConfig
 X = np.random.RandomState(0).normal(size=(50, 4))
 X[:, 2] = X[:, 0] ** 2
 for name in {names}:
@@ -73,6 +74,7 @@ for name in {names}:
         assert not {{"torch._dynamo", "sympy"}} & set(sys.modules), (name, parameters)
 X[:, 1] = X[:, 1] > 0
 X[::5, 1] = np.nan
+skae.AutoencoderImputer._config = CorrectionConfig(max_steps=20, check_interval=10)
 skae.AutoencoderImputer(categorical_features=[1]).fit(X[:40, :2])
 assert not {{"torch._dynamo", "sympy"}} & set(sys.modules)
 """
