@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,7 @@ def name_of(path):
     return path.relative_to(PACKAGE).as_posix()
 
 
+@cache  # each law reads all modules
 def parse(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 

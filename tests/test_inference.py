@@ -44,9 +44,9 @@ def test_a_memory_mapped_dump_gives_the_same_results(fitted, digits, tmp_path):
 def test_the_size_of_a_pickle_is_that_of_the_parameters(
     autoencoder, dtype, small, global_random_seed
 ):
-    X = np.random.RandomState(global_random_seed).normal(size=(1500, 200)).astype(dtype)
+    X = np.random.RandomState(global_random_seed).normal(size=(600, 200)).astype(dtype)
     of_few_rows, of_many_rows = (
-        small(autoencoder, max_iter=1, hidden_layer_sizes=(128,)).fit(X[:n]) for n in (300, 1500)
+        small(autoencoder, max_iter=1, hidden_layer_sizes=(128,)).fit(X[:n]) for n in (300, 600)
     )
     sizes = [pickled_size(fitted) for fitted in (of_few_rows, of_many_rows)]
     parameters = sum(p.numel() * p.itemsize for p in of_many_rows.network_.parameters())
