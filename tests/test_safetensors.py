@@ -57,7 +57,8 @@ def assert_same_results(one, other, X):
 
 def fitted(cls, X, **parameters):
     """Any estimator of the package, quickly, with labels if it learns from them."""
-    parameters |= {"estimator": AutoencoderTransformer(**parameters)}  # for those that hold one
+    others = {"estimator": AutoencoderTransformer(**parameters), "n_steps": 3}
+    parameters |= others  # of classes that hold an autoencoder, or train for a number of steps
     estimator = cls(**{k: v for k, v in parameters.items() if k in cls().get_params()})
     return estimator.fit(X, np.arange(len(X)) % 3)
 
