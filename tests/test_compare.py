@@ -23,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from skae import compare_reducers
+from skae._data.table import make_table
 from skae._inspection.comparison import MAX_TRUSTWORTHINESS_ROWS
 
 TRAIN, TEST = np.arange(0, 150, 2), np.arange(1, 150, 2)
@@ -187,14 +188,33 @@ def test_sparse_codes_have_the_scores_of_dense_codes(X):
     assert scores_of(to_sparse, X)[:3] == scores_of(FunctionTransformer(), X)[:3]
 
 
-def test_rows_of_strings_have_only_scores_of_the_codes(X, y):
-    frame = pd.DataFrame(X, columns=list("abcd")).assign(kind=np.array(["u", "v", "w"])[y])
-    parts = [("kind", OneHotEncoder(), ["kind"]), ("rest", PCA(2), list("abcd"))]
-    encode = ColumnTransformer(parts)
-    scores = scores_of(encode, frame, y)
+@pytest.fixture
+def mixed(X, y):
+    return pd.DataFrame(X, columns=list("abcd")).assign(kind=np.array(["u", "v", "w"])[y])
+
+
+def test_rows_of_strings_have_only_scores_of_the_codes(mixed, y):
+    parts = [("kind", OneHotEncoder(), [4]), ("rest", PCA(2), [0, 1, 2, 3])]
+    scores = scores_of(ColumnTransformer(parts), mixed.to_numpy(), y)
     assert np.isnan(scores.explained_variance)
     assert np.isnan(scores.trustworthiness)
     assert scores.knn_score == 1  # the kind is the class
+
+
+def test_tables_are_compared_in_the_units_of_factor_analysis_of_mixed_data(mixed, y):
+    table = make_table(mixed.iloc[TRAIN], "from_dtype", "squared_error")
+    encoded = table.encode(mixed)
+
+    def scores(inverse):
+        reducer = FunctionTransformer(table.encode, inverse, check_inverse=False)
+        return scores_of(reducer, mixed, y)
+
+    exact = scores(table.decode)
+    assert_allclose((exact.explained_variance, exact.trustworthiness), 1, atol=1e-9)
+    constant = scores(lambda codes: table.decode(codes).assign(kind="u")).explained_variance
+    error = encoded[TEST] - table.encode(mixed.iloc[TEST].assign(kind="u"))
+    total = encoded[TEST] - encoded[TRAIN].mean(axis=0)
+    assert_allclose(constant, 1 - np.sum(error**2) / np.sum(total**2))
 
 
 def test_missing_entries_are_ignored(X):

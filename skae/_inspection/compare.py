@@ -1,7 +1,7 @@
 """Comparison of reducers on test rows: the measures and the checks of arguments."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +32,7 @@ from .measures import (
 )
 from .protocols import Predictor, UnfittedTransformer
 from .scoring import as_numbers, dense, observed_mean, select_rows
+from .table_values import encoding_of
 
 # Kinds of target, as `type_of_target` names them.
 _CLASSES = ("binary", "multiclass")
@@ -79,8 +80,10 @@ def compare_reducers(
 
     A measure that cannot be computed is NaN, and ``-`` in the table. This is the case for the
     explained variance if the reducer has no `inverse_transform`, or if it raises a ValueError or
-    NotImplementedError. If `X` contains other values than numbers, neither the explained variance
-    nor the trustworthiness can be computed.
+    NotImplementedError. For a frame with categories, the explained variance and the trustworthiness
+    are computed in the units of factor analysis of mixed data: numbers are in standard deviations,
+    and there is an indicator for each category, divided by the root of its frequency. If `X`
+    contains other objects, neither can be computed.
 
     Parameters
     ----------
@@ -215,10 +218,12 @@ def _make_fold(
     X_train, X_test = select_rows(X, train), select_rows(X, test)
     y_train, y_test = (None, None) if y is None else (y[train], y[test])
     groups_train = None if groups is None else groups[train]
+    encode: Callable[[ArrayLike], Any] = as_numbers
     rows = mean = None
-    with suppress(ValueError, TypeError):  # strings, which cannot be compared with codes
-        rows, mean = dense(as_numbers(X_test)), observed_mean(as_numbers(X_train))
-    return Fold(X_train, X_test, y_train, y_test, groups_train, rows, mean)
+    with suppress(ValueError, TypeError):  # other objects, which cannot be compared with codes
+        encode = encoding_of(X_train)
+        rows, mean = dense(encode(X_test)), observed_mean(encode(X_train))
+    return Fold(X_train, X_test, y_train, y_test, groups_train, encode, rows, mean)
 
 
 def _score_fold(

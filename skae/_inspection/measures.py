@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -18,7 +18,7 @@ from .._data.validation import Rule, as_tuple
 from .comparison import FURTHER_MEASURES, MAX_TRUSTWORTHINESS_ROWS
 from .labels import as_labels
 from .protocols import Predictor, UnfittedTransformer
-from .scoring import as_reconstruction, dense, explained_variance, select_rows
+from .scoring import check_reconstruction, dense, explained_variance, select_rows
 
 # The stability is that of a fit to this share of the training rows.
 REFIT_SHARE = 0.8
@@ -38,7 +38,8 @@ class Fold(NamedTuple):
     y_train: np.ndarray | None
     y_test: np.ndarray | None
     groups_train: np.ndarray | None
-    rows: np.ndarray | None  # `X_test` as a dense array, None where it does not hold numbers
+    encode: Callable[[ArrayLike], Any]  # rows as numbers, dense or CSR
+    rows: np.ndarray | None  # `X_test` as a dense array of numbers, None if it has other values
     mean: np.ndarray | None  # of the training rows
 
 
@@ -55,8 +56,8 @@ def explained_variance_of(reducer: UnfittedTransformer, codes: np.ndarray, fold:
     # KernelPCA without a fitted inverse and SimpleImputer without indicators raise in the call.
     except (ValueError, NotImplementedError):
         return np.nan
-    reconstruction = as_reconstruction(reconstruction, fold.rows.shape)
-    return explained_variance(fold.rows, reconstruction, fold.mean)
+    check_reconstruction(reconstruction, np.shape(fold.X_test))
+    return explained_variance(fold.rows, dense(fold.encode(reconstruction)), fold.mean)
 
 
 def trustworthiness_of(rows: np.ndarray | None, codes: np.ndarray, n_neighbors: int) -> float:

@@ -114,14 +114,16 @@ _RECONSTRUCTION_METRICS = {
 
 
 def as_reconstruction(reconstruction: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a dense array, or raise if its shape, which might be broadcast, is not that of `X`."""
-    reconstruction = dense(reconstruction)
-    if reconstruction.shape != shape:
-        raise ValueError(
-            f"`inverse_transform` must return the shape of `X`, {shape}, "
-            f"got {reconstruction.shape}."
-        )
-    return reconstruction
+    """Return a dense array, or raise if its shape is not that of `X`."""
+    check_reconstruction(reconstruction, shape)
+    return dense(reconstruction)
+
+
+def check_reconstruction(reconstruction: ArrayLike, shape: tuple[int, ...]) -> None:
+    """Raise an error if the shape of a reconstruction, which might be broadcast, is another one."""
+    given = tuple(np.shape(reconstruction))
+    if given != shape:
+        raise ValueError(f"`inverse_transform` must return the shape of `X`, {shape}, got {given}.")
 
 
 def as_numbers(X: ArrayLike) -> np.ndarray | sparse.csr_array:

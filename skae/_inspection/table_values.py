@@ -1,5 +1,6 @@
 """Rows as numbers, for displays: categories become indicators."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,6 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from .._data.table import Table, make_table
-from .._data.table_columns import has_categorical_columns
 from .._data.table_rows import table_of
 from .plotting import feature_names_of
 from .scoring import as_numbers, dense
@@ -31,10 +31,19 @@ def numeric_rows(estimator: Any, X: Any) -> NumericRows:
     """The numbers of rows like `X`, by the table that an estimator or its first step has."""
     first = estimator[0] if isinstance(estimator, Pipeline) and len(estimator) else estimator
     table = table_of(first) if isinstance(first, BaseEstimator) else None
-    if table is None and has_categorical_columns(X):
+    if table is None:
         table = make_table(X, "from_dtype", "squared_error")
     if table is not None:
         return NumericRows(table.names_of_indicators(), table)
     if (names := getattr(X, "columns", None)) is None:
         return NumericRows(feature_names_of(estimator), None)
     return NumericRows(list(map(str, names)), None)
+
+
+def encoding_of(X: Any) -> Callable[[Any], Any]:
+    """A function from rows like `X` to numbers, an array or CSR matrix.
+
+    If `X` is a frame with categories, its columns have the units of factor analysis of mixed data.
+    """
+    table = make_table(X, "from_dtype", "squared_error")
+    return as_numbers if table is None else table.encode
