@@ -112,3 +112,16 @@ def test_a_fit_to_numbers_forgets_the_table(frame, small):
     fitted.fit(X)
     np.testing.assert_array_equal(fitted.transform(X), again.transform(X))
     assert isinstance(fitted.reconstruct(X), np.ndarray)
+
+
+@pytest.mark.parametrize("n_categories", [30, 31, 60])
+def test_a_column_of_identifiers_gives_a_warning(n_categories):
+    names = [f"customer {i % n_categories}" for i in range(60)]
+    frame = pd.DataFrame({"x": np.arange(60.0), "id": names})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        skae.AutoencoderTransformer(1, max_iter=1, random_state=0).fit(frame).transform(frame)
+    messages = [str(warning.message) for warning in caught]
+    found = [text for text in messages if text.endswith("Leave it out if it identifies rows.")]
+    expected = f"Column 'id' of X has {n_categories} categories in 60 rows"
+    assert [text[: len(expected)] for text in found] == [expected] * (n_categories > 30)

@@ -11,6 +11,7 @@ from .dataset import nothing_observed
 from .frames import is_frame
 from .rows import check_columns, validate_rows
 from .table import Table, as_rows, make_table
+from .user_warnings import warn_user
 from .validation import NONE, Rule, StrOptions
 
 # The allowed values of the parameter `categorical_features`, which are those of scikit-learn's
@@ -27,6 +28,9 @@ CATEGORICAL_FEATURES = (
         ),
     ),
 )
+
+# With at least so many rows, a column with categories for a larger share of them gives a warning.
+MIN_ROWS, MAX_SHARE = 50, 0.5
 
 
 def encode_table(
@@ -56,6 +60,8 @@ def encode_table(
         return None
     X = as_rows(X)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if reset:
+        _warn_of_identifiers(table, X.shape[0])
     if X.shape[0] < ensure_min_samples:  # in the words of scikit-learn
         raise ValueError(
             f"Found array with {X.shape[0]} sample(s) (shape={tuple(X.shape)}) while a minimum of "
@@ -100,3 +106,15 @@ def by_column(estimator: BaseEstimator, values: Any) -> Any:
     """The sums of values of encoded columns over those of each column of the table."""
     table = table_of(estimator)
     return values if table is None else table.sum_by_column(values)
+
+
+def _warn_of_identifiers(table: Table, n_rows: int) -> None:
+    """Warn of columns in which most rows have a category of their own."""
+    for name, categories in zip(table.names, table.categories, strict=True):
+        n_categories = 0 if categories is None else len(categories)
+        if n_rows >= MIN_ROWS and n_categories > MAX_SHARE * n_rows:
+            warn_user(
+                f"Column {name!r} of X has {n_categories} categories in {n_rows} rows, of which "
+                "little can be learned. Leave it out if it identifies rows.",
+                UserWarning,
+            )
