@@ -249,7 +249,7 @@ def test_a_subclass_is_trained_on_the_objective_that_it_returns(
     autoencoder, override, digits, small
 ):
     # A large learning rate allows for few epochs.
-    steps = {"learning_rate_init": 0.03, "max_iter": 30, "n_iter_no_change": 30}
+    steps = {"learning_rate_init": 0.1, "max_iter": 10, "n_iter_no_change": 10}
     estimator = small(subclass(autoencoder, override), 3, init="random", **steps)
     X = digits[:, digits.std(axis=0) > 1]  # a network reconstructs constant columns by their mean
     fitted = estimator.fit(X)
