@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import functools
-import inspect
 import io
 import re
 import runpy
@@ -17,7 +16,8 @@ from sklearn import datasets
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
 
-from conftest import AUTOENCODERS, ESTIMATORS  # noqa: E402
+from conftest import AUTOENCODERS  # noqa: E402
+from shortening import shorten  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
 
@@ -31,27 +31,12 @@ EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 GALLERY_ORDER = ROOT / "docs" / "gallery_order.py"
 # Examples that take rows by their number, which fewer digits do not have.
 ALL_DIGITS = {"plot_map", "plot_supervised_codes"}
-SHORT = {"max_iter": 1, "n_steps": 10}  # values of the parameters that limit training
 SHORT_CORRECTION = CorrectionConfig(max_steps=20, check_interval=10, max_training_entries=2**12)
 
 
-def shortened(method):
-    """Wrap `fit` or `fit_transform` of an estimator so that it trains for one epoch."""
-
-    @functools.wraps(method)
-    def fit(self, *args, **kwargs):
-        self.set_params(**{k: v for k, v in SHORT.items() if k in self.get_params(deep=False)})
-        return method(self, *args, **kwargs)
-
-    return fit
-
-
-def shorten(monkeypatch):
-    """Shorten the training of all estimators, whatever an example sets."""
-    for cls in ESTIMATORS:
-        if SHORT.keys() & inspect.signature(cls).parameters.keys():
-            for name in {"fit", "fit_transform"} & set(dir(cls)):
-                monkeypatch.setattr(cls, name, shortened(getattr(cls, name)))
+def shorten_all(monkeypatch):
+    """Shorten the training of all estimators, and the maps of t-SNE."""
+    shorten(monkeypatch)
     # The imputer has no such parameter.
     fit = AutoencoderImputer.fit
     monkeypatch.setattr(AutoencoderImputer, "fit", lambda self, X, y=None: fit(self, X[:100]))
@@ -73,7 +58,7 @@ def run_in(folder, path):
     """Run an example in an empty folder."""
     with pytest.MonkeyPatch.context() as monkeypatch, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is too few
-        shorten(monkeypatch)
+        shorten_all(monkeypatch)
         if path.stem not in ALL_DIGITS:
             X, y = datasets.load_digits(return_X_y=True)
             monkeypatch.setattr(datasets, "load_digits", lambda return_X_y: (X[:600], y[:600]))
