@@ -60,23 +60,29 @@ def config(**changes):
     return defaults._replace(**changes)
 
 
-def test_no_fit_imports_the_compiler_of_torch():
+def test_neither_fits_nor_files_import_the_compiler_of_torch(tmp_path):
     # The import takes seconds, and that of SymPy half a second: longer than most fits.
-    names = [cls.__name__ for cls in AUTOENCODERS]
+    names, path = [cls.__name__ for cls in AUTOENCODERS], str(tmp_path / "estimator.skae")
     program = f"""
 import sys, numpy as np, skae
 from skae._imputation.correction_networks import CorrectionConfig
 X = np.random.RandomState(0).normal(size=(50, 4))
 X[:, 2] = X[:, 0] ** 2
+fitted = []
 for name in {names}:
     for parameters in ({{}}, {{"image_shape": (2, 2), "hidden_layer_sizes": (3,)}}):
-        getattr(skae, name)(max_iter=2, **parameters).fit(X, np.arange(50) % 2).reconstruct(X)
+        fitted.append(getattr(skae, name)(max_iter=2, **parameters).fit(X, np.arange(50) % 2))
+        fitted[-1].reconstruct(X)
         assert not {{"torch._dynamo", "sympy"}} & set(sys.modules), (name, parameters)
 X[:, 1] = X[:, 1] > 0
 X[::5, 1] = np.nan
 skae.AutoencoderImputer._config = CorrectionConfig(max_steps=20, check_interval=10)
 skae.AutoencoderImputer(categorical_features=[1]).fit(X[:40, :2])
 assert not {{"torch._dynamo", "sympy"}} & set(sys.modules)
+for estimator in fitted:
+    skae.save(estimator, {path!r})
+    skae.load({path!r})
+    assert "torch._dynamo" not in sys.modules, estimator
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 

@@ -18,15 +18,18 @@ MAX_ENTRIES, MAX_ENTRIES_PER_FEATURE = 2**23, 256
 
 # Functions of torch whose result has at most as many entries as the product of the numbers of
 # entries of their tensors, whatever the other arguments. With small tensors this is all there is to
-# know; torch takes 10 to 100 times longer to compute the shape of a result.
+# know; torch takes 10 to 100 times longer to compute the shape of a result, and for some functions
+# it first imports its compiler, which takes seconds.
 BOUNDED = frozenset(
     [
         *("__get__", "__rdiv__", "__rsub__", "add", "add_", "div", "lt", "mul", "mul_", "sub"),
-        *("abs", "any", "isnan", "nan_to_num", "square", "where"),
+        *("abs", "any", "clone", "detach", "isnan", "log1p", "nan_to_num", "reciprocal_", "sign"),
+        *("linalg_cholesky_ex", "linalg_eigh", "normalize", "scatter", "silu_backward"),
+        *("sqrt", "square", "topk", "where"),
         *("exp", "gelu", "relu", "sigmoid", "silu", "softmax", "softshrink", "tanh"),
-        *("clamp", "clamp_max_", "clamp_min_", "full_like", "ones_like", "zeros_like"),
+        *("clamp", "clamp_max_", "clamp_min", "clamp_min_", "full_like", "ones_like", "zeros_like"),
         *("amax", "argmin", "linalg_vector_norm", "mean", "min", "sum"),
-        *("addcmul", "addmm", "baddbmm", "cholesky_solve", "linear", "matmul"),
+        *("addcmul", "addmm", "baddbmm", "cholesky_solve", "matmul"),
     ]
 )
 
@@ -92,6 +95,13 @@ class SizeLimit(TorchFunctionMode):
 def _bound(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
     """A number of entries that the result does not exceed; infinity if this needs its shape."""
     name = getattr(func, "__name__", "")
+    match name, args:
+        case "cat", (tensors, *_):
+            return sum(tensor.numel() for tensor in tensors)
+        case "linear", (Tensor() as x, Tensor() as weight, *_):
+            return x.numel() * len(weight) / max(weight.shape[-1], 1)
+        case "__getitem__", (Tensor() as x, Tensor() as index):
+            return x.numel() * max(index.numel(), 1)
     entries = prod(v.numel() for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
     if not entries:  # a product of 0 columns and 0 rows has as many entries as their other sizes
         return inf
