@@ -126,6 +126,15 @@ def test_new_rows_are_rings_at_their_codes(fitted, digits):
     assert LatentSpaceDisplay.from_estimator(fitted, digits).new_points_ is None
 
 
+def test_rings_do_not_hide_names_of_classes(digits, fitted, monkeypatch):
+    monkeypatch.setattr(latent_space_display, "MAX_FEW_ROWS", 99)
+    y = np.arange(len(digits)) % 3
+    display = LatentSpaceDisplay.from_estimator(fitted, digits, y, X_new=digits)
+    assert display.labels_
+    rings = display.new_points_.get_zorder()
+    assert all(text.get_zorder() > rings for text in display.labels_)
+
+
 def test_images_are_drawn_at_the_codes_of_their_rows(fitted, digits):
     display = LatentSpaceDisplay.from_estimator(fitted, digits, image_shape=(8, 8))
     codes = fitted.transform(digits)[:, :2]

@@ -51,14 +51,17 @@ def draw_density(ax: Axes, positions: np.ndarray, colours: np.ndarray) -> AxesIm
 def draw_class_labels(
     ax: Axes, positions: np.ndarray, classes: Sequence[np.ndarray], labels: Sequence[str]
 ) -> list[Text]:
-    """Write the name of each class at each of its large groups; `classes` are masks of rows."""
+    """Write the name of each class at each of its large groups, above all points.
+
+    `classes` are masks of rows.
+    """
     from matplotlib.patheffects import withStroke
 
     limits = _limits(positions)
     halo = [withStroke(linewidth=3, foreground="white")]
     return [
         ax.text(
-            x, y, label, ha="center", va="center", weight="bold", path_effects=halo, zorder=4,
+            x, y, label, ha="center", va="center", weight="bold", path_effects=halo, zorder=6,
             clip_on=True,
         )
         for members, label in zip(classes, labels, strict=True)
