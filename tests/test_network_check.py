@@ -120,6 +120,9 @@ def test_products_and_sums_over_no_entries_are_limited_too():
         lambda: torch.zeros(3000, 0) @ torch.zeros(0, 3000),
         lambda: torch.zeros(2**24, 0).sum(1),
         lambda: torch.diag(torch.zeros(3000)),
+        lambda: nn.functional.linear(torch.zeros(3000, 0), torch.zeros(3000, 0)),
+        lambda: torch.cat([torch.zeros(2**22)] * 3),
+        lambda: torch.zeros(2, 2**20)[torch.zeros(9, dtype=torch.long)],
     ):
         with SizeLimit(MAX_ENTRIES), pytest.raises(ValueError, match="too much memory"):
             function()

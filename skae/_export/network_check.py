@@ -99,7 +99,7 @@ def _bound(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
         case "cat", (tensors, *_):
             return sum(tensor.numel() for tensor in tensors)
         case "linear", (Tensor() as x, Tensor() as weight, *_):
-            return x.numel() * len(weight) / max(weight.shape[-1], 1)
+            return prod(x.shape[:-1]) * len(weight)
         case "__getitem__", (Tensor() as x, Tensor() as index):
             return x.numel() * max(index.numel(), 1)
     entries = prod(v.numel() for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
