@@ -29,7 +29,7 @@ DO_NOT_FIT = [
 ]
 
 
-@pytest.mark.parametrize("function", DO_NOT_FIT, ids=str)
+@pytest.mark.parametrize("function", DO_NOT_FIT, ids=range(len(DO_NOT_FIT)))
 @pytest.mark.parametrize(
     ("cls", "name"), [(AutoencoderTransformer, "network"), (DenoisingAutoencoder, "corruption")]
 )
