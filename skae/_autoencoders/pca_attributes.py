@@ -39,8 +39,8 @@ def _has_normal_noise(estimator: "PCAAttributesMixin") -> bool:
     if not estimator._is_squared_error:
         raise AttributeError(
             "`noise_variance_`, `get_covariance`, `get_precision` and `log_likelihood` are defined "
-            "for rows of numbers with loss='squared_error' only, which is the likelihood of normal "
-            "noise."
+            "for loss='squared_error' only, which is the likelihood of normal noise, and for rows "
+            "without categories."
         )
     return True
 
