@@ -49,8 +49,8 @@ This page compares two-dimensional maps. Each reducer has its default parameters
 It is fitted to the training rows, and all figures but the times are of test rows that it has not
 seen:
 
-- trustworthiness: 1 at best, if the five nearest neighbours of a row in the map are near to it in
-  all columns;
+- trustworthiness: 1 at best, if the five nearest neighbours of each row in the map are also near to
+  it in the space of all columns;
 - accuracy: of five nearest neighbours in the map, whose labels are those of training rows, if the
   rows have labels;
 - error: the mean squared error of the reconstruction, relative to that of PCA;

@@ -2,9 +2,10 @@
 
     python benchmarks/pictures.py [heartbeats] [engines] [faces]
 
-Needs `ecg5000.npz`, `cmapss_fd001.npz` and `olivetti.npz` in the data folder. All estimators have
-their defaults. Writes `docs/heartbeats.png`, `docs/engines.png` and `docs/faces.png`, and prints
-the figures of the guide.
+Needs `ecg5000.npz`, `cmapss_fd001.npz` and `olivetti.npz` in the data folder. Detectors of
+outliers have `novelty=True`, else all estimators have their defaults. Writes
+`docs/heartbeats.png`, `docs/engines.png` and `docs/faces.png`, and prints the figures of the
+guide.
 """
 
 import sys

@@ -210,8 +210,8 @@ The mean of the last {n} scores contains less noise. With `window_size=1`,
 the distance from the fifth neighbour, whose lead time is a few cycles shorter. The number {n} was
 chosen among 1, 5, 10 and 20 on these data.
 
-{false_alarms} % of the new engines should have a false alarm. The table has the lowest and the
-highest measured rate of each detector, in percent:
+The rate of false alarms should be {false_alarms} %. The table has the lowest and the highest rate
+of each detector in the two tables above, in percent:
 
 """
 
