@@ -93,7 +93,7 @@ class ReconstructionLoss(ABC):
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
         """The negative log-likelihood of each row in nats, shape (n_samples,).
 
-        By default the loss itself, which has no scale.
+        By default this is `loss`, and `log_scale` is not used.
         """
         return self.loss(raw, x)
 

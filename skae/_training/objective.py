@@ -100,7 +100,7 @@ class Objective(ABC):
 
     @property
     def network_class(self) -> type[Autoencoder]:
-        """The class of the network, if it has more than an encoder and a decoder."""
+        """The class of the network; another one if it has more than an encoder and a decoder."""
         return Autoencoder
 
     @property
