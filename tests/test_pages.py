@@ -119,7 +119,11 @@ def console_errors(browser):
 def set_width(browser, width):
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    # The page gets the event `resize` before it draws its next frame.
+    wait_for_frames(browser)
+
+
+def wait_for_frames(browser):
+    """Wait until the page has drawn two frames: after its scripts, and the event `resize`."""
     frames = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
     browser.execute_async_script(frames)
 
@@ -132,6 +136,7 @@ def pages(browser, site):
         address = pending.pop()
         set_width(browser, DESKTOP)  # before the page is opened: sidebars change their width slowly
         browser.get(address)
+        wait_for_frames(browser)
         desktop = browser.execute_script(MEASURE)
         set_width(browser, PHONE)
         phone = browser.execute_script(MEASURE)
