@@ -41,7 +41,7 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
         given = given[:, 0]
     is_outlier = _is_outlier(given)
     if not is_outlier.any():
-        values = _classes(given)
+        values = _values_if_few(given)
         if _seem_labels(values):
             warn_user(
                 "`y` has no effect: labels are -1 for outliers, 1 for inliers and 0 for unknown "
@@ -66,18 +66,18 @@ def _is_outlier(y: np.ndarray) -> np.ndarray:
 
 
 def _seem_labels(values: list[Any]) -> bool:
-    """Whether values are -1 and at most another one, 0 and 1, only 1, or two strings."""
+    """Whether at most two values have -1, are 0 and 1, only 1, or two strings."""
     are_two_texts = [isinstance(value, str) for value in values] == [True, True]
-    has_outlier = len(values) <= 2 and OUTLIER in values
-    return has_outlier or are_two_texts or values in ([INLIER], [UNKNOWN, INLIER])
+    return OUTLIER in values or are_two_texts or values in ([INLIER], [UNKNOWN, INLIER])
 
 
-def _classes(y: np.ndarray) -> list[Any]:
-    """The different values, without missing ones; none if they cannot be classes."""
+def _values_if_few(y: np.ndarray) -> list[Any]:
+    """The different values, without missing ones; none if there are more than two."""
     if y.ndim != 1:
         return []
     try:
-        return sorted({value for value in y.tolist() if value is not None and value == value})
+        values = {value for value in y.tolist() if value is not None and value == value}
+        return sorted(values) if len(values) <= 2 else []
     except TypeError:  # values of several types
         return []
 
