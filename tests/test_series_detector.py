@@ -175,6 +175,14 @@ def test_fit_uses_complete_windows_of_every_stride_steps():
     assert len(fitted.score_samples(X)) == 20
 
 
+def test_the_threshold_does_not_depend_on_the_first_window(rng):
+    X = rng.normal(size=(50, 1))
+    X[0] = 1e30  # whose score minus the threshold is rounded to the score
+    detector = LocalOutlierFactor(novelty=True)
+    fitted = TimeSeriesOutlierDetector(detector, window_size=2).fit(X)
+    assert fitted.offset_ == pytest.approx(fitted.estimator_.offset_)
+
+
 @pytest.mark.parametrize(("n_series", "size"), [(1, 3), (1, 580), (2, 3), (30, 3)])
 def test_overlapping_windows_are_held_out_together(n_series, size):
     X, groups = np.arange(600.0)[:, None], np.repeat(np.arange(n_series), 600 // n_series)

@@ -35,6 +35,7 @@ BLOCK_ENTRIES = 2**22
 # Consecutive windows overlap. The windows of a series, or of a part of it if there are fewer series
 # than this, are held out together.
 MIN_GROUPS = 20
+MAX_SCORED = 100  # windows by which the threshold is found
 
 DETECTOR = estimator_with("fit", "score_samples", "decision_function")
 AUTOENCODER = instance_of(SCORERS, "an autoencoder of this package")
@@ -176,11 +177,13 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
                 self.estimator_ = fit_weighted(detector, windows, labels, weights, params)
             self.window_size_ = self.window_size
             # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
-            score, decision = (
-                np.ravel(method(windows[:1]))[0]
+            some = windows[:: len(windows) // MAX_SCORED + 1]
+            scores, decisions = (
+                np.ravel(method(some))
                 for method in (detector.score_samples, detector.decision_function)
             )
-            self.offset_ = float(score - decision)
+            smallest = np.abs(scores).argmin()  # the difference is rounded as the score is
+            self.offset_ = float(scores[smallest] - decisions[smallest])
         return self
 
     def fit_predict(self, X, y=None, *, groups=None, sample_weight=None) -> np.ndarray:

@@ -206,12 +206,12 @@ class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin)
             )
         steps = SeriesSteps.of_table(n_steps, groups)
         windows = X.reshape(n_steps, self.n_features_in_, size)[steps.row]
-        total, count = np.zeros(windows.shape[:2]), np.zeros((n_steps, 1))
-        for lag in range(size):
+        mean = np.zeros(windows.shape[:2])
+        for lag in range(size):  # updates the means, as sums would overflow
             ends = np.flatnonzero(steps.position >= lag)  # those in which this lag is a time step
-            total[ends - lag] += windows[ends, :, size - 1 - lag]
-            count[ends - lag] += 1
-        return (total / count)[steps.in_order_of_rows()].astype(X.dtype)
+            difference = windows[ends, :, size - 1 - lag] - mean[ends - lag]
+            mean[ends - lag] += difference / (lag + 1)
+        return mean[steps.in_order_of_rows()].astype(X.dtype)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Names of the columns, such as "x0_lag2" for x0 two time steps earlier.
