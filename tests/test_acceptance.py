@@ -53,6 +53,18 @@ def test_a_network_that_overfits_is_shrunk(before):
     assert STRICT.best_factor(errors, before) == 0
 
 
+@pytest.mark.parametrize("least", [1.0, 0.75, 0.5, 0.25])
+def test_factors_below_the_best_one_are_tried_once(least, before):
+    tried = []
+
+    def errors(factor):
+        tried.append(factor)
+        return before * (0.5 + (factor - least) ** 2)
+
+    assert LENIENT.best_factor(errors, before) == least
+    assert tried == [factor for factor in LENIENT.factors if factor >= least - 0.25]
+
+
 def test_a_smaller_factor_is_preferred_if_its_gain_is_more_certain(global_random_seed):
     rng = torch.Generator().manual_seed(global_random_seed)
     before = torch.full((50,), 2.0)

@@ -129,6 +129,20 @@ def test_held_out_rows_are_evaluated_after_some_steps_at_the_earliest(rows, lear
     assert len(third.validation) == len(every.validation) == 12
 
 
+def test_held_out_rows_are_evaluated_once_at_the_weights_of_an_epoch(learn):
+    evaluated = []
+
+    class CountingPoint(Point):
+        def loss(self, x):
+            if not torch.is_grad_enabled():
+                evaluated.append(self.at.clone())
+            return super().loss(x)
+
+    history = learn(CountingPoint(), config(max_epochs=5))
+    assert history.best_epoch > 0
+    assert len(evaluated) == 6
+
+
 def test_patience_of_one_epoch_needs_every_evaluation(learn):
     history = learn(Point(), config(max_epochs=11, patience=1, min_steps_evaluated=1000))
     assert len(history.training) == 11

@@ -17,7 +17,8 @@ class Acceptance(NamedTuple):
     standard errors; with few rows, or groups of rows, more are needed for the same evidence.
 
     A factor multiplies the networks that are added to PCA: zero is PCA, one is the network as
-    trained. An overfitted network is often better than PCA with a factor below one.
+    trained. An overfitted network is often better than PCA with a factor below one. The factors are
+    tried in this order, until one has no larger lower limit than the factor before.
     """
 
     min_mean_gain: float = 2.0
@@ -47,8 +48,9 @@ class Acceptance(NamedTuple):
             if mean_gain > min_mean_gain and relative_gain > min_relative_gain:
                 # The mean minus its standard error.
                 lower_limit = gain.mean().item() * (1 - 1 / mean_gain)
-                if lower_limit > highest:
-                    best, highest = factor, lower_limit
+                if lower_limit <= highest:
+                    break  # the gain is about a quadratic function of the factor
+                best, highest = factor, lower_limit
         return best
 
 

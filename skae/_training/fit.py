@@ -44,8 +44,8 @@ from .row_space import training_space
 
 # The share of the epochs in the second stage, if there are two.
 LAST_STAGE = 0.1
-# For a few rows, an evaluation at projected codes takes as long as three steps.
-MIN_STEPS_EVALUATED = 10
+# For a few rows, an evaluation at projected codes takes as long as three to five steps.
+MIN_STEPS_EVALUATED = 40
 
 
 def train_autoencoder(

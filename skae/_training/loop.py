@@ -113,7 +113,7 @@ class _Best:
             held_out_errors,
             acceptance,
         )
-        self._before = held_out_errors()
+        self._before = self._errors = held_out_errors()
         self.history = History([], [self._before.mean().item()], 0)
         self._initial = self.weights = _snapshot(network)
 
@@ -123,12 +123,13 @@ class _Best:
         If the weights are not evaluated, the held-out error of the epoch before is repeated.
         """
         history = self.history
-        error = self._held_out_errors().mean().item() if evaluate else history.validation[-1]
+        errors = self._held_out_errors() if evaluate else None
+        error = history.validation[-1] if errors is None else errors.mean().item()
         if not math.isfinite(loss + error):
             self.history = history._replace(diverged=True)
             return False
-        if error < min(history.validation):
-            self.weights = _snapshot(self._network)
+        if errors is not None and error < min(history.validation):
+            self.weights, self._errors = _snapshot(self._network), errors
             self.history = history._replace(best_epoch=len(history.validation))
         history.training.append(loss)
         history.validation.append(error)
@@ -138,10 +139,7 @@ class _Best:
         """The best weights if they are significantly better, else the initial ones."""
         factor = 0.0
         if self.history.best_epoch:
-            current = _snapshot(self._network)
-            self._network.load_state_dict(self.weights)
             factor = self._acceptance.best_factor(self._shrunk_errors, self._before)
-            self._network.load_state_dict(current)
         if factor:
             return self.weights, self.history._replace(shrinkage=factor)
         return self._initial, self.history._replace(best_epoch=0)
@@ -156,8 +154,9 @@ class _Best:
 
     def _shrunk_errors(self, factor: float) -> Tensor:
         if factor == 1:
-            return self._held_out_errors()
+            return self._errors
         current = _snapshot(self._network)
+        self._network.load_state_dict(self.weights)
         self._network.shrink(factor)  # type: ignore[operator]  # an Autoencoder
         errors = self._held_out_errors()
         self._network.load_state_dict(current)
