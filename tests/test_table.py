@@ -60,6 +60,20 @@ def test_missing_and_unknown_categories_are_missing_values(rng):
     np.testing.assert_array_equal(is_missing, frame.isna())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_finite_numbers_of_any_size_are_encoded(dtype, rng):
+    frame = pd.DataFrame(1e-3 * rng.normal(size=(20, 2)).astype(dtype), columns=["a", "b"])
+    table = make_table(frame.assign(kind="x"), "from_dtype", "squared_error")
+    largest = np.finfo(dtype).max
+    frame.iloc[:2], frame.iloc[2:4] = largest, -largest  # which scikit-learn adds up to NaN
+    encoded = table.encode(frame.assign(kind="x"))
+    assert encoded.dtype == dtype
+    np.testing.assert_array_equal(encoded[:4, 0], [largest, largest, -largest, -largest])
+    frame.iloc[5, 0] = np.inf
+    with pytest.raises(ValueError, match="X contains infinity"):
+        table.encode(frame.assign(kind="x"))
+
+
 def test_categories_with_the_largest_indicators_are_decoded(rng):
     frame = mixed_frame(rng)
     table = make_table(frame, "from_dtype", "squared_error")

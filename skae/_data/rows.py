@@ -49,8 +49,7 @@ def validate_rows(
     options = defaults | options
     if "y" in options:
         check_labels(options["y"])
-    # scikit-learn adds up all values
-    with np.errstate(over="ignore", invalid="ignore"), explained_conversion(X):
+    with explained_conversion(X):
         X = _prepared(X)
         checked = validate_data(estimator, X, **options)
     if options.get("reset", True):
@@ -88,7 +87,8 @@ def naming(name: str) -> Iterator[None]:
 def explained_conversion(X: Any) -> Iterator[None]:
     """Name `X` in the errors of its conversion to an array of numbers."""
     try:
-        yield
+        with np.errstate(over="ignore", invalid="ignore"):  # scikit-learn adds up all values
+            yield
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         if is_frame(X):
             check_columns(list(X.columns))
@@ -281,7 +281,7 @@ def _refuse_images(estimator: BaseEstimator, shape: tuple[int, ...], *, in_fit: 
 
 def validate_codes(X: Any, **options: Any) -> Any:
     """Validate codes of floats, or a CSR matrix of them, as `check_array` does."""
-    with np.errstate(over="ignore", invalid="ignore"), explained_conversion(X):
+    with explained_conversion(X):
         X = _prepared(X)
         checked = check_array(X, accept_sparse="csr", **options)
     return as_floats(checked, options["dtype"])

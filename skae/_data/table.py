@@ -95,9 +95,11 @@ class Table(NamedTuple):
         is_large = X.shape[0] * self.width > MAX_DENSE_ENTRIES
         is_sparse = is_large and len(self.names) < MAX_DENSITY * self.width
         numbers = [j for j in self.order if self.categories[j] is None]
-        with np.errstate(over="ignore"):  # what overflows is refused as infinite
+        largest = np.finfo(dtype).max
+        with np.errstate(over="ignore"):  # a finite number is not refused because of its unit
             values = (_numbers(X, numbers) - self.shift[numbers]) / self.scale[numbers]
-            blocks: list[Any] = [values.astype(dtype)]  # before the categories, see `order`
+            # Before the categories, see `order`.
+            blocks: list[Any] = [values.clip(-largest, largest).astype(dtype)]
         for j in self.order:
             if (categories := self.categories[j]) is not None:
                 codes = _codes(column_of(X, j), categories, self.names[j])

@@ -4,7 +4,6 @@ from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .dataset import nothing_observed
@@ -69,16 +68,7 @@ def encode_table(
         )
     if not table.width:  # categorical columns without any category
         raise nothing_observed()
-    return check_array(
-        encoded := table.encode(X),
-        accept_sparse="csr",
-        dtype=encoded.dtype,
-        ensure_all_finite="allow-nan",
-        input_name="X",
-        ensure_min_samples=0,
-        ensure_min_features=0,
-        estimator=estimator,
-    )
+    return table.encode(X)
 
 
 def encoded_rows(
