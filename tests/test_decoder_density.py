@@ -69,6 +69,13 @@ def test_the_density_is_the_mean_of_that_of_normal_codes(like_pca, rows, small):
     np.testing.assert_array_equal(found, fitted.log_likelihood(rows, n_samples=200))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_near_the_largest_number_have_a_low_density(like_pca, rows, dtype, small):
+    fitted = small(like_pca, 1).fit(rows.astype(dtype))
+    far = np.finfo(dtype).max * np.array([*np.eye(3), *-np.eye(3), [0.6, 0.6, 0.6]])
+    assert (fitted.log_likelihood(far.astype(dtype), 3) < -1e15).all()
+
+
 def test_a_model_without_noise_has_no_density(like_pca, rows, small):
     fitted = small(like_pca, 3).fit(rows)
     assert fitted.noise_variance_ == 0

@@ -89,8 +89,10 @@ class _Posterior:
     def _normal_equations(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Minus the gradient of the energy, and the Gauss-Newton approximation of its Hessian."""
         jacobian = _jacobian(self._fitted, z * self._std) * self._std[:, None]
+        # The derivative is not finite at codes near the largest number of the dtype.
+        is_used = self._observed[:, None] & jacobian.isfinite()
         # In float32, the information could lose its positive eigenvalues to rounding.
-        jacobian = (jacobian * self._observed[:, None]).to(max_float_dtype(z.device))
+        jacobian = torch.where(is_used, jacobian, 0.0).to(max_float_dtype(z.device))
         right = (jacobian @ self._residual(z)[:, :, None].to(jacobian)).squeeze(2)
         identity = torch.eye(z.shape[1]).to(jacobian)
         information = jacobian @ jacobian.mT / self._noise_variance + identity
