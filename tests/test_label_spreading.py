@@ -5,6 +5,7 @@ from skae._semi_supervised.label_spreading import (
     ALPHA,
     N_ITERATIONS,
     normalized_affinity,
+    pseudo_label,
     spread_labels,
 )
 
@@ -65,3 +66,14 @@ def test_duplicates_of_rows_have_the_label_of_each_other():
     labels = np.full(60, -1)
     labels[[0, 20, 40]] = 0, 1, 2
     np.testing.assert_array_equal(spread_labels(codes, labels, 25), np.repeat([0, 1, 2], 20))
+
+
+def test_pseudo_labels_do_not_depend_on_the_unit_of_codes(rng):
+    codes = rng.randint(4, size=(60, 8)) * (np.arange(8) == 0)
+    labels = np.where(np.arange(60) < 20, rng.randint(2, size=60), -1)
+    smallest = np.finfo(np.float32).smallest_subnormal
+    of_units = [
+        pseudo_label((codes * unit).astype(np.float32), labels, np.random.RandomState(0), 5, 100)
+        for unit in (1.0, smallest)
+    ]
+    np.testing.assert_array_equal(*of_units)

@@ -52,7 +52,8 @@ def pseudo_label(
     in_graph = np.r_[labeled, rng.permutation(others)[:n_others]]
     pseudo_labels = labels.copy()
     if len(in_graph) > len(labeled):
-        codes = codes[in_graph] / root_mean_variance(codes)
+        # In float64, as the standard deviation of float32 codes may be less than their unit.
+        codes = codes[in_graph].astype(np.float64) / root_mean_variance(codes)
         pseudo_labels[in_graph] = spread_labels(codes, labels[in_graph], n_neighbors)
     return np.where(labels >= 0, labels, pseudo_labels)
 
