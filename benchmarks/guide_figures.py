@@ -160,6 +160,11 @@ def sparse_features() -> Iterator[str]:
     options = {"n_components": 200, "n_nonzero_coefs": 8, "transform_max_iter": 3}
     coder = SparseAutoencoder(**options, random_state=0).fit(train)
     yield f"PCA {by_pca:.2f}, transform_max_iter=3 {coder.score(test):.2f}"
+    options = {"n_components": 200, "n_nonzero_coefs": 8, "sparsity": "kl"}
+    for weight in (0.1, 1, 10):
+        coder = SparseAutoencoder(**options, sparsity_weight=weight, random_state=0).fit(train)
+        n_active = coder.activation_frequency_.sum()
+        yield f"kl, sparsity_weight={weight}: {n_active:.0f} active units on average"
 
 
 def digits() -> list[np.ndarray]:
