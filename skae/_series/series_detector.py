@@ -176,14 +176,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
             with _parts_of_series(groups, labels, weights):
                 self.estimator_ = fit_weighted(detector, windows, labels, weights, params)
             self.window_size_ = self.window_size
-            # All detectors of scikit-learn have both methods, but pipelines have no `offset_`.
-            some = windows[:: len(windows) // MAX_SCORED + 1]
-            scores, decisions = (
-                np.ravel(method(some))
-                for method in (detector.score_samples, detector.decision_function)
-            )
-            smallest = np.abs(scores).argmin()  # the difference is rounded as the score is
-            self.offset_ = float(scores[smallest] - decisions[smallest])
+            self.offset_ = _threshold(detector, windows)
         return self
 
     def fit_predict(self, X, y=None, *, groups=None, sample_weight=None) -> np.ndarray:
@@ -352,6 +345,15 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
         if DETECTOR.has_type(detector):
             tags.input_tags.allow_nan = get_tags(detector).input_tags.allow_nan
         return tags
+
+
+def _threshold(detector: Any, windows: np.ndarray) -> float:
+    """The threshold of a fitted detector; pipelines have no `offset_`."""
+    some = windows[:: len(windows) // MAX_SCORED + 1]
+    # All detectors of scikit-learn have both methods.
+    scores = np.ravel(detector.score_samples(some))
+    smallest = np.abs(scores).argmin()  # the difference is rounded as the score is
+    return float(scores[smallest] - np.ravel(detector.decision_function(some))[smallest])
 
 
 def _labels(y: Any, n_rows: int) -> np.ndarray | None:
