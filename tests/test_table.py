@@ -111,14 +111,24 @@ def test_rows_of_numbers_are_no_table(rng):
         assert make_table(rows, None, "squared_error") is None
 
 
-@pytest.mark.parametrize("chosen", [[2, 3], ["kind", "town"], [False, False, True, True, False]])
+MASK = np.array([False, False, True, True, False])
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [2, 3], ["kind", "town"], MASK.tolist(), MASK, list(MASK), pd.Series(MASK), range(2, 4),
+        list(np.flatnonzero(MASK)), pd.Index([2, 3]), pd.Index(["kind", "town"]), ["town", 2],
+    ],
+    ids=repr,
+)  # fmt: skip
 def test_columns_are_chosen_by_number_name_or_mask(chosen, rng):
     frame = mixed_frame(rng)
     expected = make_table(frame, "from_dtype", "squared_error").encode(frame)
     table = make_table(frame, chosen, "squared_error")
     np.testing.assert_array_equal(table.encode(frame), expected)
     as_numbers = frame.to_numpy(dtype=object)
-    if not isinstance(chosen[0], str):
+    if "town" not in chosen:
         table = make_table(as_numbers, chosen, "squared_error")
         np.testing.assert_array_equal(
             np.sort(np.isnan(table.encode(as_numbers)).sum(0)), np.sort(np.isnan(expected).sum(0))

@@ -16,6 +16,7 @@ from .frames import (
     values_of,
 )
 from .messages import described, shortened
+from .validation import as_tuple
 
 CATEGORICAL = "categorical"  # the loss of a categorical column
 NUMERIC = ("bool", "int", "uint", "float")  # how the names of dtypes of numbers begin
@@ -39,7 +40,7 @@ def selected_columns(X: Any, names: list[Any], chosen: Any) -> np.ndarray:
                 for j, numeric in enumerate(is_numeric)
             ]
         return mask
-    entries = np.asarray(chosen).tolist()
+    entries = column_entries(chosen)
     if all(isinstance(entry, bool) for entry in entries):
         if len(entries) not in (0, len(names)):
             raise ValueError(
@@ -51,6 +52,11 @@ def selected_columns(X: Any, names: list[Any], chosen: Any) -> np.ndarray:
     for entry in entries:
         mask[_position(entry, names, "categorical_features")] = True
     return mask
+
+
+def column_entries(chosen: Any) -> tuple[Any, ...]:
+    """The entries of a sequence of columns, each as Python's object."""
+    return as_tuple(np.asarray(chosen, dtype=object))
 
 
 def _position(entry: Any, names: list[Any], parameter: str) -> int:

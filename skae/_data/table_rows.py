@@ -10,6 +10,7 @@ from .dataset import nothing_observed
 from .frames import is_frame
 from .rows import check_columns, validate_rows
 from .table import Table, as_rows, make_table
+from .table_columns import column_entries
 from .user_warnings import warn_user
 from .validation import NONE, Rule, StrOptions
 
@@ -20,10 +21,11 @@ CATEGORICAL_FEATURES = (
     NONE,
     Rule(
         "a sequence of names or numbers of columns, or of Booleans",
-        lambda value: isinstance(value, list | tuple | np.ndarray),
+        # Such as an index or a column of a frame, a mask or a list of NumPy's numbers.
+        lambda value: isinstance(value, list | tuple | range) or hasattr(value, "__array__"),
         lambda value: (
             np.asarray(value, dtype=object).ndim == 1
-            and all(isinstance(v, str | int) for v in np.asarray(value, dtype=object).tolist())
+            and all(isinstance(entry, str | int) for entry in column_entries(value))
         ),
     ),
 )
