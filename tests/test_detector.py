@@ -232,6 +232,13 @@ def test_fits_with_the_same_seed_are_bitwise_identical(digits, detector):
     assert not np.array_equal(scores[0], scores[2])
 
 
+def test_fits_of_estimators_with_the_same_seed_are_bitwise_identical(digits, small):
+    detector = AutoencoderOutlierDetector(small(AutoencoderTransformer, 2))
+    y, weights = np.where(np.arange(300) < 9, -1, 1), np.linspace(0.1, 2, 300)
+    scores = [detector.fit(digits, y, weights).score_samples(digits) for _ in range(2)]
+    np.testing.assert_array_equal(*scores)
+
+
 def test_feature_names_of_data_frames_are_checked(digits, detector):
     frame = pd.DataFrame(digits[:, :10]).rename(columns="pixel{}".format)
     fitted = detector().fit(frame)

@@ -63,7 +63,7 @@ def test_the_second_fit_is_to_the_half_with_the_highest_scores(rows, unfitted):
     assert len(half) == 20
     assert first[half].min() >= np.delete(first, half).max()
     expected = clone(unfitted).fit(rows.X[half]).score_samples(rows.X)
-    got = fit_scores(unfitted, None, has_no_outliers=False, rows=rows).of(rows.X)
+    got = fit_scores(unfitted, has_no_outliers=False, rows=rows).of(rows.X)
     np.testing.assert_allclose(got, expected)
 
 

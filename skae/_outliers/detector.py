@@ -240,12 +240,13 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
                 cv = Parts.from_pairs(make_splits(cv, X, None, groups, False, None), X.shape[0])
             rows = TrainingRows(X, groups, is_outlier, getattr(cv, "of_row", None))
             rows, weights = rows.with_entries(check_sample_weight(sample_weight, X.shape[0]))
-            index = copied(rows.X, weights, self.random_state, rows.labels())
+            estimator = self._new_estimator()
+            index = copied(rows.X, weights, estimator.random_state, rows.labels())
             rows = (rows if index is None else rows.take(index)).with_checked_labels()
             for name in ("held_out_scores_", "_known_outliers"):
                 self.__dict__.pop(name, None)
             is_clean = self._is_robust() or (self.novelty != "auto" and bool(self.novelty))
-            fit = partial(fit_scores, self._new_estimator(), self.random_state, is_clean)
+            fit = partial(fit_scores, estimator, is_clean)
             fitted = fit(rows)
             self.estimator_ = fitted.estimator
             if fitted.known is not None:

@@ -104,7 +104,6 @@ class TrainingRows(NamedTuple):
 
 def fit_scores(
     unfitted: Scorer,
-    random_state: int | np.random.RandomState | None,
     has_no_outliers: bool,
     rows: TrainingRows,
 ) -> OutlierScores:
@@ -124,7 +123,7 @@ def fit_scores(
             scores = OutlierScores.fit(clone(unfitted), half)
     if rows.is_outlier is None:
         return scores
-    rng = check_random_state(random_state)
+    rng = check_random_state(unfitted.random_state)
     known = KnownOutliers.fit(rows.X, -scores.of(rows.X), rows.is_outlier, rng)
     return scores._replace(known=known)
 
