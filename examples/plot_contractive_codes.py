@@ -5,7 +5,7 @@ Codes that change little under noise
 How much do the codes of an image change if a little noise is added? Some codes of an
 `AutoencoderTransformer` change a lot: the code of an image is that of the nearest point of a curved
 surface, and after a small change this point can be in another part of the surface. The codes of a
-`ContractiveAutoencoder` change less than a fifth as much, because its objective has a penalty on
+`ContractiveAutoencoder` change less than half as much, because its objective has a penalty on
 the Jacobian of the encoder. It explains less of the variance of unseen digits.
 """
 
