@@ -266,6 +266,8 @@ def test_scores_of_float32_rows_are_float64(digits, detector):
     [
         {"estimator": StandardScaler()},
         {"estimator": AutoencoderTransformer},
+        {"estimator": AutoencoderTransformer(loss={0: "absolute_error"})},
+        {"estimator": AutoencoderTransformer(categorical_features=[0])},
         {"contamination": 0.0},
         {"contamination": 0.6},
         {"contamination": "none"},

@@ -17,6 +17,7 @@ from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.sample_weight import check_sample_weight, copied
 from .._data.splits import make_splits
+from .._data.table import always_makes_table
 from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encoded_rows
 from .._data.validation import (
     BOOLEAN,
@@ -27,7 +28,6 @@ from .._data.validation import (
     StrOptions,
     check_finite_results,
     check_parameters,
-    instance_of,
     integer,
     parameter,
     restore_on_error,
@@ -47,6 +47,16 @@ ROBUST_LEVELS, ROBUST_STEPS = (2.0, 3.0, 5.0), 100
 ROBUST_SAMPLES = 2000
 
 SCORERS = (BaseAutoencoder, DenoisingEnsemble)
+# The columns of the encoded rows that the estimator is fitted to have other numbers.
+ESTIMATOR = Rule(
+    "an autoencoder of this package with one `loss` for all columns and without "
+    "`categorical_features`, which are a parameter of the detector",
+    lambda value: isinstance(value, SCORERS),
+    lambda value: (
+        isinstance(value, DenoisingEnsemble)
+        or not always_makes_table(value.categorical_features, value.loss)
+    ),
+)
 SPLITS = Rule(
     "a cross-validation splitter or an iterable of pairs of row numbers",
     lambda value: (
@@ -102,8 +112,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     Parameters
     ----------
     estimator : autoencoder or None, default=None
-        Any autoencoder of this package. None means a :class:`DenoisingEnsemble` whose parameters
-        depend on `novelty`.
+        Any autoencoder of this package, with one `loss` for all columns. None means a
+        :class:`DenoisingEnsemble` whose parameters depend on `novelty`.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that are below the threshold `offset_`. With "auto", the
@@ -187,9 +197,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
 
     __module__ = "skae"
 
-    estimator: Scorer | None = parameter(
-        None, NONE, instance_of(SCORERS, "an autoencoder of this package")
-    )
+    estimator: Scorer | None = parameter(None, NONE, ESTIMATOR)
     _: KW_ONLY
     contamination: float | str = parameter(
         "auto", StrOptions(["auto"]), Interval(Real, 0, 0.5, closed="right")
