@@ -72,6 +72,7 @@ class ImputationModel:
         self._correction, self.estimator_ = None, None
         self.error_ratio_ = np.ones(x.shape[1])
         self._quantiles = normal_quantiles(x.shape[1])
+        vars(self).pop("_category_models", None)  # of an earlier fit
         held_out = None
         if len(x) >= MIN_ROWS_FOR_CORRECTION and x.any():
             column = None
