@@ -198,17 +198,27 @@ parameters on unseen rows with that of two other methods:
 
 ## How `fit` chooses between PCA and the network
 
-1. The model is PCA of all rows plus two networks, one in the encoder and one in the decoder. At the
-   start of training, their outputs are zero.
+1. The model is PCA plus two networks, one in the encoder and one in the decoder. At the start of
+   training, their outputs are zero.
 2. Some rows are held out: a tenth of the rows, but at least 50 rows (or a quarter of all rows, if
-   that is fewer) and at most 5000 rows. If you pass `X_val`, these rows are used instead.
+   that is fewer) and at most 5000 rows. If you pass `X_val`, these rows are used instead. If there
+   are at most 2000 rows, the PCA of the model is fitted without the held-out rows.
 3. After each epoch, the squared error of each held-out row is computed, with a moving average of
    the weights. The code of the row is its [projected code](projection.md), as in `transform`.
 4. The epoch with the lowest mean error is compared with PCA by two one-sided paired t-tests, in
    which e is the error of a held-out row. One test is for the mean of the differences d = e(PCA) -
    e(network). The other is for the mean of the relative differences d / (e(PCA) + e(network)).
 5. If both tests reject the hypothesis of no improvement at a level of 16 % (about one standard
-   error), the network is used. Otherwise `fit` returns PCA.
+   error), the network is used. Otherwise `fit` returns PCA of all rows.
+
+The errors of PCA for the rows that it was fitted to are lower than those for new rows. In a table
+with few rows, the difference can be larger than the improvement by the network. This is why PCA is
+fitted without the held-out rows. But PCA of all rows, with which the network is compared, has lower
+errors than PCA of fewer rows. So e(PCA) is an estimate, (1 - w) e1 + w e2. Here e1 is the error of
+PCA fitted without the held-out rows, e2 is that of PCA fitted to all rows, and w = h / (2 - h) for
+a share h of held-out rows. The estimate is correct if the errors of new rows and of known rows
+differ from a common limit by c / n and -c / n, where n is the number of rows that PCA is fitted to
+and c is a constant. With more than 2000 rows, e(PCA) is the error of PCA of all rows.
 
 Two tests are needed because each has a weakness. The mean difference is what matters for new rows,
 but a few rows with large errors can determine it. The mean relative difference limits the influence
@@ -232,7 +242,7 @@ A lower error than that of PCA on new rows is not guaranteed:
 - The constants of the comparison were chosen on public data sets. Many of these are in the tables
   below.
 - The tests use the same held-out rows as the choice of the epoch and of the factor. This favours
-  the network. PCA is fitted to the held-out rows, too, which favours PCA.
+  the network.
 - New rows may differ from the training rows.
 
 To limit errors for unusual rows, the decoder uses PCA alone for codes that are far from those of

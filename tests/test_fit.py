@@ -89,6 +89,31 @@ def test_the_validation_curve_starts_with_the_error_of_pca(digits, small):
     assert len(fitted.validation_curve_) == fitted.n_iter_ + 1 == len(fitted.loss_curve_) + 1
 
 
+@pytest.mark.parametrize("n_components", [5, 15])
+def test_the_baseline_is_the_error_of_pca_for_new_rows(n_components, small, global_random_seed):
+    # Many features, of which noise has most of the variance: PCA overfits.
+    rng = np.random.RandomState(global_random_seed)
+    sizes = 1 + 2 * rng.rand(40)
+    X, new = (sizes * rng.normal(size=(n, 40)) for n in (200, 2000))
+    fitted = small(AutoencoderTransformer, n_components, max_iter=1, validation_fraction=0.5).fit(X)
+    pca = PCA(n_components).fit(X)
+    of_known, of_new = (
+        ((rows - pca.inverse_transform(pca.transform(rows))) ** 2).sum(axis=1).mean()
+        for rows in (X, new)
+    )
+    assert of_known < 0.95 * of_new
+    assert fitted.validation_curve_[0] == pytest.approx(of_new, rel=0.5 * (1 - of_known / of_new))
+
+
+def test_a_network_that_is_refused_leaves_the_pca_of_all_rows(small, global_random_seed):
+    X = np.random.RandomState(global_random_seed).normal(size=(60, 6))
+    fitted = small(AutoencoderTransformer, 3, learning_rate_init=1e-9, max_iter=2).fit(X)
+    assert fitted.best_iter_ == 0
+    pca = PCA(3).fit(X)
+    expected = pca.inverse_transform(pca.transform(X))
+    np.testing.assert_allclose(fitted.reconstruct(X), expected, atol=1e-6)
+
+
 def test_the_best_epoch_has_the_lowest_held_out_error(digits, small):
     # Held-out rows whose codes are no farther than those of training rows: the decoder changes
     # farther codes after training.

@@ -70,6 +70,34 @@ def test_without_early_stopping_all_rows_are_for_training_and_validation(digits)
     assert len(data.train) == len(data.held_out) == 300
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_pca_without_held_out_rows_is_that_of_the_training_rows(
+    weighted, digits, global_random_seed
+):
+    X, data = digits, data_of(digits, random_state=global_random_seed)
+    if weighted:
+        data.weights = np.random.RandomState(global_random_seed).rand(len(X))
+    own, of_all = data.without_held_out(5)._components, data.principal_components(5)
+    train = data.train.numpy()
+    weights = np.ones(len(X)) if data.weights is None else data.weights
+    rows = np.sqrt(weights[train, None]) * (X - data.moments.mean)[train]
+    axes = np.linalg.svd(rows, full_matrices=False)[2][:5]
+    np.testing.assert_allclose(np.abs(own.components @ axes.T), np.eye(5), atol=1e-6)
+    assert not np.allclose(of_all.components, own.components, atol=1e-3)
+    residual = rows - rows @ axes.T @ axes
+    std = np.sqrt((residual**2).sum(axis=0) / weights[train].sum())
+    np.testing.assert_allclose(own.residual_std * data.moments.rms_std, std, atol=1e-6)
+
+
+def test_pca_stays_where_it_does_not_know_held_out_rows(digits):
+    assert data_of(digits, X_val=digits[:9]).without_held_out(2) is None
+    many = np.arange(6000.0).reshape(2000, 3) ** 2
+    assert data_of(many).without_held_out(1) is not None
+    assert data_of(np.vstack([many, -many[1:2]])).without_held_out(1) is None
+    exact = digits[:, :1] * np.arange(1, 4)
+    assert data_of(exact).without_held_out(1) is None
+
+
 def test_rows_are_centred_with_unit_variance(digits):
     rows = all_rows(data_of(digits))
     np.testing.assert_allclose(rows.mean(0), 0, atol=1e-6)

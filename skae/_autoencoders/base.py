@@ -319,14 +319,14 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         self, data: FitData, n_components: int, callbacks: FitCallbackContext
     ) -> FitResult:
         """Fit a code of one size."""
-        initial = self._initialize(data, n_components)
-        initial.fitted.network.project_codes(self._n_projection_steps(n_components))
-        if initial.is_optimal:
-            data.objective.calibrate(initial.fitted, data)
-            untrained = TrainedNetwork(initial.fitted, initial.pca, History([], [], 0))
-            return self._summarize(untrained, data)
+
+        def initialize(data: FitData) -> Initialization:
+            initial = self._initialize(data, n_components)
+            initial.fitted.network.project_codes(self._n_projection_steps(n_components))
+            return initial
+
         summarize = partial(self._summarize, data=data)
-        return train_autoencoder(initial, self, data, callbacks, summarize)
+        return train_autoencoder(initialize, n_components, self, data, callbacks, summarize)
 
     def _fit_pass(self, data: FitData, n_components: int) -> tuple[FitResult, dict[str, Any]]:
         """Fit one pass over a batch, the first or a later one."""

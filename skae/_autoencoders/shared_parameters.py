@@ -214,7 +214,9 @@ SHARED_ATTRIBUTES = """
         Mean training loss of a row in each epoch, in the units of `score_samples`.
     validation_curve_ : list of float
         Mean loss of a held-out row before training and after each epoch. With few rows, the loss
-        may not be computed after each epoch; the list then repeats the last computed loss.
+        may not be computed after each epoch; the list then repeats the last computed loss. If the
+        training starts from PCA without the held-out rows, the first value is an estimate for PCA
+        of all rows.
     n_iter_ : int
         Number of epochs of the training. Zero if PCA is the optimum, so that no training is needed.
     best_iter_ : int

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from .._data.dataset import rows_of_block
 from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions
 from .._data.threads import threads_for
-from .._nn.autoencoder import Autoencoder
+from .._nn.autoencoder import Autoencoder, PCAPath
 from .._nn.fitted import FittedAutoencoder
 from .._nn.precision import precision
 from .callbacks import FitCallbackContext
@@ -24,6 +24,7 @@ from .initialization import (
     NetworkParts,
     flops_per_row,
     make_parts,
+    make_pca_path,
     raw_stds,
 )
 from .layerwise import stages
@@ -40,7 +41,7 @@ from .objective import Gradient, Objective, Regularized, TrainingSource, losses_
 from .optimizer import Optimizer, warmup_inverse_sqrt
 from .pca import PrincipalComponents
 from .result import FitResult, TrainedNetwork
-from .row_space import training_space
+from .row_space import FeatureSpace, training_space
 
 # The share of the epochs in the second stage, if there are two.
 LAST_STAGE = 0.1
@@ -48,37 +49,86 @@ LAST_STAGE = 0.1
 MIN_STEPS_EVALUATED = 40
 
 
+class _Start(NamedTuple):
+    """A network before training, and the space in which it is trained."""
+
+    fitted: FittedAutoencoder
+    space: FeatureSpace
+    network: Autoencoder  # the copy in float32, for rows in this space, that is trained
+
+    @classmethod
+    def of(cls, fitted: FittedAutoencoder, data: FitData) -> Self:
+        space = training_space(fitted.network, data)
+        return cls(fitted, space, training_copy(space.reduce(fitted.network), data))
+
+    def held_out_errors(self) -> Tensor:
+        return _held_out_errors(self.network, self.space.data)
+
+
 def train_autoencoder(
-    initial: Initialization,
+    initialize: Callable[[FitData], Initialization],
+    n_components: int,
     parameters: NetworkParameters,
     data: FitData,
     callbacks: FitCallbackContext,
     summarize: Callable[[TrainedNetwork], FitResult],
 ) -> FitResult:
-    """Train a copy of the initial network until the held-out error stops falling."""
-    space = training_space(initial.fitted.network, data)
-    network = training_copy(space.reduce(initial.fitted.network), data)
+    """Train a network until the held-out error stops falling.
+
+    `initialize` returns the network before training for some data, from whose principal components
+    it starts. If PCA minimises the objective, training starts from the PCA of the training rows
+    alone: PCA of all rows knows the held-out rows, so that a comparison would be in its favour.
+    """
+    compares = parameters.init == "pca" and data.objective.minimised_by_pca
+    own = data.without_held_out(n_components) if compares else None
+    initial = initialize(own or data)
+    if initial.is_optimal:
+        initial = initialize(data) if own else initial
+        data.objective.calibrate(initial.fitted, data)
+        return summarize(TrainedNetwork(initial.fitted, initial.pca, History([], [], 0)))
+    start, pca, baseline = _Start.of(initial.fitted, data), initial.pca, None
+    if own:
+        pca = make_pca_path(data, data.principal_components(n_components), active=True)
+        baseline = _errors_of_pca(pca, start, data)
 
     def finish(network: Autoencoder, history: History) -> FitResult:
-        trained = initial.fitted.with_trained_layers(space.expand(network)).eval()
+        fitted, space = start.fitted, start.space
+        if own and not history.best_epoch:
+            fitted, space, network = _Start.of(initialize(data).fitted, data)
+        trained = fitted.with_trained_layers(space.expand(network)).eval()
         trained.network.shrink(history.shrinkage)
         trained.to(data.device, precision(trained, data.X.dtype, data.device))
         data.objective.calibrate(trained, data)
         history = _in_data_units(history, data)
-        result = TrainedNetwork(trained, initial.pca, history)
-        return summarize(space.measured(result, network))
+        return summarize(space.measured(TrainedNetwork(trained, pca, history), network))
 
     def result_with(weights: dict[str, Tensor], history: History) -> FitResult:
-        trained = copy.deepcopy(network)
+        trained = copy.deepcopy(start.network)
         trained.load_state_dict(weights)
         return finish(trained, history)
 
-    callback = callbacks.epochs(data, result_with)
-    history = train_network(network, parameters, space.data, callback)
+    callback, network = callbacks.epochs(data, result_with), start.network
+    history = train_network(network, parameters, start.space.data, callback, baseline)
     if history.diverged and history.best_epoch == 0 and not network.pca_path.active:
         rate, finite_before = data.config.learning_rate, history.finite_before
         raise ValueError(divergence_message(rate, finite_before=finite_before))
     return finish(network, history)
+
+
+def _errors_of_pca(pca: PCAPath, start: _Start, data: FitData) -> Tensor:
+    """The held-out errors that PCA of all rows would have if it did not know these rows.
+
+    The errors of n rows that PCA knows, and of new rows, differ from their common limit by about
+    the same multiple of 1 / n, in opposite directions. The held-out rows are new to the PCA of the
+    training rows, from which training starts, and known to that of all rows. From both errors
+    follow those of rows that are new to the latter.
+    """
+    fitted = copy.deepcopy(start.fitted)
+    fitted.network.pca_path = pca
+    errors_of_known = _Start.of(fitted, data).held_out_errors()
+    n_train, n_rows = len(data.train), len(data.train) + len(data.held_out)
+    share = (n_rows - n_train) / (n_rows + n_train)
+    return torch.lerp(start.held_out_errors(), errors_of_known, share)
 
 
 def search_size(
@@ -111,9 +161,16 @@ def search_size(
 
 
 def train_network(
-    network: Autoencoder, parameters: NetworkParameters, data: FitData, callback: EpochCallback
+    network: Autoencoder,
+    parameters: NetworkParameters,
+    data: FitData,
+    callback: EpochCallback,
+    baseline: Tensor | None = None,
 ) -> History:
-    """Train a network on the training rows, in place."""
+    """Train a network on the training rows, in place.
+
+    `baseline` are the held-out errors that are to be improved, by default those before training.
+    """
     order, config = generator(data.seeds.order), data.config
     if network.n_projection_steps:
         config = config._replace(min_steps_evaluated=MIN_STEPS_EVALUATED)
@@ -128,6 +185,7 @@ def train_network(
             partial(data.epoch, order),
             config,
             data.group.callback(callback),
+            baseline,
         )
     data.group.broadcast_module(network)  # a user's modules may have statistics of their own rows
     return history

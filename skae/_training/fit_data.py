@@ -1,6 +1,6 @@
 """The data of a fit: the rows, their units, the split, the device, the random generators."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +22,9 @@ from .._nn.fitted import FittedAutoencoder
 from .config import TrainingConfig
 from .objective import Objective
 from .pca import PrincipalComponents, principal_components
+
+# Of more rows, PCA is nearly the same with and without the held-out ones.
+MAX_ROWS_OF_OWN_PCA = 2000
 
 
 class FitParameters(Protocol):
@@ -169,6 +172,28 @@ class FitData:
         if 1 <= n_components < len(self._components.components):
             return self._components.truncate(int(n_components))
         return self._components
+
+    def without_held_out(self, n_components: int) -> "FitData | None":
+        """The same data with the PCA of the training rows; None if that is (nearly) PCA of all."""
+        n_rows, train = len(self.rows), self.train.cpu().numpy()
+        are_held_out = self.held_out_rows is self.rows and len(train) + len(self.held_out) <= n_rows
+        if (
+            not are_held_out
+            or n_rows > MAX_ROWS_OF_OWN_PCA
+            or self.group.size > 1
+            or self.fitted is not None
+        ):
+            return None
+        weights, seed = np.zeros(n_rows), self.seeds.components
+        weights[train] = 1.0 if self.weights is None else self.weights[train]
+        own = principal_components(self.X, self.moments, n_components, seed, weights=weights)
+        if own.is_exact:
+            return None
+        # The inputs of the encoder stay whitened by all rows.
+        components = self.principal_components(n_components)._replace(
+            components=own.components, code_std=own.code_std, residual_std=own.residual_std
+        )
+        return replace(self, _components=components)
 
 
 def make_fit_data(

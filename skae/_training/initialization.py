@@ -24,6 +24,7 @@ MAX_FEW_COMPONENTS = 4
 class NetworkParameters(Protocol):
     """The parameters of an estimator that describe its network."""
 
+    init: Literal["pca", "random"]
     hidden_layer_sizes: Sequence[int] | Literal["auto"]
     activation: Any  # a name of ACTIVATIONS
     image_shape: Sequence[int] | None

@@ -106,14 +106,18 @@ class _Best:
     """The history of a training, and the best weights so far."""
 
     def __init__(
-        self, network: nn.Module, held_out_errors: Callable[[], Tensor], acceptance: Acceptance
+        self,
+        network: nn.Module,
+        held_out_errors: Callable[[], Tensor],
+        acceptance: Acceptance,
+        baseline: Tensor | None,
     ):
         self._network, self._held_out_errors, self._acceptance = (
             network,
             held_out_errors,
             acceptance,
         )
-        self._before = self._errors = held_out_errors()
+        self._before = self._errors = held_out_errors() if baseline is None else baseline
         self.history = History([], [self._before.mean().item()], 0)
         self._initial = self.weights = _snapshot(network)
 
@@ -171,6 +175,7 @@ def train(
     permutations: Callable[[], Tensor],
     config: TrainingConfig,
     callback: Callback,
+    baseline: Tensor | None = None,
 ) -> History:
     """Train `network` in place and leave it at the epoch with the lowest held-out error.
 
@@ -193,12 +198,13 @@ def train(
         The evidence with which the initial weights are replaced.
     permutations : callable
         Returns the next order of the training rows.
+    baseline : Tensor or None
+        The errors of held-out rows that are to be improved, instead of those before the first step.
     """
-    best = _Best(network, held_out_errors, acceptance)
-    initial_error = best.history.validation[0]
-    margin = config.tol * initial_error
+    best = _Best(network, held_out_errors, acceptance, baseline)
+    margin = config.tol * (initial_error := best.history.validation[0])
     threshold, last_progress = initial_error - margin, 0
-    position, began = 0, 0  # of the current stage
+    position = began = 0  # of the current stage
     permutation = permutations()
     n_steps = math.ceil(len(permutation) / config.batch_size)
     interval = min(math.ceil(config.min_steps_evaluated / n_steps), config.patience)

@@ -118,7 +118,9 @@ class RowSpace(FeatureSpace):
         # A copy: `trained` shares the layers, and may have another precision.
         fitted = initial.with_trained_layers(copy.deepcopy(network))
         fitted.network.shrink(trained.history.shrinkage)
-        own = TrainedNetwork(fitted, fitted.network.pca_path, trained.history)
+        components = self._to_coordinates(trained.pca.components.to(self._std).mT).mT
+        pca = PCAPath(torch.zeros_like(self._std), components, active=True)
+        own = TrainedNetwork(fitted, pca, trained.history)
         return trained._replace(in_row_space=(own, self.data))
 
     @torch.no_grad()
