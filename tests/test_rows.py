@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 import skae
 from skae import AutoencoderClassifier
-from skae._data.rows import as_floats, validate_codes
+from skae._data.rows import as_floats, naming, validate_codes
 from skae._inspection.scoring import as_numbers
 
 # Estimators that read CSR matrices.
@@ -319,3 +319,9 @@ def test_equal_rows_in_another_form_have_equal_results(cls, small, global_random
             np.testing.assert_allclose(
                 values, expected[name], **tolerance, err_msg=f"{form} {name}"
             )
+
+
+@pytest.mark.parametrize(("entry", "kind"), [(10**400, ValueError), (1j, TypeError)])
+def test_errors_about_other_parameters_name_them(entry, kind):
+    with pytest.raises(kind, match="`weight`: "), naming("weight"):
+        float(entry)

@@ -75,7 +75,7 @@ def naming(name: str) -> Iterator[None]:
         yield
     except NotFittedError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         text = re.sub(r"\bX\b", name, str(error))
         if not re.search(rf"\b{name}\b", text):
             text = f"`{name}`: {text}"

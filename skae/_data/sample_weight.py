@@ -58,8 +58,9 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
         if weights.dtype.kind in "cmM":
             raise TypeError(f"an array of {weights.dtype}")
         weights = weights.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"`sample_weight` must be an array of numbers: {error}.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"`sample_weight` must be an array of numbers: {error}.") from error
     if weights.shape != (n_rows,):
         raise ValueError(
             f"`sample_weight` must have shape ({n_rows},), one weight for each row of `X`, got "
