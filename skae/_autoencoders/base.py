@@ -135,7 +135,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
         initial : Initialization
         """
         pca = data.principal_components(n_components)
-        residual_to_pca = self.init == "pca"
+        residual_to_pca = self._starts_from_pca(data)
         optimal = residual_to_pca and data.objective.minimised_by_pca and pca_is_optimal(self, pca)
         fitted = data.fitted
         if fitted is None:

@@ -30,6 +30,7 @@ from .._data.validation import (
 from .._losses.reconstruction import LOSSES, LossName, describe_losses
 from .._nn.layers import ACTIVATIONS, ActivationName
 from .._training.config import DefaultSteps
+from .._training.fit_data import FitData
 from .._training.initialization import multiply_adds_of_projection
 from .._training.optimizer import SOLVERS
 
@@ -296,6 +297,10 @@ class SharedParameters(BaseEstimator):
     def _targets(self, y: Any, X: Any, X_val: Any) -> Targets | None:
         """The targets that the objective predicts; most predict none."""
         return None
+
+    def _starts_from_pca(self, data: FitData) -> bool:
+        """Whether the network is PCA before training."""
+        return self.init == "pca"
 
     def _n_projection_steps(self, n_components: int) -> int:
         """The number of steps after the encoder."""

@@ -369,6 +369,9 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         frequency = self.activation_frequency_
         return to_namespace_of(frequency, np.flatnonzero(as_numpy(frequency) == 0))
 
+    def _starts_from_pca(self, data: FitData) -> bool:
+        return False  # it has more units than PCA has components
+
     def _n_projection_steps(self, n_components: int) -> int:
         """None: `transform_max_iter` is the number of steps of another search, in the network."""
         return 0

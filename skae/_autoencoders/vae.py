@@ -343,11 +343,13 @@ class VAE(BaseAutoencoder, VAEAttributes):
         loss = self._loss_of_fit()
         return ELBO(loss, self.beta, self.n_importance_samples, self.kl_warmup, self.binarize)
 
+    def _starts_from_pca(self, data: FitData) -> bool:
+        # Not for logits and log-rates: on MNIST it was better for two epochs, and worse after 25.
+        return super()._starts_from_pca(data) and data.loss.degree > 0
+
     def _initialize(self, data: FitData, n_components: int) -> Initialization:
         pca = data.principal_components(n_components)
-        # Not for logits and log-rates: on MNIST, a linear path in the mean or in the logits was
-        # better for an epoch or two, and 3 to 5 nats worse after 25, with all components active.
-        from_pca = self.init == "pca" and data.loss.degree > 0
+        from_pca = self._starts_from_pca(data)
         optimal = from_pca and data.objective.minimised_by_pca and pca_is_optimal(self, pca)
         fitted = data.fitted
         if fitted is None:

@@ -76,11 +76,11 @@ def train_autoencoder(
     """Train a network until the held-out error stops falling.
 
     `initialize` returns the network before training for some data, from whose principal components
-    it starts. If PCA minimises the objective, training starts from the PCA of the training rows
-    alone: PCA of all rows knows the held-out rows, so that a comparison would be in its favour.
+    it starts. If that is PCA, it is the PCA of the training rows alone: PCA of all rows knows the
+    held-out rows, so that a comparison with it would be in its favour.
     """
-    compares = parameters.init == "pca" and data.objective.minimised_by_pca
-    own = data.without_held_out(n_components) if compares else None
+    from_pca = parameters._starts_from_pca(data)
+    own = data.without_held_out(n_components) if from_pca else None
     initial = initialize(own or data)
     if initial.is_optimal:
         initial = initialize(data) if own else initial

@@ -24,7 +24,6 @@ MAX_FEW_COMPONENTS = 4
 class NetworkParameters(Protocol):
     """The parameters of an estimator that describe its network."""
 
-    init: Literal["pca", "random"]
     hidden_layer_sizes: Sequence[int] | Literal["auto"]
     activation: Any  # a name of ACTIVATIONS
     image_shape: Sequence[int] | None
@@ -32,6 +31,8 @@ class NetworkParameters(Protocol):
     tied_weights: bool
     pretraining: Any  # "layerwise" or None
     alpha: float
+
+    def _starts_from_pca(self, data: FitData) -> bool: ...
 
 
 def hidden_sizes(parameters: NetworkParameters, n_components: int) -> tuple[int, ...]:
