@@ -85,6 +85,7 @@ def test_the_neighborhood_hit_is_the_share_of_neighbours_of_the_same_class(rows)
 
 
 def test_other_names_of_measures_are_an_error(rows):
-    for wrong, error in ((["speed"], ValueError), ("stability", TypeError)):
+    cases = ((["speed"], ValueError), ([["stability"]], ValueError), ("stability", TypeError))
+    for wrong, error in cases:
         with pytest.raises(error, match="`measures` must be a sequence of names among"):
             compare_reducers({"PCA": PCA(2)}, rows[0], measures=wrong)

@@ -40,6 +40,12 @@ def test_the_error_for_a_bad_parameter_names_it(autoencoder, digits, bad):
         assert not hasattr(refused, "n_features_in_")
 
 
+@pytest.mark.parametrize("wrong", ["no loss", ["poisson"], np.array([1, 2]), None])
+def test_the_error_for_the_loss_of_a_column_names_it(autoencoder, digits, wrong):
+    with pytest.raises(ValueError, match=r"`loss` must be .* for each column, got"):
+        autoencoder(loss={0: wrong}).fit(digits)
+
+
 def test_init_does_not_validate_and_clone_keeps_every_parameter(autoencoder):
     invalid = autoencoder("seven", alpha=-1, device=3)
     assert clone(invalid).get_params() == invalid.get_params()

@@ -43,7 +43,7 @@ MAX_AUTO_COMPONENTS, MAX_AUTO_MULTIPLY_ADDS = 64, 5e6
 LOSSES_OF_COLUMNS = Rule(
     "a dictionary of a loss for each column",
     lambda value: isinstance(value, Mapping),
-    lambda value: bool(value) and all(loss in LOSSES for loss in value.values()),
+    lambda value: bool(value) and all(isinstance(v, str) and v in LOSSES for v in value.values()),
 )
 
 DOMAIN = (

@@ -26,7 +26,7 @@ REFIT_SHARE = 0.8
 MEASURES = Rule(
     f"a sequence of names among {list(FURTHER_MEASURES)}",
     lambda value: isinstance(value, list | tuple),
-    lambda value: all(name in FURTHER_MEASURES for name in as_tuple(value)),
+    lambda value: all(isinstance(v, str) and v in FURTHER_MEASURES for v in as_tuple(value)),
 )
 
 
