@@ -203,8 +203,9 @@ parameters on unseen rows with that of two other methods:
 2. Some rows are held out: a tenth of the rows, but at least 50 rows (or a quarter of all rows, if
    that is fewer) and at most 5000 rows. If you pass `X_val`, these rows are used instead. If there
    are at most 2000 rows, the PCA of the model is fitted without the held-out rows.
-3. After each epoch, the squared error of each held-out row is computed, with a moving average of
-   the weights. The code of the row is its [projected code](projection.md), as in `transform`.
+3. After each epoch, but at most once in 40 steps, the squared error of each held-out row is
+   computed, with a moving average of the weights. The code of the row is its [projected
+   code](projection.md), as in `transform`.
 4. The epoch with the lowest mean error is compared with PCA by two one-sided paired t-tests, in
    which e is the error of a held-out row. One test is for the mean of the differences d = e(PCA) -
    e(network). The other is for the mean of the relative differences d / (e(PCA) + e(network)).
