@@ -8,6 +8,7 @@ from point import Point, gradient_of, make_rows
 
 from skae._training.optimizer import (
     BASE_WIDTH,
+    EPSILON,
     SOLVERS,
     Optimizer,
     WarmupLinearDecay,
@@ -29,7 +30,7 @@ def take_step(optimizer, point, rows):
 @pytest.mark.parametrize(
     ("solver", "reference"),
     [
-        ("adam", lambda w: torch.optim.Adam(w, lr=0.1)),
+        ("adam", lambda w: torch.optim.Adam(w, lr=0.1, eps=EPSILON)),
         ("sgd", lambda w: torch.optim.SGD(w, lr=0.1, momentum=0.9, nesterov=True)),
     ],
 )
@@ -59,7 +60,7 @@ def test_learning_rates_of_wide_hidden_layers_are_divided_by_their_width(
     factors = learning_rate_factors(torch.nn.Sequential(*layers))
     steps = SOLVERS["adam"](ours, factors)
     groups = [{"params": [p], "lr": rates[q]} for p, q in zip(theirs, parameters, strict=True)]
-    reference = torch.optim.Adam(groups)
+    reference = torch.optim.Adam(groups, eps=EPSILON)
     for _ in range(5):
         for p in theirs:
             p.grad = torch.randn(p.shape)

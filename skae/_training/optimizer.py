@@ -44,7 +44,7 @@ class Adam:
             # Fused: one kernel; written as operations on vectors it takes twice as long.
             adam(
                 w, g, m, s, [], counts, fused=True,
-                lr=factor * learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
+                lr=factor * learning_rate, beta1=0.9, beta2=0.999, eps=EPSILON,
                 weight_decay=0.0, amsgrad=False, maximize=False,
             )  # fmt: skip
         n_steps += 1
@@ -77,6 +77,11 @@ SOLVERS: dict[str, Callable[[Tensor, Factors], Adam | NesterovSGD]] = {
 # Decay of the exponential moving average (EMA) of the weights. Without the average the held-out
 # error is 1 to 2 % higher.
 EMA_DECAY = 0.99
+
+# At PCA the gradients of the encoder are zero but for rounding errors, of about 1e-8. With Adam's
+# usual epsilon of 1e-8 the first steps would be as large as others, in directions that depend on
+# the order of sums.
+EPSILON = 1e-6
 
 # Gradient clipping: a gradient whose norm exceeds this multiple of its running norm is scaled down.
 # Such a gradient comes from a few outlying rows, and one such step can damage the reconstruction
