@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -91,10 +92,17 @@ def train_autoencoder(
         pca = make_pca_path(data, data.principal_components(n_components), active=True)
         baseline = _errors_of_pca(pca, start, data)
 
+    @cache
+    def start_of_all_rows() -> _Start:
+        # An objective may keep values of the network that it has prepared.
+        of_all = replace(data, objective=copy.deepcopy(data.objective))
+        return _Start.of(initialize(of_all).fitted, data)
+
     def finish(network: Autoencoder, history: History) -> FitResult:
         fitted, space = start.fitted, start.space
         if own and not history.best_epoch:
-            fitted, space, network = _Start.of(initialize(data).fitted, data)
+            fitted, space, unchanged = start_of_all_rows()
+            network = copy.deepcopy(unchanged)  # its layers become those of the result
         trained = fitted.with_trained_layers(space.expand(network)).eval()
         trained.network.shrink(history.shrinkage)
         trained.to(data.device, precision(trained, data.X.dtype, data.device))
