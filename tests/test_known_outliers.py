@@ -208,6 +208,22 @@ def test_far_rows_have_finite_scores(detector, labelled):
     ).all()
 
 
+@pytest.mark.parametrize("n_known", [1, 5])
+@pytest.mark.parametrize("estimator", [None, AutoencoderTransformer])
+def test_rows_beyond_all_training_rows_have_no_higher_scores(
+    estimator, n_known, detector, labelled, rng
+):
+    X, y = labelled
+    y[145:-n_known] = 0
+    if estimator is not None:
+        detector = clone(detector).set_params(estimator=make_small(estimator, 2, max_iter=2))
+    fitted = detector.fit(X, y)
+    directions = np.vstack([np.eye(5), -np.eye(5), np.sign(rng.normal(size=(20, 5)))])
+    sizes = (1e2, 1e4, 1e10, 1e100, 1e300)
+    scores = np.array([fitted.score_samples(size * directions) for size in sizes])
+    assert (np.diff(scores, axis=0) <= 1e-9 * np.abs(scores[1:])).all()
+
+
 def test_known_outliers_are_in_files_and_pickles_and_forgotten_by_the_next_fit(
     detector, labelled, tmp_path
 ):

@@ -104,7 +104,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         )
 
     If there are few known outliers, the coefficients (a, b, c) are near (1, 0, 0), so the score
-    depends mostly on the error.
+    depends mostly on the error. A term that would raise the score of a row beyond the values of the
+    training rows stays as it is for the farthest of them.
 
     As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
     -1 for outliers and 1 for inliers. PyOD has the opposite sign.

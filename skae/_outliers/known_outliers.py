@@ -88,8 +88,12 @@ class KnownOutliers(NamedTuple):
     mean: np.ndarray  # (n_features,), of the training rows
     scale: np.ndarray  # (n_features,)
     coef: np.ndarray  # (2, n_features), of the terms of the features
-    # What is added to errors, the median and spread of their logarithm, and its coefficient, (4,).
+    # What is added to errors, the median and spread of their logarithm, its coefficient, and its
+    # largest value of a training row, (5,).
     by_error: np.ndarray
+    # The largest function of a feature, for the training rows below and above the mean,
+    # (2, n_features).
+    reach: np.ndarray = np.full((2, 1), np.inf)
 
     @classmethod
     def fit(
@@ -105,19 +109,25 @@ class KnownOutliers(NamedTuple):
             units.mean,
             units.scale,
             np.zeros((2, X.shape[1])),
-            np.array([_offset(errors[others]), median, spread, 1.0]),
+            np.array([_offset(errors[others]), median, spread, 1.0, np.inf]),
         )
         index = np.append(np.flatnonzero(is_outlier), others)
         n_outliers = len(index) - len(others)
-        terms = new._terms(dense_block(X, index)).reshape(len(index), -1)
-        terms = np.c_[terms, ERROR_STD * new._log_error(errors[index])]
+        sides = new._terms(dense_block(X, index))
+        reach = np.stack([sides[:, 0].min(axis=0).clip(max=0), sides[:, 0].max(axis=0).clip(min=0)])
+        by_error = new._log_error(errors[index])
+        terms = np.c_[sides.reshape(len(index), -1), ERROR_STD * by_error]
         strength = STRENGTH * n_outliers / np.sqrt(terms.shape[1])
         model = LogisticRegression(
             C=2 * strength / len(index), class_weight="balanced", max_iter=1000
         )
         coef = model.fit(terms, np.arange(len(index)) < n_outliers).coef_[0]
-        by_error = np.append(new.by_error[:3], 1 + ERROR_STD * coef[-1])
-        return new._replace(coef=coef[:-1].reshape(2, -1), by_error=by_error)
+        coefficient = 1 + ERROR_STD * coef[-1]
+        return new._replace(
+            coef=coef[:-1].reshape(2, -1),
+            by_error=np.append(new.by_error[:3], [coefficient, by_error.max()]),
+            reach=np.abs(reach),
+        )
 
     def contributions(self, X: Rows, contributions: np.ndarray) -> np.ndarray:
         """Contributions of features to the score, from those to the negative error."""
@@ -137,13 +147,18 @@ class KnownOutliers(NamedTuple):
         with np.errstate(over="ignore"):
             standard = (x.astype(np.float64) - self.mean) / self.scale
         standard = np.nan_to_num(standard)
-        size = np.log1p(np.abs(standard))
-        return np.stack([np.sign(standard) * size, size], axis=1)
+        size, sign = np.log1p(np.abs(standard)), np.sign(standard)
+        # Values beyond those of the training rows do not raise the score.
+        lowers = self.coef[1] + sign * self.coef[0] < 0
+        reach = np.where(sign < 0, *self.reach[:, None])
+        size = np.where(lowers, np.minimum(size, reach), size)
+        return np.stack([sign * size, size], axis=1)
 
     def _log_error(self, errors: np.ndarray) -> np.ndarray:
-        offset, median, spread, _ = self.by_error
+        offset, median, spread, coefficient, largest = self.by_error
         standard = (np.log(errors + offset) - median) / spread
-        return np.sign(standard) * np.log1p(np.abs(standard))
+        result = np.sign(standard) * np.log1p(np.abs(standard))
+        return np.minimum(result, largest) if coefficient < 0 else result
 
 
 def _offset(errors: np.ndarray) -> float:
