@@ -333,7 +333,7 @@ def test_every_objective_is_trained_with_every_architecture(
     # A large learning rate allows for few epochs. Tied weights need more.
     is_tied = architecture.get("tied_weights", False)
     steps = {"learning_rate_init": 0.03, "max_iter": 15 if is_tied else 4}
-    fitted = small(autoencoder, **steps, **architecture).fit(digits)
+    fitted = small(autoencoder, **steps, **architecture).fit(digits, X_val=digits)
     assert min(fitted.validation_curve_) < fitted.validation_curve_[0]
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.reconstruct(digits), fitted.reconstruct(digits))

@@ -36,7 +36,7 @@ def take_step(optimizer, point, rows):
 )
 def test_a_solver_takes_the_steps_of_torch(solver, reference, global_random_seed):
     ours, theirs = torch.ones(3), torch.ones(3)
-    steps, optimizer = SOLVERS[solver](ours, [(slice(None), 1.0)]), reference([theirs])
+    steps, optimizer = SOLVERS[solver](ours, [(slice(None), 1.0)], EPSILON), reference([theirs])
     for gradient in torch.randn(20, 3, generator=torch.Generator().manual_seed(global_random_seed)):
         theirs.grad = gradient.clone()
         optimizer.step()
@@ -58,7 +58,7 @@ def test_learning_rates_of_wide_hidden_layers_are_divided_by_their_width(
     ours = torch.cat([p.detach().flatten() for p in parameters]).repeat(n_networks, 1)
     theirs = [p.detach().expand(n_networks, *p.shape).clone() for p in parameters]
     factors = learning_rate_factors(torch.nn.Sequential(*layers))
-    steps = SOLVERS["adam"](ours, factors)
+    steps = SOLVERS["adam"](ours, factors, EPSILON)
     groups = [{"params": [p], "lr": rates[q]} for p, q in zip(theirs, parameters, strict=True)]
     reference = torch.optim.Adam(groups, eps=EPSILON)
     for _ in range(5):

@@ -93,7 +93,7 @@ class KnownOutliers(NamedTuple):
     by_error: np.ndarray
     # The largest function of a feature, for the training rows below and above the mean,
     # (2, n_features).
-    reach: np.ndarray = np.full((2, 1), np.inf)
+    largest: np.ndarray = np.full((2, 1), np.inf)
 
     @classmethod
     def fit(
@@ -114,7 +114,7 @@ class KnownOutliers(NamedTuple):
         index = np.append(np.flatnonzero(is_outlier), others)
         n_outliers = len(index) - len(others)
         sides = new._terms(dense_block(X, index))
-        reach = np.stack([sides[:, 0].min(axis=0).clip(max=0), sides[:, 0].max(axis=0).clip(min=0)])
+        ends = np.stack([sides[:, 0].min(axis=0).clip(max=0), sides[:, 0].max(axis=0).clip(min=0)])
         by_error = new._log_error(errors[index])
         terms = np.c_[sides.reshape(len(index), -1), ERROR_STD * by_error]
         strength = STRENGTH * n_outliers / np.sqrt(terms.shape[1])
@@ -126,7 +126,7 @@ class KnownOutliers(NamedTuple):
         return new._replace(
             coef=coef[:-1].reshape(2, -1),
             by_error=np.append(new.by_error[:3], [coefficient, by_error.max()]),
-            reach=np.abs(reach),
+            largest=np.abs(ends),
         )
 
     def contributions(self, X: Rows, contributions: np.ndarray) -> np.ndarray:
@@ -150,8 +150,8 @@ class KnownOutliers(NamedTuple):
         size, sign = np.log1p(np.abs(standard)), np.sign(standard)
         # Values beyond those of the training rows do not raise the score.
         lowers = self.coef[1] + sign * self.coef[0] < 0
-        reach = np.where(sign < 0, *self.reach[:, None])
-        size = np.where(lowers, np.minimum(size, reach), size)
+        largest = np.where(sign < 0, *self.largest[:, None])
+        size = np.where(lowers, np.minimum(size, largest), size)
         return np.stack([sign * size, size], axis=1)
 
     def _log_error(self, errors: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ class Epoch(NamedTuple):
             network.pca_path.active,
             self.permutation.device,
             len(split_batches(self.permutation, self.batch_size)),
-            (optimizer.solver, optimizer.schedule, optimizer.n_steps),
+            (optimizer.solver, optimizer.schedule, optimizer.n_steps, optimizer.epsilon),
         )
 
 
@@ -96,7 +96,7 @@ class NetworkStack:
         loss_scales = torch.tensor([[epoch.optimizer.loss_scale] for epoch in epochs])
         loss_scales = loss_scales.to(first.weights)
         self._optimizer = Optimizer(
-            self._network, first.solver, first.schedule, loss_scales, n_axes=1
+            self._network, first.solver, first.schedule, loss_scales, 1, first.epsilon
         )
         self._squared_error = SquaredErrorGradient(self._network)
         self._positions = [

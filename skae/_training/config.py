@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
+from .optimizer import EPSILON
+
 PATIENCE_EPOCHS = 3
 
 
@@ -72,6 +74,7 @@ class TrainingConfig(NamedTuple):
     precision: str = "auto"
     verbose: int = 0
     min_steps_evaluated: int = 1  # steps from one evaluation of the held-out rows to the next
+    epsilon: float = EPSILON  # of Adam
 
     @classmethod
     def from_params(cls, parameters: TrainingParameters, n_rows: int) -> "TrainingConfig":

@@ -39,7 +39,7 @@ from .loop import (
     train_epoch,
 )
 from .objective import Gradient, Objective, Regularized, TrainingSource, losses_of_rows
-from .optimizer import Optimizer, warmup_inverse_sqrt
+from .optimizer import USUAL_EPSILON, Optimizer, warmup_inverse_sqrt
 from .pca import PrincipalComponents
 from .result import FitResult, TrainedNetwork
 from .row_space import FeatureSpace, training_space
@@ -182,6 +182,8 @@ def train_network(
     order, config = generator(data.seeds.order), data.config
     if network.n_projection_steps:
         config = config._replace(min_steps_evaluated=MIN_STEPS_EVALUATED)
+    if data.fitted is not None:
+        config = config._replace(epsilon=USUAL_EPSILON)
     # In the coordinates of few wide rows a step may need one thread, and the fit more.
     threads = threads_for(_flops_of_step(network, parameters, data))
     with threads, _global_rng_for_user_modules(parameters, data):
@@ -210,7 +212,8 @@ def continue_training(
     initial_error = _held_out_errors(network, data).mean().item()
     loss_scale = loss_scale_of(initial_error)
     schedule = warmup_inverse_sqrt(data.config.learning_rate)
-    optimizer = Optimizer(network, data.config.solver, schedule, loss_scale)
+    solver = data.config.solver
+    optimizer = Optimizer(network, solver, schedule, loss_scale, epsilon=USUAL_EPSILON)
     if optimizer_state:
         optimizer.load_state_dict(optimizer_state)
     order = data.epoch(generator(data.seeds.order))

@@ -175,18 +175,14 @@ class FitData:
 
     def without_held_out(self, n_components: int) -> "FitData | None":
         """The same data with the PCA of the training rows; None if that is (nearly) PCA of all."""
-        n_rows, train = len(self.rows), self.train.cpu().numpy()
-        are_held_out = self.held_out_rows is self.rows and len(train) + len(self.held_out) <= n_rows
-        if (
-            not are_held_out
-            or n_rows > MAX_ROWS_OF_OWN_PCA
-            or self.group.size > 1
-            or self.fitted is not None
-        ):
+        n_rows, n_train = len(self.rows), len(self.train)
+        are_held_out = self.held_out_rows is self.rows and n_train + len(self.held_out) <= n_rows
+        if not are_held_out or n_rows > MAX_ROWS_OF_OWN_PCA or self.fitted is not None:
             return None
-        weights, seed = np.zeros(n_rows), self.seeds.components
+        weights, train = np.zeros(self.X.shape[0]), self.rows.local_index(self.train).cpu().numpy()
         weights[train] = 1.0 if self.weights is None else self.weights[train]
-        own = principal_components(self.X, self.moments, n_components, seed, weights=weights)
+        arguments = self.X, self.moments, n_components, self.seeds.components, self.group, weights
+        own = self.group.broadcast(principal_components(*arguments))
         if own.is_exact:
             return None
         # The inputs of the encoder stay whitened by all rows.

@@ -203,13 +203,13 @@ def train(
     """
     best = _Best(network, held_out_errors, acceptance, baseline)
     margin = config.tol * (initial_error := best.history.validation[0])
-    threshold, last_progress = initial_error - margin, 0
-    position = began = 0  # of the current stage
+    threshold, last_progress, position, began = initial_error - margin, 0, 0, 0
     permutation = permutations()
     n_steps = math.ceil(len(permutation) / config.batch_size)
     interval = min(math.ceil(config.min_steps_evaluated / n_steps), config.patience)
     schedule = WarmupLinearDecay(config.learning_rate, config.n_steps(len(permutation)))
-    optimizer = Optimizer(network, config.solver, schedule, loss_scale_of(initial_error))
+    loss_scale = loss_scale_of(initial_error)
+    optimizer = Optimizer(network, config.solver, schedule, loss_scale, epsilon=config.epsilon)
     try:
         for epoch in range(1, config.max_epochs + 1):
             callback.on_epoch_begin()

@@ -27,8 +27,8 @@ class Adam:
     seconds, and 70 MB, before the first step.
     """
 
-    def __init__(self, weights: Tensor, factors: Factors):
-        self._factors = factors
+    def __init__(self, weights: Tensor, factors: Factors, epsilon: float):
+        self._factors, self._epsilon = factors, epsilon
         self.state = {
             "mean": torch.zeros_like(weights),
             "square": torch.zeros_like(weights),
@@ -44,7 +44,7 @@ class Adam:
             # Fused: one kernel; written as operations on vectors it takes twice as long.
             adam(
                 w, g, m, s, [], counts, fused=True,
-                lr=factor * learning_rate, beta1=0.9, beta2=0.999, eps=EPSILON,
+                lr=factor * learning_rate, beta1=0.9, beta2=0.999, eps=self._epsilon,
                 weight_decay=0.0, amsgrad=False, maximize=False,
             )  # fmt: skip
         n_steps += 1
@@ -69,9 +69,9 @@ class NesterovSGD:
         weights.add_(gradient + 0.9 * velocity, alpha=-learning_rate)
 
 
-SOLVERS: dict[str, Callable[[Tensor, Factors], Adam | NesterovSGD]] = {
+SOLVERS: dict[str, Callable[[Tensor, Factors, float], Adam | NesterovSGD]] = {
     "adam": Adam,
-    "sgd": lambda weights, factors: NesterovSGD(weights),
+    "sgd": lambda weights, factors, epsilon: NesterovSGD(weights),
 }
 
 # Decay of the exponential moving average (EMA) of the weights. Without the average the held-out
@@ -82,6 +82,8 @@ EMA_DECAY = 0.99
 # usual epsilon of 1e-8 the first steps would be as large as others, in directions that depend on
 # the order of sums.
 EPSILON = 1e-6
+# Of version 0.1.0, with which its estimators continue.
+USUAL_EPSILON = 1e-8
 
 # Gradient clipping: a gradient whose norm exceeds this multiple of its running norm is scaled down.
 # Such a gradient comes from a few outlying rows, and one such step can damage the reconstruction
@@ -112,12 +114,15 @@ class Optimizer:
         schedule: Callable[[int], float],
         loss_scale: float | Tensor,
         n_axes: int = 0,
+        epsilon: float = EPSILON,
     ):
         self._network = network
         self.weights, self._gradient = _flatten(network, n_axes)
         self.average = self.weights.clone()
-        self._solver = SOLVERS[solver](self.weights, learning_rate_factors(network, n_axes))
+        factors = learning_rate_factors(network, n_axes)
+        self._solver = SOLVERS[solver](self.weights, factors, epsilon)
         self.solver, self.schedule, self.loss_scale = solver, schedule, loss_scale
+        self.epsilon = epsilon
         self.running_norm: Tensor | None = None
         self.n_steps = self.n_restarts = 0
         self._n_pieces = 1  # of a batch, if the device runs out of memory for a whole one
