@@ -226,7 +226,7 @@ def _dominant_columns(
     named = columns.first(large)
     share = variance[large].sum() / cumulative[-1]
     return Diagnostic(
-        f"{n_large} of {n_varying} columns ({named}) carry {share:.1%} of the variance, and the "
+        f"{share:.1%} of the variance is in {n_large} of {n_varying} columns ({named}), and the "
         "others are hardly reconstructed. If columns have different units, scale them first, with "
         "sklearn.preprocessing.StandardScaler for instance.",
         UserWarning,
