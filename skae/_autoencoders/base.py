@@ -66,7 +66,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
     """Base class of all autoencoders: parameters, fitting, inference.
 
     A subclass is a dataclass of its parameters and defines `_objective`; it may also override the
-    three methods below. `fit` calls them in this order:
+    three methods below. `fit` calls them in this order, `_initialize` sometimes twice or more:
 
     ============================================  ================================================
     ``_check_parameters()``                       raises unless the parameters are valid

@@ -206,8 +206,8 @@ class AutoencoderTransformer(PCAAttributesMixin, BaseAutoencoder):
         decode(code) = mean + V' code + f(code)
 
     V holds principal components. The networks g and f are zero at the start, so training starts
-    with PCA. If training does not reduce the error of held-out rows, `fit` returns
-    PCA. The codes have mean zero, are uncorrelated, and are sorted by explained variance.
+    with PCA. If training does not reduce the error of held-out rows, `fit` returns PCA. The codes
+    have mean zero, are uncorrelated, and are sorted by explained variance.
 
     PCA projects a row onto the nearest point of a plane. Similarly, `transform` refines the code of
     the encoder so that its reconstruction is nearer to the row; see `transform_max_iter`.

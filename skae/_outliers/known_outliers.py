@@ -113,10 +113,10 @@ class KnownOutliers(NamedTuple):
         )
         index = np.append(np.flatnonzero(is_outlier), others)
         n_outliers = len(index) - len(others)
-        sides = new._terms(dense_block(X, index))
-        ends = np.stack([sides[:, 0].min(axis=0).clip(max=0), sides[:, 0].max(axis=0).clip(min=0)])
-        by_error = new._log_error(errors[index])
-        terms = np.c_[sides.reshape(len(index), -1), ERROR_STD * by_error]
+        by_feature, by_error = new._terms(dense_block(X, index)), new._log_error(errors[index])
+        signed = by_feature[:, 0]
+        largest = np.stack([-signed.min(axis=0), signed.max(axis=0)]).clip(min=0)
+        terms = np.c_[by_feature.reshape(len(index), -1), ERROR_STD * by_error]
         strength = STRENGTH * n_outliers / np.sqrt(terms.shape[1])
         model = LogisticRegression(
             C=2 * strength / len(index), class_weight="balanced", max_iter=1000
@@ -126,7 +126,7 @@ class KnownOutliers(NamedTuple):
         return new._replace(
             coef=coef[:-1].reshape(2, -1),
             by_error=np.append(new.by_error[:3], [coefficient, by_error.max()]),
-            largest=np.abs(ends),
+            largest=largest,
         )
 
     def contributions(self, X: Rows, contributions: np.ndarray) -> np.ndarray:
