@@ -136,7 +136,7 @@ def variants(digits, seed=0):
     }
 
 
-@pytest.mark.filterwarnings("ignore:.* of the variance is in 1 of 53 columns")  # of the column of large units
+@pytest.mark.filterwarnings("ignore:.* of the variance is in 1 of 53 columns")
 @pytest.mark.parametrize("variant", variants(np.zeros((1, 64))))
 def test_rows_on_an_accelerator_stay_there(
     autoencoder, variant, digits, request, small, global_random_seed
