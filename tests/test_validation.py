@@ -7,7 +7,7 @@ from numbers import Real
 
 import numpy as np
 import pytest
-from conftest import ESTIMATORS
+from conftest import COMPRESSING, ESTIMATORS, all_results
 from sklearn.base import BaseEstimator, is_classifier
 
 from skae._data.validation import (
@@ -213,6 +213,21 @@ def test_numbers_of_numpy_are_parameters_as_those_of_python(cls, kinds, small):
     assert fitted_state(estimator.set_params(**given)) == expected
     for name, value in given.items():
         assert getattr(estimator, name) is value
+
+
+@pytest.mark.parametrize("cls", COMPRESSING, ids=lambda cls: cls.__name__)
+def test_results_are_finite_if_all_real_parameters_are_as_small_as_possible(cls, small):
+    smallest = {
+        declared.name: rule.left + float(np.finfo(float).smallest_subnormal)
+        for declared in fields(cls)
+        for rule in declared.metadata.get("allowed", ())
+        if isinstance(rule, Interval) and rule.type is Real
+        if declared.name != "n_components"
+    }
+    X = np.random.RandomState(0).randn(40, 6)
+    fitted = small(cls, n_components=2, max_iter=1).set_params(**smallest).fit(X, np.arange(40) % 2)
+    for result in all_results(fitted, X).values():
+        assert result.dtype.kind != "f" or np.isfinite(result).all()
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)

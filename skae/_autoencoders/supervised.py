@@ -27,6 +27,9 @@ from .plain import MAX_TRAINED_COMPONENTS, AutoencoderTransformer, ProjectedReco
 
 # Of the moving average of the curvature over the steps.
 AVERAGING_RATE = 0.02
+# A smaller `mixing` does not change float32 sums of both losses, and the ratio of their weights,
+# times the curvature, must be finite.
+MIN_MIXING = 1e-20
 
 
 @dataclass
@@ -70,7 +73,7 @@ class SupervisedReconstruction(ProjectedReconstruction):
     @property
     def share(self) -> float:
         """The weight of the prediction loss, divided by that of the reconstruction loss."""
-        return (1 - self.mixing) / self.mixing * self.unit
+        return (1 - self.mixing) / max(self.mixing, MIN_MIXING) * self.unit
 
     @property
     def network_class(self) -> type[Autoencoder]:
