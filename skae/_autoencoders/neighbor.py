@@ -1,6 +1,5 @@
 """The autoencoder for maps: rows that are neighbours have codes that are neighbours."""
 
-import copy
 import math
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -16,6 +15,7 @@ from .._data.dataset import MIN_BLOCK_ROWS, rows_of_block
 from .._data.process_group import refuse_process_group
 from .._data.validation import CALLABLE, Interval, StrOptions, integer, parameter
 from .._nn.autoencoder import Autoencoder
+from .._nn.copying import copy_module
 from .._nn.landmarks import LandmarkAutoencoder
 from .._training.config import DefaultSteps
 from .._training.fit_data import FitData, generator
@@ -359,7 +359,7 @@ def index_of_own_rows(data: FitData) -> Tensor:
 
 def codes_of_rows(network: Autoencoder, data: FitData, index: Tensor) -> Tensor:
     """The codes of the encoder for the rows at an index, (n_rows, n_components), in float32."""
-    network = copy.deepcopy(network).to(data.device, torch.float32).eval()
+    network = copy_module(network).to(data.device, torch.float32).eval()
     with torch.no_grad():
         blocks = index.split(rows_of_block(data.X.shape[1]))
         return torch.cat([network.encode(data.rows[block]) for block in blocks])

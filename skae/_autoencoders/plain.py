@@ -1,6 +1,5 @@
 """The plain autoencoder."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -12,6 +11,7 @@ from .._data.dataset import MAX_CACHED_ENTRIES
 from .._data.validation import StrOptions, integer, parameter, positive, positive_integers
 from .._losses.reconstruction import ReconstructionLoss, SquaredError
 from .._nn.autoencoder import Autoencoder
+from .._nn.copying import copy_module
 from .._nn.projection import nearest_codes
 from .._training.acceptance import Acceptance
 from .._training.config import DefaultSteps, root_of_rows
@@ -167,7 +167,7 @@ class ProjectedReconstruction(Reconstruction):
         index = data.train[order[:N_ANCHORS].to(data.train.device)]
         rows = data.rows.all_gather_rows(index)
         with torch.no_grad():  # the layers have another precision than the rest of the network
-            code = copy.deepcopy(network).to(rows).eval().encode(rows)
+            code = copy_module(network).to(rows).eval().encode(rows)
         network.anchors = code.to(network.anchors)
 
     def stages(self, network: Autoencoder) -> tuple[Objective, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .._data.forks import cached_attribute
 from .._graph.graph import Graph
 from .autoencoder import reciprocal
+from .copying import copy_module
 from .decoder_tangents import decoder_tangents, tangents_by_autograd
 from .mlp import has_whitening, merge_whitening
 from .projection import Projection, loss_tolerance
@@ -96,9 +97,9 @@ class FittedAutoencoder(nn.Module):
         All other tensors are unchanged, also their precision.
         """
         names = network.trained_parts
-        # `deepcopy` takes these for the copies of the parts that they replace, and copies neither.
+        # Neither these parts nor those that they replace are copied.
         replaced = {id(getattr(self.network, name)): getattr(network, name) for name in names}
-        return copy.deepcopy(self, replaced)
+        return copy_module(self, replaced)
 
     def decoder_jacobian(self) -> Tensor:
         """The derivative of `decode` at the code zero, (n_components, n_features)."""
@@ -242,7 +243,7 @@ def cached_cast(trained: Trained, dtype: torch.dtype, device: torch.device) -> T
     ):
         # Autograd cannot use tensors of inference mode; it computes the tangents of some layers.
         with torch.inference_mode(False):
-            copied = copy.deepcopy(trained).to(device, dtype)
+            copied = copy_module(trained).to(device, dtype)
         _COPIES[trained] = Snapshot(trained), copied
     return copied
 

@@ -15,6 +15,7 @@ from .._data.dataset import rows_of_block
 from .._data.device import BFLOAT16_MIN_FLOPS, has_bfloat16_instructions
 from .._data.threads import threads_for
 from .._nn.autoencoder import Autoencoder, PCAPath
+from .._nn.copying import copy_module
 from .._nn.fitted import FittedAutoencoder
 from .._nn.precision import precision
 from .callbacks import FitCallbackContext
@@ -102,7 +103,7 @@ def train_autoencoder(
         fitted, space = start.fitted, start.space
         if own and not history.best_epoch:
             fitted, space, unchanged = start_of_all_rows()
-            network = copy.deepcopy(unchanged)  # its layers become those of the result
+            network = copy_module(unchanged)  # its layers become those of the result
         trained = fitted.with_trained_layers(space.expand(network)).eval()
         trained.network.shrink(history.shrinkage)
         trained.to(data.device, precision(trained, data.X.dtype, data.device))
@@ -111,7 +112,7 @@ def train_autoencoder(
         return summarize(space.measured(TrainedNetwork(trained, pca, history), network))
 
     def result_with(weights: dict[str, Tensor], history: History) -> FitResult:
-        trained = copy.deepcopy(start.network)
+        trained = copy_module(start.network)
         trained.load_state_dict(weights)
         return finish(trained, history)
 
@@ -131,7 +132,7 @@ def _errors_of_pca(pca: PCAPath, start: _Start, data: FitData) -> Tensor:
     training rows, from which training starts, and known to that of all rows. From both errors
     follow those of rows that are new to the latter.
     """
-    fitted = copy.deepcopy(start.fitted)
+    fitted = copy_module(start.fitted)
     fitted.network.pca_path = pca
     errors_of_known = _Start.of(fitted, data).held_out_errors()
     n_train, n_rows = len(data.train), len(data.train) + len(data.held_out)
@@ -283,7 +284,7 @@ def pretrain(parts: NetworkParts, parameters: NetworkParameters, data: FitData) 
 
 def training_copy(network: Autoencoder, data: FitData) -> Autoencoder:
     """A copy in float32 on the device, whose decoder treats no code as far from the others."""
-    network = copy.deepcopy(network).to(data.device, torch.float32)
+    network = copy_module(network).to(data.device, torch.float32)
     network.max_train_distance.fill_(torch.inf)
     network.group = data.group
     data.group.broadcast_module(network)

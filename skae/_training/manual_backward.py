@@ -7,7 +7,6 @@ All functions here also work for several networks at once, whose parameters and 
 axis of networks: matrices of shape (n_networks, n_out, n_in), vectors of shape (n_networks, 1, n).
 """
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, cast
@@ -18,6 +17,7 @@ from torch.nn.functional import linear
 
 from .._data.forks import cached_attribute
 from .._nn.autoencoder import Autoencoder
+from .._nn.copying import copy_module
 from .._nn.layers import LAYERS, has_hooks
 from .._nn.projection import nearest_codes
 
@@ -110,7 +110,7 @@ class LowPrecisionCopy:
     """
 
     def __init__(self, network: Autoencoder, dtype: torch.dtype):
-        copied = copy.deepcopy(network).to(dtype)
+        copied = copy_module(network).to(dtype)
         self.encoder, self.decoder = copied.encoder, copied.decoder
         self._pairs = list(zip(network.parameters(), copied.parameters(), strict=True))
         for _, rounded in self._pairs:

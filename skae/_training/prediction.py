@@ -1,6 +1,5 @@
 """The linear prediction of targets from codes: its loss, its units, and its start."""
 
-import copy
 from collections.abc import Iterator
 from functools import reduce
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from .._data.dataset import rows_of_block
 from .._data.labels import UNLABELED
 from .._nn.autoencoder import Autoencoder
+from .._nn.copying import copy_module
 from .._nn.mlp import skip_init
 from .fit_data import FitData, generator
 from .lbfgs import minimize_sum
@@ -158,7 +158,7 @@ def fitted_head(
 ) -> tuple[nn.Linear, Tensor]:
     """The linear model of the targets with the least loss of training rows, and its curvature."""
     index = torch.from_numpy(rows_with_targets(data)).to(data.device)
-    network = copy.deepcopy(network).to(data.device, torch.float32).eval()
+    network = copy_module(network).to(data.device, torch.float32).eval()
     with torch.no_grad():
         blocks = index.split(rows_of_block(data.X.shape[1]))
         codes = torch.cat([network.encode(data.rows[block]) for block in blocks])

@@ -6,7 +6,6 @@ rows of n - 1 features. After training the change of coordinates becomes part of
 to the rows.
 """
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from .._data.dataset import make_dataset
 from .._data.device import as_tensor, max_float_dtype
 from .._data.moments import moments
 from .._nn.autoencoder import Autoencoder, PCAPath, Scales, reciprocal
+from .._nn.copying import copy_module
 from .._nn.custom_layers import Whitening
 from .._nn.mlp import skip_init
 from .fit_data import FitData
@@ -116,7 +116,7 @@ class RowSpace(FeatureSpace):
         """The trained network, with `network` for the coordinates, where statistics are faster."""
         initial = make_rotated(self._reduced, self.data, trained.fitted.n_components)
         # A copy: `trained` shares the layers, and may have another precision.
-        fitted = initial.with_trained_layers(copy.deepcopy(network))
+        fitted = initial.with_trained_layers(copy_module(network))
         fitted.network.shrink(trained.history.shrinkage)
         components = self._to_coordinates(trained.pca.components.to(self._std).mT).mT
         pca = PCAPath(torch.zeros_like(self._std), components, active=True)
