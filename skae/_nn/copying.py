@@ -9,6 +9,7 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 PACKAGE = __name__.partition(".")[0]
+COLLECTIONS = frozenset([OrderedDict, dict, set])
 
 
 def copy_module(module: Module, replaced: dict[int, Any] | None = None) -> Module:
@@ -25,7 +26,7 @@ def _simple_copies(module: nn.Module) -> dict[int, Any]:
     for part in module.modules():
         # A dozen dictionaries of hooks, which are empty.
         for value in vars(part).values():
-            if type(value) in (OrderedDict, dict, set) and not value:
+            if type(value) in COLLECTIONS and not value:
                 copies[id(value)] = type(value)()
         # `deepcopy` preserves which tensors share memory; buffers of this package share none.
         if type(part).__module__.partition(".")[0] == PACKAGE:

@@ -1,11 +1,10 @@
 """Dense encoders and decoders."""
 
 import math
-from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
-import torch
 from torch import Generator, Tensor, nn
 
 from .custom_layers import LayerScale, SoftClip, TransposedLinear, Whitening
@@ -55,17 +54,22 @@ def dense_layer(n_in: int, n_out: int, rng: Generator, gain: float, bias_std: fl
     return layer
 
 
-def skip_init(cls: Callable[..., Layer], *sizes: int, **options: Any) -> Layer:
+def skip_init(cls: type[Layer], *sizes: int, **options: Any) -> Layer:
     """A layer of torch with uninitialised parameters.
 
-    Its initialisation would use torch's global generator. `torch.nn.utils.skip_init` does the same,
-    but imports SymPy, which takes longer than most fits.
+    Its initialisation would use torch's global generator. `torch.nn.utils.skip_init` does the same
+    on the device "meta", where an initialisation that is then thrown away takes longer.
     """
-    layer = cls(*sizes, **options, device="meta")
-    for name, parameter in list(layer.named_parameters()):
-        memory = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-        layer.register_parameter(name, nn.Parameter(memory))
+    blank = _without_initialization(cls)  # type: ignore[arg-type]
+    layer = blank(*sizes, **options, device="cpu")
+    layer.__class__ = cls
     return layer
+
+
+@cache
+def _without_initialization(cls: type[Layer]) -> type[Layer]:
+    """A subclass whose constructor does not initialise the parameters."""
+    return type(f"Blank{cls.__name__}", (cls,), {"reset_parameters": lambda _: None})
 
 
 def mlp_encoder_decoder(
