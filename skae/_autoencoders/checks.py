@@ -12,6 +12,8 @@ import torch
 from .._data.array_api import to_native
 from .._data.dataset import nothing_observed, observed_rows
 from .._data.groups import RowGroups
+from .._data.memory import check_memory
+from .._data.messages import described
 from .._data.process_group import SingleProcess, check_same_on_all_ranks
 from .._data.rows import COLOUR_CHANNELS, naming
 from .._data.table_rows import table_of
@@ -23,6 +25,7 @@ from .._nn.precision import FAR
 from .._training.callbacks import callback_names
 from .._training.diagnostics import WARNS
 from .._training.fit_data import FitData
+from .._training.initialization import flops_per_row
 from .shared_parameters import SharedParameters
 
 # The largest ratio of the sides of what is taken for an image.
@@ -158,7 +161,7 @@ def code_size(
             )
         return n_fitted
     if given is None:
-        return n_features if estimator._overcomplete else largest
+        given = n_features if estimator._overcomplete else largest
     if is_share:
         return float(given)
     if given > largest and not estimator._overcomplete:
@@ -167,7 +170,22 @@ def code_size(
             f"`n_components` must be at most min(n_samples, n_features) = {largest}, got "
             f"{given}; here n_samples = {n_samples}, n_features = {n_features}{encoded}."
         )
+    _check_network_size(estimator, n_features, int(given))
     return int(given)
+
+
+def _check_network_size(estimator: SharedParameters, n_features: int, n_components: int) -> None:
+    """Refuse a network whose weights alone, of 64 bits at first, are larger than the memory."""
+    n_weights = float(n_features) * n_components
+    if estimator.network is None and estimator.image_shape is None:
+        n_weights = flops_per_row(estimator, n_features, n_components) / 6
+    n_networks = 1 if estimator.tied_weights else 2
+    check_memory(
+        8 * n_networks * n_weights,
+        f"A network for {n_features} features with `n_components`={n_components} and "
+        f"`hidden_layer_sizes`={described(estimator.hidden_layer_sizes)} needs more memory than "
+        "there is.",
+    )
 
 
 def _check_image_shape(shape: tuple[int, ...], n_features: int, *, warns: bool) -> None:

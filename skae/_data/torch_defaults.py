@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import torch
 
 from .held_setting import HeldSetting
-from .validation import OUT_OF_MEMORY
+from .memory import explained_memory
 
 CPU = torch.device("cpu")
 AUTOCAST_DEVICES = tuple(
@@ -53,18 +53,14 @@ def with_torch_defaults(method: Method) -> Method:
 
     @wraps(method)
     def within(*arguments: Any, **options: Any) -> Any:
-        try:
+        with explained_memory(
+            f"`{method.__name__}` needs more memory than there is. What it needs grows with the "
+            "numbers of rows, of columns and of samples."
+        ):
             if _are_defaults():  # the contexts would take as long as a small layer
                 return method(*arguments, **options)
             with torch_defaults():
                 return method(*arguments, **options)
-        except RuntimeError as error:
-            if not OUT_OF_MEMORY.search(str(error)):
-                raise
-            raise MemoryError(
-                f"`{method.__name__}` needs more memory than there is. What it needs grows with "
-                "the numbers of rows, of columns and of samples."
-            ) from error
 
     return cast(Method, within)
 

@@ -1,6 +1,5 @@
 """Rules for parameters, declared beside their defaults, and the errors that follow from them."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, fields
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .memory import explained_memory
 from .messages import described
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ BOOLEANS = (bool, np.bool_)
 # The largest numbers of an interval without an upper bound: torch counts in 64 bits, and trains in
 # float32.
 LARGEST: dict[type, float] = {Integral: 2**63 - 1, Real: float(np.finfo(np.float32).max)}
-# How torch says that host memory is too small.
-OUT_OF_MEMORY = re.compile("DefaultCPUAllocator|Storage size calculation overflowed")
 
 
 class Rule:
@@ -383,15 +381,14 @@ def restore_on_error(estimator: BaseEstimator) -> Iterator[None]:
     given = estimator.get_params(deep=False)
     vars(estimator).update({name: _of_python(value) for name, value in given.items()})
     try:
-        yield
-    except BaseException as error:
+        with explained_memory(
+            f"The fit of {type(estimator).__name__} needs more memory than there is. What it "
+            "needs grows with the sizes of the layers, the code and the batches."
+        ):
+            yield
+    except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
-        if isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)):
-            raise MemoryError(
-                f"The fit of {type(estimator).__name__} needs more memory than there is. What it "
-                "needs grows with the sizes of the layers, the code and the batches."
-            ) from error
         raise
     vars(estimator).update(given)
 
