@@ -117,6 +117,12 @@ def test_without_penalty_and_limit_all_activations_are_the_same(digits, coder):
         np.testing.assert_allclose(other, codes[0], atol=1e-4)
 
 
+def test_no_more_units_are_active_than_there_are(digits, coder):
+    message = "`n_nonzero_coefs` must be at most the number of components, 4, got 5"
+    with pytest.raises(ValueError, match=message):
+        coder(4, n_nonzero_coefs=5).fit(digits)
+
+
 @pytest.mark.parametrize("n_components", [10, 64, 300])
 def test_the_number_of_units_may_be_below_or_above_that_of_features(digits, n_components, coder):
     fitted = coder(n_components).fit(digits)

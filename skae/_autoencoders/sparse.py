@@ -378,7 +378,12 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     def _n_nonzero(self, n_components: int, n_features: int) -> int:
         given = self.n_nonzero_coefs
-        return min(n_components, max(n_features // 10, 1) if given is None else given)
+        if given is not None and given > n_components:
+            raise ValueError(
+                f"`n_nonzero_coefs` must be at most the number of components, {n_components}, got "
+                f"{given}."
+            )
+        return min(n_components, max(n_features // 10, 1)) if given is None else given
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "penalty" in state and "sparsity_weight" not in state:  # written before version 0.2
