@@ -13,6 +13,7 @@ from skae._data.frames import (
     dtype_name,
     is_missing,
     is_ordered,
+    is_text,
     make_frame,
     numeric_columns,
     result_dtype,
@@ -102,6 +103,19 @@ def test_numbers_of_every_dtype_become_equal_entries(column):
     else:
         assert made.dtype == (pl.Float64 if column.dtype.is_decimal() else column.dtype)
         assert made.equals(column.cast(made.dtype))
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "pandas", "python"])
+def test_text_in_memory_of_arrow_or_python_stays_there(kind):
+    column = pd.Series(["b", "a", None], dtype="string[python]")
+    if kind != "python":
+        arrow = pytest.importorskip("pyarrow")
+        dtype = "string[pyarrow]" if kind == "pandas" else pd.ArrowDtype(getattr(arrow, kind)())
+        column = column.astype(dtype)
+    assert is_text(column)
+    name = result_dtype(column, is_text=True)
+    made = with_dtype(name, column.to_numpy(object), "pandas", None, ordered=False)
+    pd.testing.assert_series_equal(made, column)
 
 
 @pytest.mark.parametrize("column", [pandas_columns()[0], pandas_columns()[2]], ids=["day", "time"])

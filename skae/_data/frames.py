@@ -10,7 +10,8 @@ import numpy as np
 DATES = re.compile("date|duration|time", re.IGNORECASE)
 ARROW_DAYS = "[day]"  # in the name of the dtype
 # The dtypes of text, by their names.
-TEXT = ("object", "str", "string", "String", "Utf8", "Object")
+TEXT = ("object", "str", "string", "large_string", "string_view", "String", "Utf8", "Object")
+ARROW_STRING = "string[pyarrow]"  # of Arrow's own dtype; pandas takes the name for one of its own
 INTEGERS, BOOLEANS = re.compile(r"u?int(8|16|32|64)\b"), ("bool", "boolean")
 # The dtypes of polars that columns are made with, and the parameters of those of dates.
 POLARS = re.compile("U?Int(8|16|32|64)|Float(32|64)|Boolean|String|Utf8|Categorical|Date|Time")
@@ -100,10 +101,11 @@ def result_dtype(column: Any, *, is_text: bool) -> str:
     if isinstance(column, np.ndarray):
         return name
     try:
-        column.iloc[:0].astype(name)
+        made = column.iloc[:0].astype(name).dtype
     except (TypeError, ValueError):  # such as a decimal, whose name has its number of digits
         return "object" if is_text else "float64"
-    return name
+    # Strings of pandas are in memory of Python or of Arrow, and have one name.
+    return f"string[{column.dtype.storage}]" if name == "string" and made != column.dtype else name
 
 
 def has_categories(column: Any) -> bool:
@@ -166,6 +168,10 @@ def _as_pandas(name: str, values: np.ndarray, declared: np.ndarray | None, *, or
         values = values.astype("datetime64[s]")
     if name == "category":
         dtype = pd.CategoricalDtype(declared, ordered=ordered)
+    if name == ARROW_STRING:
+        import pyarrow as pa
+
+        dtype = pd.ArrowDtype(pa.string())
     return pd.Series(values).astype(dtype)
 
 
