@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from skae._data.splits import FOLDS, make_splits
@@ -59,6 +60,12 @@ def test_splits_are_pairs_of_row_numbers(cv):
 )  # fmt: skip
 def test_errors_name_the_parameter(cv):
     with pytest.raises((TypeError, ValueError), match="`cv`"):
+        splits_of(cv)
+
+
+@pytest.mark.parametrize("cv", [torch.tensor(8), torch.tensor([8]), "8", b"8"], ids=repr)
+def test_what_has_another_method_split_is_no_splitter(cv):
+    with pytest.raises(TypeError, match="`cv` must be None or an integer >= 2 or a cross-valid"):
         splits_of(cv)
 
 

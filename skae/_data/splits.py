@@ -13,11 +13,12 @@ from sklearn.model_selection import (
     StratifiedKFold,
     check_cv,
 )
+from torch import Tensor
 
 from .array_api import ArrayLike
 from .messages import described
 from .rows import naming
-from .validation import BOOLEANS, RANDOM_STATE, check_value, integer
+from .validation import NONE, RANDOM_STATE, Rule, check_value, integer
 
 # The folds for a number of folds, by whether `y` holds classes and whether there are groups.
 FOLDS = {
@@ -26,6 +27,19 @@ FOLDS = {
     (False, True): GroupKFold,
     (True, True): StratifiedGroupKFold,
 }
+
+# The allowed values of `cv`.
+CV = (
+    NONE,
+    integer(2),
+    Rule(
+        "a cross-validation splitter or an iterable of pairs of row numbers",
+        lambda value: (
+            not isinstance(value, type | str | bytes | Tensor)  # some have a method `split`
+            and (hasattr(value, "split") or isinstance(value, Iterable))
+        ),
+    ),
+)
 
 # A pair of train and test indices for each fold.
 Splits: TypeAlias = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -42,10 +56,10 @@ def make_splits(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pairs of train and test indices; a number of folds is shuffled, as rows may be sorted."""
     check_value("random_state", random_state, RANDOM_STATE)
+    check_value("cv", cv, CV)
     if cv is None:
         cv = 5
-    if isinstance(cv, (Integral, *BOOLEANS)):
-        check_value("cv", cv, (integer(2),))
+    if isinstance(cv, Integral):
         folds = FOLDS[classes, groups is not None]
         cv = folds(int(cv), shuffle=True, random_state=random_state)
     with naming("cv"):

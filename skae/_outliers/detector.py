@@ -1,6 +1,5 @@
 """Outlier detection by reconstruction errors."""
 
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral, Real
@@ -16,7 +15,7 @@ from .._autoencoders.base import BaseAutoencoder
 from .._data.groups import RowGroups
 from .._data.process_group import refuse_process_group
 from .._data.sample_weight import check_sample_weight, copied
-from .._data.splits import make_splits
+from .._data.splits import CV, make_splits
 from .._data.table import always_makes_table
 from .._data.table_rows import CATEGORICAL_FEATURES, by_column, encoded_rows
 from .._data.validation import (
@@ -28,7 +27,6 @@ from .._data.validation import (
     StrOptions,
     check_finite_results,
     check_parameters,
-    integer,
     parameter,
     restore_on_error,
 )
@@ -55,13 +53,6 @@ ESTIMATOR = Rule(
     lambda value: (
         isinstance(value, DenoisingEnsemble)
         or not always_makes_table(value.categorical_features, value.loss)
-    ),
-)
-SPLITS = Rule(
-    "a cross-validation splitter or an iterable of pairs of row numbers",
-    lambda value: (
-        not isinstance(value, type | str | bytes)
-        and (hasattr(value, "split") or isinstance(value, Iterable))
     ),
 )
 
@@ -204,7 +195,7 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         "auto", StrOptions(["auto"]), Interval(Real, 0, 0.5, closed="right")
     )
     novelty: bool | str = parameter("auto", BOOLEAN, StrOptions(["auto"]))
-    cv: Any = parameter(None, NONE, integer(2), SPLITS)
+    cv: Any = parameter(None, *CV)
     categorical_features: Any = parameter("from_dtype", *CATEGORICAL_FEATURES)
     random_state: int | np.random.RandomState | None = parameter(None, *RANDOM_STATE)
 
