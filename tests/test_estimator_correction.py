@@ -2,6 +2,7 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -131,6 +132,17 @@ def test_a_frozen_estimator_is_used_as_it_is(digits_with_gaps, digits, global_ra
     assert imputer.estimator_.estimator is frozen.estimator
     assert imputer.error_ratio_.min() < 0.9
     assert np.isfinite(imputer.transform(digits_with_gaps)).all()
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"loss": {"b": "log_loss"}}, {"categorical_features": np.array(["b"])}], ids=list
+)
+def test_names_of_columns_are_refused_as_the_estimator_gets_an_array(parameters):
+    estimator = AutoencoderTransformer(1, **parameters)
+    X = pd.DataFrame(np.eye(4), columns=list("abcd"))
+    for inner in (estimator, make_pipeline(PCA(3), estimator)):
+        with pytest.raises(ValueError, match="`estimator` must have numbers of columns in"):
+            AutoencoderImputer(inner).fit(X)
 
 
 @pytest.mark.parametrize("is_partial", [False, True])

@@ -1,6 +1,7 @@
 """Correction of filled cells by the reconstructions of a scikit-learn transformer."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 from warnings import WarningMessage
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import Tensor
 
 from .._data.fit_params import accepted_fit_params, fitting_part
+from .._data.messages import described
 from .._data.user_warnings import issue_warnings, recorded_warnings
 from .._training.diagnostics import without_warnings
 from .column_scaling import ColumnScaling
@@ -43,6 +45,24 @@ class EstimatorCorrection(NamedTuple):
         """Move the missing cells of filled, standardised rows towards their reconstruction."""
         reconstructed = reconstruct_missing(self.estimator, filled, missing, scaling)
         return filled + torch.tensor(self.weights) * (reconstructed - filled)
+
+
+def refuse_names(estimator: Any) -> None:
+    """Refuse an estimator with parameters that name columns: it is fitted to an array."""
+    for step in getattr(estimator, "steps", [("", estimator)]):
+        for name in ("loss", "categorical_features"):
+            value = getattr(step[1], name, None)
+            if not isinstance(value, str) and any(
+                isinstance(entry, str) for entry in _entries(value)
+            ):
+                raise ValueError(
+                    f"`estimator` must have numbers of columns in `{name}`, because it is fitted "
+                    f"to an array without names, got {described(value)}."
+                )
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, Iterable) else ()
 
 
 def fit_estimator_correction(

@@ -1,5 +1,6 @@
 """Imputation of missing values."""
 
+import sys
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,8 +31,9 @@ from .._data.validation import (
     restore_on_error,
 )
 from .._nn.pickling import ModulePickleMixin
+from .estimator_correction import refuse_names
 from .initial_imputer import is_marker, is_nan
-from .limits import LARGEST, LIMIT, Limit, limits_in, limits_of_cells, limits_of_columns
+from .limits import LIMIT, Limit, limits_in, limits_of_cells, limits_of_columns
 from .table_cells import (
     append_columns,
     encode_cells,
@@ -44,7 +46,7 @@ from .uncertainty import UncertaintyMixin
 MARKER = Rule(
     "a number, np.nan or pandas.NA",
     lambda value: is_nan(value) or isinstance(value, int | float | np.integer | np.floating),
-    lambda value: is_nan(value) or abs(value) <= LARGEST or abs(value) == np.inf,
+    lambda value: is_nan(value) or abs(value) <= sys.float_info.max or abs(value) == np.inf,
 )
 
 
@@ -206,6 +208,7 @@ class AutoencoderImputer(UncertaintyMixin, TransformerMixin, ModulePickleMixin):
         """
         with restore_on_error(self), training_mode(), threads_for(0):
             check_parameters(self)
+            refuse_names(self.estimator)
             refuse_process_group(type(self).__name__)
             cells = self._validate(X, reset=True)
             if groups is not None:

@@ -1,5 +1,6 @@
 """Limits of imputed values, given by the user."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,6 @@ from .._data.validation import Rule
 # One number for all columns, or one for each.
 Limit = float | Sequence[float] | np.ndarray | None
 
-
-LARGEST = float(np.finfo(np.float64).max)
 FLOAT32 = ("float32", "float[")  # as pandas and Arrow name it
 
 
@@ -57,7 +56,7 @@ def limits_of_cells(limits: np.ndarray, columns: np.ndarray, table: Table | None
     for cell, j in enumerate(columns):
         name = table.dtypes[j].lower()
         if table.categories[j] is not None:
-            of_cells[:, cell] = -LARGEST, LARGEST
+            of_cells[:, cell] = -sys.float_info.max, sys.float_info.max
         elif name.startswith(FLOAT32):
             of_cells[:, cell] = limits_in(np.dtype(np.float32), of_cells[:, cell])
         elif INTEGERS.match(name):
