@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from skae import AutoencoderTransformer, load, save
@@ -55,6 +56,16 @@ def test_other_categories_are_refused_with_the_column_and_a_remedy(kind, tmp_pat
     with pytest.raises(TypeError, match=message):
         save(model, tmp_path / "model.skae")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("columns", [pd.Index(["b"]), pd.Series([1]), pl.Series([False, True])])
+def test_columns_are_saved_as_an_array_whatever_they_were_given_as(columns, tmp_path):
+    frame = pd.DataFrame({"a": np.arange(6.0), "b": list("xyz") * 2})
+    model = AutoencoderTransformer(1, max_iter=1, categorical_features=columns, random_state=0)
+    save(model.fit(frame), tmp_path / "model.skae")
+    loaded = load(tmp_path / "model.skae")
+    assert loaded.categorical_features.tolist() == list(columns)
+    np.testing.assert_array_equal(loaded.transform(frame), model.transform(frame))
 
 
 @pytest.mark.parametrize(

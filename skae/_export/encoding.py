@@ -29,7 +29,7 @@ from .estimator_check import check_estimator
 from .fitted_state import MAX_INTEGER, check_state, set_missing_parameters
 from .module_state import check_module
 from .network_check import NetworkTooLargeError
-from .plain_values import MAKE, parts_of
+from .plain_values import MAKE, parts_of, without_library
 from .string_allowance import StringAllowance
 
 # Little endian, as the arrays in a file are.
@@ -64,7 +64,7 @@ class Encoder:
 
     def encode(self, value: Any, place: str = "") -> Json:
         """Encode a value; `place` is its name in messages and of its array."""
-        cls = type(value)
+        cls = type(value := without_library(value, place))
         if value is None or cls in (bool, str) or (cls is float and isfinite(value)):
             return value
         if cls is int and abs(value) <= MAX_INTEGER:

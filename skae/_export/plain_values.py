@@ -21,6 +21,8 @@ TYPES: dict[str, type] = {cls.__name__: cls for cls in (bool, float, int, object
 NAMES = {cls: name for name, cls in TYPES.items()}
 SELECTOR = ("pattern", "dtype_include", "dtype_exclude")
 DATES = re.compile(r"<[mM]8\[(Y|M|W|D|h|m|s|ms|us|ns)\]")
+# Parameters with an entry for each column, or for some, which may be array-like.
+OF_COLUMNS = ("categorical_features", "min_value", "max_value")
 SIDES = ("left", "right", "both", "neither")
 
 
@@ -38,6 +40,13 @@ def parts_of(value: Any) -> tuple[str, Any] | None:
         if value.dtype == object:
             return _parts_of_objects(value, *{type(entry) for entry in value})
     return None
+
+
+def without_library(value: Any, place: str) -> Any:
+    """A column or an index of a frame, given for columns, as an array; other values unchanged."""
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__array__"):
+        return value
+    return np.asarray(value) if place.endswith(OF_COLUMNS) else value
 
 
 def _parts_of_objects(values: np.ndarray, cls: type, *others: type) -> tuple[str, Any] | None:
