@@ -153,6 +153,10 @@ def test_other_targets_have_no_effect(y, detector, labelled):
         np.where(np.arange(150) < 5, "outlier", "inlier"),
         np.where(np.arange(150) < 5, "-1", "1").astype(object),
         np.arange(150) < 5,
+        np.where(np.arange(150) < 5, -1, 1) + 0j,
+        np.arange(150) % 3 - 1 + 0j,
+        (np.arange(150) % 3 - 1).astype(str),
+        [-1, "a"],
         [[True], [False], [None]],
         pd.Series(["yes", None, "no"]),
     ],
@@ -160,6 +164,11 @@ def test_other_targets_have_no_effect(y, detector, labelled):
 def test_two_classes_that_are_not_used_warn(y):
     with pytest.warns(UserWarning, match="`y` has no effect: labels are -1 for outliers"):
         assert known_outliers(y, len(y)) is None
+
+
+def test_the_warning_tells_of_missing_labels():
+    with pytest.warns(UserWarning, match=r"has the values \[-1.0, 1.0\] and missing ones"):
+        assert known_outliers([-1, 1.0, np.nan], 3) is None
 
 
 def test_wrong_labels_raise(detector, labelled):

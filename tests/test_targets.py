@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from skae._data.targets import make_targets
 
@@ -68,7 +69,7 @@ def test_held_out_targets_have_the_classes_of_the_others():
         ([[1, 1], None], "`y` must have at least two classes"),
         ([[0.1, np.inf], None], "y contains infinity"),
         ([[0, 1j], None], "`y` must hold numbers or strings"),
-        ([["a", 0.5], None], "`y`: could not convert"),
+        ([["a", 0.5], None], "`y`: could not convert string to float: 'a'"),
         ([[0.5, 1], ["a", "b"]], "`y_val`: could not convert"),
         ([[0, 1], [[0, 1], [1, 0]]], "`y_val`: y should be a 1d array"),
         ([[0, 1], [2, 0]], "`y_val` must have labels of `y`, got 2"),
@@ -78,6 +79,15 @@ def test_held_out_targets_have_the_classes_of_the_others():
 def test_other_targets_are_errors(parts, message):
     with pytest.raises(ValueError, match=message):
         make_targets(parts, [2, 2], "auto")
+
+
+@pytest.mark.parametrize("kind", ["auto", "classification", "regression"])
+@pytest.mark.parametrize(
+    "y", [torch.ones(2, dtype=torch.bfloat16), np.zeros(2, "V3"), np.zeros(2, "f8,f8")], ids=repr
+)
+def test_arrays_of_other_things_than_numbers_are_no_targets(kind, y):
+    with pytest.raises(TypeError, match=r"`y` must .*numbers or strings"):
+        make_targets([y, None], [2], kind)
 
 
 @pytest.mark.parametrize("kind", ["auto", "classification", "regression"])

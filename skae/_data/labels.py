@@ -32,7 +32,7 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             UserWarning,
         )
         labeled[:] = True
-    with naming("y"):
+    with naming("y"), np.errstate(invalid="ignore"):  # scikit-learn casts them to integers
         check_classification_targets(y[labeled])
     classes, indices = np.unique(y[labeled], return_inverse=True)
     if len(classes) < 2:

@@ -10,7 +10,7 @@ def described(value: object) -> str:
     """A value for a message, in one line: arrays and tables by their type and shape."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and math.prod(shape) > MAX_SHOWN_ENTRIES:
-        return f"{type(value).__name__} of shape {shape}"
+        return f"{type(value).__name__} of shape {tuple(shape)}"
     return shortened(" ".join(repr(value).split()))
 
 

@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 from torch import Tensor, strided
 
-from .array_api import library_of
+from .array_api import as_numpy, library_of
 from .device import TORCH_DTYPES
 from .frames import DATES, column_of, is_frame, is_missing, values_of, without_fill_values
 from .messages import described, shortened
@@ -233,10 +233,21 @@ def has_missing_labels(y: Any) -> bool:
     return any(map(is_missing, _objects(labels)))
 
 
+def array_of_target(y: Any, name: str = "y") -> np.ndarray:
+    """A target as an array of numbers, strings or objects."""
+    try:
+        array = np.asarray(as_numpy(y), dtype=object if isinstance(y, list | tuple) else None)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as bfloat16, which NumPy lacks
+        text = f"`{name}` must be convertible to an array of numbers or strings: {error}."
+        raise TypeError(text) from error
+    if array.dtype.kind == "V":
+        raise TypeError(f"`{name}` must hold numbers or strings, got dtype {array.dtype}.")
+    return array
+
+
 def _labels(y: Any) -> np.ndarray:
     """A target as an array; of no labels if it is None."""
-    y = () if y is None else y
-    return np.asarray(y, dtype=object if isinstance(y, list | tuple) else None)
+    return array_of_target(() if y is None else y)
 
 
 def _objects(labels: np.ndarray) -> Iterable[Any]:

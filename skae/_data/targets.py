@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array, column_or_1d
 
-from .array_api import as_numpy
 from .frames import is_missing
 from .labels import UNLABELED, encode_labels
-from .rows import naming
+from .rows import array_of_target, naming
 
 
 class Targets(NamedTuple):
@@ -70,8 +69,7 @@ def _checked(y: Any, n_rows: int, name: str) -> np.ndarray:
         y = np.ma.filled(y.astype(object), np.nan)
     if hasattr(y, "to_list"):  # a column of a frame: NumPy has no integers with missing entries
         y = y.to_list()
-    with naming(name):
-        y = np.asarray(as_numpy(y), dtype=object if isinstance(y, list | tuple) else None)
+    y = array_of_target(y, name)
     if y.ndim not in (1, 2) or len(y) != n_rows:
         raise ValueError(
             f"`{name}` must have shape ({n_rows},) or ({n_rows}, n_targets), one entry for each "
@@ -102,7 +100,8 @@ def _numbers(given: list[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
     values = []
     for y, name in zip(given, names, strict=True):
         if y.dtype == object:
-            y = np.array([np.nan if is_missing(v) else v for v in y.flat]).reshape(y.shape)
+            missing = np.array([is_missing(v) for v in y.flat], dtype=bool)
+            y = np.where(missing.reshape(y.shape), np.nan, y)
         with naming(name):
             y = check_array(y, input_name=name, **options)
         values.append(y.reshape(len(y), -1))

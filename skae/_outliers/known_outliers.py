@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from .._data.array_api import as_numpy
 from .._data.dataset import Rows, dense_block, row_blocks
+from .._data.frames import is_missing
 from .._data.labels import numbers_of_objects
 from .._data.messages import described
 from .._data.moments import moments
@@ -43,9 +44,10 @@ def known_outliers(y: object, n_rows: int) -> np.ndarray | None:
     if not is_outlier.any():
         values = _values_if_few(given)
         if _seem_labels(values):
+            missing = " and missing ones" if any(map(is_missing, given.tolist())) else ""
             warn_user(
                 "`y` has no effect: labels are -1 for outliers, 1 for inliers and 0 for unknown "
-                f"rows, and `y` has the values {described(values)}.",
+                f"rows, and `y` has the values {described(values)}{missing}.",
                 UserWarning,
             )
         return None
@@ -66,20 +68,27 @@ def _is_outlier(y: np.ndarray) -> np.ndarray:
 
 
 def _seem_labels(values: list[Any]) -> bool:
-    """Whether at most two values have -1, are 0 and 1, only 1, or two strings."""
+    """Whether values may be labels: all three, two with -1, 0 and 1, only 1, or two strings."""
+    if len(values) > 2:
+        return set(values) in ({OUTLIER, UNKNOWN, INLIER}, {"-1", "0", "1"})
     are_two_texts = [isinstance(value, str) for value in values] == [True, True]
     return OUTLIER in values or are_two_texts or values in ([INLIER], [UNKNOWN, INLIER])
 
 
 def _values_if_few(y: np.ndarray) -> list[Any]:
-    """The different values, without missing ones; none if there are more than two."""
+    """The different values, without missing ones; none if there are more than three."""
     if y.ndim != 1:
         return []
     try:
-        values = {value for value in y.tolist() if value is not None and value == value}
-        return sorted(values) if len(values) <= 2 else []
-    except TypeError:  # values of several types
+        values = {value for value in y.tolist() if not is_missing(value)}
+    except TypeError:  # such as lists
         return []
+    return sorted(values, key=_rank) if len(values) <= 3 else []
+
+
+def _rank(value: Any) -> tuple[Any, ...]:
+    """Orders real numbers, and then other values."""
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
 class KnownOutliers(NamedTuple):
