@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import RobustScaler, StandardScaler
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -181,6 +181,18 @@ def test_the_threshold_does_not_depend_on_the_first_window(rng):
     detector = LocalOutlierFactor(novelty=True)
     fitted = TimeSeriesOutlierDetector(detector, window_size=2).fit(X)
     assert fitted.offset_ == pytest.approx(fitted.estimator_.offset_)
+
+
+def test_values_with_infinite_distances_are_refused(rng):
+    X = rng.normal(size=(60, 2))
+    detector = TimeSeriesOutlierDetector(LocalOutlierFactor(novelty=True), window_size=2)
+    assert len(set(detector.fit(X * 1e150).score_samples(X * 1e150)[1:])) > 1
+    with pytest.raises(ValueError, match=r"X must have values of at most .* for LocalOutlierFac"):
+        detector.fit(X * 1e160)
+    inner = make_pipeline(RobustScaler(), LocalOutlierFactor(novelty=True))
+    scaled = detector.set_params(estimator=inner).fit(X * 1e160).score_samples(X * 1e160)
+    expected = detector.fit(X).score_samples(X)
+    np.testing.assert_allclose(scaled, expected)
 
 
 @pytest.mark.parametrize(("n_series", "size"), [(1, 3), (1, 580), (2, 3), (30, 3)])

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin, clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -27,7 +28,7 @@ from .._data.validation import (
 )
 from .._nn.pickling import VersionPickleMixin
 from .._outliers.detector import SCORERS, AutoencoderOutlierDetector
-from .sliding_windows import SeriesSteps
+from .sliding_windows import SeriesSteps, check_squares, labels_of_steps
 
 # Windows are scored in blocks of so many entries, 32 MiB in float64: the windows of a long series
 # take `window_size` times the memory of the series.
@@ -161,7 +162,7 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
                     f"with stride={self.stride}, got {len(ends)}: its longest series has "
                     f"{steps.position.max() + 1} time steps."
                 )
-            labels, weights = _labels(y, len(X)), check_sample_weight(sample_weight, len(X))
+            labels, weights = labels_of_steps(y, len(X)), check_sample_weight(sample_weight, len(X))
             if weights is not None:
                 ends = ends[weights[steps.row[ends]] > 0]
                 if len(ends) < 2:
@@ -170,6 +171,8 @@ class TimeSeriesOutlierDetector(OutlierMixin, VersionPickleMixin):
                         "minimum of 2 is required."
                     )
             windows = steps.windows(X, ends, self.window_size)
+            if not isinstance(detector, AutoencoderOutlierDetector | Pipeline):
+                check_squares(windows, type(detector).__name__)
             together = _held_out_together(steps.series[ends])
             labels, weights = (a if a is None else a[steps.row[ends]] for a in (labels, weights))
             params = {"groups": together}
@@ -354,18 +357,6 @@ def _threshold(detector: Any, windows: np.ndarray) -> float:
     scores = np.ravel(detector.score_samples(some))
     smallest = np.abs(scores).argmin()  # the difference is rounded as the score is
     return float(scores[smallest] - np.ravel(detector.decision_function(some))[smallest])
-
-
-def _labels(y: Any, n_rows: int) -> np.ndarray | None:
-    """The labels of all time steps."""
-    if y is None:
-        return None
-    labels = np.asarray(y)
-    if labels.shape[:1] != (n_rows,):
-        raise ValueError(
-            f"`y` must have a label for each of the {n_rows} time steps, got shape {labels.shape}."
-        )
-    return labels
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.groups import RowGroups
-from .._data.rows import validate_codes, validate_rows
+from .._data.labels import numbers_of_objects
+from .._data.memory import check_memory
+from .._data.rows import array_of_target, validate_codes, validate_rows
 from .._data.validation import check_parameters, integer, parameter, restore_on_error
 from .._nn.pickling import VersionPickleMixin
 
@@ -49,6 +51,31 @@ class SeriesSteps(NamedTuple):
         step = np.empty_like(self.row)
         step[self.row] = np.arange(len(step))
         return step
+
+
+def labels_of_steps(y: Any, n_rows: int) -> np.ndarray | None:
+    """The labels of all time steps."""
+    if y is None:
+        return None
+    labels = array_of_target(y)
+    if labels.dtype == object and (numbers := numbers_of_objects(labels)) is not None:
+        labels = numbers
+    if labels.shape[:1] != (n_rows,):
+        raise ValueError(
+            f"`y` must have a label for each of the {n_rows} time steps, got shape {labels.shape}."
+        )
+    return labels
+
+
+def check_squares(windows: np.ndarray, detector: str) -> None:
+    """Refuse windows whose distances are infinite in float64, so that a detector has no scores."""
+    largest = np.sqrt(np.finfo(np.float64).max / (8 * windows.shape[1]))
+    size = np.abs(windows[~np.isnan(windows)]).max(initial=0)
+    if size > largest:
+        raise ValueError(
+            f"X must have values of at most {largest:.1e} for {detector}, whose distances are "
+            f"infinite otherwise, got {size:.1e}: divide X by a number."
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -122,7 +149,12 @@ class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin)
         """
         with restore_on_error(self):
             check_parameters(self)
-            validate_rows(self, X, reset=True, accept_sparse=False)
+            X = validate_rows(self, X, reset=True, accept_sparse=False)
+            check_memory(
+                float(X.nbytes) * self.window_size,
+                f"The windows of X need more memory than there is: `window_size`="
+                f"{self.window_size} times the memory of X.",
+            )
             self.window_size_ = self.window_size
         return self
 
