@@ -45,7 +45,7 @@ from .base import BaseAutoencoder
 from .checks import warn_without_effect
 from .dictionary_update import method_of_optimal_directions
 from .revival import dead_units, revival_loss
-from .sparse_init import calibrate_thresholds, make_sparse_coder
+from .sparse_init import calibrate_thresholds, make_sparse_coder, number_of_active
 
 # The parameters of the class that training does not change.
 OF_NETWORK = ("sparsity", "n_nonzero_coefs", "receptive_field", "with_mean")
@@ -294,7 +294,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
 
     def _initialize(self, data: FitData, n_components: int) -> Initialization:
         n_features = data.X.shape[1]
-        n_nonzero = self._n_nonzero(n_components, n_features)
+        n_nonzero = number_of_active(self.n_nonzero_coefs, n_components, n_features)
         pca = data.principal_components(min(n_nonzero, len(data.rows), n_features))
         fitted = data.fitted
         if fitted is None:
@@ -375,15 +375,6 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
     def _n_projection_steps(self, n_components: int) -> int:
         """None: `transform_max_iter` is the number of steps of another search, in the network."""
         return 0
-
-    def _n_nonzero(self, n_components: int, n_features: int) -> int:
-        given = self.n_nonzero_coefs
-        if given is not None and given > n_components:
-            raise ValueError(
-                f"`n_nonzero_coefs` must be at most the number of components, {n_components}, got "
-                f"{given}."
-            )
-        return min(n_components, max(n_features // 10, 1)) if given is None else given
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "penalty" in state and "sparsity_weight" not in state:  # written before version 0.2

@@ -56,6 +56,18 @@ class SparseParameters(Protocol):
     transform_max_iter: int
 
 
+def number_of_active(given: int | None, n_components: int, n_features: int) -> int:
+    """The number of active units of a row, which is a tenth of the number of features by default."""
+    if given is None:
+        return min(n_components, max(n_features // 10, 1))
+    if given > n_components:
+        raise ValueError(
+            f"`n_nonzero_coefs` must be at most the number of components, {n_components}, got "
+            f"{given}."
+        )
+    return given
+
+
 def make_sparse_coder(
     parameters: SparseParameters, parts: NetworkParts, data: FitData, n_nonzero: int
 ) -> SparseCoder:
