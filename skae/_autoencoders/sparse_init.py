@@ -57,7 +57,7 @@ class SparseParameters(Protocol):
 
 
 def number_of_active(given: int | None, n_components: int, n_features: int) -> int:
-    """The number of active units of a row, which is a tenth of the number of features by default."""
+    """The number of active units of a row, by default a tenth of the number of features."""
     if given is None:
         return min(n_components, max(n_features // 10, 1))
     if given > n_components:
