@@ -5,10 +5,12 @@ python tests/distributed_fits.py FOLDER
 
 import os
 import pickle
+import runpy
 import signal
 import sys
 import time
 import warnings
+from contextlib import redirect_stdout
 from datetime import timedelta
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +25,8 @@ from sklearn.datasets import load_digits
 import skae
 
 TIMEOUT = 20.0
+EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed" / "fit_torchrun.py"
+INIT_PROCESS_GROUP = dist.init_process_group
 ROWS = load_digits().data[:300]
 WITH_GAPS = np.where(np.random.RandomState(0).uniform(size=ROWS.shape) < 0.1, np.nan, ROWS)
 # The shares of the ranks by the number of ranks: the first has the fewest rows.
@@ -183,17 +187,28 @@ def fit_with_faults(rank, own):
     return found
 
 
+def init_process_group(backend, rank, n_ranks, folder, timeout=None):
+    """Join the processes that share a folder."""
+    store = f"file://{folder}/store"
+    INIT_PROCESS_GROUP(backend, store, rank=rank, world_size=n_ranks, timeout=timeout)
+
+
+def run_example(rank, n_ranks, folder):
+    """Run the example of torchrun as one of its processes; what it prints is a file."""
+    dist.init_process_group = partial(init_process_group, rank=rank, n_ranks=n_ranks, folder=folder)
+    sys.argv = [str(EXAMPLE), str(folder / "digits.skae")]
+    with (folder / f"{rank}.txt").open("w") as file, redirect_stdout(file):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+
 def run_rank(task, rank, n_ranks, folder):
     """Run a task as one process of a group, and save its results."""
     warnings.simplefilter("ignore")  # few epochs
+    if task is run_example:
+        run_example(rank, n_ranks, folder)
+        return
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in background jobs
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/store",
-        rank=rank,
-        world_size=n_ranks,
-        timeout=timedelta(seconds=TIMEOUT),
-    )
+    init_process_group("gloo", rank, n_ranks, folder, timedelta(seconds=TIMEOUT))
     own = partial(shard, n_ranks=n_ranks, rank=rank)
     result = task(rank, own) if task is fit_with_faults else task(own)
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(result))
@@ -203,7 +218,7 @@ def run_rank(task, rank, n_ranks, folder):
 
 def main() -> None:
     context = get_context("fork")  # importing torch again would take the longest
-    for task, n_ranks in ((fit_same_steps, 3), (fit_same_score, 2), (fit_with_faults, 2)):
+    for task, n_ranks in N_RANKS.items():
         folder = Path(sys.argv[1]) / task.__name__
         folder.mkdir()
         processes = [
@@ -215,6 +230,8 @@ def main() -> None:
         for process in processes:
             process.join()
 
+
+N_RANKS = {fit_same_steps: 3, fit_same_score: 2, fit_with_faults: 2, run_example: 2}
 
 if __name__ == "__main__":
     main()

@@ -4,20 +4,16 @@ Each test is skipped if its engine is not installed; the extra "distributed" ins
 """
 
 import os
-import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
-import torch.distributed as dist
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from skae import AutoencoderTransformer, load
+from skae import AutoencoderTransformer
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "distributed"
@@ -125,25 +121,3 @@ def test_the_example_of_ray_train_fits_one_model_with_two_workers(ray, tmp_path)
     metrics, reducer = example["main"](str(tmp_path), max_iter=4)
     assert metrics["rows"] == reducer.n_samples_seen_ == 1797
     assert metrics["score"] > metrics["pca"]
-
-
-@pytest.mark.skipif(
-    not (dist.is_available() and dist.is_gloo_available()) or sys.platform == "win32",
-    reason="needs gloo",
-)
-def test_the_example_of_torchrun_fits_one_model_with_two_processes(tmp_path):
-    pytest.importorskip("safetensors")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = ["--nproc-per-node", "2", EXAMPLES / "fit_torchrun.py", tmp_path / "digits.skae"]
-    output = subprocess.run(
-        [*launcher, *script],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-        capture_output=True,
-        text=True,
-    ).stdout
-    found = re.findall(r"(\d+) of 1797 rows, (explains [\d.]+ of all, PCA [\d.]+)", output)
-    assert sorted(n_rows for n_rows, _ in found) == ["898", "899"], output
-    assert len({scores for _, scores in found}) == 1, output
-    assert load(tmp_path / "digits.skae").n_samples_seen_ == 1797

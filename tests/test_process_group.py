@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ if sys.platform == "win32" or not (dist.is_available() and dist.is_gloo_availabl
 
 from distributed_fits import SAME_SCORE, SAME_STEPS, TIMEOUT, fit_same_score, fit_same_steps
 
+from skae import load
 from skae._data.dataset import make_dataset
 from skae._data.process_group import SINGLE_PROCESS, ShardedDataset, SingleProcess, process_group
 
@@ -27,11 +29,17 @@ ENVIRONMENT = os.environ | {
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A function that returns the results of a task, in the order of ranks; all tasks run once."""
+def folder(tmp_path_factory):
+    """The files of all tasks, which run once."""
     folder = tmp_path_factory.mktemp("ranks")
     script = [sys.executable, TESTS / "distributed_fits.py", folder]
     subprocess.run(script, env=ENVIRONMENT, check=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """A function that returns the results of a task, in the order of ranks."""
     return lambda task: [
         pickle.loads(path.read_bytes()) for path in sorted((folder / task).glob("*.pickle"))
     ]
@@ -129,6 +137,16 @@ def test_divergence_keeps_the_weights_of_pca_as_in_one_process(faults):
     error, _, is_fitted = faults["diverged"]
     assert error is None  # a warning
     assert is_fitted
+
+
+def test_the_example_of_torchrun_fits_one_model_with_two_processes(folder):
+    pytest.importorskip("safetensors")
+    files = [folder / "run_example" / f"{rank}.txt" for rank in range(2)]
+    output = "".join(path.read_text() for path in files)
+    found = re.findall(r"(\d+) of 1797 rows, (explains [\d.]+ of all, PCA [\d.]+)", output)
+    assert sorted(n_rows for n_rows, _ in found) == ["898", "899"], output
+    assert len({scores for _, scores in found}) == 1, output
+    assert load(files[0].with_name("digits.skae")).n_samples_seen_ == 1797
 
 
 def test_without_a_process_group_there_is_a_single_process():
