@@ -4,7 +4,8 @@
 
 For each size of the data there are two fits, each in a new process: one with the default number of
 epochs and one with `max_iter=1`. Before the fit, torch is initialised by another fit to a hundred
-rows, which is not timed. Seconds are those of the processor, while other processes were running.
+rows, which is not timed. Seconds are processor seconds, measured while other processes were
+running.
 
 Memory is the largest memory of the process (`ru_maxrss`) minus that after the imports. It includes
 the float32 data, the initialisation of torch and the fit. The column "memory / data" has the memory

@@ -228,8 +228,9 @@ def describe_table(points: dict[str, list[dict]], theirs: dict[str, list[dict]])
         f"entry is {ours['error']:.4g}. Errors and seconds in the table are divided by these two "
         "figures, so a method with an error below 1 is better than the default fit of skae.",
         "",
-        f"- Lower error than the default fit after the same time: {names_below_1(rows[2:], 2)}",
-        "- Lower error than the default fit at the end of the training: "
+        "- Methods with a lower error than the default fit after the same time: "
+        f"{names_below_1(rows[2:], 2)}",
+        "- Methods with a lower error than the default fit at the end of their training: "
         f"{names_below_1(rows[2:], 3)}",
         "",
         *markdown_table(header, rows),
