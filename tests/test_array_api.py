@@ -351,7 +351,7 @@ from conftest import AUTOENCODERS, make_small
 
 warnings.simplefilter("error")
 for cls in AUTOENCODERS:
-    small = make_small(cls, n_components=2, max_iter=1, hidden_layer_sizes=(8,))
+    small = make_small(cls, n_components=2, max_iter=1, hidden_layer_sizes=())
     for estimator, check in estimator_checks_generator(small):
         if check.func.__name__.startswith("check_array_api"):
             try:
