@@ -109,6 +109,7 @@ def test_groups_of_several_parts_are_those_of_all_rows():
         ({"a", "b", "c"}, TypeError, "`groups` must be array-like"),
         ({0: "a", 1: "b", 2: "c"}, TypeError, "`groups` must be array-like"),
         ([[1], [2], [3]], TypeError, "labels in `groups` must be hashable"),
+        (torch.zeros(3, device="meta"), TypeError, "`groups` must have entries, got tensor"),
     ],
 )
 def test_groups_that_are_no_labels_of_the_rows_are_errors(groups, error, message):

@@ -37,6 +37,7 @@ WRONG_VALUES = [
     [0] * 1000,
     (float("nan"),),
     np.full(3, -1.0),
+    torch.full((3,), -1.0, requires_grad=True),
 ]
 METHODS = (
     "decision_function",
@@ -85,8 +86,8 @@ def test_an_error_names_the_parameter_the_allowed_values_and_the_given_one(cls, 
 def test_estimators_with_wrong_parameters_can_be_shown(cls, small):
     for value in (None, "no option", pd.NA, np.full(3, -1.0)):
         estimator = small(cls).set_params(**dict.fromkeys(small(cls).get_params(deep=False), value))
-        repr(estimator)
-        estimator._repr_html_()
+        assert repr(estimator).startswith(cls.__name__)
+        assert cls.__name__ in estimator._repr_html_()
         for name in dir(estimator):
             hasattr(estimator, name)
 

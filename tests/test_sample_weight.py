@@ -127,6 +127,7 @@ def test_rows_of_different_groups_are_different(X):
         (np.ones(40, "M8[s]"), "array of numbers"),
         ([{}] * 40, "array of numbers"),
         ([10**400] * 40, "array of numbers"),
+        (torch.ones(40, dtype=torch.bfloat16), "array of numbers"),
     ],
 )
 def test_wrong_weights_are_refused(given, message):

@@ -40,8 +40,10 @@ class RowGroups(NamedTuple):
         shape = getattr(groups, "shape", None)
         if shape is not None and len(shape) != 1:
             raise ValueError(f"`groups` must have shape (n_samples,), got {tuple(shape)}.")
-        # Entries of tensors and NumPy arrays are Python's numbers only in lists.
-        labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+        try:  # entries of tensors and NumPy arrays are Python's numbers only in lists
+            labels = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+        except RuntimeError as error:  # a tensor on the meta device
+            raise TypeError(f"`groups` must have entries, got {described(groups)}.") from error
         if len(labels) != n_rows:
             raise ValueError(
                 f"`groups` must have a label for each of the {n_rows} rows of `X`, got "

@@ -50,15 +50,15 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     """`sample_weight` as floats, (n_rows,), or None; an error unless they are valid weights."""
     if sample_weight is None:
         return None
-    given = as_numpy(sample_weight)
-    if isinstance(given, np.ma.MaskedArray):
-        given = np.ma.filled(given.astype(np.float64), np.nan)
     try:
+        given = as_numpy(sample_weight)
+        if isinstance(given, np.ma.MaskedArray):
+            given = np.ma.filled(given.astype(np.float64), np.nan)
         weights = np.asarray(given)
         if weights.dtype.kind in "cmM":
             raise TypeError(f"an array of {weights.dtype}")
         weights = weights.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"`sample_weight` must be an array of numbers: {error}.") from error
     if weights.shape != (n_rows,):

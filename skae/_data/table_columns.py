@@ -59,6 +59,15 @@ def column_entries(chosen: Any) -> tuple[Any, ...]:
     return as_tuple(np.asarray(chosen, dtype=object))
 
 
+def are_columns(chosen: Any) -> bool:
+    """Whether a value is a sequence of names or numbers of columns, or of Booleans."""
+    try:
+        one_dimensional = np.asarray(chosen, dtype=object).ndim == 1
+    except (TypeError, ValueError, RuntimeError):  # such as a tensor with a gradient
+        return False
+    return one_dimensional and all(isinstance(v, str | int) for v in column_entries(chosen))
+
+
 def _position(entry: Any, names: list[Any], parameter: str) -> int:
     """The position of a column that is named, or numbered."""
     if isinstance(entry, str) and entry in names:

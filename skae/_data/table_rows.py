@@ -2,7 +2,6 @@
 
 from typing import Any, cast
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
@@ -10,7 +9,7 @@ from .dataset import nothing_observed
 from .frames import is_frame
 from .rows import check_columns, validate_rows
 from .table import Table, as_rows, make_table
-from .table_columns import column_entries
+from .table_columns import are_columns
 from .user_warnings import warn_user
 from .validation import NONE, Rule, StrOptions
 
@@ -23,10 +22,7 @@ CATEGORICAL_FEATURES = (
         "a sequence of names or numbers of columns, or of Booleans",
         # Such as an index or a column of a frame, a mask or a list of NumPy's numbers.
         lambda value: isinstance(value, list | tuple | range) or hasattr(value, "__array__"),
-        lambda value: (
-            np.asarray(value, dtype=object).ndim == 1
-            and all(isinstance(entry, str | int) for entry in column_entries(value))
-        ),
+        are_columns,
     ),
 )
 

@@ -81,7 +81,7 @@ def limits_in(dtype: np.dtype, limits: np.ndarray) -> np.ndarray:
 def _of_columns(name: str, limit: Limit, default: float, n_features: int) -> np.ndarray:
     try:
         values = np.asarray(default if limit is None else limit, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         values = np.array(np.nan)
     if values.shape not in ((), (n_features,)) or np.isnan(values).any():
         raise ValueError(

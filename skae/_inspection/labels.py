@@ -6,7 +6,7 @@ import numpy as np
 
 from .._data.array_api import ArrayLike
 from .._data.messages import described
-from .._data.rows import has_missing_labels
+from .._data.rows import array_of_target, has_missing_labels
 
 NO_LABEL = -1
 
@@ -31,7 +31,7 @@ def as_target(y: ArrayLike) -> np.ndarray:
     """A target as an array, or an error unless its entries can be compared."""
     if has_missing_labels(y):
         raise ValueError("`y` must not have missing entries: leave these rows out.")
-    y = np.asarray(y)
+    y = array_of_target(y)
     if y.dtype.kind == "c":
         raise ValueError(f"`y` must be labels or real numbers, got {described(y)}.")
     try:
