@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 from functools import cache, partial
 from types import SimpleNamespace
 
@@ -139,6 +140,7 @@ def test_equal_values_in_another_form_are_no_change(autoencoder, method, continu
     X, fitted = continued
     changed = copy.deepcopy(fitted(autoencoder, method, False))
     getattr(changed.set_params(hidden_layer_sizes=[np.int64(32)]), method)(X)
+    assert changed._fit_parameters == fitted(autoencoder, method, False)._fit_parameters
 
 
 # Parameters without an effect on `partial_fit`: of epochs and held-out rows, and of what is printed
@@ -321,7 +323,10 @@ def test_an_image_shape_with_channels_last_raises_a_warning_with_what_to_pass(sh
 @pytest.mark.filterwarnings("error:.*image_shape:UserWarning")
 def test_other_image_shapes_raise_no_warning(shape, small):
     X = np.random.RandomState(0).uniform(size=(40, np.prod(shape)))
-    small(AutoencoderTransformer, 2, image_shape=shape, max_iter=1).fit(X)
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        small(AutoencoderTransformer, 2, image_shape=shape, max_iter=1).fit(X)
+    assert not [warning for warning in recorded if "image_shape" in str(warning.message)]
 
 
 def test_the_number_of_components_of_pca_by_maximum_likelihood_is_refused(autoencoder, digits):

@@ -268,8 +268,11 @@ def test_reducers_are_cloned_and_keep_their_random_state(X, y):
 
 
 def test_data_is_not_changed(X, y):
+    before = X.copy(), y.copy()
     X.flags.writeable = y.flags.writeable = False
     compare_reducers({"scaled": make_pipeline(StandardScaler(copy=False), PCA(2))}, X, y)
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(y, before[1])
 
 
 class ExpectsEqualClasses(TransformerMixin, BaseEstimator):

@@ -123,7 +123,8 @@ def test_an_estimator_gets_no_row_beyond_those_that_it_was_fitted_to(x, missing,
     estimator = WithinRange(factor=1.0)
     rows = IncompleteRows(x, missing)
     correction, *_ = fit_estimator_correction(estimator, rows, gaussian, scaling, rng)
-    correction.correct(gaussian.fill(5 * x, missing), missing, scaling)
+    corrected = correction.correct(gaussian.fill(5 * x, missing), missing, scaling)
+    assert corrected.isfinite().all()
 
 
 def test_a_frozen_estimator_is_used_as_it_is(digits_with_gaps, digits, global_random_seed):

@@ -213,7 +213,7 @@ def test_an_old_module_has_its_classes(module):
 @pytest.mark.parametrize("homes", OLD_MODULES.values(), ids=OLD_MODULES)
 def test_an_old_module_is_an_alias_of_modules_that_exist(homes):
     for home in homes:
-        importlib.import_module(f"skae.{home}")
+        assert importlib.import_module(f"skae.{home}").__name__ == f"skae.{home}"
 
 
 @pytest.mark.parametrize(
