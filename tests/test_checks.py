@@ -273,8 +273,8 @@ def doubled(x, rng):
 IDLE = [
     ("l1_ratio", 0.5, {}, {"alpha": 0.1}),
     ("corruption_level", 0.5, {"corruption": doubled}, {"corruption": "swap"}),
-    ("n_nonzero_coefs", 3, {"sparsity": "l1"}, {"sparsity": "kl"}),
-    ("n_nonzero_coefs", 3, {"sparsity": "jumprelu"}, {"sparsity": "lifetime"}),
+    ("n_nonzero_coefs", 2, {"sparsity": "l1"}, {"sparsity": "kl"}),
+    ("n_nonzero_coefs", 2, {"sparsity": "jumprelu"}, {"sparsity": "lifetime"}),
     ("sparsity_weight", 2.0, {"sparsity": "topk"}, {"sparsity": "jumprelu"}),
     ("sparsity_weight", 2.0, {"sparsity": "batch_topk"}, {"sparsity": "l1"}),
 ]

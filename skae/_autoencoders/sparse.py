@@ -145,9 +145,10 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         Which units are active; see the table above.
 
     n_nonzero_coefs : int or None, default=None
-        Number of active units in a row. For "topk" this is the maximum, for "batch_topk" the mean
-        over the training rows, and for "lifetime" approximately the mean. For "kl" the number also
-        depends on `sparsity_weight`. None means a tenth of the number of features, at least one.
+        Number of active units in a row, at most `n_components`. For "topk" this is the maximum, for
+        "batch_topk" the mean over the training rows, and for "lifetime" approximately the mean. For
+        "kl" the number also depends on `sparsity_weight`. None means a tenth of the number of
+        features, at least one.
 
     sparsity_weight : float, default=1.0
         Weight of the penalty for "l1", "kl" and "jumprelu", at least 0. The same weight has the
