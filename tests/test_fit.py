@@ -10,8 +10,10 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from skae import AutoencoderTransformer
+from skae._data.device import BFLOAT16_MIN_FLOPS
 from skae._training.acceptance import Acceptance
 from skae._training.fit import _held_out_errors, training_copy
+from skae._training.initialization import flops_per_row
 from skae._training.loop import Optimizer
 
 
@@ -181,26 +183,28 @@ def test_precision_auto_is_bfloat16_for_large_batches_on_processors_that_support
     digits, monkeypatch, has_instructions, small
 ):
     monkeypatch.setattr("skae._training.fit.has_bfloat16_instructions", lambda: has_instructions)
-    X = np.tile(digits, (20, 1))
-    X += 1e-6 * np.arange(len(X))[:, None]  # equal rows would be merged
+    # A batch of 6000 rows is large for this network: with 200 rows the test takes a tenth.
+    flops = flops_per_row(small(AutoencoderTransformer, hidden_layer_sizes=(64,)), 64, 4)
+    assert 500 * flops < BFLOAT16_MIN_FLOPS < 6000 * flops
+    monkeypatch.setattr("skae._training.fit.BFLOAT16_MIN_FLOPS", 100 * flops)
 
     def codes(batch_size, precision):
         parameters = {"batch_size": batch_size, "precision": precision, "max_iter": 2}
         estimator = small(AutoencoderTransformer, hidden_layer_sizes=(64,), **parameters)
-        return estimator.fit_transform(X)
+        return estimator.fit_transform(digits)
 
-    assert np.array_equal(codes(500, "auto"), codes(500, "float32"))
+    assert np.array_equal(codes(50, "auto"), codes(50, "float32"))
     expected = "bfloat16" if has_instructions else "float32"
-    assert np.array_equal(codes(6000, "auto"), codes(6000, expected))
-    assert not np.array_equal(codes(6000, "float32"), codes(6000, "bfloat16"))
+    assert np.array_equal(codes(200, "auto"), codes(200, expected))
+    assert not np.array_equal(codes(200, "float32"), codes(200, "bfloat16"))
 
 
 def test_partial_fit_learns_from_batches(digits, small):
     streamed = small(AutoencoderTransformer)
-    for _ in range(30):
+    for _ in range(10):
         for batch in np.split(digits, 3):
             streamed.partial_fit(batch)
-    assert streamed.n_samples_seen_ == 30 * 300
+    assert streamed.n_samples_seen_ == 10 * 300
     assert streamed.score(digits) > small(AutoencoderTransformer, max_iter=1).fit(digits).pca_score_
     # The first batch determines the mean and the linear path.
     np.testing.assert_allclose(streamed.mean_, digits[:100].mean(axis=0))

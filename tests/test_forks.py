@@ -16,10 +16,11 @@ import numpy as np
 import skae
 
 X = np.random.RandomState(0).uniform(size=(200, 8))
+goes_on = threading.Event()  # while no child is waited for
 
 
 def work():
-    while True:
+    while goes_on.wait():
         skae.AutoencoderTransformer(2, max_iter=2, random_state=0).fit(X)
 
 
@@ -27,11 +28,13 @@ for _ in range(2):
     threading.Thread(target=work, daemon=True).start()
 failed = 0
 for i in range(4):
+    goes_on.set()
     time.sleep(0.3)
     if not (child := os.fork()):
         signal.alarm(60)
         skae.AutoencoderTransformer(2, max_iter=1, random_state=0).fit(X[:40, :4])
         os._exit(0)
+    goes_on.clear()
     failed += os.waitpid(child, 0)[1] != 0
 os._exit(failed)
 """
