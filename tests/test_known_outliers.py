@@ -231,6 +231,12 @@ def test_rows_beyond_all_training_rows_have_no_higher_scores(
     sizes = (1e2, 1e4, 1e10, 1e100, 1e300)
     scores = np.array([fitted.score_samples(size * directions) for size in sizes])
     assert (np.diff(scores, axis=0) <= 1e-9 * np.abs(scores[1:])).all()
+    # Rows in the plane of a linear code have no error, however far they are.
+    of_estimator = fitted.estimator_.score_samples
+    errors = -np.array([of_estimator(size * directions) for size in sizes])
+    is_far = errors > -1e8 * of_estimator(X).min()
+    assert is_far[2:].mean() > 0.5
+    assert (scores[is_far] < fitted.offset_).all()
 
 
 def test_known_outliers_are_in_files_and_pickles_and_forgotten_by_the_next_fit(

@@ -22,6 +22,9 @@ STRENGTH = 4.0
 ERROR_STD = 2.0
 # At most so many other rows, and so many of their numbers, take part in the regression.
 MAX_OTHERS, MAX_NUMBERS = 10_000, 20_000_000
+# Beyond this multiple of the largest standardised logarithm of an error of the training rows, the
+# score falls in proportion to it, whatever the coefficients: far rows are outliers.
+FAR = 2.0
 # The share of a typical error that is added to all before the logarithm.
 OFFSET_SHARE = 0.1
 
@@ -122,7 +125,7 @@ class KnownOutliers(NamedTuple):
         )
         index = np.append(np.flatnonzero(is_outlier), others)
         n_outliers = len(index) - len(others)
-        by_feature, by_error = new._terms(dense_block(X, index)), new._log_error(errors[index])
+        by_feature, by_error = new._terms(dense_block(X, index)), _g(new._standard(errors[index]))
         signed = by_feature[:, 0]
         largest = np.stack([-signed.min(axis=0), signed.max(axis=0)]).clip(min=0)
         terms = np.c_[by_feature.reshape(len(index), -1), ERROR_STD * by_error]
@@ -147,7 +150,7 @@ class KnownOutliers(NamedTuple):
             errors = parts.sum(axis=1, keepdims=True)
             equal = is_observed / np.maximum(is_observed.sum(axis=1, keepdims=True), 1)
             share = np.divide(parts, errors, out=equal, where=errors > 0)
-            by_error = self.by_error[3] * self._log_error(errors) * share
+            by_error = self._term_of_error(errors) * share
             result[rows] = -(self._terms(x) * self.coef).sum(axis=1) - by_error
         return result
 
@@ -163,11 +166,20 @@ class KnownOutliers(NamedTuple):
         size = np.where(lowers, np.minimum(size, largest), size)
         return np.stack([sign * size, size], axis=1)
 
-    def _log_error(self, errors: np.ndarray) -> np.ndarray:
-        offset, median, spread, coefficient, largest = self.by_error
-        standard = (np.log(errors + offset) - median) / spread
-        result = np.sign(standard) * np.log1p(np.abs(standard))
-        return np.minimum(result, largest) if coefficient < 0 else result
+    def _term_of_error(self, errors: np.ndarray) -> np.ndarray:
+        coefficient, largest = self.by_error[3:]
+        standard = self._standard(errors)
+        term = _g(standard) if coefficient > 0 else np.minimum(_g(standard), largest)
+        return coefficient * term + np.maximum(standard - FAR * np.expm1(max(largest, 0.0)), 0.0)
+
+    def _standard(self, errors: np.ndarray) -> np.ndarray:
+        """The standardised logarithm of errors."""
+        offset, median, spread = self.by_error[:3]
+        return (np.log(errors + offset) - median) / spread
+
+
+def _g(t: np.ndarray) -> np.ndarray:
+    return np.sign(t) * np.log1p(np.abs(t))
 
 
 def _offset(errors: np.ndarray) -> float:
