@@ -199,6 +199,15 @@ def test_codes_are_sorted_by_explained_variance_and_keep_the_scale_of_the_prior(
     np.testing.assert_array_equal(np.abs(turn).sum(axis=0), 1)
 
 
+def test_the_posterior_is_that_of_the_encoder_also_with_a_projection(digits, small):
+    vae = small(VAE, max_iter=5, transform_max_iter=2).fit(digits)
+    mean, std = vae.posterior(digits)
+    assert np.abs(vae.transform(digits) - mean).max() > 0.01
+    vae.network_.network.project_codes(0)
+    np.testing.assert_allclose(vae.transform(digits), mean)
+    np.testing.assert_array_equal(vae.posterior(digits)[1], std)
+
+
 def test_explained_variances_of_a_linear_vae_are_those_of_its_reconstructions(digits, linear):
     vae = linear(digits)
     for k in range(5):

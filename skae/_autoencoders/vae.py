@@ -94,7 +94,8 @@ class ELBO(Objective):
         """-log p(x | z) of each row in nats, at the resolution `MIN_NOISE_SCALE`."""
         log_scale = network.decoder.log_scale
         nats = self.loss.negative_log_likelihood(network.decode(code), x, log_scale)
-        return nats - _n_observed(x) * math.log(MIN_NOISE_SCALE) if self.loss.degree else nats
+        n_observed = (~torch.isnan(x)).sum(1)
+        return nats - n_observed * math.log(MIN_NOISE_SCALE) if self.loss.degree else nats
 
     def _kl_weight(self, network: VariationalAutoencoder) -> float:
         """The fraction of `beta` at this step; 1 for held-out rows."""
@@ -159,8 +160,8 @@ class VAE(BaseAutoencoder, VAEAttributes):
 
     network : callable or None, default=None
         A function that is called as ``network(n_features, n_components)`` and returns two torch
-        modules, an encoder with ``2 * n_components`` outputs and a decoder. They are used instead
-        of dense layers.
+        modules, an encoder with ``2 * n_components`` outputs and a decoder. Cannot be combined with
+        `image_shape`, `tied_weights` or `pretraining`.
 
     whiten : bool, default=False
         Must be False. Use `StandardScaler` after the autoencoder instead.
@@ -169,6 +170,9 @@ class VAE(BaseAutoencoder, VAEAttributes):
     ----------
     {shared_attributes}
 
+    explained_variance_ : ndarray of shape (n_components_,)
+        The variance that each component explains, in squared units of `X`. The total is divided in
+        proportion to the variance of each code times the squared norm of its row of `components_`.
     active_components_ : ndarray of shape (n_components_,)
         Whether each component is active: the variance of its posterior mean over the training rows
         exceeds 0.01. The other components contain no information on the rows.
@@ -260,7 +264,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         Returns
         -------
         mean, std : ndarrays of shape (n_samples, n_components_)
-            The means and the standard deviations. `transform` returns the means.
+            The means and the standard deviations. `transform` returns the means by default.
 
         Raises
         ------
@@ -272,11 +276,11 @@ class VAE(BaseAutoencoder, VAEAttributes):
         check_is_fitted(self)
 
         def mean_and_std(fitted: FittedAutoencoder, x: Tensor) -> Tensor:
-            _, log_var = fitted.network.posterior((x - fitted.shift) / fitted.scale)
+            mean, log_var = fitted.network.posterior((x - fitted.shift) / fitted.scale)
             # The change of basis only sorts the codes and chooses their signs.
             assert isinstance(fitted, RotatedAutoencoder)
             std = (log_var / 2).exp() @ fitted.rotation.abs()
-            return torch.cat([fitted.encode(x), std], dim=1)
+            return torch.cat([fitted.from_network_code(mean), std], dim=1)
 
         both = self._apply(self._validated(X), mean_and_std, 2 * self.n_components_)
         return both[:, : self.n_components_], both[:, self.n_components_ :]
@@ -394,7 +398,3 @@ def _sample_binary(x: Tensor, rng: Generator) -> Tensor:
     """Zeros and ones with the probabilities in `x`; NaN stays."""
     probability = torch.nan_to_num(x).clamp(0, 1)
     return torch.where(torch.isnan(x), x, torch.bernoulli(probability, generator=rng))
-
-
-def _n_observed(x: Tensor) -> Tensor:
-    return (~torch.isnan(x)).sum(1)
