@@ -98,8 +98,8 @@ class DenoisingAutoencoder(PCAAttributesMixin, BaseAutoencoder):
 
     corruption_level : float, default=0.25
         For "gaussian", the standard deviation of the noise, divided by the root mean square of the
-        columns' standard deviations. For the other names, the probability that an entry is
-        replaced. Not used if `corruption` is a callable.
+        columns' standard deviations, at least 0. For the other names, the probability that an entry
+        is replaced. Not used if `corruption` is a callable.
 
     Attributes
     ----------

@@ -133,6 +133,13 @@ class FittedAutoencoderMixin(
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
             The result of ``inverse_transform(transform(X))``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is not as in `fit`.
         """
         check_is_fitted(self)
         rows = self._validated(X)
@@ -152,6 +159,13 @@ class FittedAutoencoderMixin(
         scores : ndarray of shape (n_samples,)
             The negative loss of each row, summed over its observed features. For the squared error
             it has squared units of `X`, for log loss and Poisson loss it is in nats.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is not as in `fit`, or if the loss is not defined for an entry of `X`.
         """
         check_is_fitted(self)
 
@@ -174,6 +188,13 @@ class FittedAutoencoderMixin(
         scores : ndarray of shape (n_samples, n_features)
             The negative loss of each entry. For the squared error, this is minus the squared
             difference.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is not as in `fit`, or if the loss is not defined for an entry of `X`.
         """
         check_is_fitted(self)
         return by_column(self, self._feature_scores(self._checked_for_loss(X)))
@@ -207,6 +228,13 @@ class FittedAutoencoderMixin(
             For the squared error, the share of the variance that the reconstructions explain. The
             best value is 1. The value is 0 if all reconstructions are the mean of the training
             rows.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is not as in `fit`, or if the loss is not defined for an entry of `X`.
         """
         check_is_fitted(self)
         loss = self._reconstruction_loss

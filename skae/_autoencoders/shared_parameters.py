@@ -65,7 +65,7 @@ SHARED_PARAMETERS = f"""
     n_components : int, float in (0, 1) or None, default=2
         Size of the code. A float is the share of the variance to explain: `fit` searches for the
         smallest size whose `score` on the training rows is at least this share. The search makes
-        several complete fits. None is ``min(n_samples, n_features)``.
+        several complete fits. None is ``min(n_samples, n_features)``, the largest possible size.
 
     hidden_layer_sizes : sequence of int or "auto", default=(128, 128)
         Width of each hidden layer of the encoder. The decoder has the same layers in reverse order.
@@ -96,7 +96,8 @@ SHARED_PARAMETERS = f"""
 
     network : callable or None, default=None
         A function that is called as ``network(n_features, n_components)`` and returns two torch
-        modules, an encoder and a decoder. They are used instead of dense layers.
+        modules, an encoder and a decoder. They are used instead of dense layers. Cannot be combined
+        with `image_shape`, `tied_weights` or `pretraining`.
 
     tied_weights : bool, default=False
         Whether the weights of the decoder are the transposed weights of the encoder. Cannot be
@@ -195,8 +196,9 @@ SHARED_ATTRIBUTES = """
     components_ : ndarray of shape (n_components_, n_features_in_)
         Derivative of the reconstruction with respect to each component of the code, at the mean
         code. For a linear autoencoder, these are the principal axes. Not affected by `whiten`. If
-        there are categorical columns, this and `mean_` are of the encoded columns: first those of
-        the numbers, then an indicator for each of the categories, divided by the root of its share.
+        there are categorical columns, `components_`, `loadings_` and `mean_` have an entry for each
+        encoded column: first the standardised numbers, then an indicator for each category, divided
+        by the root of its frequency.
     loadings_ : ndarray of shape (n_components_, n_features_in_)
         Correlation of each feature with each component of the codes over the training rows, or over
         2000 of them (fewer if there are more than 16,000 features, but at least 300). Zero for
@@ -214,10 +216,11 @@ SHARED_ATTRIBUTES = """
     loss_curve_ : list of float
         Mean training loss of a row in each epoch, in the units of `score_samples`.
     validation_curve_ : list of float
-        Mean loss of a held-out row before training and after each epoch. With few rows, the loss
-        may not be computed after each epoch; the list then repeats the last computed loss. If the
-        training starts from PCA without the held-out rows, the first value is an estimate for PCA
-        of all rows.
+        Mean loss of a held-out row, or of a training row if `early_stopping` is False, before
+        training and after each epoch. With few rows, the loss may not be computed after each epoch;
+        the list then repeats the last computed loss. If the training starts from PCA without the
+        held-out rows, the first value is an estimate for PCA of all rows. Empty after
+        `partial_fit`.
     n_iter_ : int
         Number of epochs of the training. Zero if PCA is the optimum, so that no training is needed.
     best_iter_ : int

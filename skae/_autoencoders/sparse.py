@@ -179,7 +179,7 @@ class SparseAutoencoder(BaseAutoencoder, SparseAttributes):
         .. deprecated:: 0.2
            Use `sparsity_weight`; `penalty` will be removed in version 0.4.
 
-    hidden_layer_sizes : tuple of int, default=()
+    hidden_layer_sizes : sequence of int, default=()
         Width of each hidden layer of g. f has the same layers in reverse order.
 
     init : {"pca", "random"}, default="pca"
