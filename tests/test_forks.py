@@ -6,7 +6,9 @@ import sys
 import threading
 
 import pytest
+import torch
 
+import skae._data.threads  # noqa: F401  # has hooks of forks
 from skae._data.forks import ForkLock, cached_attribute
 
 # Children are forked while threads import and fit; `alarm` ends a child that hangs.
@@ -79,6 +81,19 @@ def test_a_fork_waits_for_the_lock():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with lock:
         pass
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_torch_starts_no_thread_in_a_child():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    if not (child := os.fork()):
+        os._exit(len(os.listdir("/proc/self/task")) + 10 * torch.get_num_threads())
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert n_threads == 2
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 11
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

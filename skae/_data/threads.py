@@ -1,5 +1,6 @@
 """The number of threads that torch and BLAS use."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -34,6 +35,13 @@ class _OneThread(HeldSetting):
     """
 
     _limits: Any = None
+    _threads_of_fork = 1
+
+    def __init__(self) -> None:
+        if hasattr(os, "register_at_fork"):
+            # First, so that these are called while the fork holds the lock.
+            os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork)
+        super().__init__()
 
     def _hold(self) -> None:
         self._torch_threads = torch.get_num_threads()
@@ -49,6 +57,20 @@ class _OneThread(HeldSetting):
 
     def _leave_thread(self) -> None:
         torch.set_num_threads(self._torch_threads)
+
+    def _before_fork(self) -> None:
+        """Let torch have no threads that it starts again in the child.
+
+        Torch starts them in a hook of its own. The start of a thread may wait for a lock of the C
+        library that another thread of the parent held.
+        """
+        self._threads_of_fork = torch.get_num_threads()
+        if self._threads_of_fork > 1:
+            torch.set_num_threads(1)
+
+    def _after_fork(self) -> None:
+        if self._threads_of_fork > 1:
+            torch.set_num_threads(self._threads_of_fork)
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()
