@@ -59,6 +59,8 @@ def to_onnx(
     TypeError
         If a layer of the network or a step of the pipeline cannot be converted to ONNX, or if a
         step after the first selects columns by their names.
+    ValueError
+        If `method` or `dtype` is not as documented.
 
     See Also
     --------

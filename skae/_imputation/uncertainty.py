@@ -56,6 +56,8 @@ class UncertaintyMixin(ImputationModel):
         ------
         AttributeError
             If there were no categorical columns in `fit`.
+        ValueError
+            If `X` is not as in `fit`.
         """
         check_is_fitted(self)
         cells = self._validate(X)[:, self._kept_cells]
@@ -95,6 +97,13 @@ class UncertaintyMixin(ImputationModel):
         lower, upper : ndarray of shape (n_samples, n_features_kept)
             Ends of the intervals, within `min_value` and `max_value`; both are the value itself if
             it is observed, and NaN in categorical columns.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError, TypeError
+            If `confidence_level` is not as documented, or `X` is not as in `fit`.
         """
         check_is_fitted(self)
         check_value("confidence_level", confidence_level, (INSIDE,))

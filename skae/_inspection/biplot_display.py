@@ -137,6 +137,8 @@ class BiplotDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
         ValueError
             If `components` do not exist, or if `y` has another length than `X`.
         ImportError
@@ -155,7 +157,7 @@ class BiplotDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
+        """Draw the points and the arrows.
 
         Parameters
         ----------

@@ -130,6 +130,12 @@ def compare_reducers(
         The result. `print` prints a table. `folds` contains the scores of each fold, `mean()` and
         `std()` return their means and standard deviations, and `to_frame()` returns a DataFrame.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as documented; the message names it. Errors of the reducers, of
+        `downstream` and of the nearest neighbours are raised as they are.
+
     See Also
     --------
     make_reconstruction_scorer : Tunes one reducer by its reconstruction.

@@ -91,6 +91,10 @@ class ReducerComparison:
         Returns
         -------
         mean : dict of str to ReducerScores
+            The means for each reducer: named tuples with the fields `n_components`,
+            `explained_variance`, `trustworthiness`, `knn_score`, `downstream_score`, `fit_seconds`,
+            `transform_seconds`, `continuity`, `neighborhood_hit` and `stability`. NaN marks a
+            measure that was not computed.
         """
         return {name: _over_folds(np.mean, folds) for name, folds in self.folds.items()}
 
@@ -100,6 +104,7 @@ class ReducerComparison:
         Returns
         -------
         std : dict of str to ReducerScores
+            The standard deviations for each reducer, with the fields of `mean`.
         """
         return {name: _over_folds(np.std, folds) for name, folds in self.folds.items()}
 

@@ -57,7 +57,7 @@ class ReducerComparisonDisplay:
     logarithmic: tuple[str, ...] = ()
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
+        """Draw one panel for each measure.
 
         Parameters
         ----------

@@ -106,6 +106,8 @@ class DictionaryDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
         TypeError
             If the estimator has no `components_`.
         ValueError

@@ -94,6 +94,8 @@ class ExplainedVarianceDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
         TypeError
             If the estimator has no `explained_variance_ratio_`.
         ValueError
@@ -114,7 +116,7 @@ class ExplainedVarianceDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
+        """Draw the cumulative shares of the variance.
 
         Parameters
         ----------

@@ -137,6 +137,8 @@ class LatentSpaceDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
         ValueError
             If `components` do not exist, if `y` has another length than `X`, or if `image_shape`
             does not fit the rows. For an estimator without `transform`, if `X` has another length
@@ -163,7 +165,7 @@ class LatentSpaceDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
+        """Draw the points.
 
         Parameters
         ----------

@@ -129,8 +129,12 @@ class LatentTraversalDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
         ValueError
             If there is no such component, or `image_shape` does not fit the rows.
+        TypeError
+            If the estimator has no `inverse_transform`.
         ImportError
             If matplotlib is not installed.
         """
@@ -160,7 +164,7 @@ class LatentTraversalDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None, *, cmap: str | Colormap = GREY) -> Self:
-        """Draw.
+        """Draw the decoded rows of each traversal.
 
         Parameters
         ----------

@@ -95,7 +95,7 @@ class LossCurveDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
+        """Draw the curves.
 
         Parameters
         ----------

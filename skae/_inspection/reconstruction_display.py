@@ -127,8 +127,12 @@ class ReconstructionDisplay:
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
         ValueError
             If `image_shape` does not fit the rows.
+        TypeError
+            If the estimator has no `inverse_transform`.
         ImportError
             If matplotlib is not installed.
         """
@@ -157,7 +161,7 @@ class ReconstructionDisplay:
         ).plot(ax)
 
     def plot(self, ax: Axes | None = None, *, cmap: str | Colormap = GREY) -> Self:
-        """Draw.
+        """Draw the rows, their reconstructions and the differences.
 
         Parameters
         ----------

@@ -36,6 +36,11 @@ def make_reconstruction_scorer(metric: str = "explained_variance") -> "_Reconstr
         a TypeError if the estimator has no `inverse_transform`, and a ValueError if `X` has columns
         of categories. For these, use ``scoring=None``: the method `score` of the autoencoders.
 
+    Raises
+    ------
+    ValueError
+        If there is no such `metric`.
+
     See Also
     --------
     compare_reducers : Compares reducers by more than their reconstruction.

@@ -83,12 +83,12 @@ class DenoisingEnsemble(ModulePickleMixin):
     Parameters
     ----------
     noise_levels : sequence of float, default=(0.2, 1.5)
-        Standard deviations of the noise of the networks, in standard deviations of a feature. High
-        levels reduce the influence of outliers among the training rows.
+        Standard deviations of the noise of the networks, in standard deviations of a feature; at
+        least one. High levels reduce the influence of outliers among the training rows.
 
     exact_levels : sequence of float, default=(0.05, 0.1, 0.2, 0.5, 1.0)
         Standard deviations of the noise of the posterior-mean ("exact") denoisers. A row that is
-        similar to a stored outlier has a small error.
+        similar to a stored outlier has a small error. ``()`` means no such denoisers.
 
     global_distances : bool, default=False
         Whether the score is minus the largest of the error and of two distances: the Mahalanobis

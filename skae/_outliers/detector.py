@@ -104,9 +104,10 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
 
     Parameters
     ----------
-    estimator : autoencoder or None, default=None
-        Any autoencoder of this package, with one `loss` for all columns. None means a
-        :class:`DenoisingEnsemble` whose parameters depend on `novelty`.
+    estimator : autoencoder, DenoisingEnsemble or None, default=None
+        Any autoencoder of this package, with one `loss` for all columns and without
+        `categorical_features`. None means a :class:`DenoisingEnsemble` whose parameters depend on
+        `novelty`.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Share of the training rows that are below the threshold `offset_`. With "auto", the
@@ -127,11 +128,12 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
           ``n_steps=100``: with strong noise and few steps it does not reconstruct rare rows.
 
     cv : int, cross-validation splitter, iterable or None, default=None
-        Number of folds. If it is given, `offset_` is determined from held-out scores: the rows of
-        each fold are scored by an autoencoder that was fitted to the other folds. Held-out scores
-        are comparable to the scores of new rows, whereas the scores of training rows are too high.
-        `p_values` [3]_ needs held-out scores. `fit` takes about ``cv`` times as long. An iterable
-        has pairs of numbers of training rows and of held-out rows.
+        Number of folds, at most half the number of rows. If it is given, `offset_` is determined
+        from held-out scores: the rows of each fold are scored by an autoencoder that was fitted to
+        the other folds. Held-out scores are comparable to the scores of new rows, whereas the
+        scores of training rows are too high. `p_values` [3]_ needs held-out scores. `fit` takes
+        about ``cv`` times as long. An iterable has pairs of numbers of training rows and of
+        held-out rows.
 
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         The categorical columns: a Boolean mask, or names or numbers of columns. None means that
@@ -148,9 +150,10 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
     ----------
     estimator_ : object
         The fitted autoencoder.
-    held_out_scores_ : ndarray of shape (n_samples,)
-        Scores of the rows of `fit` by autoencoders that were not fitted to them, in increasing
-        order. Only with `cv`.
+    held_out_scores_ : ndarray of shape (n_held_out,)
+        Scores of the rows of `fit`, without the known outliers, by autoencoders that were not
+        fitted to them, in increasing order. Only with `cv`. If `cv` is an iterable, only the rows
+        that it holds out.
     offset_ : float
         The threshold: rows with a lower score are outliers. `decision_function` returns
         ``score_samples(X) - offset_``.
@@ -273,6 +276,11 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         -------
         scores : ndarray of shape (n_samples,)
             The sum of the `feature_contributions` of each row, in float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, ValueError
+            If the estimator is not fitted, or `X` is not as in `fit`.
         """
         check_is_fitted(self)
         return self._scores.of(encoded_rows(self, X))
@@ -289,6 +297,11 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         -------
         contributions : ndarray of shape (n_samples, n_features)
             The contributions, in float64. The sum over the features is the score of the row.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, ValueError
+            If the estimator is not fitted, or `X` is not as in `fit`.
         """
         check_is_fitted(self)
         return by_column(self, self._scores.contributions(encoded_rows(self, X)))

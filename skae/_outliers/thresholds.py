@@ -29,6 +29,13 @@ class ThresholdMixin(OutlierMixin):
         -------
         decision : ndarray of shape (n_samples,)
             ``score_samples(X) - offset_``; negative for outliers.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is not as in `fit`.
         """
         return self.score_samples(X) - self.offset_
 
@@ -48,6 +55,11 @@ class ThresholdMixin(OutlierMixin):
         -------
         labels : ndarray of shape (n_samples,)
             1 for inliers, -1 for outliers.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, or `X`, is not as documented; the message names it.
         """
         return self.fit(X, y, **fit_params).predict(X)
 
@@ -63,6 +75,13 @@ class ThresholdMixin(OutlierMixin):
         -------
         labels : ndarray of shape (n_samples,)
             1 for inliers, -1 for outliers.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is not as in `fit`.
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
 

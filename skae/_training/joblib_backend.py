@@ -38,6 +38,11 @@ def fit_together(n_fits: int = 48) -> Iterator[None]:
         Maximum number of fits at a time, at least 2. More fits need more memory, because each has
         its own training rows. `n_jobs` has no effect.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If `n_fits` is not an integer of at least 2.
+
     See Also
     --------
     sklearn.model_selection.GridSearchCV : A search over parameters.
