@@ -1,8 +1,8 @@
 """Base classes for user-defined autoencoders and objectives.
 
 An estimator derives from :class:`BaseAutoencoder`, or from one of the public estimators, and
-returns an :class:`Objective` from `_objective`. The page "Your own objective" of the guide is an
-introduction.
+returns an :class:`Objective` from `_objective`. The page "Own objectives, losses and networks" of
+the guide is an introduction.
 """
 
 from ._autoencoders.base import BaseAutoencoder

@@ -1,9 +1,8 @@
 """Reconstruction losses, by name.
 
-The decoder's *raw* output is a location (squared and absolute error), a logit (log loss) or a
-log-rate (Poisson). A loss defines all that depends on this choice: the loss of a raw output, the
-mean that the output stands for (the inverse link), the link, the likelihood, and the ONNX
-operations for export. To add a loss, add a class here and list it in `LOSSES`.
+A loss defines all that depends on it: the loss of an entry, the reconstruction for an output of the
+decoder (the inverse link), the link, the likelihood, and the ONNX operations for export. To add a
+loss, add a class here and list it in `LOSSES`.
 """
 
 import math
@@ -21,7 +20,13 @@ from .._graph.special_functions import log_factorial
 
 
 class ReconstructionLoss(ABC):
-    """Base class of losses: functions of an entry and of the decoder's output."""
+    """Base class of losses: functions of an entry and of the decoder's output.
+
+    `raw` is the output of the decoder, and `x` are the rows: tensors of shape (n_samples,
+    n_features). `raw` is a location for the squared and the absolute error, a logit for the log
+    loss, and the logarithm of a rate for the Poisson loss. NaN in `x` marks missing values; `loss`,
+    `deviance` and `negative_log_likelihood` leave them out.
+    """
 
     name: ClassVar[str]
     description: ClassVar[str]  # for the documentation of the parameter `loss`
@@ -91,10 +96,7 @@ class ReconstructionLoss(ABC):
         """Add the operations of `link_derivative` to a graph."""
 
     def negative_log_likelihood(self, raw: Tensor, x: Tensor, log_scale: Tensor) -> Tensor:
-        """The negative log-likelihood of each row in nats, shape (n_samples,).
-
-        By default this is `loss`, and `log_scale` is not used.
-        """
+        """The negative log-likelihood of each row in nats, (n_samples,); `loss` by default."""
         return self.loss(raw, x)
 
     def negative_log_likelihood_graph(
