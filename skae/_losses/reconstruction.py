@@ -22,10 +22,9 @@ from .._graph.special_functions import log_factorial
 class ReconstructionLoss(ABC):
     """Base class of losses: functions of an entry and of the decoder's output.
 
-    `raw` is the output of the decoder, and `x` are the rows: tensors of shape (n_samples,
-    n_features). `raw` is a location for the squared and the absolute error, a logit for the log
-    loss, and the logarithm of a rate for the Poisson loss. NaN in `x` marks missing values; `loss`,
-    `deviance` and `negative_log_likelihood` leave them out.
+    `raw` is the output of the decoder, and `x` are the rows, both of shape (n_samples, n_features).
+    `raw` is a logit for the log loss, and the logarithm of a rate for the Poisson loss. NaN in `x`
+    is a missing value; `loss`, `deviance` and `negative_log_likelihood` leave it out.
     """
 
     name: ClassVar[str]
