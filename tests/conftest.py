@@ -8,7 +8,7 @@ import os
 import random
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -93,6 +93,15 @@ def pytest_collection_finish():
 def global_random_seed(request):
     """The seed of a test that passes for any seed; the environment variable sets it."""
     return getattr(request, "param", SEEDS[0])
+
+
+def covering(*factors):
+    """Each value of each factor, in as few combinations as the longest factor has values.
+
+    For laws of code that the factors do not have in common, in place of all combinations.
+    """
+    n_combinations = max(map(len, factors))
+    return [tuple(values[i % len(values)] for values in factors) for i in range(n_combinations)]
 
 
 def make_small(cls, n_components=4, *, max_iter=3, random_state=0, **parameters):
@@ -199,18 +208,23 @@ def autoencoder(request):
     return request.param
 
 
-@pytest.fixture(scope="module")
-def fitted_once(autoencoder, digits, small):
-    """Each autoencoder class, fitted to the digits; tests use copies of it, `fitted`."""
-    fitted = small(autoencoder, max_iter=5, learning_rate_init=0.03).fit(digits)
-    assert fitted.best_iter_ > 0  # not PCA
-    return fitted
+@pytest.fixture(scope="session")
+def fitted_to_digits(digits, small):
+    """A function that returns a class that is fitted to the digits, as tests may change it."""
+
+    @cache
+    def fit_once(cls):
+        fitted = small(cls).fit(digits)
+        assert fitted.best_iter_ > 0  # not PCA
+        return fitted
+
+    return lambda cls: copy.deepcopy(fit_once(cls))
 
 
 @pytest.fixture
-def fitted(fitted_once):
+def fitted(autoencoder, fitted_to_digits):
     """Each autoencoder class, fitted to the digits."""
-    return copy.deepcopy(fitted_once)
+    return fitted_to_digits(autoencoder)
 
 
 @pytest.fixture(params=RECONSTRUCTING, ids=lambda cls: cls.__name__)

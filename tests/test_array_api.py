@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, IS_NEWEST
+from conftest import AUTOENCODERS, IS_NEWEST, WITHOUT_TARGETS, covering
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -73,7 +73,9 @@ def arrays_of(fitted):
     }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("autoencoder", "dtype"), covering(WITHOUT_TARGETS, list(DTYPES)), indirect=["autoencoder"]
+)
 @pytest.mark.usefixtures("dispatch")
 def test_results_for_tensors_and_arrays_are_bitwise_identical(
     autoencoder, dtype, digits_with_gaps, small
@@ -136,8 +138,22 @@ def variants(digits, seed=0):
     }
 
 
+VARIANTS = list(variants(np.zeros((1, 64))))
+
+
 @pytest.mark.filterwarnings("ignore:.* of the variance is in 1 of 53 columns")
-@pytest.mark.parametrize("variant", variants(np.zeros((1, 64))))
+@pytest.mark.parametrize(
+    ("autoencoder", "variant"),
+    # All variants of one class, and of each other class the usual ones and one of the others.
+    dict.fromkeys(
+        [
+            *((AutoencoderTransformer, variant) for variant in VARIANTS),
+            *((cls, variant) for cls in WITHOUT_TARGETS for variant in VARIANTS[:2]),
+            *covering(WITHOUT_TARGETS, VARIANTS[2:]),
+        ]
+    ),
+    indirect=["autoencoder"],
+)
 def test_rows_on_an_accelerator_stay_there(
     autoencoder, variant, digits, request, small, global_random_seed
 ):

@@ -16,6 +16,8 @@ from conftest import (
     IS_NEWEST,
     NOT_YIELDED,
     RECONSTRUCTING,
+    WITHOUT_TARGETS,
+    covering,
     make_small,
 )
 from scipy import sparse
@@ -87,21 +89,22 @@ def test_the_dtype_of_X_is_kept(autoencoder, digits, dtype, small):
     assert next(fitted.network_.parameters()).dtype == getattr(torch, np.dtype(dtype).name)
 
 
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "negative strides": lambda X: np.ascontiguousarray(X[::-1])[::-1],
+    "big-endian": lambda X: X.astype(">f8"),
+    "lists": lambda X: X.tolist(),
+    "objects": lambda X: X.astype(object),
+    "integers": lambda X: X.astype(np.uint8),
+}
+
+
 @pytest.mark.parametrize(
-    "layout",
-    [
-        np.asfortranarray,
-        lambda X: np.ascontiguousarray(X[::-1])[::-1],
-        lambda X: X.astype(">f8"),
-        lambda X: X.tolist(),
-        lambda X: X.astype(object),
-        lambda X: X.astype(np.uint8),
-    ],
-    ids=["fortran", "negative strides", "big-endian", "lists", "objects", "integers"],
+    ("autoencoder", "layout"), covering(WITHOUT_TARGETS, list(LAYOUTS)), indirect=["autoencoder"]
 )
 def test_the_memory_layout_of_X_changes_nothing(fitted, digits, layout):
     expected = fitted.transform(digits)
-    X = layout(digits)
+    X = LAYOUTS[layout](digits)
     # The order of sums in BLAS may differ.
     np.testing.assert_allclose(fitted.fit(X).transform(X), expected, atol=1e-6)
 
@@ -113,7 +116,11 @@ def test_a_memory_map_is_not_written_to(fitted, digits, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "X.npy"), digits)
 
 
-@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix])
+@pytest.mark.parametrize(
+    ("autoencoder", "kind"),
+    covering(WITHOUT_TARGETS, [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix]),
+    indirect=["autoencoder"],
+)
 def test_sparse_rows_equal_dense_rows(fitted, digits, kind):
     for method in ("transform", "reconstruct", "score_samples", "score"):
         result = getattr(fitted, method)(kind(digits))
