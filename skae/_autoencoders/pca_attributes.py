@@ -28,7 +28,7 @@ PCA_ATTRIBUTES = """
         Variance of the residuals of the training rows, divided by the number of directions that
         the code leaves out, ``min(n_samples_, n_features_in_) - n_components_``. Zero if there are
         none. For a linear autoencoder, it is the noise variance of probabilistic PCA. Only for
-        ``loss="squared_error"``.
+        ``loss="squared_error"`` and rows without categories.
     n_samples_ : int
         The same as `n_samples_seen_`.
 """

@@ -110,6 +110,11 @@ class SlidingWindows(OneToOneFeatureMixin, TransformerMixin, VersionPickleMixin)
     TimeSeriesOutlierDetector : Scores the time steps of a series by their windows.
     numpy.lib.stride_tricks.sliding_window_view : Windows without a copy, of one series.
 
+    References
+    ----------
+    .. [1] N. Golyandina, V. Nekrutkin and A. Zhigljavsky, "Analysis of time series structure: SSA
+       and related techniques", Chapman & Hall/CRC, 2001. (The windows, and `inverse_transform`.)
+
     Examples
     --------
     >>> from skae import SlidingWindows
