@@ -182,9 +182,9 @@ ENGINES = """
 
 C-MAPSS FD001 has 100 simulated engines that run until they fail, and 24 columns for each cycle. The
 detectors are fitted to the first {healthy} cycles of {n_known} engines. An alarm is a cycle with a
-score below a threshold. The threshold is such that {false_alarms} % of these engines have an alarm
-between cycles {first} and {healthy}, with scores of detectors
-that were fitted to other engines (five folds).
+score below a threshold. To find the threshold, these engines are divided into five folds, and each
+fold is scored by a detector that is fitted to the other folds. With the threshold, {false_alarms} %
+of these engines have an alarm between cycles {first} and {healthy}.
 
 The other {n_new} engines are new. The *lead time* of an engine is the number of cycles between the
 first alarm after cycle {healthy} and the failure; it is 0 if there is no alarm. The tables contain
