@@ -345,12 +345,34 @@ for _ in range(7):
 print(min(own), dependencies)
 """
 
+WITHOUT_MATPLOTLIB = """
+import skae
+[getattr(skae, name) for name in skae.__all__]
+assert "matplotlib" not in sys.modules
+sys.modules["matplotlib"] = None
+try:
+    skae.LossCurveDisplay(training=[1.0]).plot()
+except ImportError as error:
+    print(error)
+"""
 
-def test_importing_an_autoencoder_takes_little_more_than_scikit_learn_and_torch(tmp_path):
-    command = [sys.executable, "-c", IMPORT_TIME, str(tmp_path)]
+
+@pytest.fixture(scope="module")
+def imports(tmp_path_factory):
+    """What a new process prints of its imports."""
+    program = IMPORT_TIME + WITHOUT_MATPLOTLIB
+    command = [sys.executable, "-c", program, str(tmp_path_factory.mktemp("cache"))]
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    own, dependencies = map(float, run.stdout.split())
+    return run.stdout.splitlines()
+
+
+def test_importing_an_autoencoder_takes_little_more_than_scikit_learn_and_torch(imports):
+    own, dependencies = map(float, imports[0].split())
     assert own < 0.027 * dependencies  # 50 ms where the dependencies take 1.85 s
+
+
+def test_without_matplotlib_the_package_works_and_displays_name_the_extra(imports):
+    assert imports[1:] == ["LossCurveDisplay needs matplotlib: `pip install matplotlib`."]
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -2,8 +2,6 @@
 
 import inspect
 import re
-import subprocess
-import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,8 +24,8 @@ from skae import (
 
 
 @pytest.fixture(scope="module")
-def fitted(digits, small):
-    return small(AutoencoderTransformer, 4).fit(digits)
+def fitted(fitted_to_digits):
+    return fitted_to_digits(AutoencoderTransformer)
 
 
 def draw_all(fitted, digits, make_ax):
@@ -50,7 +48,7 @@ def axes_of(display):
     return [display.ax_] if hasattr(display, "ax_") else [a for a in display.axes_.flat if a.axison]
 
 
-def test_displays_fill_their_axes_and_cut_off_no_text(fitted, digits):
+def test_displays_fill_their_axes_cut_off_no_text_and_are_drawn_again(fitted, digits):
     for display in draw_all(fitted, digits, lambda: None):
         rendered = pixels(display.figure_)
         for ax in axes_of(display):
@@ -59,6 +57,10 @@ def test_displays_fill_their_axes_and_cut_off_no_text(fitted, digits):
             assert inside.std() > 1, type(display).__name__
         border = np.concatenate([rendered[0], rendered[-1], rendered[:, 0], rendered[:, -1]])
         assert (border == 255).all(), type(display).__name__
+        first = display.figure_
+        assert display.plot() is display  # draws again
+        assert display.figure_ is not first
+        plt.close("all")
 
 
 def test_displays_are_drawn_on_the_axes_that_they_are_given(fitted, digits):
@@ -72,33 +74,9 @@ def test_displays_are_drawn_on_the_axes_that_they_are_given(fitted, digits):
         assert all(area(figure, ax, rendered).std() > 1 for ax in axes_of(display)[:1])
 
 
-def test_plot_draws_again_in_a_new_figure(fitted, digits):
-    for display in draw_all(fitted, digits, lambda: None):
-        first = display.figure_
-        assert display.plot() is display
-        assert display.figure_ is not first
-        plt.close("all")
-
-
 @pytest.mark.parametrize(
     "cls", [getattr(skae, name) for name in skae.__all__ if name.endswith("Display")]
 )
 def test_every_parameter_of_a_display_is_documented(cls):
     for name in inspect.signature(cls).parameters:
         assert re.search(rf"^    (\w+, )*{name}(, \w+)* : ", cls.__doc__, re.MULTILINE), name
-
-
-def test_without_matplotlib_the_package_works_and_displays_name_the_extra():
-    script = """
-import sys
-import skae
-[getattr(skae, name) for name in skae.__all__]
-assert "matplotlib" not in sys.modules
-sys.modules["matplotlib"] = None
-try:
-    skae.LossCurveDisplay(training=[1.0]).plot()
-except ImportError as error:
-    print(error)
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert run.stdout.strip() == "LossCurveDisplay needs matplotlib: `pip install matplotlib`."

@@ -9,8 +9,8 @@ from skae import AutoencoderTransformer, ExplainedVarianceDisplay, SparseAutoenc
 
 
 @pytest.fixture(scope="module")
-def fitted(digits, small):
-    return small(AutoencoderTransformer, 4).fit(digits)
+def fitted(fitted_to_digits):
+    return fitted_to_digits(AutoencoderTransformer)
 
 
 def test_the_curves_end_at_the_scores(fitted, digits):

@@ -11,8 +11,8 @@ from skae._inspection import latent_space_display
 
 
 @pytest.fixture(scope="module")
-def fitted(digits, small):
-    return small(AutoencoderTransformer, 4).fit(digits)
+def fitted(fitted_to_digits):
+    return fitted_to_digits(AutoencoderTransformer)
 
 
 def n_markers(display):

@@ -9,8 +9,8 @@ from skae import VAE, AutoencoderTransformer, LatentTraversalDisplay
 
 
 @pytest.fixture(scope="module")
-def fitted(digits, small):
-    return small(AutoencoderTransformer, 4).fit(digits)
+def fitted(fitted_to_digits):
+    return fitted_to_digits(AutoencoderTransformer)
 
 
 def test_the_mean_code_is_decoded_while_one_component_changes(fitted, digits):

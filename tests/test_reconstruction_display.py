@@ -13,8 +13,8 @@ from skae import AutoencoderTransformer, ReconstructionDisplay
 
 
 @pytest.fixture(scope="module")
-def fitted(digits, small):
-    return small(AutoencoderTransformer, 4).fit(digits)
+def fitted(fitted_to_digits):
+    return fitted_to_digits(AutoencoderTransformer)
 
 
 def test_images_are_drawn_with_their_reconstructions_and_differences(fitted, digits):
