@@ -57,8 +57,8 @@ def to_onnx(
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If a layer of the network or a step of the pipeline cannot be converted to ONNX, or if a
-        step after the first selects columns by their names.
+        If a layer of the network, the search of a `SparseAutoencoder` or a step of the pipeline
+        cannot be converted to ONNX, or if a step after the first selects columns by their names.
     ValueError
         If `method` or `dtype` is not as documented.
 
@@ -164,7 +164,8 @@ def export_numpy(estimator: BaseAutoencoder, folder: str | os.PathLike[str]) -> 
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If the network has a layer that is not dense.
+        If the network has a layer that is not dense, or for a `SparseAutoencoder` whose
+        `transform_max_iter` is above 0.
 
     See Also
     --------
