@@ -49,6 +49,14 @@ def test_results_have_the_precision_of_the_input(predictor, dtype, result):
     assert predictor.transform(np.ones((2, 3), dtype)).dtype == result
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_beyond_the_largest_number_are_the_largest(predictor, dtype):
+    largest = np.finfo(dtype).max
+    result = predictor.transform(np.full((2, 3), largest / 2))
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, largest)
+
+
 @pytest.mark.parametrize("shape", [(2, 4), (3,), (1, 2, 3)])
 def test_another_shape_is_an_error(predictor, shape):
     with pytest.raises(ValueError, match=r"`X` must have shape \(n, 3\) for transform, got"):

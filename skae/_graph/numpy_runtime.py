@@ -102,7 +102,9 @@ class Predictor:
         # At least one block: it determines the shape of the result also without any row.
         starts = range(0, max(len(rows), 1), BLOCK)
         result = np.concatenate([self._run_block(program, rows[i : i + BLOCK]) for i in starts])
-        return result.astype(X.dtype if X.dtype == np.float32 else np.float64)
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        largest = np.finfo(dtype).max
+        return np.clip(result, -largest, largest).astype(dtype)
 
     def _run_block(self, program: dict[str, Any], rows: np.ndarray) -> np.ndarray:
         values = {**self._arrays, "X": rows}
