@@ -47,7 +47,7 @@ PCA. Less than 1 is better than PCA. Figures are geometric means over data sets 
 table counts the comparisons with a higher and a lower score than with PCA: the scores for all seeds
 differ by more than {MARGIN} in the same direction.
 
-For a reducer with one seed, more differences are due to chance than for one with three seeds. The
+Differences from a reducer with one seed are less reliable than those from one with three seeds. The
 sparse autoencoder is made for more units than the components of this benchmark."""
 
 TWO_COMPONENTS = """\

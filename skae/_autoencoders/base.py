@@ -77,7 +77,7 @@ class BaseAutoencoder(LossMethodMixin, CallbackSupportMixin, ContributionsMixin,
 
     See Also
     --------
-    Objective : What training minimises.
+    Objective : The loss that training minimises.
     skae.AutoencoderTransformer : The plain autoencoder, usually the class to derive from.
 
     Examples

@@ -158,7 +158,7 @@ class SupervisedAutoencoder(AutoencoderTransformer):
         With 1, or without `y`, this is :class:`AutoencoderTransformer`.
 
     task : {"auto", "classification", "regression"}, default="auto"
-        What the targets are. "auto" means numbers if `y` has floats or several columns, and classes
+        Kind of the targets. "auto" means numbers if `y` has floats or several columns, and classes
         if `y` has integers, strings or Booleans.
 
     Attributes
@@ -176,7 +176,7 @@ class SupervisedAutoencoder(AutoencoderTransformer):
 
     Notes
     -----
-    `partial_fit` fits the linear model of the targets to the rows of each call anew, so that calls
+    `partial_fit` fits a new linear model of the targets to the rows of each call, so that calls
     with many rows are better. `fit` raises an error within a process group of `torch.distributed`.
 
     References
