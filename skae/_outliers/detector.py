@@ -86,8 +86,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         score_samples(x) = -(a g(e) + sum over features j of (b_j g(z_j) + c_j |g(z_j)|) + h(e))
         g(t) = sign(t) log(1 + |t|),   h(t) = max(t - 2 m, 0)
 
-    Here m is the largest e of a training row, so h makes outliers of far rows, whatever the
-    coefficients. ``f(x) = -score_samples(x) - g(e)`` is the logit of the regression, whose
+    Here m is the largest e of a training row: h lowers the score of rows with far larger errors.
+    For training rows, ``f(x) = -score_samples(x) - g(e)`` is the logit of the regression, whose
     coefficients minimise, for k known outliers and d features::
 
         ((a - 1) / 2)^2 + |b|^2 + |c|^2 + 8 k / sqrt(2 d + 1) * (
