@@ -96,8 +96,8 @@ class AutoencoderOutlierDetector(ThresholdMixin, VersionPickleMixin):
         )
 
     If there are few known outliers, the coefficients (a, b, c) are near (1, 0, 0), so the score
-    depends mostly on the error. A term that would raise the score of a row beyond the values of the
-    training rows stays as it is for the farthest of them.
+    depends mostly on the error. Terms that raise the score of a row are limited to the largest
+    values that they have for training rows.
 
     As for all outlier detectors of scikit-learn, *outliers have low scores*, and `predict` returns
     -1 for outliers and 1 for inliers. PyOD has the opposite sign.
