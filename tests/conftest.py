@@ -86,6 +86,7 @@ def pytest_collection():
 def pytest_collection_finish():
     """Leave the modules and tests out of all searches for garbage: each took half a second."""
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
 
 
@@ -102,6 +103,21 @@ def covering(*factors):
     """
     n_combinations = max(map(len, factors))
     return [tuple(values[i % len(values)] for values in factors) for i in range(n_combinations)]
+
+
+def covering_pairs(rows, columns, values):
+    """All pairs of the values of three factors: a Latin square, for laws that join two of them."""
+    return [
+        (row, column, values[(i + j) % len(values)])
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]
+
+
+def parametrize_with_checks(estimators):
+    """As that of scikit-learn, but the names of estimators are made once, not for each check."""
+    mark = estimator_checks.parametrize_with_checks(estimators)
+    return pytest.mark.parametrize(*mark.args, ids=cache(mark.kwargs["ids"]))
 
 
 def make_small(cls, n_components=4, *, max_iter=3, random_state=0, **parameters):

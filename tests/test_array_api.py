@@ -250,7 +250,11 @@ def test_another_library_than_in_fit_is_an_error_as_in_pca(digits, small):
             reducer.fit(tensor(digits)).transform(digits)
 
 
-@pytest.mark.parametrize("fit_to_tensors", [True, False])
+@pytest.mark.parametrize(
+    ("autoencoder", "fit_to_tensors"),
+    covering(WITHOUT_TARGETS, [True, False]),
+    indirect=["autoencoder"],
+)
 @pytest.mark.usefixtures("dispatch")
 def test_methods_require_the_library_of_fit(autoencoder, fit_to_tensors, digits, small):
     def rows(as_tensor):
@@ -294,20 +298,21 @@ def saved_and_loaded(fitted, path):
     return skae.load(path)
 
 
+COPIES = {
+    "pickle": lambda fitted, path: pickle.loads(pickle.dumps(fitted)),
+    "joblib": lambda fitted, path: joblib.load(joblib.dump(fitted, path)[0], mmap_mode="r"),
+    "deepcopy": lambda fitted, path: copy.deepcopy(fitted),
+    "save": saved_and_loaded,
+}
+
+
 @pytest.mark.parametrize(
-    "copy_of",
-    [
-        lambda fitted, path: pickle.loads(pickle.dumps(fitted)),
-        lambda fitted, path: joblib.load(joblib.dump(fitted, path)[0], mmap_mode="r"),
-        lambda fitted, path: copy.deepcopy(fitted),
-        saved_and_loaded,
-    ],
-    ids=["pickle", "joblib", "deepcopy", "save"],
+    ("autoencoder", "copy_of"), covering(WITHOUT_TARGETS, list(COPIES)), indirect=["autoencoder"]
 )
 @pytest.mark.usefixtures("dispatch")
 def test_a_model_of_tensors_keeps_tensors(copy_of, fitted_to_tensors, digits, tmp_path):
     x, fitted = tensor(digits), fitted_to_tensors
-    loaded = copy_of(fitted, tmp_path / "model")
+    loaded = COPIES[copy_of](fitted, tmp_path / "model")
     assert {type(value) for value in arrays_of(loaded).values()} == {Tensor}
     assert vars(loaded).keys() == vars(fitted).keys()
     assert torch.equal(loaded.transform(x), fitted.transform(x))

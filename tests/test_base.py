@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import WITHOUT_TARGETS, covering
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -74,7 +75,11 @@ def test_fits_in_threads_equal_fits_in_turn(autoencoder, digits, small):
     assert torch.get_num_threads() == threads_before
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    ("autoencoder", "mode"),
+    covering(WITHOUT_TARGETS, [torch.no_grad, torch.inference_mode]),
+    indirect=["autoencoder"],
+)
 def test_no_grad_and_inference_mode_change_nothing(fitted, digits, mode):
     expected = fitted.transform(digits)
     with mode():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import AUTOENCODERS, ESTIMATORS, all_results
+from conftest import AUTOENCODERS, ESTIMATORS, WITHOUT_TARGETS, all_results, covering
 from frames import mixed_frame
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -46,7 +46,9 @@ def test_the_first_batch_needs_n_components_rows(digits, small):
         small(AutoencoderTransformer).partial_fit(digits[:3])
 
 
-@pytest.mark.parametrize("factor", [1e10, 1e30])
+@pytest.mark.parametrize(
+    ("autoencoder", "factor"), covering(WITHOUT_TARGETS, [1e10, 1e30]), indirect=["autoencoder"]
+)
 @pytest.mark.filterwarnings("ignore:The loss was finite:sklearn.exceptions.ConvergenceWarning")
 def test_rows_in_much_larger_units_are_trained_on_or_named(autoencoder, digits, small, factor):
     X = digits[:60, 20:28]
@@ -251,10 +253,11 @@ def test_parameters_of_layers_are_refused_beside_a_network(autoencoder, layers, 
         small(autoencoder, network=pair, **layers).fit(digits)
 
 
+IGNORED = [{"hidden_layer_sizes": (7,)}, {"hidden_layer_sizes": [7, 5]}, {"activation": "relu"}]
+
+
 @pytest.mark.parametrize(
-    "layers",
-    [{"hidden_layer_sizes": (7,)}, {"hidden_layer_sizes": [7, 5]}, {"activation": "relu"}],
-    ids=str,
+    ("autoencoder", "layers"), covering(WITHOUT_TARGETS, IGNORED), indirect=["autoencoder"]
 )
 def test_parameters_that_a_network_ignores_raise_a_warning(autoencoder, layers, digits, small):
     network = pair if autoencoder is not skae.VAE else partial(pair, n_outputs=2)

@@ -19,6 +19,7 @@ from conftest import (
     WITHOUT_TARGETS,
     covering,
     make_small,
+    parametrize_with_checks,
 )
 from scipy import sparse
 from sklearn import config_context
@@ -28,7 +29,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderImputer, AutoencoderTransformer, ReconstructionTransformer
 
@@ -131,7 +131,11 @@ def test_sparse_rows_equal_dense_rows(fitted, digits, kind):
     np.testing.assert_allclose(other.transform(digits), fitted.transform(digits), atol=1e-6)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("autoencoder", "library"),
+    covering(WITHOUT_TARGETS, ["pandas", "polars"]),
+    indirect=["autoencoder"],
+)
 def test_data_frames_are_accepted_and_returned(autoencoder, digits, library, small):
     columns = [f"pixel{i}" for i in range(digits.shape[1])]
     frame = {"pandas": pd, "polars": pl}[library].DataFrame(

@@ -33,7 +33,6 @@ def test_the_objective_is_the_error_plus_the_weighted_squared_norm_of_the_jacobi
         n_components=1,
         contraction=0.7,
         hidden_layer_sizes=hidden_layer_sizes,
-        max_iter=50,
     ).fit(digits)
     objective = fitted._objective(None)
     network, fitted = fitted.network_.network, fitted.network_

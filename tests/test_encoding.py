@@ -29,9 +29,17 @@ def estimator(digits, small):
     return small(AutoencoderTransformer, max_iter=2).fit(digits)
 
 
-@pytest.fixture
-def saved(estimator, path):
+@pytest.fixture(scope="module")
+def whole(estimator, tmp_path_factory):
+    """The bytes of a file of the estimator."""
+    path = tmp_path_factory.mktemp("saved") / "model.skae"
     save(estimator, path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def saved(whole, path):
+    path.write_bytes(whole)
     return path
 
 
@@ -191,14 +199,12 @@ def test_bytes_that_are_no_booleans_are_refused(digits, path, small):
 
 @pytest.mark.parametrize("change", TAMPERINGS.values(), ids=TAMPERINGS)
 def test_a_tampered_file_with_a_correct_digest_is_refused(change, saved):
-    rewrite(saved, lambda header, arrays: None)
-    load(saved)
     rewrite(saved, change)
     with pytest.raises(ValueError, match="`path` must be"):
         load(saved)
 
 
-@pytest.mark.parametrize("change", [random_state(624), strings()])
+@pytest.mark.parametrize("change", [lambda header, arrays: None, random_state(624), strings()])
 def test_the_same_without_the_error_is_accepted(change, saved):
     before = type(load(saved))
     rewrite(saved, change)

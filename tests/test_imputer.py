@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import NOT_YIELDED
+from conftest import NOT_YIELDED, parametrize_with_checks
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import NMF, PCA
@@ -19,7 +19,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, PowerTransformer
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skae import AutoencoderImputer, AutoencoderTransformer, load, save
 from skae._imputation.correction_networks import CorrectionConfig

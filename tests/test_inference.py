@@ -8,14 +8,16 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import ESTIMATORS, RECONSTRUCTING, available_methods
+from conftest import ESTIMATORS, RECONSTRUCTING, WITHOUT_TARGETS, available_methods, covering
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from skae import AutoencoderTransformer
 
 
-@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize(
+    ("autoencoder", "protocol"), covering(WITHOUT_TARGETS, [2, 5]), indirect=["autoencoder"]
+)
 def test_a_pickle_gives_the_same_results(fitted, digits, protocol):
     again = pickle.loads(pickle.dumps(fitted, protocol))
     for method in ("transform", "reconstruct", "score_samples"):
@@ -40,7 +42,11 @@ def test_a_memory_mapped_dump_gives_the_same_results(fitted, digits, tmp_path):
     np.testing.assert_array_equal(again.transform(digits), expected.transform(digits))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("autoencoder", "dtype"),
+    covering(WITHOUT_TARGETS, [np.float32, np.float64]),
+    indirect=["autoencoder"],
+)
 def test_the_size_of_a_pickle_is_that_of_the_parameters(
     autoencoder, dtype, small, global_random_seed
 ):

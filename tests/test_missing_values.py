@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import AUTOENCODERS, LEARNING, all_results, make_small
+from conftest import AUTOENCODERS, LEARNING, all_results, covering, make_small
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 
@@ -74,8 +74,9 @@ def test_the_encoder_reads_the_mean_in_a_row_without_any_value(cls, X):
     np.testing.assert_allclose(codes[0], codes[1], atol=1e-12)
 
 
-@pytest.mark.parametrize("novelty", [False, True])
-@pytest.mark.parametrize("cls", [DenoisingEnsemble, *AUTOENCODERS], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    ("cls", "novelty"), covering([DenoisingEnsemble, *AUTOENCODERS], [False, True])
+)
 def test_a_detector_is_not_fitted_to_rows_without_any_value(cls, X, novelty):
     for rows in (with_empty_rows(X), sparse.csr_array(with_empty_rows(X))):
         one, other = (

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, RECONSTRUCTING
+from conftest import AUTOENCODERS, RECONSTRUCTING, WITHOUT_TARGETS, covering_pairs
 from fitting import make_data
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -112,8 +112,11 @@ def images(digits_with_gaps):
     return digits_with_gaps[:100] / 16
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("autoencoder", "architecture", "loss"),
+    covering_pairs(WITHOUT_TARGETS, list(ARCHITECTURES), list(LOSSES)),
+    indirect=["autoencoder"],
+)
 def test_the_gradient_of_a_step_is_that_of_the_objective(
     autoencoder, loss, architecture, images, small, global_random_seed
 ):

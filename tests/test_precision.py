@@ -5,7 +5,14 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from conftest import AUTOENCODERS, ESTIMATORS, RECONSTRUCTING, all_results
+from conftest import (
+    AUTOENCODERS,
+    ESTIMATORS,
+    RECONSTRUCTING,
+    all_results,
+    covering,
+    covering_pairs,
+)
 from scipy.stats import rankdata
 
 import skae
@@ -40,8 +47,11 @@ def results(estimator, X):
     return {name: np.asarray(getattr(estimator, name)(X)) for name in names}
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("cls", ESTIMATORS, ids=ids)
+# Each class with a small and a large unit.
+@pytest.mark.parametrize(
+    ("cls", "scale"),
+    covering(ESTIMATORS, SCALES) + covering(ESTIMATORS, SCALES[2:] + SCALES[:2]),
+)
 def test_units_of_float32_rows_do_not_matter(cls, scale, small, global_random_seed):
     X = rows_of(global_random_seed)
     single = (X * scale).astype(np.float32)
@@ -79,9 +89,10 @@ def test_a_finite_row_has_finite_results_whatever_its_size(cls, dtype, small, gl
         np.testing.assert_allclose(fitted.predict_proba(far).sum(1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("loss", ["absolute_error", "poisson"])
-@pytest.mark.parametrize("cls", AUTOENCODERS, ids=ids)
+@pytest.mark.parametrize(
+    ("cls", "loss", "dtype"),
+    covering_pairs(AUTOENCODERS, ["absolute_error", "poisson"], [np.float32, np.float64]),
+)
 def test_a_finite_row_has_finite_results_with_any_loss(cls, loss, dtype, small, global_random_seed):
     X = np.abs(rows_of(global_random_seed)).astype(dtype)
     fitted = small(cls, 2, max_iter=1, loss=loss).fit(X)
@@ -123,14 +134,16 @@ def test_small_errors_of_large_rows_are_those_of_float64(cls, method, small, glo
     np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-3 * np.abs(double).max())
 
 
-@pytest.mark.parametrize("unit", [[1e9, 1, 1, 1, 1], [1e9, 1e9, 1, 1, 1]], ids=["one", "two"])
-@pytest.mark.parametrize("offset", [0, 1e7])
-@pytest.mark.parametrize(("cls", "parameters"), WITH_CORRUPTIONS)
+@pytest.mark.parametrize(
+    ("estimator", "unit", "offset"),
+    covering_pairs(WITH_CORRUPTIONS, [[1e9, 1, 1, 1, 1], [1e9, 1e9, 1, 1, 1]], [0, 1e7]),
+)
 @pytest.mark.filterwarnings("ignore:.* of the variance is in . of 5 columns:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*components:sklearn.exceptions.ConvergenceWarning")
 def test_units_and_offsets_of_columns_do_not_matter(
-    cls, parameters, unit, offset, small, global_random_seed
+    estimator, unit, offset, small, global_random_seed
 ):
+    cls, parameters = estimator
     X = (rows_of(global_random_seed) * unit + offset).astype(np.float32)
     fitted = small(cls, 2, max_iter=2, **parameters).fit(X)
     single, double = results(fitted, X), results(fitted, X.astype(float))
