@@ -229,7 +229,8 @@ class NeighborAutoencoder(AutoencoderTransformer):
         :class:`AutoencoderTransformer`.
 
     n_neighbors : int, default=15
-        Number of nearest neighbours of each row. With more neighbours, the map shows less detail.
+        Number of nearest neighbours of each row; all other rows, if there are fewer. With more
+        neighbours, the map shows less detail.
 
     metric : str or callable, default="euclidean"
         Distance between rows: "euclidean", "cosine", "manhattan", "chebyshev", "correlation",

@@ -168,7 +168,8 @@ class PCAAttributesMixin(FittedAutoencoderMixin):
         AttributeError
             If `loss` is not the squared error.
         ValueError
-            If `X` is not as in `fit`, or if `noise_variance_` is zero.
+            If `X` is not as in `fit`, if `n_samples` is not a positive integer, or if
+            `noise_variance_` is zero.
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))

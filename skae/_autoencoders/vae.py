@@ -334,7 +334,7 @@ class VAE(BaseAutoencoder, VAEAttributes):
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` is not as in `fit`.
+            If `X` is not as in `fit`, or `n_samples` is not a positive integer.
         """
         check_is_fitted(self)
         check_value("n_samples", n_samples, (integer(1),))
