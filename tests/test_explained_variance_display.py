@@ -46,6 +46,8 @@ def test_pca_has_fewer_components_than_wide_codes(digits, small):
     [
         ([[np.nan, 0.0], [1.0, 2.0]], "^X must not have missing values"),
         ([[0.0, 1.0]], "^X must have at least two rows"),
+        (np.ones((3, 2)), "^X must have a variance that is finite and not zero"),
+        (np.diag([1e200, 1.0]), "^X must have a variance that is finite and not zero"),
         (pd.DataFrame({"a": ["u", "v"]}), "^X must have columns of numbers only"),
     ],
 )

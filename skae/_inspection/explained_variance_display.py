@@ -163,4 +163,9 @@ def _ratio_of_pca(X: ArrayLike, n_components: int) -> np.ndarray:
         raise ValueError("X must not have missing values, which PCA does not take: pass X=None.")
     if rows.shape[0] < 2:
         raise ValueError(f"X must have at least two rows, got {rows.shape[0]}.")
-    return PCA(min(n_components, *rows.shape), random_state=0).fit(rows).explained_variance_ratio_
+    with np.errstate(all="ignore"):
+        pca = PCA(min(n_components, *rows.shape), random_state=0).fit(rows)
+    ratio = pca.explained_variance_ratio_
+    if not np.isfinite(ratio).all():  # divided by a variance of zero, or by one that overflows
+        raise ValueError("X must have a variance that is finite and not zero: pass X=None.")
+    return ratio
