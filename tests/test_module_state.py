@@ -20,9 +20,9 @@ VARIANTS = [
 ]
 
 
-@pytest.fixture(params=VARIANTS, ids=str)
-def modules(request, digits, small):
-    """All networks of an estimator."""
+@pytest.fixture(params=VARIANTS, ids=str, scope="module")
+def modules_once(request, digits, small):
+    """All networks of an estimator; tests use copies of them, `modules`."""
     cls, parameters = request.param
     if "image_shape" in parameters:
         parameters = {"hidden_layer_sizes": (2,)} | parameters
@@ -34,16 +34,24 @@ def modules(request, digits, small):
     ]
 
 
+@pytest.fixture
+def modules(modules_once):
+    """All networks of an estimator."""
+    return copy.deepcopy(modules_once)
+
+
 def test_a_value_of_another_kind_is_refused(modules):
     for module in modules:
         check_module(module, {})
-        for name, part in module.named_modules():
+        for part in module.modules():
             for attribute in vars(part).keys() & VALUES.keys():
+                before = getattr(part, attribute)
                 for other in ("text", [[None]], {}, -1.0j, float("nan")):
-                    changed = copy.deepcopy(module)
-                    setattr(changed.get_submodule(name), attribute, other)
+                    setattr(part, attribute, other)
                     with pytest.raises(ValueError, match=f"another kind of '{attribute}'"):
-                        check_module(changed, {})
+                        check_module(module, {})
+                setattr(part, attribute, before)
+        check_module(module, {})
 
 
 def test_a_value_that_the_layer_does_not_have_is_refused(modules):

@@ -77,17 +77,20 @@ def lists_of_categories(header):
     ]
 
 
-@pytest.mark.parametrize("index", range(3))
-def test_a_file_whose_categories_are_not_distinct_is_refused(fitted, index, tmp_path):
-    skae.save(fitted, tmp_path / "fitted.skae")
+def test_a_file_whose_categories_are_not_distinct_is_refused(fitted, tmp_path):
+    path = tmp_path / "fitted.skae"
+    skae.save(fitted, path)
+    whole = path.read_bytes()
+    for index in range(3):
 
-    def repeat_category(header, arrays):
-        categories = lists_of_categories(header)[index]
-        categories[-1] = categories[0]
+        def repeat_category(header, arrays, index=index):
+            categories = lists_of_categories(header)[index]
+            categories[-1] = categories[0]
 
-    rewrite(tmp_path / "fitted.skae", repeat_category)
-    with pytest.raises(ValueError, match="another kind of '_table'"):
-        skae.load(tmp_path / "fitted.skae")
+        path.write_bytes(whole)
+        rewrite(path, repeat_category)
+        with pytest.raises(ValueError, match="another kind of '_table'"):
+            skae.load(path)
 
 
 def positions_of_categories(fitted, frame):
