@@ -63,6 +63,12 @@ def test_errors_name_the_parameter(cv):
         splits_of(cv)
 
 
+@pytest.mark.parametrize("cv", [[None], [()], [(1, 2, 3)], [0, 1], [[0]], ["abc"]], ids=str)
+def test_entries_that_are_no_pairs_are_named(cv):
+    with pytest.raises(TypeError, match="`cv` must have pairs of row numbers, got"):
+        splits_of(cv)
+
+
 @pytest.mark.parametrize("cv", [torch.tensor(8), torch.tensor([8]), "8", b"8"], ids=repr)
 def test_what_has_another_method_split_is_no_splitter(cv):
     with pytest.raises(TypeError, match="`cv` must be None or an integer >= 2 or a cross-valid"):

@@ -63,13 +63,22 @@ def make_splits(
         folds = FOLDS[classes, groups is not None]
         cv = folds(int(cv), shuffle=True, random_state=random_state)
     with naming("cv"):
+        pairs = map(_pair, check_cv(cv).split(X, y, groups))
         splits = [
-            (_indices(train, X.shape[0]), _indices(test, X.shape[0]))
-            for train, test in check_cv(cv).split(X, y, groups)
+            (_indices(train, X.shape[0]), _indices(test, X.shape[0])) for train, test in pairs
         ]
         if not splits:
             raise ValueError("`cv` must have at least one pair of row numbers, got none.")
     return splits
+
+
+def _pair(rows: Any) -> tuple[Any, Any]:
+    """The rows of training and those of a test."""
+    try:
+        train, test = rows
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`cv` must have pairs of row numbers, got {described(rows)}.") from error
+    return train, test
 
 
 def _indices(rows: Any, n_rows: int) -> np.ndarray:
