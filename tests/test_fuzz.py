@@ -120,12 +120,13 @@ def test_unusual_rows_are_refused_clearly_or_fitted(cls, X, data):
 
 
 # Parameters whose values would take long, need a GPU, are deprecated, or cannot be derived from the
-# declaration.
+# declaration; and a few of the metrics, which no other parameter concerns.
 VALUES = {
     "n_components": [2, 0.5, None],
     "hidden_layer_sizes": [(4,), (3, 2), ()],
     "activation": ["silu", "relu", "gelu"],
     "image_shape": [None, (4, 4)],
+    "metric": ["euclidean", "cosine", "jaccard"],
     "max_iter": [1],
     "n_steps": [1],
     "noise_levels": [(0.2, 1.5), (0.5,)],
