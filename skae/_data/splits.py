@@ -11,7 +11,6 @@ from sklearn.model_selection import (
     KFold,
     StratifiedGroupKFold,
     StratifiedKFold,
-    check_cv,
 )
 from torch import Tensor
 
@@ -63,9 +62,10 @@ def make_splits(
         folds = FOLDS[classes, groups is not None]
         cv = folds(int(cv), shuffle=True, random_state=random_state)
     with naming("cv"):
-        pairs = map(_pair, check_cv(cv).split(X, y, groups))
+        pairs: Any = cv.split(X, y, groups) if hasattr(cv, "split") else cv
         splits = [
-            (_indices(train, X.shape[0]), _indices(test, X.shape[0])) for train, test in pairs
+            (_indices(train, X.shape[0]), _indices(test, X.shape[0]))
+            for train, test in map(_pair, pairs)
         ]
         if not splits:
             raise ValueError("`cv` must have at least one pair of row numbers, got none.")
