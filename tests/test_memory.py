@@ -12,8 +12,9 @@ import skae
 from skae._data.memory import OUT_OF_MEMORY, check_memory, explained_memory, memory_of_machine
 from skae._data.validation import Interval
 
-# Parameters of which a large value takes long, not much memory.
-LONG = {"max_iter", "n_steps", "n_importance_samples"}
+# Parameters that are numbers of steps or samples, or of what is printed: they take time.
+NO_SIZES = {"max_iter", "n_steps", "n_importance_samples", "n_iter_no_change"}
+NO_SIZES |= {"transform_max_iter", "verbose"}
 MESSAGE = "It is too large"
 SIZES = [
     (cls, declared.name)
@@ -21,7 +22,7 @@ SIZES = [
     for declared in fields(cls)
     for rule in declared.metadata.get("allowed", ())
     if isinstance(rule, Interval) and rule.type is Integral and rule.right == np.inf
-    if declared.name not in LONG
+    if declared.name not in NO_SIZES
 ]
 
 
