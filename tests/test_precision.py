@@ -89,10 +89,9 @@ def test_a_finite_row_has_finite_results_whatever_its_size(cls, dtype, small, gl
         np.testing.assert_allclose(fitted.predict_proba(far).sum(1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("cls", "loss", "dtype"),
-    covering_pairs(AUTOENCODERS, ["absolute_error", "poisson"], [np.float32, np.float64]),
-)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["absolute_error", "poisson"])
+@pytest.mark.parametrize("cls", AUTOENCODERS, ids=ids)
 def test_a_finite_row_has_finite_results_with_any_loss(cls, loss, dtype, small, global_random_seed):
     X = np.abs(rows_of(global_random_seed)).astype(dtype)
     fitted = small(cls, 2, max_iter=1, loss=loss).fit(X)
