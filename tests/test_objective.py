@@ -114,7 +114,13 @@ def images(digits_with_gaps):
 
 @pytest.mark.parametrize(
     ("autoencoder", "architecture", "loss"),
-    covering_pairs(WITHOUT_TARGETS, list(ARCHITECTURES), list(LOSSES)),
+    # Gradients of other losses than the squared error are those of autograd.
+    dict.fromkeys(
+        [
+            *product(WITHOUT_TARGETS, ARCHITECTURES, ["squared_error"]),
+            *covering_pairs(WITHOUT_TARGETS, list(ARCHITECTURES), list(LOSSES)),
+        ]
+    ),
     indirect=["autoencoder"],
 )
 def test_the_gradient_of_a_step_is_that_of_the_objective(
